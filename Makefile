@@ -1,0 +1,41 @@
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+AVALIST := .venv/bin/avalist
+STAMP := .venv/.stamp
+BASE_PYTHON ?= python3
+
+.PHONY: help setup demo test check bench docs clean lock
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## Make .venv with the pinned packages
+$(STAMP): requirements.lock pyproject.toml
+	@$(BASE_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Avalist needs Python 3.11 or newer: make setup BASE_PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(PY) || $(BASE_PYTHON) -m venv .venv
+	@echo "installing the pinned packages into .venv (about 600 MB the first time)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(STAMP)
+
+demo: setup ## Simulate a gift-card merchant, train its model, serve it, play live traffic with a wave (DETACH=1: stop after it)
+	@$(AVALIST) demo $(if $(DETACH),--detach,)
+
+test: setup ## Run every test
+	@$(PY) -m pytest $(ARGS)
+
+check: setup ## Format, lint, types, layers
+	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports
+
+bench: setup ## Run a benchmark: make bench NAME=decide (ARGS="..." passes options)
+	@test -n "$(NAME)" || { echo "usage: make bench NAME=$$(ls bench/*.py | xargs -n1 basename | sed 's/\.py//;/^_/d' | paste -sd'|')"; exit 2; }
+	@$(PY) -m bench.$(NAME) $(ARGS)
+
+docs: setup ## Check the docs: links, settings, errors, endpoints, metrics; write the reference pages
+	@$(PY) -m pytest tests/docs $(ARGS)
+
+lock: ## Pin the newest versions that pyproject.toml allows (needs uv)
+	@uv pip compile --quiet --no-header --no-annotate --extra dev --python-version 3.11 pyproject.toml -o requirements.lock
+
+clean: ## Remove what the targets made
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis

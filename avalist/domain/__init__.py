@@ -1,0 +1,1 @@
+"""Nouns: money, events, facts, schema, records, decisions, errors. Needs msgspec alone."""

@@ -1,0 +1,67 @@
+"""Card numbers are refused (architecture §7): found anywhere in a payload, they are never stored or logged.
+
+A card number stands alone in a string or number, has 13–19 digits (spaces and dashes allowed), is Luhn-valid and starts
+with a known issuer prefix of its length. Fields typed as phone, IMEI, time or hash are exempt.
+
+>>> holds_card_number("4111 1111 1111 1111"), holds_card_number("4111111111111112"), holds_card_number("9999999999999995")
+(True, False, False)
+"""
+
+from __future__ import annotations
+
+import re
+
+_CANDIDATE = re.compile(rb"(?<![0-9A-Za-z.])[0-9](?:[ \-]?[0-9]){12,18}(?![0-9A-Za-z]|\.[0-9])")
+_DOUBLED = bytes(ord("0") + (d * 2 - 9 if d > 4 else d * 2) for d in range(10))
+_DOUBLE = bytes.maketrans(b"0123456789", _DOUBLED)
+
+# (lowest prefix, highest prefix, lengths): public issuer identification ranges of the card schemes.
+_RANGES: tuple[tuple[str, str, frozenset[int]], ...] = (
+    ("4", "4", frozenset({13, 16, 19})),  # Visa
+    ("51", "55", frozenset({16})),  # Mastercard
+    ("2221", "2720", frozenset({16})),  # Mastercard, two-series
+    ("34", "34", frozenset({15})),  # American Express
+    ("37", "37", frozenset({15})),
+    ("6011", "6011", frozenset({16, 17, 18, 19})),  # Discover
+    ("644", "649", frozenset({16, 17, 18, 19})),
+    ("65", "65", frozenset({16, 17, 18, 19})),
+    ("3528", "3589", frozenset({16, 17, 18, 19})),  # JCB
+    ("300", "305", frozenset({14, 16, 17, 18, 19})),  # Diners Club
+    ("3095", "3095", frozenset({14, 16, 17, 18, 19})),
+    ("36", "36", frozenset({14, 15, 16, 17, 18, 19})),
+    ("38", "39", frozenset({14, 16, 17, 18, 19})),
+    ("62", "62", frozenset({16, 17, 18, 19})),  # UnionPay
+    ("50", "50", frozenset({13, 14, 15, 16, 17, 18, 19})),  # Maestro
+    ("56", "58", frozenset({13, 14, 15, 16, 17, 18, 19})),
+    ("63", "63", frozenset({13, 14, 15, 16, 17, 18, 19})),
+    ("67", "67", frozenset({13, 14, 15, 16, 17, 18, 19})),
+    ("2200", "2204", frozenset({16, 17, 18, 19})),  # Mir
+)
+
+
+def is_card_number(digits: str) -> bool:
+    """Tell whether a string of digits alone is a card number: Luhn-valid, known prefix, right length."""
+    return _known_issuer(digits) and _luhn(digits.encode())
+
+
+def _known_issuer(digits: str) -> bool:
+    return any(low <= digits[: len(low)] <= high and len(digits) in lengths for low, high, lengths in _RANGES)
+
+
+def _luhn(digits: bytes) -> bool:
+    reverse = digits[::-1]
+    total = sum(reverse[::2]) + sum(reverse[1::2].translate(_DOUBLE)) - ord("0") * len(digits)
+    return total % 10 == 0
+
+
+def find_card_number(raw: bytes) -> int:
+    """Return the offset in `raw` of the first card number standing alone, or -1. Linear in ``len(raw)``."""
+    for match in _CANDIDATE.finditer(raw):
+        if is_card_number(match.group().replace(b" ", b"").replace(b"-", b"").decode()):
+            return match.start()
+    return -1
+
+
+def holds_card_number(text: str) -> bool:
+    """Tell whether a card number stands in `text`."""
+    return find_card_number(text.encode()) >= 0

@@ -1,0 +1,361 @@
+"""The wire schema: what a merchant tells us, typed and versioned.
+
+Every event carries ``event_id`` (the retry key) and ``occurred_at`` (when it happened). ``received_at`` may be supplied
+only with import, sandbox and simulation keys: the live clock is the writer's.
+
+>>> decode_event(b'{"type":"login","event_id":"l1","occurred_at":"2026-01-01T00:00:00Z","customer":{"id":"a"}}').type
+'login'
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Literal
+
+import msgspec
+
+from avalist.domain.errors import BadInput
+
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Text = Annotated[str, msgspec.Meta(max_length=512)]
+ShortText = Annotated[str, msgspec.Meta(max_length=128)]
+Currency = Annotated[str, msgspec.Meta(min_length=3, max_length=3, pattern=r"^[A-Z]{3}$")]
+AmountMinor = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+Quantity = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+DecimalText = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[0-9]+(\.[0-9]+)?$")]
+Instant = Annotated[dt.datetime, msgspec.Meta(tz=True)]
+Custom = dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], Text | int | float | bool | None]
+
+Checkpoint = Literal["pre_auth", "post_auth", "rescore"]
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    pass
+
+
+# --- what a payment is made of -------------------------------------------------------------------------------------
+
+
+class _Item(_Part, tag_field="kind", kw_only=True):
+    sku: ShortText = ""
+    name: Text = ""
+    quantity: Quantity = 1
+    unit_amount_minor: AmountMinor | None = None
+
+
+class GameCurrency(_Item, tag="game_currency", kw_only=True):
+    """Coins, gems, season passes of one title."""
+
+    title: ShortText = ""
+    region: ShortText = ""
+
+
+class GiftCard(_Item, tag="gift_card", kw_only=True):
+    """A stored-value code of one brand."""
+
+    brand: ShortText = ""
+    face_value_minor: AmountMinor | None = None
+    recipient_email: Text | None = None
+
+
+class PrepaidTopUp(_Item, tag="prepaid_top_up", kw_only=True):
+    """Credit on a phone line or a prepaid account."""
+
+    operator: ShortText = ""
+    phone: ShortText | None = None
+
+
+class CryptoPurchase(_Item, tag="crypto", kw_only=True):
+    """A crypto asset; the quantity is a decimal string."""
+
+    asset: ShortText = ""
+    asset_quantity: DecimalText = "0"
+    address: ShortText | None = None
+
+
+class OtherItem(_Item, tag="other", kw_only=True):
+    """Anything else."""
+
+    category: ShortText = ""
+
+
+CartItem = GameCurrency | GiftCard | PrepaidTopUp | CryptoPurchase | OtherItem
+
+
+class Card(_Part, tag="card", tag_field="kind", kw_only=True):
+    """A card by its fingerprint, never by its number."""
+
+    fingerprint: Id
+    bin: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6,8}$")] | None = None
+    last4: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}$")] | None = None
+    holder: Text | None = None
+    expiry: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}$")] | None = None
+    issuer_country: ShortText | None = None
+
+
+class Wallet(_Part, tag="wallet", tag_field="kind", kw_only=True):
+    """A wallet such as Apple Pay or PayPal."""
+
+    provider: ShortText
+    account: Id
+
+
+class Bank(_Part, tag="bank", tag_field="kind", kw_only=True):
+    """A bank account, by a fingerprint the merchant makes."""
+
+    fingerprint: Id
+    country: ShortText | None = None
+
+
+class CryptoAddress(_Part, tag="crypto_address", tag_field="kind", kw_only=True):
+    """Payment from a crypto address."""
+
+    asset: ShortText
+    address: Id
+
+
+Method = Card | Wallet | Bank | CryptoAddress
+
+
+class Address(_Part, kw_only=True):
+    """A postal address; every part optional."""
+
+    name: Text | None = None
+    line1: Text | None = None
+    line2: Text | None = None
+    city: ShortText | None = None
+    region: ShortText | None = None
+    postcode: ShortText | None = None
+    country: ShortText | None = None
+
+
+class Customer(_Part, kw_only=True):
+    """The account at the merchant."""
+
+    id: Id
+    email: Text | None = None
+    phone: ShortText | None = None
+    name: Text | None = None
+    created_at: Instant | None = None
+    language: ShortText | None = None
+
+
+class Device(_Part, kw_only=True):
+    """What the browser or app says of itself."""
+
+    id: Id | None = None
+    user_agent: Text | None = None
+    screen: ShortText | None = None
+    timezone: ShortText | None = None
+    language: ShortText | None = None
+
+
+class SessionSummary(_Part, kw_only=True):
+    """One session folded into numbers; its beacons are not events."""
+
+    id: Id | None = None
+    duration_ms: Annotated[int, msgspec.Meta(ge=0, le=10**10)] | None = None
+    pages: Annotated[int, msgspec.Meta(ge=0, le=10**6)] | None = None
+    key_presses: Annotated[int, msgspec.Meta(ge=0, le=10**7)] | None = None
+    pointer_moves: Annotated[int, msgspec.Meta(ge=0, le=10**7)] | None = None
+    pastes: Annotated[int, msgspec.Meta(ge=0, le=10**6)] | None = None
+
+
+class Payee(_Part, kw_only=True):
+    """Who receives the goods, where it is not the payer."""
+
+    id: Id
+    kind: ShortText = ""
+
+
+# --- events ----------------------------------------------------------------------------------------------------
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type"):
+    """What every event carries."""
+
+    event_id: Id
+    occurred_at: Instant
+    sent_at: Instant | None = None
+    received_at: Instant | None = None
+    version: Literal[1] = 1
+
+    @property
+    def type(self) -> str:
+        """Return the event's type as it stands on the wire."""
+        return str(self.__struct_config__.tag)
+
+
+class _CustomerEvent(Event, kw_only=True):
+    customer: Customer
+    device: Device | None = None
+    session: SessionSummary | None = None
+    ip: ShortText | None = None
+    custom: Custom = {}
+
+
+class Payment(Event, tag="payment", kw_only=True):
+    """A payment to decide on. `captured` is known for history only; live payments send a ``capture`` event later."""
+
+    payment_id: Id
+    amount_minor: AmountMinor
+    currency: Currency
+    checkpoint: Checkpoint = "pre_auth"
+    cart: Annotated[tuple[CartItem, ...], msgspec.Meta(max_length=200)] = ()
+    method: Method | None = None
+    customer: Customer | None = None
+    device: Device | None = None
+    session: SessionSummary | None = None
+    ip: ShortText | None = None
+    billing: Address | None = None
+    payee: Payee | None = None
+    custom: Custom = {}
+    captured: bool | None = None
+
+
+class SignUp(_CustomerEvent, tag="sign_up", kw_only=True):
+    """An account was opened."""
+
+
+class Login(_CustomerEvent, tag="login", kw_only=True):
+    """A login was tried."""
+
+    ok: bool = True
+
+
+class ProfileChange(_CustomerEvent, tag="profile_change", kw_only=True):
+    """E-mail, phone, password or address changed."""
+
+    changed: Annotated[tuple[ShortText, ...], msgspec.Meta(max_length=32)] = ()
+
+
+class KycStep(_CustomerEvent, tag="kyc_step", kw_only=True):
+    """A step of identity verification ended."""
+
+    step: ShortText
+    result: Literal["passed", "failed", "pending"]
+
+
+class SessionClosed(_CustomerEvent, tag="session", kw_only=True):
+    """A session closed; `session` carries its summary."""
+
+
+class _PaymentEvent(Event, kw_only=True):
+    payment_id: Id
+
+
+class AuthorisationResult(_PaymentEvent, tag="authorisation_result", kw_only=True):
+    """What the issuer said."""
+
+    approved: bool
+    issuer_code: ShortText = ""
+    avs: ShortText = ""
+    cvv: ShortText = ""
+    three_d_secure: Literal["none", "attempted", "authenticated", "failed", ""] = ""
+
+
+class Capture(_PaymentEvent, tag="capture", kw_only=True):
+    """Money was taken: from now on the payment is a training row."""
+
+    amount_minor: AmountMinor | None = None
+
+
+class Void(_PaymentEvent, tag="void", kw_only=True):
+    """The authorisation was released without capture."""
+
+
+class Refund(_PaymentEvent, tag="refund", kw_only=True):
+    """Money went back; velocity stays."""
+
+    amount_minor: AmountMinor | None = None
+
+
+class EarlyFraudWarning(_PaymentEvent, tag="early_fraud_warning", kw_only=True):
+    """A scheme fraud report (TC40, SAFE): a fraud label."""
+
+    scheme: ShortText = ""
+    reason_code: ShortText = ""
+
+
+class Chargeback(_PaymentEvent, tag="chargeback", kw_only=True):
+    """A step in a chargeback's life. ``opened`` with `fraud` is a fraud label."""
+
+    stage: Literal["opened", "represented", "won", "lost", "withdrawn"] = "opened"
+    fraud: bool = True
+    reason_code: ShortText = ""
+    amount_minor: AmountMinor | None = None
+
+
+class Label(_PaymentEvent, tag="label", kw_only=True):
+    """An analyst's or importer's word; the last label logged before a decision counts."""
+
+    fraud: bool
+    source: ShortText = "analyst"
+
+
+IdentityEvent = SignUp | Login | ProfileChange | KycStep | SessionClosed
+OutcomeEvent = AuthorisationResult | Capture | Void | Refund | EarlyFraudWarning | Chargeback | Label
+OtherEvent = IdentityEvent | OutcomeEvent
+WireEvent = Payment | OtherEvent
+
+_ANY = msgspec.json.Decoder(WireEvent)
+_PAYMENT = msgspec.json.Decoder(Payment)
+
+
+def decode_event(body: bytes) -> WireEvent:
+    """Decode one event from JSON.
+
+    Raises
+    ------
+    BadInput
+        Naming the field, what was expected and what came.
+    """
+    try:
+        return _ANY.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise bad_body(error) from None
+
+
+def decode_payment(body: bytes) -> Payment:
+    """Decode a payment; its ``type`` may be left out. Raises as :func:`decode_event`."""
+    try:
+        return _PAYMENT.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise bad_body(error) from None
+
+
+def bad_body(error: Exception) -> BadInput:
+    """Turn a decoder's error into one that names the field.
+
+    >>> import msgspec
+    >>> bad_body(msgspec.ValidationError("Expected `int`, got `str` - at `$.amount_minor`")).field
+    '$.amount_minor'
+    """
+    text = str(error)
+    message, _, path = text.partition(" - at ")
+    field = path.strip("`") or "$"
+    expected, _, got = message.partition(", got ")
+    return BadInput(
+        text if isinstance(error, msgspec.DecodeError) else "the body is not valid UTF-8 JSON",
+        field=field,
+        expected=expected.removeprefix("Expected ").strip("`") if got else "",
+        got=got.strip("`"),
+    )
+
+
+def to_ms(instant: dt.datetime) -> int:
+    """Return milliseconds since 1970, exactly.
+
+    >>> to_ms(dt.datetime(1970, 1, 2, tzinfo=dt.UTC))
+    86400000
+    """
+    delta = instant - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
+
+
+def from_ms(ms: int) -> dt.datetime:
+    """Return the instant `ms` milliseconds after 1970, in UTC."""
+    return _EPOCH + dt.timedelta(milliseconds=ms)
+
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

@@ -1,0 +1,127 @@
+"""What a merchant declares of its data. The feature plan is derived from it: columns are listed, not features."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from avalist.domain.errors import BadInput
+from avalist.domain.events import Currency
+from avalist.domain.money import exponent_of
+
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+DAY_MS = 86_400_000
+
+
+class EntityDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An entity whose behaviour is followed: an account, a card, a device.
+
+    `source` is a dotted path into the event (``customer.id``, ``method.fingerprint``, ``custom.terminal``) or a derived
+    fact (``ip24``, ``email``, ``email_domain``, ``email_shape``, ``bin``, ``product``, ``device_class``).
+    """
+
+    name: Name
+    source: str
+
+
+class NumberDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A number besides the amount; state holds it as an integer of ``10**-decimals``."""
+
+    name: Name
+    source: str
+    decimals: Annotated[int, msgspec.Meta(ge=0, le=6)] = 0
+
+
+class CategoryDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A field with few values: a product category, a country."""
+
+    name: Name
+    source: str
+
+
+class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A merchant's declared schema.
+
+    `label_delay_d` is L of the lagged fraud rate (days); `memory_d` is M, after which an entity unseen is unknown again;
+    `capture` says whether a payment counts as captured at once (``assumed``) or by its ``capture`` event (``explicit``).
+    `rates` holds units of base currency per unit of another.
+    """
+
+    base_currency: Currency
+    entities: tuple[EntityDecl, ...]
+    numbers: tuple[NumberDecl, ...] = ()
+    categories: tuple[CategoryDecl, ...] = ()
+    pairs: tuple[tuple[Name, Name], ...] | None = None
+    distinct: tuple[tuple[Name, Name], ...] | None = None
+    windows_s: tuple[int, ...] = (600, 3600, 86_400, 7 * 86_400, 30 * 86_400)
+    rate_windows_d: tuple[int, ...] = (1, 7, 30, 90)
+    label_delay_d: Annotated[float, msgspec.Meta(ge=0, le=365)] = 14.0
+    memory_d: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 400
+    capture: Literal["assumed", "explicit"] = "assumed"
+    rates: dict[str, float] = {}
+
+    def check(self) -> Schema:
+        """Return self if it makes sense.
+
+        Raises
+        ------
+        BadInput
+            For a repeated name, a pair of undeclared entities, an unknown currency or a window beyond the memory.
+        """
+        exponent_of(self.base_currency)
+        names = [d.name for d in (*self.entities, *self.numbers, *self.categories)]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise BadInput(f"declared twice: {', '.join(twice)}", field="$.entities", expected="distinct names")
+        if not self.entities:
+            raise BadInput("declare at least one entity", field="$.entities", expected="one or more", got="none")
+        known = {e.name for e in self.entities} | {c.name for c in self.categories}
+        for pair in (*(self.pairs or ()), *(self.distinct or ())):
+            for name in pair:
+                if name not in known:
+                    raise BadInput("no such entity", field="$.pairs", expected=" or ".join(sorted(known)), got=name)
+        longest = max((*self.windows_s, *(round((w + self.label_delay_d) * 86_400) for w in self.rate_windows_d)))
+        if longest > self.memory_d * 86_400 or min(self.windows_s, default=60) < 60:
+            raise BadInput(
+                "windows lie between one minute and the memory",
+                field="$.windows_s",
+                expected=f"60 to {self.memory_d * 86_400}",
+                got=str(longest),
+            )
+        return self
+
+
+DIGITAL_GOODS = Schema(
+    base_currency="EUR",
+    entities=(
+        EntityDecl("account", "customer.id"),
+        EntityDecl("card", "method.fingerprint"),
+        EntityDecl("device", "device.id"),
+        EntityDecl("ip", "ip"),
+        EntityDecl("ip24", "ip24"),
+        EntityDecl("email", "email"),
+        EntityDecl("bin", "bin"),
+        EntityDecl("product", "product"),
+        EntityDecl("payee", "payee.id"),
+        EntityDecl("email_shape", "email_shape"),
+        EntityDecl("device_shape", "device_shape"),
+    ),
+    numbers=(
+        NumberDecl("session_ms", "session.duration_ms"),
+        NumberDecl("session_pages", "session.pages"),
+        NumberDecl("session_keys", "session.key_presses"),
+        NumberDecl("session_pointer", "session.pointer_moves"),
+        NumberDecl("session_pastes", "session.pastes"),
+        NumberDecl("items", "items"),
+        NumberDecl("account_age_s", "account_age_s"),
+    ),
+    categories=(
+        CategoryDecl("email_domain", "email_domain"),
+        CategoryDecl("item_kind", "item_kind"),
+        CategoryDecl("method_kind", "method_kind"),
+        CategoryDecl("billing_country", "billing.country"),
+    ),
+    capture="explicit",
+)
+"""Default for merchants of games, gift cards, top-ups and crypto."""

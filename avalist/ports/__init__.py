@@ -1,0 +1,1 @@
+"""Ports: what the core asks of the world, as Protocols with contracts in prose. One contract test class each."""

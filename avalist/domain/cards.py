@@ -10,8 +10,15 @@ with a known issuer prefix of its length. Fields typed as phone, IMEI, time or h
 from __future__ import annotations
 
 import re
+from typing import Final
 
-_CANDIDATE = re.compile(rb"(?<![0-9A-Za-z.])[0-9](?:[ \-]?[0-9]){12,18}(?![0-9A-Za-z]|\.[0-9])")
+import msgspec
+
+from avalist.domain.errors import CardNumberRefused
+
+_CANDIDATE = re.compile(rb"(?<![0-9A-Za-z.])[0-9](?:[ \-]?[0-9]){12,18}(?![0-9A-Za-z]|\.0*[1-9])")
+_EXPONENT = re.compile(rb"[0-9][eE]\+?1")
+_EXEMPT: Final = ("phone", "imei", "hash", "time", "_at", "_ms")
 _DOUBLED = bytes(ord("0") + (d * 2 - 9 if d > 4 else d * 2) for d in range(10))
 _DOUBLE = bytes.maketrans(b"0123456789", _DOUBLED)
 
@@ -65,3 +72,37 @@ def find_card_number(raw: bytes) -> int:
 def holds_card_number(text: str) -> bool:
     """Tell whether a card number stands in `text`."""
     return find_card_number(text.encode()) >= 0
+
+
+def refuse_card_numbers(body: bytes, event: object) -> None:
+    """Raise ``CardNumberRefused`` if a card number stands in `body`, the JSON that `event` was decoded from.
+
+    The raw bytes are searched first, which settles nearly every body. A find, an escape, or a number in exponent form is settled on the
+    decoded event, where phones, times, hashes and IMEIs are exempt.
+    """
+    if find_card_number(body) >= 0 or b"\\" in body or _EXPONENT.search(body):
+        path = _search(msgspec.to_builtins(event), "$")
+        if path:
+            raise CardNumberRefused(
+                "a card number stands in the payload; send a fingerprint instead. Nothing was stored",
+                field=path,
+                expected="no card number",
+                got="a number of 13 to 19 digits (not shown)",
+            )
+
+
+def _search(value: object, path: str) -> str:
+    """Return the path of the first card number in a decoded value, or nothing."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if holds_card_number(str(name)):
+                return path
+            if not str(name).endswith(_EXEMPT) and (found := _search(inner, f"{path}.{name}")):
+                return found
+        return ""
+    if isinstance(value, list | tuple):
+        found = (_search(inner, f"{path}[{i}]") for i, inner in enumerate(value))
+        return next(filter(None, found), "")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return path if holds_card_number(str(value)) else ""

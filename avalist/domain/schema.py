@@ -45,7 +45,8 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `label_delay_d` is L of the lagged fraud rate (days); `memory_d` is M, after which an entity unseen is unknown again;
     `capture` says whether a payment counts as captured at once (``assumed``) or by its ``capture`` event (``explicit``).
-    `rates` holds units of base currency per unit of another.
+    `report_delay_d` is the declared law of how long a fraud report takes, (median, 95th percentile) in days, lognormal; equal values mean
+    a constant. `rates` holds units of base currency per unit of another.
     """
 
     base_currency: Currency
@@ -57,6 +58,7 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     windows_s: tuple[int, ...] = (600, 3600, 86_400, 7 * 86_400, 30 * 86_400)
     rate_windows_d: tuple[int, ...] = (1, 7, 30, 90)
     label_delay_d: Annotated[float, msgspec.Meta(ge=0, le=365)] = 14.0
+    report_delay_d: tuple[float, float] = (25.0, 90.0)
     memory_d: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 400
     capture: Literal["assumed", "explicit"] = "assumed"
     rates: dict[str, float] = {}

@@ -1,0 +1,5 @@
+"""``python -m avalist``."""
+
+from avalist.cli import main
+
+main()

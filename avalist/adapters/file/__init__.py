@@ -1,0 +1,1 @@
+"""Local files: the write-ahead log, the folder lock and blobs."""

@@ -1,0 +1,49 @@
+"""Secrets in the data folder, readable by its owner alone."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+SECRET_BYTES = 32
+
+
+class FolderSecrets:
+    """Merchant secrets (32 random bytes each, made at first use and durable before they are used) and the admin token."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: dict[str, bytes] = {}
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def merchant(self, merchant: str) -> bytes:
+        """Return a merchant's secret."""
+        if merchant not in self._held:
+            self._held[merchant] = self._read_or_make(f"{merchant}.key")
+        return self._held[merchant]
+
+    def admin_token(self) -> str:
+        """Return the token that lets its holder administer this installation."""
+        return self._read_or_make("admin.token").hex()
+
+    def new_secret(self) -> str:
+        """Draw the random part of an API key."""
+        return secrets.token_urlsafe(SECRET_BYTES)
+
+    def _read_or_make(self, name: str) -> bytes:
+        path = self._folder / name
+        if path.exists():
+            return path.read_bytes()
+        secret = secrets.token_bytes(SECRET_BYTES)
+        draft = path.with_suffix(".draft")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secret)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)
+        folder = os.open(self._folder, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+        return secret

@@ -1,0 +1,1 @@
+"""In memory: the first implementation of every port, for tests and dry runs."""

@@ -1,0 +1,52 @@
+"""Documents in memory."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+
+class MemoryDocuments:
+    """Keep documents in one dict per merchant and collection, in the order of their ids' insertion.
+
+    >>> documents = MemoryDocuments()
+    >>> documents.put_many([("m", "cases", "1", b"{}")], mark=("cases", 7))
+    >>> documents.get("m", "cases", "1"), documents.get("other", "cases", "1"), documents.mark("cases")
+    (b'{}', None, 7)
+    """
+
+    def __init__(self) -> None:
+        self._collections: defaultdict[tuple[str, str], dict[str, bytes]] = defaultdict(dict)
+        self._marks: dict[str, int] = {}
+
+    def put_many(
+        self,
+        rows: Iterable[tuple[str, str, str, bytes]],
+        *,
+        mark: tuple[str, int] | None = None,
+    ) -> None:
+        """Store all rows and the mark, or none if `rows` raises."""
+        for merchant, collection, id, json in list(rows):
+            self._collections[merchant, collection][id] = json
+        if mark is not None:
+            self._marks[mark[0]] = mark[1]
+
+    def get(self, merchant: str, collection: str, id: str) -> bytes | None:
+        """Return one document's JSON, or None."""
+        return self._collections[merchant, collection].get(id)
+
+    def find(self, merchant: str, collection: str, *, limit: int = 100) -> Iterator[tuple[str, bytes]]:
+        """Yield ``(id, json)``, newest first."""
+        return islice(reversed(list(self._collections[merchant, collection].items())), max(limit, 0))
+
+    def mark(self, name: str) -> int:
+        """Return the position stored under `name`; 0 if none."""
+        return self._marks.get(name, 0)
+
+    def clear(self, merchant: str, collection: str) -> None:
+        """Delete one collection of one merchant."""
+        self._collections.pop((merchant, collection), None)
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to release."""

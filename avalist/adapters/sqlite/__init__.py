@@ -1,0 +1,1 @@
+"""SQLite: documents without a server."""

@@ -1,0 +1,108 @@
+"""Documents in SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from avalist.domain.errors import Unavailable
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS documents (
+    place INTEGER PRIMARY KEY, merchant TEXT NOT NULL, collection TEXT NOT NULL, id TEXT NOT NULL, json BLOB NOT NULL,
+    UNIQUE (merchant, collection, id)
+) STRICT;
+CREATE INDEX IF NOT EXISTS newest ON documents (merchant, collection, place);
+CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT;
+"""
+# An upsert keeps the row and so its place: newest first is by the first insertion of an id.
+PUT = """
+INSERT INTO documents (merchant, collection, id, json) VALUES (?, ?, ?, ?)
+ON CONFLICT (merchant, collection, id) DO UPDATE SET json = excluded.json
+"""
+GET = "SELECT json FROM documents WHERE merchant = ? AND collection = ? AND id = ?"
+FIND = "SELECT id, json FROM documents WHERE merchant = ? AND collection = ? ORDER BY place DESC LIMIT ?"
+CLEAR = "DELETE FROM documents WHERE merchant = ? AND collection = ?"
+PUT_MARK = "INSERT INTO marks VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET position = excluded.position"
+GET_MARK = "SELECT position FROM marks WHERE name = ?"
+
+
+class SqliteDocuments:
+    """Keep documents in one SQLite file, in write-ahead mode: other processes may read, and wait to write.
+
+    Usable from several threads. A batch survives the death of the process; after a power loss the last batches may be
+    missing, whole, together with their marks (``synchronous=NORMAL``), so a fold resumes where the documents are.
+
+    Raises
+    ------
+    Unavailable
+        From every method, for any error of SQLite; also when another writer holds the file longer than 10 s.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # A batch is one transaction on the one connection: without the lock another thread would read half of it.
+        self._lock = threading.Lock()
+        with self._mapped():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, timeout=10.0, isolation_level="IMMEDIATE", check_same_thread=False)
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+                self._connection.executescript(SCHEMA)
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def put_many(
+        self,
+        rows: Iterable[tuple[str, str, str, bytes]],
+        *,
+        mark: tuple[str, int] | None = None,
+    ) -> None:
+        """Store all rows and the mark in one transaction, or nothing."""
+        batch = list(rows)
+        with self._mapped(), self._lock, self._connection:
+            self._connection.executemany(PUT, batch)
+            if mark is not None:
+                self._connection.execute(PUT_MARK, mark)
+
+    def get(self, merchant: str, collection: str, id: str) -> bytes | None:
+        """Return one document's JSON, or None."""
+        with self._mapped(), self._lock:
+            row = self._connection.execute(GET, (merchant, collection, id)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def find(self, merchant: str, collection: str, *, limit: int = 100) -> Iterator[tuple[str, bytes]]:
+        """Yield ``(id, json)``, newest first; all are read at once, so a slow caller holds no transaction."""
+        with self._mapped(), self._lock:
+            rows = self._connection.execute(FIND, (merchant, collection, max(limit, 0))).fetchall()
+        return iter(rows)
+
+    def mark(self, name: str) -> int:
+        """Return the position stored under `name`; 0 if none."""
+        with self._mapped(), self._lock:
+            row = self._connection.execute(GET_MARK, (name,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def clear(self, merchant: str, collection: str) -> None:
+        """Delete one collection of one merchant."""
+        with self._mapped(), self._lock, self._connection:
+            self._connection.execute(CLEAR, (merchant, collection))
+
+    def close(self) -> None:
+        """Close the file. Closing twice is harmless."""
+        with self._mapped(), self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise Unavailable(
+                f"documents at {self._path}: {error}; check the disk and who else uses the file"
+            ) from error

@@ -1,0 +1,1 @@
+"""The HTTP edge: routes, wire types, authentication, error table."""

@@ -1,0 +1,61 @@
+"""The error table: each of our errors as an RFC 9457 problem document."""
+
+from __future__ import annotations
+
+import msgspec
+
+from avalist.domain import errors as e
+
+STATUS: dict[type[e.AvalistError], int] = {
+    e.CardNumberRefused: 422,
+    e.UnknownCurrency: 422,
+    e.ClockWentBack: 422,
+    e.BadInput: 422,
+    e.NotAuthenticated: 401,
+    e.NotAllowed: 403,
+    e.NotFound: 404,
+    e.Conflict: 409,
+    e.Overloaded: 429,
+    e.LogFailed: 503,
+    e.Unavailable: 503,
+    e.ArtefactInvalid: 422,
+    e.DataFolderLocked: 503,
+    e.LogCorrupt: 503,
+    e.ReplayMismatch: 503,
+}
+"""HTTP status by error; the first base class that stands here counts."""
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An RFC 9457 problem document; `field`, `expected` and `got` name what to mend."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str = ""
+    expected: str = ""
+    got: str = ""
+
+
+def problem_of(error: e.AvalistError) -> Problem:
+    """Return the problem document of an error.
+
+    >>> problem_of(e.NotFound("no such payment")).status
+    404
+    """
+    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+    name = type(error).__name__
+    title = "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
+    bad = error if isinstance(error, e.BadInput) else None
+    if bad and bad.detail.startswith("JSON is malformed"):
+        status = 400
+    return Problem(
+        type=f"urn:avalist:error:{title.replace(' ', '-')}",
+        title=title.capitalize(),
+        status=status,
+        detail=str(error),
+        field=bad.field if bad else "",
+        expected=bad.expected if bad else "",
+        got=bad.got if bad else "",
+    )

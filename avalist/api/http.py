@@ -1,0 +1,60 @@
+"""The little HTTP that the raw routes need."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+
+from avalist.api.errors import Problem, problem_of
+from avalist.domain.errors import AvalistError, BadInput
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_JSON = (b"content-type", b"application/json")
+_PROBLEM = (b"content-type", b"application/problem+json")
+encode_json = msgspec.json.Encoder().encode
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """Return the request's body. Raises ``BadInput`` past `limit` bytes."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        parts, size = [body], len(body)
+        while message.get("more_body"):
+            message = await receive()
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > limit:
+                break
+        body = b"".join(parts)
+    if len(body) > limit:
+        raise BadInput("the body is too large", field="$", expected=f"at most {limit} bytes", got=f"more than {limit}")
+    return body
+
+
+def header(scope: Scope, name: bytes) -> bytes:
+    """Return a request header's value, or nothing."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return b""
+
+
+async def send_json(send: Send, body: bytes, status: int = 200, kind: tuple[bytes, bytes] = _JSON) -> None:
+    """Send a JSON body."""
+    headers = [kind, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_error(send: Send, error: AvalistError) -> Problem:
+    """Send an error as a problem document, and return it."""
+    problem = problem_of(error)
+    await send_json(send, encode_json(problem), problem.status, _PROBLEM)
+    return problem

@@ -1,0 +1,1 @@
+"""Routes: decisions on the raw edge, the rest on Starlette."""

@@ -1,0 +1,59 @@
+"""``POST /v1/decisions``: the main path, raw ASGI (architecture §3)."""
+
+from __future__ import annotations
+
+from avalist.api.http import Receive, Scope, Send, encode_json, header, read_body, send_json
+from avalist.api.service import Service, check_clock
+from avalist.app.writer import Answer
+from avalist.domain.cards import refuse_card_numbers
+from avalist.domain.decisions import Decision
+from avalist.domain.errors import BadInput
+from avalist.domain.events import decode_payment
+
+_MAX_DEADLINE_MS = 10_000
+
+
+async def decide(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one payment: authenticate, decode, decide, make durable, answer."""
+    clock = service.clock
+    commit = service.commit
+    key = service.authenticate(scope)
+    body = await read_body(receive, service.settings.body_limit_bytes)
+    started_ms = clock.now_ms()
+    event = decode_payment(body)
+    refuse_card_numbers(body, event)
+    check_clock(key, event)
+    if commit.depth >= service.settings.queue_limit:
+        decision = service.writer.answer_unscored(key.merchant, event, started_ms)
+        service.metrics.fallbacks.labels("overloaded").inc()
+    else:
+        answer = service.writer.decide(key.merchant, event, started_ms)
+        timeout_s = _timeout_s(service, scope, key.merchant)
+        decision = answer.decision
+        if not await commit.wait(answer.position, timeout_s):
+            decision = _too_late(service, key.merchant, answer)
+    service.metrics.decisions.labels(decision.action.value).inc()
+    service.metrics.latency.observe((clock.now_ms() - started_ms) / 1000.0)
+    await send_json(send, encode_json(decision))
+
+
+def _too_late(service: Service, merchant: str, answer: Answer) -> Decision:
+    """Answer by fallback: the decision is in the log's queue and becomes advice."""
+    if answer.again:
+        return answer.decision
+    service.metrics.fallbacks.labels("deadline").inc()
+    return service.writer.fallback(merchant, answer, service.clock.now_ms(), "deadline")
+
+
+def _timeout_s(service: Service, scope: Scope, merchant: str) -> float:
+    given = header(scope, b"avalist-deadline-ms")
+    if not given:
+        return service.writer.merchants[merchant].policy.deadline_ms / 1000.0
+    if not given.isdigit() or not 1 <= int(given) <= _MAX_DEADLINE_MS:
+        raise BadInput(
+            "not a deadline",
+            field="header Avalist-Deadline-Ms",
+            expected=f"1 to {_MAX_DEADLINE_MS}",
+            got=given[:16].decode("latin-1"),
+        )
+    return int(given) / 1000.0

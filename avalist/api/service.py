@@ -1,0 +1,99 @@
+"""The service behind the routes: authentication, the writer, the commit, and the checks that every body passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from avalist.api.commit import GroupCommit
+from avalist.api.http import Scope, header
+from avalist.api.metrics import Metrics
+from avalist.app.administer import Administration
+from avalist.app.writer import Writer
+from avalist.config import Settings
+from avalist.domain.errors import NotAllowed, NotAuthenticated, Unavailable
+from avalist.domain.events import WireEvent
+from avalist.domain.keys import ApiKey, key_hash
+from avalist.ports.clock import Clock
+from avalist.ports.documents import Documents
+from avalist.ports.log import Log
+
+
+class Service:
+    """What the routes share. Made by ``bootstrap``; `commit` is made when the event loop runs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        event_log: Log,
+        writer: Writer,
+        administration: Administration,
+        documents: Documents,
+        clock: Clock,
+        admin_token: str,
+    ) -> None:
+        self.settings = settings
+        self.writer = writer
+        self.administration = administration
+        self.documents = documents
+        self.clock = clock
+        self.metrics = Metrics()
+        self.ready = False
+        self.on_log_failure: Callable[[], None] = lambda: None
+        self._log = event_log
+        self._admin_hash = key_hash(admin_token)
+        self._commit: GroupCommit | None = None
+
+    def start(self) -> None:
+        """Begin to answer; called on the event loop."""
+        self._commit = GroupCommit(self._log, lambda: self.on_log_failure())
+        self.ready = True
+
+    def stop(self) -> None:
+        """Make everything durable and stop answering."""
+        self.ready = False
+        if self._commit is not None:
+            self._commit.close()
+
+    @property
+    def log_failed(self) -> bool:
+        """Tell whether the log failed."""
+        return self._commit is not None and self._commit.failed is not None
+
+    @property
+    def commit(self) -> GroupCommit:
+        """Return the group commit. Raises ``Unavailable`` before the start, ``LogFailed`` once the log has failed."""
+        if self._commit is None or not self.ready:
+            raise Unavailable("the service is starting or stopping: try again in a moment")
+        if self._commit.failed is not None:
+            raise self._commit.failed
+        return self._commit
+
+    def authenticate(self, scope: Scope) -> ApiKey:
+        """Return the caller's key. Raises ``NotAuthenticated``."""
+        scheme, _, token = header(scope, b"authorization").partition(b" ")
+        key = self.administration.keys.get(key_hash(token)) if scheme.lower() == b"bearer" else None
+        if key is None:
+            raise NotAuthenticated("send 'Authorization: Bearer <key>' with a key from 'avalist merchant key'")
+        return key
+
+    def authenticate_admin(self, scope: Scope) -> None:
+        """Raise ``NotAuthenticated`` unless the caller holds the data folder's admin token."""
+        scheme, _, token = header(scope, b"authorization").partition(b" ")
+        if scheme.lower() != b"bearer" or key_hash(token) != self._admin_hash:
+            raise NotAuthenticated("administration needs the token in <data>/admin.token")
+
+    @property
+    def end(self) -> int:
+        """Return the log's end: what is appended next stands there."""
+        return self._log.end
+
+    async def durable(self, position: int) -> None:
+        """Return once the log is durable past `position`. Raises ``LogFailed``, ``Unavailable`` after ten seconds."""
+        if not await self.commit.wait(position, 10.0):
+            raise Unavailable("the log is slow: the event may or may not be kept; retry with the same event_id")
+
+
+def check_clock(key: ApiKey, event: WireEvent) -> None:
+    """Raise ``NotAllowed`` when a live key supplies the time: a caller who could choose the clock could dodge velocity."""
+    if event.received_at is not None and not key.supplies_time:
+        raise NotAllowed("received_at is the writer's; only import, sandbox and simulation keys may supply it")

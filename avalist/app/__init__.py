@@ -1,0 +1,1 @@
+"""Use cases, one file each. Pure and dated: time comes in with the event."""

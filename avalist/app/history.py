@@ -1,0 +1,235 @@
+"""History in one's own columns: a mapping names them, and rows become events in the order they were known.
+
+A payment is known at its time, a label at its report time. Where a file does not say when a fraud was reported, the time is drawn from the
+schema's delay law and the label's source says ``imputed``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import heapq
+import itertools
+from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as Map
+from typing import Any
+
+import msgspec
+
+from avalist.domain.cards import refuse_card_numbers
+from avalist.domain.delay import DelayLaw
+from avalist.domain.errors import BadInput
+from avalist.domain.events import (
+    AuthorisationResult,
+    Capture,
+    Chargeback,
+    EarlyFraudWarning,
+    Label,
+    Payment,
+    WireEvent,
+    bad_body,
+)
+from avalist.domain.money import minor_from_text
+from avalist.domain.schema import CategoryDecl, EntityDecl, NumberDecl, Schema
+
+Cell = Any
+RowOf = Map[str, Cell]
+
+
+class SchemaTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The ``[schema]`` table: entities, numbers and categories as ``name = "source"``, and any other field of the schema."""
+
+    base_currency: str
+    entities: dict[str, str]
+    numbers: dict[str, str] = {}
+    categories: dict[str, str] = {}
+    settings: dict[str, Any] = {}
+
+
+class Outcomes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Columns that say what became of a payment. Every one is optional; times are of when it was learnt."""
+
+    fraud: str = ""
+    fraud_reported_at: str = ""
+    early_warning_at: str = ""
+    captured: str = ""
+    auth_approved: str = ""
+    issuer_code: str = ""
+
+
+class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a file's columns become payments.
+
+    `fields` maps paths of the payment event (``customer.id``, ``custom.terminal``, ``cart.sku``) to columns; a value that begins with ``=`` is
+    a constant. `amount` is a decimal column, `amount_minor` one in minor units. `hashed` columns are hashed before anything reads them.
+    """
+
+    schema: SchemaTable
+    payment_id: str
+    occurred_at: str
+    currency: str
+    amount: str = ""
+    amount_minor: str = ""
+    fields: dict[str, str] = {}
+    hashed: tuple[str, ...] = ()
+    outcomes: Outcomes = Outcomes()
+
+    def merchant_schema(self) -> Schema:
+        """Return the schema that the mapping declares. Raises ``BadInput``."""
+        table = self.schema
+        given = {
+            "base_currency": table.base_currency,
+            "entities": [EntityDecl(n, s) for n, s in table.entities.items()],
+            "numbers": [NumberDecl(n, *_decimals(s)) for n, s in table.numbers.items()],
+            "categories": [CategoryDecl(n, s) for n, s in table.categories.items()],
+            **table.settings,
+        }
+        try:
+            return msgspec.convert(given, Schema, from_attributes=True).check()
+        except msgspec.ValidationError as error:
+            raise bad_body(error) from None
+
+
+def _decimals(source: str) -> tuple[str, int]:
+    """Split ``custom.lat:3`` into the source and its decimals."""
+    path, _, decimals = source.partition(":")
+    return path, int(decimals or 0)
+
+
+def decode_mapping(text: str) -> Mapping:
+    """Decode a mapping from TOML. Raises ``BadInput`` naming the field."""
+    try:
+        return msgspec.toml.decode(text, type=Mapping)
+    except msgspec.DecodeError as error:
+        raise bad_body(error) from None
+
+
+class Reader:
+    """Makes events of rows. `hash_key` keys the hashes of `hashed` columns."""
+
+    def __init__(self, mapping: Mapping, schema: Schema, hash_key: bytes) -> None:
+        self._mapping = mapping
+        self._explicit = schema.capture == "explicit"
+        self._law = DelayLaw(*schema.report_delay_d)
+        self._hash_key = hash_key
+        self._fields = [(path.split("."), column) for path, column in mapping.fields.items()]
+
+    def events(self, rows: Iterable[RowOf], until: dt.datetime | None = None) -> Iterator[WireEvent]:
+        """Yield the events of `rows` (sorted by time) in known-time order; those known at or after `until` are left out."""
+        outcomes: list[tuple[dt.datetime, int, WireEvent]] = []
+        order = itertools.count()
+        for row in rows:
+            payment = self.payment(row)
+            now = payment.occurred_at
+            if until is not None and now >= until:
+                break
+            while outcomes and outcomes[0][0] <= now:
+                yield heapq.heappop(outcomes)[2]
+            yield msgspec.structs.replace(payment, received_at=now)
+            for known_at, event in self.outcomes(row, payment):
+                heapq.heappush(outcomes, (known_at, next(order), event))
+        while outcomes:
+            known_at, _, event = heapq.heappop(outcomes)
+            if until is None or known_at < until:
+                yield event
+
+    def payment(self, row: RowOf) -> Payment:
+        """Return the payment of a row, without ``received_at``. Raises ``BadInput`` naming the column."""
+        m = self._mapping
+        if m.hashed:
+            row = {**row, **{c: self._hash(row[c]) for c in m.hashed if row[c] is not None}}
+        payment_id, currency = str(_cell(row, m.payment_id)), str(_cell(row, m.currency))
+        whole: dict[str, Any] = {
+            "type": "payment",
+            "event_id": f"pay:{payment_id}",
+            "payment_id": payment_id,
+            "occurred_at": _instant(_cell(row, m.occurred_at), m.occurred_at),
+            "amount_minor": self._amount(row, currency),
+            "currency": currency,
+            "captured": None
+            if not m.outcomes.captured
+            else False
+            if self._explicit
+            else bool(row[m.outcomes.captured]),
+        }
+        for path, column in self._fields:
+            value = _cell(row, column)
+            if value is not None and value != "":
+                _put(whole, path, value)
+        try:
+            payment = msgspec.convert(_finished(whole), Payment)
+        except msgspec.ValidationError as error:
+            raise bad_body(error) from None
+        refuse_card_numbers(msgspec.json.encode(payment), payment)
+        return payment
+
+    def outcomes(self, row: RowOf, payment: Payment) -> Iterator[tuple[dt.datetime, WireEvent]]:
+        """Yield what became of a payment, with the time each became known."""
+        o, id, now = self._mapping.outcomes, payment.payment_id, payment.occurred_at
+
+        def when(name: str, at: dt.datetime) -> dict[str, Any]:
+            return {"event_id": f"{name}:{id}", "occurred_at": at, "received_at": at, "payment_id": id}
+
+        if o.auth_approved and row[o.auth_approved] is not None:
+            code = str(row[o.issuer_code] or "") if o.issuer_code else ""
+            yield now, AuthorisationResult(**when("auth", now), approved=bool(row[o.auth_approved]), issuer_code=code)
+        if o.captured and self._explicit and row[o.captured]:
+            yield now, Capture(**when("capture", now))
+        if o.early_warning_at and row[o.early_warning_at] is not None:
+            at = _instant(row[o.early_warning_at], o.early_warning_at)
+            yield at, EarlyFraudWarning(**when("efw", at))
+        if o.fraud_reported_at and row[o.fraud_reported_at] is not None:
+            at = _instant(row[o.fraud_reported_at], o.fraud_reported_at)
+            yield at, Chargeback(**when("chargeback", at))
+        elif o.fraud and not o.fraud_reported_at and row[o.fraud]:
+            at = now + dt.timedelta(days=self._law.draw_d(id))
+            yield at, Label(**when("label", at), fraud=True, source="imputed")
+
+    def _amount(self, row: RowOf, currency: str) -> int:
+        if self._mapping.amount_minor:
+            return int(_cell(row, self._mapping.amount_minor))
+        return minor_from_text(str(_cell(row, self._mapping.amount)), currency)
+
+    def _hash(self, value: Cell) -> str:
+        return "h" + hashlib.blake2b(str(value).encode(), digest_size=16, key=self._hash_key).hexdigest()
+
+
+def _cell(row: RowOf, column: str) -> Cell:
+    if column.startswith("="):
+        return column[1:]
+    try:
+        return row[column]
+    except KeyError:
+        expected = ", ".join(list(row)[:30])
+        raise BadInput("the file has no such column", field="mapping", expected=expected, got=column) from None
+
+
+def _instant(value: Cell, column: str) -> dt.datetime:
+    if isinstance(value, dt.datetime):
+        return value if value.tzinfo else value.replace(tzinfo=dt.UTC)
+    try:
+        instant = dt.datetime.fromisoformat(str(value))
+    except ValueError:
+        raise BadInput("not a time", field=column, expected="ISO 8601", got=str(value)[:32]) from None
+    return instant if instant.tzinfo else instant.replace(tzinfo=dt.UTC)
+
+
+_TEXT_PARTS = frozenset({"customer", "device", "billing", "payee", "method", "ip"})
+
+
+def _put(whole: dict[str, Any], path: list[str], value: Cell) -> None:
+    """Set a nested value; identifiers become text."""
+    if path[0] in _TEXT_PARTS and not isinstance(value, str | dt.datetime):
+        value = str(value)
+    for name in path[:-1]:
+        whole = whole.setdefault(name, {})
+    whole[path[-1]] = value
+
+
+def _finished(whole: dict[str, Any]) -> dict[str, Any]:
+    """Give a flat cart, method and billing the shape of the wire."""
+    if "cart" in whole:
+        whole["cart"] = [{"kind": "other", **whole["cart"]}]
+    if "method" in whole:
+        whole["method"] = {"kind": "card", **whole["method"]}
+    return whole

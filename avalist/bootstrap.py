@@ -1,0 +1,141 @@
+"""The one wiring function, and the only place that names adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from avalist.adapters.clock import SystemClock
+from avalist.adapters.file.blobs import FolderBlobs
+from avalist.adapters.file.lock import lock_folder
+from avalist.adapters.file.log import FileLog
+from avalist.adapters.file.secrets import FolderSecrets
+from avalist.adapters.memory.blobs import MemoryBlobs
+from avalist.adapters.memory.documents import MemoryDocuments
+from avalist.adapters.memory.log import MemoryLog
+from avalist.adapters.sqlite.documents import SqliteDocuments
+from avalist.api.service import Service
+from avalist.app.administer import Administration
+from avalist.app.writer import Writer
+from avalist.config import Settings
+from avalist.domain.errors import BadInput
+from avalist.models.artefact import Artefact
+from avalist.models.score import Model
+from avalist.ports.blobs import Blobs
+from avalist.ports.clock import Clock
+from avalist.ports.documents import Documents
+from avalist.ports.log import Log
+
+MODEL_BLOB = "model-{version}"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A wired installation. Close it, or use it as a context, to release the data folder."""
+
+    settings: Settings
+    log: Log
+    documents: Documents
+    blobs: Blobs
+    writer: Writer
+    administration: Administration
+    clock: Clock
+    secrets: FolderSecrets
+    _stack: ExitStack
+
+    def service(self) -> Service:
+        """Return the service that the routes answer from."""
+        return Service(
+            self.settings,
+            self.log,
+            self.writer,
+            self.administration,
+            self.documents,
+            self.clock,
+            self.secrets.admin_token(),
+        )
+
+    def load_model(self, merchant: str, version: str) -> Model:
+        """Load a model from the blobs. Raises ``NotFound``, ``ArtefactInvalid``."""
+        return load_model(self.blobs, merchant, version)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Sync the log and release everything."""
+        self._stack.close()
+
+
+def build(
+    settings: Settings, *, clock: Clock | None = None, progress: Callable[[int], None] = lambda position: None
+) -> Installation:
+    """Take the data folder, open its stores and recover the merchants from the log.
+
+    Raises
+    ------
+    DataFolderLocked
+        If another process owns the folder.
+    LogCorrupt
+        If the log is damaged before its tail.
+    """
+    with ExitStack() as stack:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        stack.enter_context(lock_folder(settings.data))
+        secrets = FolderSecrets(settings.data / "secrets")
+        log = open_log(settings)
+        stack.callback(log.close)
+        documents = open_documents(settings)
+        stack.callback(documents.close)
+        blobs = open_blobs(settings)
+        writer = Writer(log, lambda merchant, version: load_model(blobs, merchant, version), secrets.merchant)
+        writer.recover(progress)
+        return Installation(
+            settings=settings,
+            log=log,
+            documents=documents,
+            blobs=blobs,
+            writer=writer,
+            administration=Administration(writer, documents, secrets.new_secret),
+            clock=clock or SystemClock(),
+            secrets=secrets,
+            _stack=stack.pop_all(),
+        )
+
+
+def load_model(blobs: Blobs, merchant: str, version: str) -> Model:
+    """Load a model from the blobs. Raises ``NotFound``, ``ArtefactInvalid``."""
+    return Model(Artefact.from_bytes(blobs.get(merchant, MODEL_BLOB.format(version=version))))
+
+
+def open_log(settings: Settings, *, readonly: bool = False) -> Log:
+    """Open the log that the settings name."""
+    scheme = _scheme(settings.log, ("file", "memory"))
+    return MemoryLog() if scheme == "memory" else FileLog(settings.data / "log", readonly=readonly)
+
+
+def open_documents(settings: Settings) -> Documents:
+    """Open the document store that the settings name."""
+    scheme = _scheme(settings.documents, ("sqlite", "memory"))
+    return MemoryDocuments() if scheme == "memory" else SqliteDocuments(settings.data / "documents.sqlite")
+
+
+def open_blobs(settings: Settings) -> Blobs:
+    """Open the blob store that the settings name."""
+    scheme = _scheme(settings.blobs, ("folder", "memory"))
+    return MemoryBlobs() if scheme == "memory" else FolderBlobs(settings.data / "blobs")
+
+
+def _scheme(url: str, known: tuple[str, ...]) -> str:
+    scheme = url.partition(":")[0]
+    if scheme not in known:
+        raise BadInput("no such backend", field="settings", expected=" or ".join(f"{k}:" for k in known), got=url)
+    return scheme

@@ -1,0 +1,40 @@
+"""The command line: ``avalist --help`` teaches it."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from avalist.cli import demo, history, merchants, models, serve
+from avalist.domain.errors import AvalistError, BadInput
+
+app = typer.Typer(
+    name="avalist",
+    help="Real-time payment-fraud prevention with a model of the merchant's own. Start with 'avalist demo'.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(merchants.app, name="merchant")
+app.command("up")(serve.up)
+app.command("follow", hidden=True)(serve.follow)
+app.command("import")(history.import_file)
+app.command("train")(models.train)
+app.command("replay")(models.replay)
+app.command("simulate")(history.simulate)
+app.command("demo")(demo.demo)
+
+
+def main() -> None:
+    """Run the command line; our errors print one clear line and exit with 1."""
+    try:
+        app()
+    except AvalistError as error:
+        console = Console(stderr=True)
+        console.print(f"[bold red]error:[/] {error}", highlight=False)
+        if isinstance(error, BadInput):
+            for name, value in (("field", error.field), ("expected", error.expected), ("got", error.got)):
+                if value:
+                    console.print(f"  {name}: {value}", highlight=False, markup=False)
+        sys.exit(1)

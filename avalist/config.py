@@ -1,0 +1,72 @@
+"""Settings: from the environment or the command line, checked once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from avalist.domain.errors import BadInput
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one installation runs. Each field is read from ``AVALIST_<NAME>``.
+
+    Attributes
+    ----------
+    data
+        Folder that holds everything; one process owns it.
+    host, port
+        Where the service listens. The default is loopback: put TLS and the world in front of it.
+    log
+        ``file:`` (segments in the data folder) or ``memory:`` (tests; nothing survives).
+    documents
+        ``sqlite:`` (in the data folder) or ``memory:``.
+    blobs
+        ``folder:`` (in the data folder) or ``memory:``.
+    queue_limit
+        Requests that may wait for the log; beyond it decisions fall back and other events get 429.
+    body_limit_bytes
+        Largest body of a decision; a batch of events may be 64 times as large.
+    """
+
+    data: Path = Path("avalist-data")
+    host: str = "127.0.0.1"
+    port: int = 8321
+    log: str = "file:"
+    documents: str = "sqlite:"
+    blobs: str = "folder:"
+    queue_limit: int = 1024
+    body_limit_bytes: int = 262_144
+
+    @property
+    def url(self) -> str:
+        """Return where the service answers."""
+        return f"http://{self.host}:{self.port}"
+
+
+def settings_from(environment: Mapping[str, str] = os.environ, **given: object) -> Settings:
+    """Return settings: what is `given` (and not None), else the environment, else the defaults.
+
+    Raises
+    ------
+    BadInput
+        For a variable ``AVALIST_…`` that names no setting, or a value that does not fit.
+
+    Examples
+    --------
+    >>> settings_from({"AVALIST_PORT": "9000"}).port
+    9000
+    """
+    values: dict[str, object] = {}
+    for name, value in environment.items():
+        if name.startswith("AVALIST_"):
+            values[name.removeprefix("AVALIST_").lower()] = value
+    values.update({name: value for name, value in given.items() if value is not None})
+    try:
+        return msgspec.convert(values, Settings, strict=False, dec_hook=lambda kind, value: kind(value))
+    except msgspec.ValidationError as error:
+        known = ", ".join(f"AVALIST_{f.upper()}" for f in Settings.__struct_fields__)
+        raise BadInput(f"setting: {error}", field="environment", expected=known) from None

@@ -1,0 +1,81 @@
+"""The cores of log records: all that ``decide()`` can read, msgpack."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from avalist.domain.decisions import Decision, Mode
+from avalist.domain.facts import Facts
+from avalist.domain.schema import Schema
+
+Why = Literal["deadline", "overloaded", "log"]
+
+
+class EventCore(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A merchant's event: its ids, its fold row (little-endian int64) and its facts.
+
+    `digest` is of the decoded content less ``sent_at``: it tells a retry from a conflict. `label` is None where the event says
+    nothing of fraud; `captured` is True from the event that captures on.
+    """
+
+    type: str
+    event_id: str
+    digest: bytes
+    payment_id: str
+    checkpoint: str
+    row: bytes
+    facts: Facts | None = None
+    label: bool | None = None
+    captured: bool | None = None
+    asked: bool = False
+
+
+class MerchantCreated(msgspec.Struct, frozen=True, tag="merchant_created"):
+    """A merchant exists from here on, with its declared schema."""
+
+    schema: Schema
+
+
+class ModeSet(msgspec.Struct, frozen=True, tag="mode_set"):
+    """Shadow mode and kill switch in one."""
+
+    mode: Mode
+
+
+class PolicySet(msgspec.Struct, frozen=True, tag="policy_set"):
+    """A policy, as JSON of ``policy.Policy``."""
+
+    policy: msgspec.Raw
+
+
+class ModelStaged(msgspec.Struct, frozen=True, tag="model_staged"):
+    """An artefact of this content hash stands in the blobs, checked and loadable."""
+
+    version: str
+    plan_hash: str
+
+
+class ModelActivated(msgspec.Struct, frozen=True, tag="model_activated"):
+    """Decisions of later ``seq`` are scored by this model."""
+
+    version: str
+
+
+Control = MerchantCreated | ModeSet | PolicySet | ModelStaged | ModelActivated
+
+
+class DecisionCore(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A decision and the columns it saw (little-endian float32)."""
+
+    decision: Decision
+    features: bytes
+
+
+class FallbackCore(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The first answer to an event was its merchant's fallback; the decision computed is advice."""
+
+    event_id: str
+    why: Why
+    answer: Decision

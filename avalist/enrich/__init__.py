@@ -1,0 +1,1 @@
+"""Enrich: raw event -> facts, keys and fold row. Pure; the tables it reads are versioned."""

@@ -1,0 +1,1 @@
+"""Features: declare, plan, kernel, state. Pure, dated, deterministic; one kernel for live and replay."""

@@ -1,0 +1,97 @@
+"""Feature definitions as data, and the default ones derived from a merchant's declared schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from avalist.domain.records import FoldKind
+from avalist.domain.schema import DAY_MS, Schema
+
+Aggregate = Literal[
+    "value", "hour", "weekday", "known", "since_last", "since_first", "count", "sum", "mean", "max",
+    "distinct", "rate", "captured", "frauds", "ratio",
+]  # fmt: skip
+
+STEPS = 60
+"""A window moves in steps of a sixtieth of its length (architecture §4.3)."""
+
+ALL = "merchant"
+"""The entity every event belongs to."""
+
+PAYMENTS = 1 << FoldKind.PAYMENT
+ACTIVITY = sum(1 << kind for kind in range(FoldKind.SESSION + 1))
+"""Kinds that make an entity seen: payments, sign-ups, logins, changes, steps, sessions."""
+
+DISTINCT_EXACT = 64
+"""Distinct counts are exact up to so many live values, then a sketch of DISTINCT_CELLS cells (about 4 % error)."""
+DISTINCT_CELLS = 1024
+
+
+class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One column.
+
+    `entity` may be composite, ``a+b``. `kinds` is the mask of fold kinds counted. A window covers
+    t(x) ≥ ⌊(t − window)/step⌋·step; with a lag it covers [⌊(t − lag − window)/step⌋·step, ⌊(t − lag)/step⌋·step).
+    A ratio divides the columns `over` of this plan, or of this payment's amount. `prior` names the column that gives the rate's prior;
+    `strength` is its weight in payments.
+    """
+
+    name: str
+    aggregate: Aggregate
+    entity: str = ""
+    field: str = "amount"
+    kinds: int = PAYMENTS
+    window_ms: int = 0
+    step_ms: int = 0
+    lag_ms: int = 0
+    of: str = ""
+    over: tuple[str, str] | None = None
+    prior: str = ""
+    strength: float = 0.0
+
+
+def window_name(ms: int) -> str:
+    """Return a window's name in its largest whole unit.
+
+    >>> window_name(600_000), window_name(7 * DAY_MS)
+    ('10m', '7d')
+    """
+    for unit, size in (("d", DAY_MS), ("h", 3_600_000), ("m", 60_000)):
+        if ms % size == 0:
+            return f"{ms // size}{unit}"
+    return f"{ms}ms"
+
+
+def windowed(entity: str, aggregate: Aggregate, window_ms: int, **more: object) -> Feature:
+    """Return a windowed feature under its standard name ``entity__aggregate__field__window``."""
+    field = str(more.get("field", "amount"))
+    middle = {"count": "events", "distinct": str(more.get("of", ""))}.get(aggregate, field)
+    if more.get("kinds") == 1 << FoldKind.AUTH_DECLINED:
+        middle = "auth_declined"
+    elif more.get("kinds") == 1 << FoldKind.LOGIN_FAILED:
+        middle = "login_failed"
+    name = f"{entity}__{aggregate}__{middle}__{window_name(window_ms)}"
+    settings = {"step_ms": max(window_ms // STEPS, 1), **more}
+    return msgspec.convert(
+        {"name": name, "aggregate": aggregate, "entity": entity, "window_ms": window_ms, **settings}, Feature
+    )
+
+
+def lagged(entity: str, aggregate: Aggregate, window_ms: int, lag_ms: int, **more: object) -> Feature:
+    """Return a feature over payments old enough to have been judged: captured, frauds, rate."""
+    name = f"{entity}__{aggregate}__fraud__{window_name(window_ms)}"
+    return msgspec.convert(
+        {
+            "name": name, "aggregate": aggregate, "entity": entity, "window_ms": window_ms, "lag_ms": lag_ms,
+            "step_ms": max((window_ms + lag_ms) // STEPS, 1), **more,
+        },
+        Feature,
+    )  # fmt: skip
+
+
+def ratio(name: str, top: str, bottom: str) -> Feature:
+    """Return the quotient of two columns; NaN where the lower is 0 or unknown."""
+    return Feature(name=name, aggregate="ratio", over=(top, bottom))

@@ -1,0 +1,220 @@
+"""A definition is data: features compile to a canonical plan, arrays that the one kernel interprets (architecture §4.11)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from avalist.domain.errors import BadInput
+from avalist.domain.row import keys_at, row_width
+from avalist.domain.schema import DAY_MS, Schema
+from avalist.features.declare import ALL, Feature
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+
+MAX_TILES: Final = 64
+"""Tiles a stream may hold; a window has at most MAX_TILES − 2 steps."""
+
+VALUE, HOUR, WEEKDAY, KNOWN, SINCE_LAST, SINCE_FIRST, COUNT, SUM, MEAN, MAX = range(10)
+DISTINCT, RATE, CAPTURED, FRAUDS, RATIO = range(10, 15)
+OPS: Final = {
+    "value": VALUE, "hour": HOUR, "weekday": WEEKDAY, "known": KNOWN, "since_last": SINCE_LAST,
+    "since_first": SINCE_FIRST, "count": COUNT, "sum": SUM, "mean": MEAN, "max": MAX, "distinct": DISTINCT,
+    "rate": RATE, "captured": CAPTURED, "frauds": FRAUDS, "ratio": RATIO,
+}  # fmt: skip
+
+# columns of the entity table
+E_FORM, E_A, E_B, E_SALT, E_STREAMS, E_STREAMS_END, E_DISTINCTS, E_DISTINCTS_END = range(8)
+BASE, PAIR, CONSTANT = range(3)
+# columns of the stream table
+S_ENTITY, S_KINDS, S_VALUE, S_STEP, S_WINDOW, S_LAG, S_LABELS = range(7)
+# columns of the distinct table
+D_ENTITY, D_OF, D_KINDS, D_WINDOW = range(4)
+# columns of the node table
+N_OP, N_A, N_B, N_WINDOW, N_STEP = range(5)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A compiled plan.
+
+    Attributes
+    ----------
+    columns
+        Feature names in order; ``features.read`` writes float32 [len(columns)].
+    hash
+        Names the plan: 16 hex digits over schema-dependent layout and definitions.
+    node_hashes
+        The version of each column.
+    """
+
+    features: tuple[Feature, ...]
+    columns: tuple[str, ...]
+    hash: str
+    node_hashes: tuple[str, ...]
+    width: int
+    keys_at: int
+    memory_ms: int
+    entity_names: tuple[str, ...]
+    entities: I64
+    streams: I64
+    distincts: I64
+    nodes: I64
+    params: F64
+
+
+def compile_plan(schema: Schema, features: Sequence[Feature]) -> Plan:
+    """Compile `features` for `schema`.
+
+    Raises
+    ------
+    BadInput
+        For an unknown entity, number or column, or a window with too many steps.
+    """
+    build = _Builder(schema, features)
+    for feature in features:
+        build.add(feature)
+    canonical = msgspec.json.encode([schema.memory_d, build.layout(), features])
+    hashes = tuple(hashlib.blake2b(msgspec.json.encode(f), digest_size=8).hexdigest() for f in features)
+    return Plan(
+        features=tuple(features),
+        columns=tuple(f.name for f in features),
+        hash=hashlib.blake2b(canonical, digest_size=8).hexdigest(),
+        node_hashes=hashes,
+        width=row_width(schema),
+        keys_at=keys_at(schema),
+        memory_ms=schema.memory_d * DAY_MS,
+        **build.tables(),
+    )
+
+
+class _Builder:
+    """Collects the tables of one plan."""
+
+    def __init__(self, schema: Schema, features: Sequence[Feature]) -> None:
+        self.base = [e.name for e in schema.entities] + [c.name for c in schema.categories]
+        self.values = {"amount": 0, **{n.name: i + 1 for i, n in enumerate(schema.numbers)}}
+        self.decimals = [0, *(n.decimals for n in schema.numbers)]
+        self.assumed = schema.capture == "assumed"
+        self.entities: list[str] = []
+        self.streams: list[tuple[int, ...]] = []
+        self.distincts: list[list[int]] = []
+        self.nodes: list[tuple[int, ...]] = []
+        self.params: list[tuple[float, float]] = []
+        self.column: dict[str, int] = {}
+        for name in sorted({e for f in features for e in (f.entity, f.of) if e}):
+            self._entity(name)
+
+    def layout(self) -> list[object]:
+        return [self.base, sorted(self.values.items()), self.decimals]
+
+    def _entity(self, name: str) -> int:
+        if name not in self.entities:
+            for part in name.split("+"):
+                if part not in self.base and part != ALL:
+                    expected = " or ".join((*self.base, ALL))
+                    raise BadInput("no such entity", field="feature.entity", expected=expected, got=part)
+            self.entities.append(name)
+        return self.entities.index(name)
+
+    def _value(self, name: str) -> int:
+        if name not in self.values:
+            raise BadInput("no such number", field="feature.field", expected=" or ".join(self.values), got=name)
+        return self.values[name]
+
+    def _stream(self, feature: Feature) -> int:
+        if feature.window_ms + feature.lag_ms > (MAX_TILES - 2) * feature.step_ms:
+            most = f"at most {MAX_TILES - 2} steps in window and lag"
+            raise BadInput("the step is too short", field=feature.name, expected=most, got=str(feature.step_ms))
+        labels = feature.aggregate in ("rate", "captured", "frauds")
+        value = -1 if labels or feature.aggregate == "count" else self._value(feature.field)
+        if feature.aggregate == "count" and feature.kinds == 1:
+            value = 0  # every payment has an amount: counts share the amount's tiles
+        entity, kinds = self._entity(feature.entity), 0 if labels else feature.kinds
+        key = (entity, kinds, value, feature.step_ms, feature.window_ms, feature.lag_ms, int(labels))
+        if key not in self.streams:
+            self.streams.append(key)
+        return self.streams.index(key)
+
+    def _distinct(self, feature: Feature) -> int:
+        entity, of = self._entity(feature.entity), self._entity(feature.of)
+        for index, row in enumerate(self.distincts):
+            if row[:3] == [entity, of, feature.kinds]:
+                row[3] = max(row[3], feature.window_ms + feature.step_ms)
+                return index
+        self.distincts.append([entity, of, feature.kinds, feature.window_ms + feature.step_ms])
+        return len(self.distincts) - 1
+
+    def _of_column(self, name: str, feature: Feature) -> int:
+        if name not in self.column:
+            raise BadInput("no such column before this one", field=feature.name, expected="an earlier column", got=name)
+        return self.column[name]
+
+    def add(self, feature: Feature) -> None:
+        if feature.name in self.column:
+            raise BadInput("two columns of one name", field=feature.name, expected="distinct names")
+        a, b, params = 0, -1, (0.0, 0.0)
+        aggregate = feature.aggregate
+        if aggregate in ("count", "sum", "mean", "max", "captured", "frauds", "rate"):
+            a = self._stream(feature)
+        if aggregate == "value":
+            a = self._value(feature.field)
+            params = (10.0 ** -self.decimals[a], 0.0)
+        elif aggregate in ("sum", "mean", "max"):
+            params = (10.0 ** -self.decimals[self._value(feature.field)], 0.0)
+        elif aggregate in ("known", "since_last", "since_first"):
+            a = self._entity(feature.entity)
+        elif aggregate == "distinct":
+            a = self._distinct(feature)
+        elif aggregate == "rate":
+            b = self._of_column(feature.prior, feature) if feature.prior else -1
+            params = (feature.strength, 0.01)
+        elif aggregate == "ratio":
+            top, bottom = feature.over or ("", "")
+            a, b = self._of_column(top, feature), self._of_column(bottom, feature)
+        self.column[feature.name] = len(self.nodes)
+        self.nodes.append((OPS[aggregate], a, b, feature.window_ms, feature.step_ms))
+        self.params.append(params)
+
+    def tables(self) -> dict[str, object]:
+        """Return the tables, streams and distincts grouped by entity."""
+        stream_order = sorted(range(len(self.streams)), key=lambda i: self.streams[i][0])
+        distinct_order = sorted(range(len(self.distincts)), key=lambda i: self.distincts[i][0])
+        nodes = [list(n) for n in self.nodes]
+        for node in nodes:
+            if node[0] in (COUNT, SUM, MEAN, MAX, RATE, CAPTURED, FRAUDS):
+                node[1] = stream_order.index(node[1])
+            elif node[0] == DISTINCT:
+                node[1] = distinct_order.index(node[1])
+        streams = _table([self.streams[i] for i in stream_order], 7)
+        distincts = _table([self.distincts[i] for i in distinct_order], 4)
+        entities = [self._entity_row(i, name, streams, distincts) for i, name in enumerate(self.entities)]
+        return {
+            "entity_names": tuple(self.entities),
+            "entities": _table(entities, 8),
+            "streams": streams,
+            "distincts": distincts,
+            "nodes": _table(nodes, 5),
+            "params": np.array(self.params, dtype=np.float64).reshape(-1, 2),
+        }
+
+    def _entity_row(self, index: int, name: str, streams: I64, distincts: I64) -> tuple[int, ...]:
+        form, a, b = CONSTANT, 0, 0
+        if name != ALL:
+            parts = [self.base.index(p) for p in name.split("+")]
+            form, a, b = (PAIR, parts[0], parts[1]) if len(parts) == 2 else (BASE, parts[0], 0)
+        salt = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little", signed=True)
+        first, last = np.searchsorted(streams[:, S_ENTITY], [index, index + 1])
+        first_d, last_d = np.searchsorted(distincts[:, D_ENTITY], [index, index + 1])
+        return form, a, b, salt, int(first), int(last), int(first_d), int(last_d)
+
+
+def _table(rows: Sequence[Sequence[int]], width: int) -> I64:
+    return np.array(rows, dtype=np.int64).reshape(-1, width)

@@ -1,0 +1,79 @@
+"""From a score to a decision: mode, economics; every part that took part is recorded."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from avalist import ENGINE
+from avalist.domain.core import EventCore
+from avalist.domain.decisions import Action, Decision, Mode, Reason
+from avalist.policy.economics import Policy, choose
+
+NO_MODEL = "no_active_model"
+
+
+class Scored(Protocol):
+    """What the policy needs of a score."""
+
+    @property
+    def p_fraud(self) -> float:
+        """Return the calibrated probability, rounded to 1e-9."""
+        ...
+
+    @property
+    def risk_score(self) -> int:
+        """Return the percentile, 0 to 99."""
+        ...
+
+
+def evaluate(
+    event: EventCore,
+    seq: int,
+    scored: Scored | None,
+    reasons: tuple[Reason, ...],
+    policy: Policy,
+    mode: Mode,
+    versions: tuple[str, str],
+) -> Decision:
+    """Decide one payment; `versions` are of the model and the policy. Pure."""
+    if scored is None or event.facts is None:
+        warnings = (NO_MODEL,) if mode != "off" else ()
+        return _decision(event, seq, mode, versions, Action.NOT_REVIEWED, warnings=warnings)
+    action, profits = choose(scored.p_fraud, event.facts.amount_base_minor, policy)
+    observing = mode == "observe"
+    return _decision(
+        event,
+        seq,
+        mode,
+        versions,
+        Action.NOT_REVIEWED if observing else action,
+        advised_action=action if observing else None,
+        p_fraud=scored.p_fraud,
+        risk_score=scored.risk_score,
+        reasons=reasons,
+        expected_profit_minor=profits,
+    )
+
+
+def fall_back(event: EventCore, seq: int, policy: Policy, mode: Mode, versions: tuple[str, str]) -> Decision:
+    """Return the merchant's fallback answer to a payment: given before the log is durable, and saying so."""
+    amount = event.facts.amount_base_minor if event.facts else 0
+    action = policy.fallback.action(amount) if mode == "live" else Action.NOT_REVIEWED
+    return _decision(event, seq, mode, versions, action, degraded=True, durable=False)
+
+
+def _decision(
+    event: EventCore, seq: int, mode: Mode, versions: tuple[str, str], action: Action, **more: object
+) -> Decision:
+    return Decision(
+        payment_id=event.payment_id,
+        event_id=event.event_id,
+        checkpoint=event.checkpoint,
+        action=action,
+        seq=seq,
+        engine=ENGINE,
+        mode=mode,
+        model_version=versions[0],
+        policy_version=versions[1],
+        **more,  # type: ignore[arg-type]
+    )

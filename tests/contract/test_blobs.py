@@ -1,0 +1,131 @@
+"""Every blob store keeps the contract of ports/blobs.py."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from avalist.adapters.file.blobs import FolderBlobs
+from avalist.adapters.memory.blobs import MemoryBlobs
+from avalist.domain.errors import BadInput, NotFound, Unavailable
+from avalist.ports.blobs import Blobs
+
+BAD_NAMES = [
+    "",
+    ".",
+    "..",
+    "../rival/key",
+    "/etc/passwd",
+    "a//b",
+    "a/",
+    "a/../b",
+    ".hidden",
+    "a\0",
+    "a~b",
+    "a\n",
+    "a" * 201,
+]
+
+
+class BlobsContract:
+    @pytest.fixture
+    def blobs(self, tmp_path: Path) -> Blobs:
+        return self.open(tmp_path)
+
+    def open(self, folder: Path) -> Blobs:
+        raise NotImplementedError
+
+    def test_what_is_put_is_got(self, blobs: Blobs) -> None:
+        blobs.put("shop", "models/a", b"\0" * 100_000)
+        assert blobs.get("shop", "models/a") == b"\0" * 100_000
+
+    def test_the_same_name_is_replaced(self, blobs: Blobs) -> None:
+        blobs.put("shop", "a", b"a longer first one")
+        blobs.put("shop", "a", b"")
+        assert blobs.get("shop", "a") == b""
+
+    def test_a_missing_blob_is_not_found(self, blobs: Blobs) -> None:
+        blobs.put("shop", "a", b"")
+        for merchant, name in (("shop", "b"), ("rival", "a")):
+            with pytest.raises(NotFound):
+                blobs.get(merchant, name)
+
+    def test_names_are_sorted_and_chosen_by_prefix(self, blobs: Blobs) -> None:
+        for name in ("models/b", "models.d", "models/a", "models", "archive/x", "a-b", "a/b"):
+            blobs.put("shop", name, b"")
+        assert list(blobs.names("shop", "models/")) == ["models/a", "models/b"]
+        assert list(blobs.names("shop")) == ["a-b", "a/b", "archive/x", "models", "models.d", "models/a", "models/b"]
+
+    def test_a_name_may_begin_another(self, blobs: Blobs) -> None:
+        blobs.put("shop", "a", b"1")
+        blobs.put("shop", "a/b", b"2")
+        assert (blobs.get("shop", "a"), blobs.get("shop", "a/b")) == (b"1", b"2")
+
+    def test_a_merchant_sees_its_own_alone(self, blobs: Blobs) -> None:
+        blobs.put("shop", "a", b"ours")
+        blobs.put("rival", "a", b"theirs")
+        assert blobs.get("shop", "a") == b"ours"
+        assert list(blobs.names("nobody")) == []
+
+    @pytest.mark.parametrize("name", BAD_NAMES)
+    def test_a_name_that_leads_elsewhere_is_refused(self, blobs: Blobs, name: str) -> None:
+        with pytest.raises(BadInput):
+            blobs.put("shop", name, b"")
+        with pytest.raises(BadInput):
+            blobs.get("shop", name)
+
+    @pytest.mark.parametrize("merchant", [*BAD_NAMES, "shop/models"])
+    def test_a_merchant_that_leads_elsewhere_is_refused(self, blobs: Blobs, merchant: str) -> None:
+        with pytest.raises(BadInput):
+            blobs.put(merchant, "a", b"")
+        with pytest.raises(BadInput):
+            blobs.names(merchant)
+
+
+class TestMemoryBlobs(BlobsContract):
+    def open(self, folder: Path) -> Blobs:
+        return MemoryBlobs()
+
+
+class TestFolderBlobs(BlobsContract):
+    def open(self, folder: Path) -> Blobs:
+        return FolderBlobs(folder / "blobs")
+
+    def test_blobs_survive_a_reopening(self, blobs: Blobs, tmp_path: Path) -> None:
+        blobs.put("shop", "a", b"1")
+        assert self.open(tmp_path).get("shop", "a") == b"1"
+
+    @pytest.mark.parametrize("call", ["fsync", "replace"])
+    def test_a_failed_put_leaves_the_old_blob_and_no_litter(
+        self, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+    ) -> None:
+        blobs.put("shop", "a", b"old")
+        monkeypatch.setattr(os, call, failing)
+        with pytest.raises(Unavailable, match="No space left"):
+            blobs.put("shop", "a", b"new")
+        assert blobs.get("shop", "a") == b"old"
+        assert os.listdir(tmp_path / "blobs" / "shop") == ["a"]
+
+    def test_the_file_and_its_folder_are_synced(self, blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+        synced: list[str] = []
+        monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+        blobs.put("shop", "a", b"1")
+        assert [Path(path).name[:5] for path in synced if "/shop/" in path] == [Path(synced[1]).name[:5]]
+        assert [Path(synced[0]).name, Path(synced[2]).name] == ["blobs", "shop"]
+
+    def test_what_a_crash_left_is_not_listed(self, blobs: Blobs, tmp_path: Path) -> None:
+        blobs.put("shop", "a", b"1")
+        (tmp_path / "blobs" / "shop" / ".tmpx").write_bytes(b"half")
+        assert list(blobs.names("shop")) == ["a"]
+
+    def test_a_file_in_the_way_is_unavailable(self, tmp_path: Path) -> None:
+        (tmp_path / "blobs").write_bytes(b"")
+        with pytest.raises(Unavailable):
+            self.open(tmp_path)
+
+
+def failing(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,4 +1,4 @@
-"""The follower: folds the same log behind the decider, in a process of its own. Today it writes decisions as documents."""
+"""The follower: folds the same log behind the decider, in a process of its own. It writes decisions as documents."""
 
 from __future__ import annotations
 

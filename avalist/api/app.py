@@ -8,6 +8,7 @@ from avalist.api.http import Receive, Scope, Send, send_error
 from avalist.api.routes.decisions import decide
 from avalist.api.routes.rest import rest
 from avalist.api.service import Service
+from avalist.app.warm import warm_up
 from avalist.domain.errors import AvalistError
 
 
@@ -34,6 +35,7 @@ class App:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         self._service.start()
+        warm_up(list(self._service.writer.merchants.values()))
         # A decision leaves no reference cycles (a test asserts it), so collection only costs pauses.
         gc.collect()
         gc.freeze()

@@ -24,8 +24,8 @@ class _Waiter(NamedTuple):
 class GroupCommit:
     """Syncs the log on a thread of its own while the event loop goes on deciding.
 
-    ``wait(position, timeout_s)`` gives a future: True once everything up to and with `position` is durable, False when the
-    time ran out first, ``LogFailed`` when the log failed; then `on_failure` is called, for the decider must stop.
+    ``wait(position, timeout_s)`` gives a future: True once everything up to and with `position` is durable, False when
+    the time ran out first, ``LogFailed`` when the log failed; then `on_failure` is called, for the decider must stop.
     """
 
     def __init__(self, log: Log, on_failure: Callable[[], None]) -> None:

@@ -94,6 +94,6 @@ class Service:
 
 
 def check_clock(key: ApiKey, event: WireEvent) -> None:
-    """Raise ``NotAllowed`` when a live key supplies the time: a caller who could choose the clock could dodge velocity."""
+    """Raise ``NotAllowed`` when a live key supplies the time: choosing the clock could dodge velocity."""
     if event.received_at is not None and not key.supplies_time:
         raise NotAllowed("received_at is the writer's; only import, sandbox and simulation keys may supply it")

@@ -1,4 +1,4 @@
-"""What an operator does to a merchant. The CLI runs it in place when it owns the data folder, else the service runs it."""
+"""Operators' requests. The CLI runs it in place when it owns the data folder, else the service runs it."""
 
 from __future__ import annotations
 
@@ -23,42 +23,43 @@ class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
     merchant: MerchantId
 
 
-class CreateMerchant(_Request, tag="create_merchant"):
+class CreateMerchant(_Request, frozen=True, tag="create_merchant"):
     """Create a merchant with a declared schema."""
 
     schema: Schema
 
 
-class IssueKey(_Request, tag="issue_key"):
+class IssueKey(_Request, frozen=True, tag="issue_key"):
     """Issue an API key; its text is shown once."""
 
     kind: KeyKind = "live"
 
 
-class SetMode(_Request, tag="set_mode"):
+class SetMode(_Request, frozen=True, tag="set_mode"):
     """Set off, observe or live."""
 
     mode: Mode
 
 
-class SetPolicy(_Request, tag="set_policy"):
+class SetPolicy(_Request, frozen=True, tag="set_policy"):
     """Replace the policy."""
 
     policy: msgspec.Raw
 
 
-class ActivateModel(_Request, tag="activate_model"):
+class ActivateModel(_Request, frozen=True, tag="activate_model"):
     """Stage and activate a model whose artefact stands in the blobs."""
 
     version: str
     plan_hash: str
 
 
-class Show(_Request, tag="show"):
+class Show(_Request, frozen=True, tag="show"):
     """Say how a merchant stands."""
 
 
 AdminRequest = CreateMerchant | IssueKey | SetMode | SetPolicy | ActivateModel | Show
+_REQUEST: msgspec.json.Decoder[AdminRequest] = msgspec.json.Decoder(AdminRequest)
 
 
 class Administration:
@@ -75,7 +76,7 @@ class Administration:
                 self.keys[key.hash] = key
 
     def carry_out(self, request: AdminRequest, at_ms: int) -> dict[str, object]:
-        """Carry out one request. What it logs is durable only after the log's next sync. Raises what the writer raises."""
+        """Carry out one request. What it logs is durable after the next sync. Raises as the writer does."""
         merchant = request.merchant
         match request:
             case CreateMerchant(schema=schema):
@@ -119,6 +120,6 @@ class Administration:
 def decode_request(body: bytes) -> AdminRequest:
     """Decode an operator's request from JSON. Raises ``BadInput``."""
     try:
-        return msgspec.json.decode(body, type=AdminRequest)
+        return _REQUEST.decode(body)
     except msgspec.DecodeError as error:
         raise bad_body(error) from None

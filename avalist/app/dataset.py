@@ -24,8 +24,8 @@ _BATCH = 16_384
 class Dataset(NamedTuple):
     """Payments in order of decision.
 
-    `x` float32 [n, columns] as each decision saw it; `t_ms` int64 [n]; `captured`, `fraud` bool [n] as known at `cut_ms`, the last
-    arrival in the log.
+    `x` float32 [n, columns] as each decision saw it; `t_ms` int64 [n]; `captured`, `fraud` bool [n] as known at
+    `cut_ms`, the last arrival in the log.
     """
 
     plan: Plan

@@ -1,4 +1,5 @@
-"""``decide()``: the one function that live, shadow, backtest and replay share. Pure: (state, event, model, policy) -> decision.
+"""``decide()``: the one function that live, shadow, backtest and replay share. Pure: (state, event, model, policy) ->
+decision.
 
 It reads no clock, no network, no log and no unseeded randomness: what it may know is the merchant as of `seq`.
 """

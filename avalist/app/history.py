@@ -1,7 +1,7 @@
 """History in one's own columns: a mapping names them, and rows become events in the order they were known.
 
-A payment is known at its time, a label at its report time. Where a file does not say when a fraud was reported, the time is drawn from the
-schema's delay law and the label's source says ``imputed``.
+A payment is known at its time, a label at its report time. Where a file does not say when a fraud was reported, the
+time is drawn from the schema's delay law and the label's source says ``imputed``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ RowOf = Map[str, Cell]
 
 
 class SchemaTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The ``[schema]`` table: entities, numbers and categories as ``name = "source"``, and any other field of the schema."""
+    """The ``[schema]`` table: entities, numbers, categories as ``name = "source"``; other fields under ``settings``."""
 
     base_currency: str
     entities: dict[str, str]
@@ -60,8 +60,9 @@ class Outcomes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a file's columns become payments.
 
-    `fields` maps paths of the payment event (``customer.id``, ``custom.terminal``, ``cart.sku``) to columns; a value that begins with ``=`` is
-    a constant. `amount` is a decimal column, `amount_minor` one in minor units. `hashed` columns are hashed before anything reads them.
+    `fields` maps paths of the payment event (``customer.id``, ``custom.terminal``, ``cart.sku``) to columns; a value
+    that begins with ``=`` is a constant. `amount` is a decimal column, `amount_minor` one in minor units. `hashed`
+    columns are hashed before anything reads them.
     """
 
     schema: SchemaTable
@@ -115,7 +116,9 @@ class Reader:
         self._fields = [(path.split("."), column) for path, column in mapping.fields.items()]
 
     def events(self, rows: Iterable[RowOf], until: dt.datetime | None = None) -> Iterator[WireEvent]:
-        """Yield the events of `rows` (sorted by time) in known-time order; those known at or after `until` are left out."""
+        """Yield the events of `rows` (sorted by time) in known-time order; those known at or after `until` are left
+        out.
+        """
         outcomes: list[tuple[dt.datetime, int, WireEvent]] = []
         order = itertools.count()
         for row in rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from typing import Final
 
 import numpy as np
@@ -15,6 +16,7 @@ I64 = npt.NDArray[np.int64]
 _TABLES: Final = 256
 _FIRST: Final = 16
 NONE: Final = -1
+_WORDS = struct.Struct("<qq")
 
 
 class IdIndex:
@@ -35,12 +37,18 @@ class IdIndex:
 
     def get(self, id: str) -> int:
         """Return the value of `id`, or −1."""
-        high, low = _hash(id)
-        return int(_find(self._tables[low & 255], high, low))
+        return self.find(*hash_id(id))
 
     def put(self, id: str, value: int) -> None:
         """Set the value of `id`."""
-        high, low = _hash(id)
+        self.set(*hash_id(id), value)
+
+    def find(self, high: int, low: int) -> int:
+        """Return the value of a hashed id, or −1."""
+        return _find(self._tables[low & 255], high, low)
+
+    def set(self, high: int, low: int, value: int) -> None:
+        """Set the value of a hashed id."""
         n = low & 255
         if self._counts[n] * 4 >= len(self._tables[n]) * 3:
             self._tables[n] = _grown(self._tables[n])
@@ -53,27 +61,29 @@ class Generations:
     def __init__(self, period_ms: int) -> None:
         self._period_ms = period_ms
         self._since_ms: int | None = None
-        self._new, self._old = IdIndex(), IdIndex()
+        self._new = IdIndex()
+        self._old: IdIndex | None = None
 
     def get(self, id: str) -> int:
         """Return the value of `id`, or −1."""
-        value = self._new.get(id)
-        return value if value != NONE else self._old.get(id)
+        high, low = hash_id(id)
+        value = self._new.find(high, low)
+        return value if value != NONE or self._old is None else self._old.find(high, low)
 
     def put(self, id: str, value: int, at_ms: int) -> None:
         """Set the value of `id` at time `at_ms` (never decreasing)."""
         if self._since_ms is None:
             self._since_ms = at_ms
         if at_ms - self._since_ms >= self._period_ms:
-            self._old = self._new if at_ms - self._since_ms < 2 * self._period_ms else IdIndex()
+            self._old = self._new if at_ms - self._since_ms < 2 * self._period_ms else None
             self._new, self._since_ms = IdIndex(), at_ms
         self._new.put(id, value)
 
 
-def _hash(id: str) -> tuple[int, int]:
-    digest = hashlib.blake2b(id.encode(), digest_size=16).digest()
-    high = int.from_bytes(digest[:8], "little", signed=True)
-    return high or 1, int.from_bytes(digest[8:], "little", signed=True)
+def hash_id(id: str) -> tuple[int, int]:
+    """Return an id's hash as two words, the first not 0."""
+    high, low = _WORDS.unpack(hashlib.blake2b(id.encode(), digest_size=16).digest())
+    return high or 1, low
 
 
 @jit
@@ -82,7 +92,7 @@ def _find(table: I64, high: int, low: int) -> int:
     i = (low >> 8) & mask
     while table[i, 0] != 0:
         if table[i, 0] == high and table[i, 1] == low:
-            return table[i, 2]  # type: ignore[no-any-return]
+            return int(table[i, 2])
         i = (i + 1) & mask
     return NONE
 
@@ -93,7 +103,7 @@ def _put(table: I64, high: int, low: int, value: int) -> bool:
     i = (low >> 8) & mask
     while table[i, 0] != 0 and not (table[i, 0] == high and table[i, 1] == low):
         i = (i + 1) & mask
-    fresh = table[i, 0] == 0
+    fresh = bool(table[i, 0] == 0)
     table[i, 0] = high
     table[i, 1] = low
     table[i, 2] = value

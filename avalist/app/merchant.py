@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Final
 
@@ -20,9 +21,8 @@ from avalist.domain.core import (
     PolicySet,
 )
 from avalist.domain.decisions import Mode
-from avalist.domain.errors import ArtefactInvalid, NotFound
+from avalist.domain.errors import ArtefactInvalid
 from avalist.domain.records import Record, RecordKind
-from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA
 from avalist.domain.schema import DAY_MS, Schema
 from avalist.features.derive import derive
 from avalist.features.plan import compile_plan
@@ -32,7 +32,10 @@ from avalist.policy.economics import Policy, decode_policy, policy_version
 
 CAPTURED: Final = 1
 FRAUD: Final = 2
+CHECKPOINTS: Final = {"pre_auth": 4, "post_auth": 8, "rescore": 16}
 _FLAG_BITS: Final = 8
+_FLAGS: Final = (1 << _FLAG_BITS) - 1
+_HEAD: Final = struct.Struct("<5q")
 _EVENT_MEMORY_MS: Final = 35 * DAY_MS
 _PAYMENT_MEMORY_MS: Final = 200 * DAY_MS
 _BATCH: Final = 8192
@@ -48,8 +51,8 @@ decode_fallback = msgspec.msgpack.Decoder(FallbackCore).decode
 class Merchant:
     """Everything ``decide()`` may know of one merchant as of its last input.
 
-    `seq` counts its inputs; `at_ms` is the last arrival. `events` finds an event's record by its id, `payments` that of a payment at
-    a checkpoint with its flags (captured, fraud).
+    `seq` counts its inputs; `at_ms` is the last arrival. `events` finds an event's record by its id, `payments` that
+    of a payment at a checkpoint with its flags (captured, fraud).
     """
 
     def __init__(self, id: str, schema: Schema, load_model: LoadModel) -> None:
@@ -103,41 +106,32 @@ class Merchant:
 
     def note(self, core: EventCore, position: int) -> None:
         """Remember where an event stands and what it says of its payment."""
-        row = np.frombuffer(core.row, dtype="<i8")
-        at_ms = int(row[AT])
+        _, at_ms, _, captured, fraud = _HEAD.unpack_from(core.row)
         self.events.put(core.event_id, position, at_ms)
-        if core.checkpoint:
-            flags = (CAPTURED if row[CAPTURED_DELTA] > 0 else 0) | (FRAUD if row[FRAUD_DELTA] > 0 else 0)
-            self.payments.put(payment_key(core.payment_id, core.checkpoint), position << _FLAG_BITS | flags, at_ms)
-        elif core.payment_id:
-            key, position, flags = self.payment(core.payment_id)
-            flags |= CAPTURED if row[CAPTURED_DELTA] > 0 else 0
-            flags = flags | FRAUD if row[FRAUD_DELTA] > 0 else flags & ~FRAUD if row[FRAUD_DELTA] < 0 else flags
-            self.payments.put(key, position << _FLAG_BITS | flags, at_ms)
+        if not core.payment_id:
+            return
+        known = self.payments.get(core.payment_id)
+        first, flags = (known >> _FLAG_BITS, known & _FLAGS) if known >= 0 else (position, 0)
+        flags |= (CAPTURED if captured > 0 else 0) | (FRAUD if fraud > 0 else 0) | CHECKPOINTS.get(core.checkpoint, 0)
+        self.payments.put(core.payment_id, first << _FLAG_BITS | (flags & ~FRAUD if fraud < 0 else flags), at_ms)
+        if core.checkpoint and first != position:
+            self.payments.put(f"{core.checkpoint}\x00{core.payment_id}", position << _FLAG_BITS, at_ms)
 
-    def payment(self, payment_id: str) -> tuple[str, int, int]:
-        """Return a payment's key, the position of its first event and its flags.
+    def payment(self, payment_id: str) -> tuple[int, int]:
+        """Return the position of a payment's first event, −1 where it is not known, and its flags.
 
-        Raises
-        ------
-        NotFound
-            If no such payment came in the last 200 days.
+        Flags: captured, fraud, and the checkpoints it came at. Known means in the last 200 days at least.
         """
-        for checkpoint in ("pre_auth", "post_auth"):
-            key = payment_key(payment_id, checkpoint)
-            value = self.payments.get(key)
-            if value >= 0:
-                return key, value >> _FLAG_BITS, value & ((1 << _FLAG_BITS) - 1)
-        raise NotFound(f"no payment {payment_id[:64]!r} of this merchant: send the payment before its outcomes")
-
-    def knows(self, payment_id: str) -> bool:
-        """Tell whether the payment came before, at any checkpoint: then it is in its entities' velocity already."""
-        return self.decided_at(payment_id, "pre_auth") >= 0 or self.decided_at(payment_id, "post_auth") >= 0
+        value = self.payments.get(payment_id)
+        return (value >> _FLAG_BITS, value & _FLAGS) if value >= 0 else (-1, 0)
 
     def decided_at(self, payment_id: str, checkpoint: str) -> int:
-        """Return the position of the event of a payment at a checkpoint, or −1."""
-        value = self.payments.get(payment_key(payment_id, checkpoint))
-        return value >> _FLAG_BITS if value >= 0 else -1
+        """Return the position of a payment's last event at a checkpoint, or −1."""
+        value = self.payments.get(f"{checkpoint}\x00{payment_id}")
+        if value >= 0:
+            return value >> _FLAG_BITS
+        first, flags = self.payment(payment_id)
+        return first if flags & CHECKPOINTS[checkpoint] else -1
 
     def apply(self, control: Control) -> None:
         """Apply a control event."""
@@ -157,7 +151,7 @@ class Merchant:
         """Load a model so that it can be activated. Raises ``ArtefactInvalid`` if it was made for another plan."""
         if plan_hash != self.plan.hash:
             raise ArtefactInvalid(
-                f"model {version} was trained on plan {plan_hash}, this merchant runs plan {self.plan.hash}: train again"
+                f"model {version} was trained on plan {plan_hash}, the merchant runs {self.plan.hash}: train again"
             )
         self._staged[version] = self._load_model(self.id, version)
 
@@ -165,8 +159,3 @@ class Merchant:
         """Replace the policy (JSON). Raises ``BadInput``."""
         self.policy = decode_policy(policy)
         self.policy_version = policy_version(self.policy)
-
-
-def payment_key(payment_id: str, checkpoint: str) -> str:
-    """Return the key of a payment at a checkpoint."""
-    return f"{checkpoint}\x00{payment_id}"

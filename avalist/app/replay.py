@@ -45,7 +45,8 @@ def replay(
 ) -> Replayed:
     """Fold the log from the beginning and make every logged decision of the same engine again.
 
-    `merchant` limits it to one; `stop` to a position. Equal means equal bytes: action, probability, reasons and features.
+    `merchant` limits it to one; `stop` to a position. Equal means equal bytes: action, probability, reasons and
+    features.
     """
     player = _Player(load_model)
     for position, record in log.read(0, stop):

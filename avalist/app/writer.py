@@ -1,7 +1,7 @@
 """The writer: gives each input of its merchants a ``seq`` and an arrival time, decides, and appends to the log.
 
-One writer at a time has a merchant (architecture §1), so no two in-flight payments on one card can miss each other. Nothing here waits: the
-caller answers once the log is durable up to the answer's position.
+One writer at a time has a merchant (architecture §1), so no two in-flight payments on one card can miss each other.
+Nothing here waits: the caller answers once the log is durable up to the answer's position.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 from avalist.app.decide import decide
 from avalist.app.merchant import (
     CAPTURED,
+    CHECKPOINTS,
     FRAUD,
     LoadModel,
     Merchant,
@@ -54,7 +55,9 @@ Secret = Callable[[str], bytes]
 
 
 class Answer(NamedTuple):
-    """A decision and the log position that must be durable before it is given. `again`: the first answer to a retried event."""
+    """A decision and the log position that must be durable before it is given. `again`: the first answer to a retried
+    event.
+    """
 
     decision: Decision
     core: EventCore
@@ -149,7 +152,8 @@ class Writer:
         Raises
         ------
         Conflict
-            If the event id was used with other content, or the payment was decided at this checkpoint under another event id.
+            If the event id was used with other content, or the payment was decided at this checkpoint under another
+            event id.
         ClockWentBack
             If ``received_at`` is supplied and earlier than the merchant's last arrival.
         BadInput
@@ -161,15 +165,8 @@ class Writer:
         known = merchant.events.get(event.event_id)
         if known >= 0:
             return self._first_answer(merchant, event, digest, known)
-        self._refuse_second_decision(merchant, event)
         at_ms = _arrival(merchant, event, at_ms)
-        words, facts = self._intakes[id].payment(event)
-        words[AT] = words[T] = at_ms
-        if merchant.knows(event.payment_id):
-            words[KIND], words[CAPTURED_DELTA] = FoldKind.READ_ONLY, 0
-        core = EventCore(
-            event.type, event.event_id, digest, event.payment_id, event.checkpoint, pack_row(words), facts, asked=True
-        )
+        core = self._payment(merchant, event, digest, at_ms, asked=True)
         seq = merchant.seq + 1
         merchant.settle()
         decided = decide(merchant, core, seq)
@@ -185,7 +182,8 @@ class Writer:
         return Answer(decided.decision, core, after)
 
     def record(self, id: str, event: WireEvent, at_ms: int) -> int:
-        """Log an event without deciding: history, identity events, outcomes. Return its position; a retry's is the first one's.
+        """Log an event without deciding: history, identity events, outcomes. Return its position; a retry's is the
+        first one's.
 
         Raises as :meth:`decide`, and ``NotFound`` for an outcome of an unknown payment.
         """
@@ -199,12 +197,7 @@ class Writer:
         at_ms = _arrival(merchant, event, at_ms)
         sealed = b""
         if isinstance(event, Payment):
-            self._refuse_second_decision(merchant, event)
-            words, facts = self._intakes[id].payment(event)
-            words[AT] = words[T] = at_ms
-            core = EventCore(
-                event.type, event.event_id, digest, event.payment_id, event.checkpoint, pack_row(words), facts
-            )
+            core = self._payment(merchant, event, digest, at_ms, asked=False)
         elif isinstance(event, OutcomeEvent):
             core = self._outcome(merchant, event, digest, at_ms)
         else:
@@ -280,18 +273,43 @@ class Writer:
                 f"event id {event.event_id[:64]!r} was used before with other content: give each event its own"
             )
 
-    def _refuse_second_decision(self, merchant: Merchant, event: Payment) -> None:
-        if event.checkpoint != "rescore" and merchant.decided_at(event.payment_id, event.checkpoint) >= 0:
+    def _check_checkpoint(self, merchant: Merchant, event: Payment) -> bool:
+        """Tell whether the payment came before, at another checkpoint.
+
+        Raises
+        ------
+        Conflict
+            If it came before at this one, under another event id; only ``rescore`` may come again.
+        NotFound
+            If a payment to rescore is not known.
+        """
+        first, flags = merchant.payment(event.payment_id)
+        rescore = event.checkpoint == "rescore"
+        if flags & CHECKPOINTS[event.checkpoint] and not rescore:
             raise Conflict(
                 f"payment {event.payment_id[:64]!r} came before at {event.checkpoint} under another event id: "
                 "retry with the same event_id, or use checkpoint post_auth or rescore"
             )
-        if event.checkpoint == "rescore" and not merchant.knows(event.payment_id):
+        if rescore and first < 0:
             raise NotFound(f"no payment {event.payment_id[:64]!r} to rescore: ask at pre_auth first")
+        return first >= 0
+
+    def _payment(self, merchant: Merchant, event: Payment, digest: bytes, at_ms: int, *, asked: bool) -> EventCore:
+        known = self._check_checkpoint(merchant, event)
+        words, facts = self._intakes[merchant.id].payment(event)
+        words[AT] = words[T] = at_ms
+        if known:  # its entities' velocity holds it already
+            words[KIND], words[CAPTURED_DELTA] = FoldKind.READ_ONLY, 0
+        row = pack_row(words)
+        return EventCore(
+            event.type, event.event_id, digest, event.payment_id, event.checkpoint, row, facts, None, None, asked
+        )
 
     def _outcome(self, merchant: Merchant, event: OutcomeEvent, digest: bytes, at_ms: int) -> EventCore:
         """Join an outcome with its payment: the payment's keys, amount and time become facts of the outcome."""
-        _, position, flags = merchant.payment(event.payment_id)
+        position, flags = merchant.payment(event.payment_id)
+        if position < 0:
+            raise NotFound(f"no payment {event.payment_id[:64]!r} of this merchant: send it before its outcomes")
         words = list(unpack_row(decode_event_core(self._log.get(position).core).row))
         captured, fraud = _effect(event)
         newly_captured = captured and not flags & CAPTURED

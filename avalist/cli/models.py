@@ -51,7 +51,7 @@ def replay(
     verify: Annotated[bool, typer.Option(help="Fail if a replayed decision differs from the logged one")] = False,
     data: Data = None,
 ) -> None:
-    """Run the log again through the same kernel and the same decide(); --verify compares every decision byte by byte."""
+    """Run the log again through the same kernel and decide(); --verify compares every decision byte by byte."""
     settings = settings_from(data=data)
     log, blobs = open_log(settings, readonly=True), open_blobs(settings)
     with progress_bar("replaying", log.end) as bar:

@@ -3,8 +3,8 @@
 A card number stands alone in a string or number, has 13–19 digits (spaces and dashes allowed), is Luhn-valid and starts
 with a known issuer prefix of its length. Fields typed as phone, IMEI, time or hash are exempt.
 
->>> holds_card_number("4111 1111 1111 1111"), holds_card_number("4111111111111112"), holds_card_number("9999999999999995")
-(True, False, False)
+>>> [holds_card_number(n) for n in ("4111 1111 1111 1111", "4111111111111112", "9999999999999995")]
+[True, False, False]
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def holds_card_number(text: str) -> bool:
 def refuse_card_numbers(body: bytes, event: object) -> None:
     """Raise ``CardNumberRefused`` if a card number stands in `body`, the JSON that `event` was decoded from.
 
-    The raw bytes are searched first, which settles nearly every body. A find, an escape, or a number in exponent form is settled on the
-    decoded event, where phones, times, hashes and IMEIs are exempt.
+    The raw bytes are searched first, which settles nearly every body. A find, an escape, or a number in exponent form
+    is settled on the decoded event, where phones, times, hashes and IMEIs are exempt.
     """
     if find_card_number(body) >= 0 or b"\\" in body or _EXPONENT.search(body):
         path = _search(msgspec.to_builtins(event), "$")
@@ -101,8 +101,8 @@ def _search(value: object, path: str) -> str:
                 return found
         return ""
     if isinstance(value, list | tuple):
-        found = (_search(inner, f"{path}[{i}]") for i, inner in enumerate(value))
-        return next(filter(None, found), "")
+        inside = (_search(inner, f"{path}[{i}]") for i, inner in enumerate(value))
+        return next(filter(None, inside), "")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return path if holds_card_number(str(value)) else ""

@@ -16,8 +16,8 @@ Why = Literal["deadline", "overloaded", "log"]
 class EventCore(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A merchant's event: its ids, its fold row (little-endian int64) and its facts.
 
-    `digest` is of the decoded content less ``sent_at``: it tells a retry from a conflict. `label` is None where the event says
-    nothing of fraud; `captured` is True from the event that captures on.
+    `digest` is of the decoded content less ``sent_at``: it tells a retry from a conflict. `label` is None where the
+    event says nothing of fraud; `captured` is True from the event that captures on.
     """
 
     type: str

@@ -31,9 +31,10 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to one payment at one checkpoint.
 
-    `p_fraud` is P(fraud report), rounded to 1e-9, or None where nothing was scored; `risk_score` its percentile among the
-    model's calibration payments, 0 to 99. `expected_profit_minor` gives each possible action's expected profit in minor units of the
-    base currency. In mode ``observe`` the action is ``not_reviewed`` and `advised_action` says what live would have done.
+    `p_fraud` is P(fraud report), rounded to 1e-9, or None where nothing was scored; `risk_score` its percentile among
+    the model's calibration payments, 0 to 99. `expected_profit_minor` gives each possible action's expected profit in
+    minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and `advised_action` says what
+    live would have done.
     """
 
     payment_id: str

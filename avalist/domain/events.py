@@ -36,21 +36,21 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 # --- what a payment is made of -------------------------------------------------------------------------------------
 
 
-class _Item(_Part, tag_field="kind", kw_only=True):
+class _Item(_Part, tag_field="kind", frozen=True, kw_only=True):
     sku: ShortText = ""
     name: Text = ""
     quantity: Quantity = 1
     unit_amount_minor: AmountMinor | None = None
 
 
-class GameCurrency(_Item, tag="game_currency", kw_only=True):
+class GameCurrency(_Item, tag="game_currency", frozen=True, kw_only=True):
     """Coins, gems, season passes of one title."""
 
     title: ShortText = ""
     region: ShortText = ""
 
 
-class GiftCard(_Item, tag="gift_card", kw_only=True):
+class GiftCard(_Item, tag="gift_card", frozen=True, kw_only=True):
     """A stored-value code of one brand."""
 
     brand: ShortText = ""
@@ -58,14 +58,14 @@ class GiftCard(_Item, tag="gift_card", kw_only=True):
     recipient_email: Text | None = None
 
 
-class PrepaidTopUp(_Item, tag="prepaid_top_up", kw_only=True):
+class PrepaidTopUp(_Item, tag="prepaid_top_up", frozen=True, kw_only=True):
     """Credit on a phone line or a prepaid account."""
 
     operator: ShortText = ""
     phone: ShortText | None = None
 
 
-class CryptoPurchase(_Item, tag="crypto", kw_only=True):
+class CryptoPurchase(_Item, tag="crypto", frozen=True, kw_only=True):
     """A crypto asset; the quantity is a decimal string."""
 
     asset: ShortText = ""
@@ -73,7 +73,7 @@ class CryptoPurchase(_Item, tag="crypto", kw_only=True):
     address: ShortText | None = None
 
 
-class OtherItem(_Item, tag="other", kw_only=True):
+class OtherItem(_Item, tag="other", frozen=True, kw_only=True):
     """Anything else."""
 
     category: ShortText = ""
@@ -82,7 +82,7 @@ class OtherItem(_Item, tag="other", kw_only=True):
 CartItem = GameCurrency | GiftCard | PrepaidTopUp | CryptoPurchase | OtherItem
 
 
-class Card(_Part, tag="card", tag_field="kind", kw_only=True):
+class Card(_Part, tag="card", tag_field="kind", frozen=True, kw_only=True):
     """A card by its fingerprint, never by its number."""
 
     fingerprint: Id
@@ -93,21 +93,21 @@ class Card(_Part, tag="card", tag_field="kind", kw_only=True):
     issuer_country: ShortText | None = None
 
 
-class Wallet(_Part, tag="wallet", tag_field="kind", kw_only=True):
+class Wallet(_Part, tag="wallet", tag_field="kind", frozen=True, kw_only=True):
     """A wallet such as Apple Pay or PayPal."""
 
     provider: ShortText
     account: Id
 
 
-class Bank(_Part, tag="bank", tag_field="kind", kw_only=True):
+class Bank(_Part, tag="bank", tag_field="kind", frozen=True, kw_only=True):
     """A bank account, by a fingerprint the merchant makes."""
 
     fingerprint: Id
     country: ShortText | None = None
 
 
-class CryptoAddress(_Part, tag="crypto_address", tag_field="kind", kw_only=True):
+class CryptoAddress(_Part, tag="crypto_address", tag_field="kind", frozen=True, kw_only=True):
     """Payment from a crypto address."""
 
     asset: ShortText
@@ -117,7 +117,7 @@ class CryptoAddress(_Part, tag="crypto_address", tag_field="kind", kw_only=True)
 Method = Card | Wallet | Bank | CryptoAddress
 
 
-class Address(_Part, kw_only=True):
+class Address(_Part, frozen=True, kw_only=True):
     """A postal address; every part optional."""
 
     name: Text | None = None
@@ -129,7 +129,7 @@ class Address(_Part, kw_only=True):
     country: ShortText | None = None
 
 
-class Customer(_Part, kw_only=True):
+class Customer(_Part, frozen=True, kw_only=True):
     """The account at the merchant."""
 
     id: Id
@@ -140,7 +140,7 @@ class Customer(_Part, kw_only=True):
     language: ShortText | None = None
 
 
-class Device(_Part, kw_only=True):
+class Device(_Part, frozen=True, kw_only=True):
     """What the browser or app says of itself."""
 
     id: Id | None = None
@@ -150,7 +150,7 @@ class Device(_Part, kw_only=True):
     language: ShortText | None = None
 
 
-class SessionSummary(_Part, kw_only=True):
+class SessionSummary(_Part, frozen=True, kw_only=True):
     """One session folded into numbers; its beacons are not events."""
 
     id: Id | None = None
@@ -161,7 +161,7 @@ class SessionSummary(_Part, kw_only=True):
     pastes: Annotated[int, msgspec.Meta(ge=0, le=10**6)] | None = None
 
 
-class Payee(_Part, kw_only=True):
+class Payee(_Part, frozen=True, kw_only=True):
     """Who receives the goods, where it is not the payer."""
 
     id: Id
@@ -188,7 +188,7 @@ class Event(
         return str(self.__struct_config__.tag)
 
 
-class _CustomerEvent(Event, kw_only=True):
+class _CustomerEvent(Event, frozen=True, kw_only=True):
     customer: Customer
     device: Device | None = None
     session: SessionSummary | None = None
@@ -196,7 +196,7 @@ class _CustomerEvent(Event, kw_only=True):
     custom: Custom = {}
 
 
-class Payment(Event, tag="payment", kw_only=True):
+class Payment(Event, tag="payment", frozen=True, kw_only=True):
     """A payment to decide on. `captured` is known for history only; live payments send a ``capture`` event later."""
 
     payment_id: Id
@@ -215,38 +215,38 @@ class Payment(Event, tag="payment", kw_only=True):
     captured: bool | None = None
 
 
-class SignUp(_CustomerEvent, tag="sign_up", kw_only=True):
+class SignUp(_CustomerEvent, tag="sign_up", frozen=True, kw_only=True):
     """An account was opened."""
 
 
-class Login(_CustomerEvent, tag="login", kw_only=True):
+class Login(_CustomerEvent, tag="login", frozen=True, kw_only=True):
     """A login was tried."""
 
     ok: bool = True
 
 
-class ProfileChange(_CustomerEvent, tag="profile_change", kw_only=True):
+class ProfileChange(_CustomerEvent, tag="profile_change", frozen=True, kw_only=True):
     """E-mail, phone, password or address changed."""
 
     changed: Annotated[tuple[ShortText, ...], msgspec.Meta(max_length=32)] = ()
 
 
-class KycStep(_CustomerEvent, tag="kyc_step", kw_only=True):
+class KycStep(_CustomerEvent, tag="kyc_step", frozen=True, kw_only=True):
     """A step of identity verification ended."""
 
     step: ShortText
     result: Literal["passed", "failed", "pending"]
 
 
-class SessionClosed(_CustomerEvent, tag="session", kw_only=True):
+class SessionClosed(_CustomerEvent, tag="session", frozen=True, kw_only=True):
     """A session closed; `session` carries its summary."""
 
 
-class _PaymentEvent(Event, kw_only=True):
+class _PaymentEvent(Event, frozen=True, kw_only=True):
     payment_id: Id
 
 
-class AuthorisationResult(_PaymentEvent, tag="authorisation_result", kw_only=True):
+class AuthorisationResult(_PaymentEvent, tag="authorisation_result", frozen=True, kw_only=True):
     """What the issuer said."""
 
     approved: bool
@@ -256,30 +256,30 @@ class AuthorisationResult(_PaymentEvent, tag="authorisation_result", kw_only=Tru
     three_d_secure: Literal["none", "attempted", "authenticated", "failed", ""] = ""
 
 
-class Capture(_PaymentEvent, tag="capture", kw_only=True):
+class Capture(_PaymentEvent, tag="capture", frozen=True, kw_only=True):
     """Money was taken: from now on the payment is a training row."""
 
     amount_minor: AmountMinor | None = None
 
 
-class Void(_PaymentEvent, tag="void", kw_only=True):
+class Void(_PaymentEvent, tag="void", frozen=True, kw_only=True):
     """The authorisation was released without capture."""
 
 
-class Refund(_PaymentEvent, tag="refund", kw_only=True):
+class Refund(_PaymentEvent, tag="refund", frozen=True, kw_only=True):
     """Money went back; velocity stays."""
 
     amount_minor: AmountMinor | None = None
 
 
-class EarlyFraudWarning(_PaymentEvent, tag="early_fraud_warning", kw_only=True):
+class EarlyFraudWarning(_PaymentEvent, tag="early_fraud_warning", frozen=True, kw_only=True):
     """A scheme fraud report (TC40, SAFE): a fraud label."""
 
     scheme: ShortText = ""
     reason_code: ShortText = ""
 
 
-class Chargeback(_PaymentEvent, tag="chargeback", kw_only=True):
+class Chargeback(_PaymentEvent, tag="chargeback", frozen=True, kw_only=True):
     """A step in a chargeback's life. ``opened`` with `fraud` is a fraud label."""
 
     stage: Literal["opened", "represented", "won", "lost", "withdrawn"] = "opened"
@@ -288,7 +288,7 @@ class Chargeback(_PaymentEvent, tag="chargeback", kw_only=True):
     amount_minor: AmountMinor | None = None
 
 
-class Label(_PaymentEvent, tag="label", kw_only=True):
+class Label(_PaymentEvent, tag="label", frozen=True, kw_only=True):
     """An analyst's or importer's word; the last label logged before a decision counts."""
 
     fraud: bool
@@ -300,7 +300,7 @@ OutcomeEvent = AuthorisationResult | Capture | Void | Refund | EarlyFraudWarning
 OtherEvent = IdentityEvent | OutcomeEvent
 WireEvent = Payment | OtherEvent
 
-_ANY = msgspec.json.Decoder(WireEvent)
+_ANY: msgspec.json.Decoder[WireEvent] = msgspec.json.Decoder(WireEvent)
 _PAYMENT = msgspec.json.Decoder(Payment)
 
 

@@ -8,8 +8,8 @@ import msgspec
 class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Facts of a payment or identity event. Holds no clear personal data.
 
-    `amount_base_minor` is in the merchant's base currency; `account_age_s` counts from the declared creation of the account;
-    an empty string or None means the event does not carry it.
+    `amount_base_minor` is in the merchant's base currency; `account_age_s` counts from the declared creation of the
+    account; an empty string or None means the event does not carry it.
     """
 
     tables_version: int = 1

@@ -19,8 +19,9 @@ class RecordKind(IntEnum):
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One entry of the log.
 
-    `seq` is the merchant's own counter over inputs (events, control events, fallbacks); a decision carries the ``seq`` of the
-    event it answers. `core` is all that ``decide()`` can read, msgpack; `sealed` is encrypted clear text, or empty.
+    `seq` is the merchant's own counter over inputs (events, control events, fallbacks); a decision carries the ``seq``
+    of the event it answers. `core` is all that ``decide()`` can read, msgpack; `sealed` is encrypted clear text, or
+    empty.
     """
 
     merchant: str

@@ -43,10 +43,10 @@ class CategoryDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A merchant's declared schema.
 
-    `label_delay_d` is L of the lagged fraud rate (days); `memory_d` is M, after which an entity unseen is unknown again;
-    `capture` says whether a payment counts as captured at once (``assumed``) or by its ``capture`` event (``explicit``).
-    `report_delay_d` is the declared law of how long a fraud report takes, (median, 95th percentile) in days, lognormal; equal values mean
-    a constant. `rates` holds units of base currency per unit of another.
+    `label_delay_d` is L of the lagged fraud rate (days); `memory_d` is M, after which an entity unseen is unknown
+    again; `capture` says whether a payment counts as captured at once (``assumed``) or by its ``capture`` event
+    (``explicit``). `report_delay_d` is the declared law of how long a fraud report takes, (median, 95th percentile) in
+    days, lognormal; equal values mean a constant. `rates` holds units of base currency per unit of another.
     """
 
     base_currency: Currency
@@ -72,7 +72,7 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             For a repeated name, a pair of undeclared entities, an unknown currency or a window beyond the memory.
         """
         exponent_of(self.base_currency)
-        names = [d.name for d in (*self.entities, *self.numbers, *self.categories)]
+        names = [e.name for e in self.entities] + [n.name for n in self.numbers] + [c.name for c in self.categories]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise BadInput(f"declared twice: {', '.join(twice)}", field="$.entities", expected="distinct names")

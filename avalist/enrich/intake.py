@@ -42,8 +42,8 @@ _FOLD_KIND = {
 class Intake:
     """Turns one merchant's events into facts and fold rows.
 
-    `secret` keys the hashes (32 bytes): without it a key cannot be tied to a clear value. The ``at`` and ``t`` words stay 0: the writer
-    stamps them.
+    `secret` keys the hashes (32 bytes): without it a key cannot be tied to a clear value. The ``at`` and ``t`` words
+    stay 0: the writer stamps them.
     """
 
     def __init__(self, schema: Schema, secret: bytes) -> None:

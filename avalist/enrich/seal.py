@@ -18,8 +18,8 @@ def _cipher(secret: bytes, month: str) -> AESGCM:
 def seal(secret: bytes, at_ms: int, name: bytes, clear: bytes) -> bytes:
     """Encrypt `clear` under the merchant's key of the month (AES-256-GCM).
 
-    `name` identifies the content (merchant, seq and content digest): the nonce is drawn from it, so the function is pure and equal nonces
-    mean equal plaintexts.
+    `name` identifies the content (merchant, seq and content digest): the nonce is drawn from it, so the function is
+    pure and equal nonces mean equal plaintexts.
 
     >>> unseal(b"k" * 32, 0, seal(b"k" * 32, 0, b"m/1", b"ann@example.com"))
     b'ann@example.com'

@@ -26,9 +26,9 @@ from avalist.features.declare import ACTIVITY, DISTINCT_CELLS, DISTINCT_EXACT
 from avalist.features.elementary import ln
 from avalist.features.jit import jit, jit_inline
 from avalist.features.plan import (
-    BASE, CAPTURED, CONSTANT, COUNT, D_ENTITY, D_KINDS, D_OF, D_WINDOW, DISTINCT, E_A, E_B, E_DISTINCTS,
+    BASE, C_LAG, C_STEP, C_WINDOW, CAPTURED, CONSTANT, COUNT, D_ENTITY, D_KINDS, D_OF, D_WINDOW, DISTINCT, E_A, E_B, E_DISTINCTS,
     E_DISTINCTS_END, E_FORM, E_SALT, E_STREAMS, E_STREAMS_END, F64, FRAUDS, HOUR, I64, KNOWN, MAX, MEAN, N_A, N_B,
-    N_OP, N_STEP, N_WINDOW, RATE, RATIO, S_KINDS, S_LABELS, S_LAG, S_STEP, S_VALUE, S_WINDOW, SINCE_FIRST, SINCE_LAST,
+    N_OP, N_STEP, N_WINDOW, RATE, RATIO, S_CLOCK, S_KINDS, S_LABELS, S_VALUE, SINCE_FIRST, SINCE_LAST,
     SUM, VALUE, WEEKDAY,
 )  # fmt: skip
 
@@ -64,9 +64,6 @@ SEEN: Final = 2
 LOW: Final = -(2**62)
 DAY: Final = 86_400_000
 SKETCH: Final = 1 << 15
-_AUTH_APPROVED: Final = 7
-_AUTH_DECLINED: Final = 8
-_OUTCOME: Final = 9
 _READ_ONLY: Final = 10
 
 
@@ -79,18 +76,18 @@ def mix(x: np.uint64) -> np.uint64:
 
 
 @jit_inline
-def key_of(row: I64, keys_at: int, entity: I64) -> int:
+def key_of(row: I64, keys_at: int, entities: I64, e: int) -> int:
     """Return the event's key of an entity: the declared one, a mix of two, or the merchant's own; 0 if a part is missing."""
-    salt = np.uint64(entity[E_SALT])
-    if entity[E_FORM] == CONSTANT:
+    salt = np.uint64(entities[e, E_SALT])
+    if entities[e, E_FORM] == CONSTANT:
         mixed = mix(salt)
     else:
-        a = row[keys_at + entity[E_A]]
+        a = row[keys_at + entities[e, E_A]]
         if a == 0:
             return 0
         mixed = mix(np.uint64(a) ^ salt)
-        if entity[E_FORM] != BASE:
-            b = row[keys_at + entity[E_B]]
+        if entities[e, E_FORM] != BASE:
+            b = row[keys_at + entities[e, E_B]]
             if b == 0:
                 return 0
             mixed = mix((mixed << np.uint64(1)) ^ mix(np.uint64(b) + salt))
@@ -135,17 +132,6 @@ def release(mem: I64, meta: I64, offset: int, words: int) -> None:
     meta[FREE + c] = offset
 
 
-@jit_inline
-def release_word(mem: I64, meta: I64, word: int, unit: int) -> None:
-    """Free the block that a stream (unit TILE) or distinct (unit 2) word names."""
-    if word == 0:
-        return
-    if word & SKETCH:
-        release(mem, meta, word >> 16, DISTINCT_CELLS)
-    else:
-        release(mem, meta, word >> 16, unit << ((word >> 8) & 15))
-
-
 # --- the table of keys -------------------------------------------------------------------------------------------
 
 
@@ -176,16 +162,25 @@ def place(mem: I64, base: int, mask: int, key: int, header: int) -> None:
 
 
 @jit_inline
+def empty_header(mem: I64, meta: I64, entities: I64, header: int) -> int:
+    """Free the blocks of a header; return its size in words."""
+    e = mem[header + H_ENTITY]
+    distincts = header + H_STREAMS + entities[e, E_STREAMS_END] - entities[e, E_STREAMS]
+    end = distincts + entities[e, E_DISTINCTS_END] - entities[e, E_DISTINCTS]
+    for at in range(header + H_STREAMS, end):
+        word = mem[at]
+        if word & SKETCH:
+            release(mem, meta, word >> 16, DISTINCT_CELLS)
+        elif word != 0:
+            release(mem, meta, word >> 16, (TILE if at < distincts else 2) << ((word >> 8) & 15))
+    return end - header
+
+
+@jit_inline
 def drop_header(mem: I64, meta: I64, entities: I64, header: int) -> None:
     """Free a header and its blocks."""
-    entity = entities[mem[header + H_ENTITY]]
-    streams = entity[E_STREAMS_END] - entity[E_STREAMS]
-    distincts = entity[E_DISTINCTS_END] - entity[E_DISTINCTS]
-    for s in range(streams):
-        release_word(mem, meta, mem[header + H_STREAMS + s], TILE)
-    for d in range(distincts):
-        release_word(mem, meta, mem[header + H_STREAMS + streams + d], 2)
-    release(mem, meta, header, H_STREAMS + streams + distincts)
+    words = empty_header(mem, meta, entities, header)
+    release(mem, meta, header, words)
     meta[LIVE] -= 1
 
 
@@ -216,16 +211,16 @@ def grow(mem: I64, meta: I64, entities: I64, d: int, forget_before: int) -> None
 
 
 @jit_inline
-def insert(mem: I64, meta: I64, entities: I64, entity: int, key: int, forget_before: int) -> int:
+def insert(mem: I64, meta: I64, entities: I64, e: int, key: int, forget_before: int) -> int:
     """Return the offset of a new, empty header for a key not in the table."""
     d = DIRECTORY + 3 * np.int64(np.uint64(key) >> np.uint64(56))
     if meta[d + D_COUNT] * 5 >= meta[d + D_CAP] * 3:
         grow(mem, meta, entities, d, forget_before)
-    row = entities[entity]
-    words = H_STREAMS + row[E_STREAMS_END] - row[E_STREAMS] + row[E_DISTINCTS_END] - row[E_DISTINCTS]
+    streams = entities[e, E_STREAMS_END] - entities[e, E_STREAMS]
+    words = H_STREAMS + streams + entities[e, E_DISTINCTS_END] - entities[e, E_DISTINCTS]
     header = allocate(mem, meta, words)
     mem[header + H_KEY] = key
-    mem[header + H_ENTITY] = entity
+    mem[header + H_ENTITY] = e
     clear_header(mem, header, words)
     place(mem, meta[d + D_OFFSET], meta[d + D_CAP] - 1, key, header)
     meta[d + D_COUNT] += 1
@@ -381,9 +376,9 @@ def count_distinct(mem: I64, word: int, since: int) -> float:
 def locate(
     row: I64, keys_at: int, memory_ms: int, entities: I64, mem: I64, meta: I64, work: I64
 ) -> None:
-    """Write each entity's key, header offset and status: ``work[3e : 3e + 3]``."""
+    """Write each entity's key, header offset (meant only if seen) and status: ``work[3e : 3e + 3]``."""
     for e in range(entities.shape[0]):
-        key = key_of(row, keys_at, entities[e])
+        key = key_of(row, keys_at, entities, e)
         header = find(mem, meta, key) if key != 0 else 0
         status = MISSING_KEY if key == 0 else UNSEEN
         if header != 0 and row[AT] - mem[header + H_LAST] <= memory_ms:
@@ -394,19 +389,27 @@ def locate(
 
 
 @jit_inline
-def read_streams(row: I64, entities: I64, streams: I64, mem: I64, work: I64) -> None:
+def set_clocks(row: I64, clocks: I64, work: I64, base: int) -> None:
+    """Write each window's first step, end (exclusive) and the event's own step: ``work[base + 3c : base + 3c + 3]``."""
+    for c in range(clocks.shape[0]):
+        step, lagged = clocks[c, C_STEP], row[AT] - clocks[c, C_LAG]
+        work[base + 3 * c] = (lagged - clocks[c, C_WINDOW]) // step
+        work[base + 3 * c + 1] = lagged // step if clocks[c, C_LAG] > 0 else 2**62
+        work[base + 3 * c + 2] = row[T] // step
+
+
+@jit_inline
+def read_streams(entities: I64, streams: I64, mem: I64, work: I64) -> None:
     """Read every stream of every seen entity into ``work``, after the entities."""
-    t = row[AT]
     base = 3 * entities.shape[0]
+    clocks = base + 3 * streams.shape[0]
     for e in range(entities.shape[0]):
         if work[3 * e + 2] != SEEN:
             continue
         header = work[3 * e + 1] + H_STREAMS - entities[e, E_STREAMS]
         for s in range(entities[e, E_STREAMS], entities[e, E_STREAMS_END]):
-            step, lag = streams[s, S_STEP], streams[s, S_LAG]
-            lowest = (t - lag - streams[s, S_WINDOW]) // step
-            end = (t - lag) // step if lag > 0 else 2**62
-            read_stream(mem, mem[header + s], lowest, end, work, base + 3 * s)
+            clock = clocks + 3 * streams[s, S_CLOCK]
+            read_stream(mem, mem[header + s], work[clock], work[clock + 1], work, base + 3 * s)
 
 
 @jit_inline
@@ -477,16 +480,18 @@ def fold_event(
         if work[3 * e + 2] != SEEN:
             if not active:
                 continue
+            # looked up again: an insertion for this very event may have dropped the forgotten header
+            header = find(mem, meta, work[3 * e])
             if header == 0:
                 header = insert(mem, meta, entities, e, work[3 * e], at - memory_ms)
             else:
-                forget(mem, meta, entities, header)
+                clear_header(mem, header, empty_header(mem, meta, entities, header))
         if active:
             mem[header + H_FIRST] = min(mem[header + H_FIRST], t)
             mem[header + H_LAST] = max(mem[header + H_LAST], t)
             if kind == 0:
                 mem[header + H_LAST_PAYMENT] = max(mem[header + H_LAST_PAYMENT], t)
-        fold_streams(row, e, header, entities, streams, mem, meta)
+        fold_streams(row, e, header, entities, streams, mem, meta, work)
         first = header + H_STREAMS + entities[e, E_STREAMS_END] - entities[e, E_STREAMS]
         for d in range(entities[e, E_DISTINCTS], entities[e, E_DISTINCTS_END]):
             element = work[3 * distincts[d, D_OF]]
@@ -496,36 +501,27 @@ def fold_event(
 
 
 @jit_inline
-def forget(mem: I64, meta: I64, entities: I64, header: int) -> None:
-    """Empty the header of a key unseen for longer than the memory."""
-    entity = entities[mem[header + H_ENTITY]]
-    streams = entity[E_STREAMS_END] - entity[E_STREAMS]
-    words = H_STREAMS + streams + entity[E_DISTINCTS_END] - entity[E_DISTINCTS]
-    for w in range(H_STREAMS, words):
-        release_word(mem, meta, mem[header + w], TILE if w < H_STREAMS + streams else 2)
-    clear_header(mem, header, words)
-
-
-@jit_inline
-def fold_streams(row: I64, e: int, header: int, entities: I64, streams: I64, mem: I64, meta: I64) -> None:
+def fold_streams(
+    row: I64, e: int, header: int, entities: I64, streams: I64, mem: I64, meta: I64, work: I64
+) -> None:
     """Add the event to each stream of one entity that counts its kind."""
-    kind, at, t = row[KIND], row[AT], row[T]
+    judges = row[CAPTURED_DELTA] != 0 or row[FRAUD_DELTA] != 0
+    clocks = 3 * (entities.shape[0] + streams.shape[0])
+    header += H_STREAMS - entities[e, E_STREAMS]
     for s in range(entities[e, E_STREAMS], entities[e, E_STREAMS_END]):
-        step = streams[s, S_STEP]
-        lowest = (at - streams[s, S_LAG] - streams[s, S_WINDOW]) // step
-        index = t // step
-        place_at = header + H_STREAMS + s - entities[e, E_STREAMS]
+        clock = clocks + 3 * streams[s, S_CLOCK]
+        lowest, index = work[clock], work[clock + 2]
         if index < lowest:
             continue
         if streams[s, S_LABELS]:
-            if row[CAPTURED_DELTA] != 0 or row[FRAUD_DELTA] != 0:
-                tile = tile_at(mem, meta, place_at, index, lowest)
+            if judges:
+                tile = tile_at(mem, meta, header + s, index, lowest)
                 mem[tile + 1] += row[CAPTURED_DELTA]
                 mem[tile + 2] += row[FRAUD_DELTA]
-        elif streams[s, S_KINDS] & (1 << kind):
+        elif streams[s, S_KINDS] & (1 << row[KIND]):
             value = 0 if streams[s, S_VALUE] < 0 else row[VALUES + streams[s, S_VALUE]]
             if value != MISSING:
-                tile = tile_at(mem, meta, place_at, index, lowest)
+                tile = tile_at(mem, meta, header + s, index, lowest)
                 mem[tile + 1] += 1
                 mem[tile + 2] += value
                 mem[tile + 3] = max(mem[tile + 3], value)
@@ -533,13 +529,14 @@ def fold_streams(row: I64, e: int, header: int, entities: I64, streams: I64, mem
 
 @jit_inline
 def step_event(
-    row: I64, reads: bool, keys_at: int, memory_ms: int, entities: I64, streams: I64, distincts: I64, nodes: I64,
-    params: F64, mem: I64, meta: I64, work: I64, values: F64,
+    row: I64, reads: bool, keys_at: int, memory_ms: int, entities: I64, clocks: I64, streams: I64, distincts: I64,
+    nodes: I64, params: F64, mem: I64, meta: I64, work: I64, values: F64,
 ) -> None:  # fmt: skip
     """Read the columns as of before the event (into ``values``) if asked, then fold it."""
     locate(row, keys_at, memory_ms, entities, mem, meta, work)
+    set_clocks(row, clocks, work, 3 * (entities.shape[0] + streams.shape[0]))
     if reads:
-        read_streams(row, entities, streams, mem, work)
+        read_streams(entities, streams, mem, work)
         read_nodes(row, entities, streams, distincts, nodes, params, mem, work, values)
     fold_event(row, memory_ms, entities, streams, distincts, mem, meta, work)
     meta[NOW] = max(meta[NOW], row[AT])
@@ -554,8 +551,8 @@ def room_needed(entities: I64, streams: I64, distincts: I64, meta: I64) -> int:
 
 @jit
 def run(
-    rows: I64, reads: npt.NDArray[np.bool_], start: int, keys_at: int, memory_ms: int, entities: I64, streams: I64,
-    distincts: I64, nodes: I64, params: F64, mem: I64, meta: I64, work: I64, values: F64, out: F32,
+    rows: I64, reads: npt.NDArray[np.bool_], start: int, keys_at: int, memory_ms: int, entities: I64, clocks: I64,
+    streams: I64, distincts: I64, nodes: I64, params: F64, mem: I64, meta: I64, work: I64, values: F64, out: F32,
 ) -> int:  # fmt: skip
     """Run events ``rows[start:]``, writing the columns of those with ``reads`` to successive rows of `out`.
 
@@ -568,8 +565,9 @@ def run(
         if meta[BUMP] + room_needed(entities, streams, distincts, meta) > mem.shape[0]:
             return i
         step_event(
-            rows[i], reads[i], keys_at, memory_ms, entities, streams, distincts, nodes, params, mem, meta, work, values
-        )
+            rows[i], reads[i], keys_at, memory_ms, entities, clocks, streams, distincts, nodes, params, mem, meta, work,
+            values,
+        )  # fmt: skip
         if reads[i]:
             for c in range(nodes.shape[0]):
                 out[written, c] = np.float32(values[c])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,6 +18,7 @@ from avalist.features.declare import ALL, Feature
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
+K = TypeVar("K", bound=tuple[int, ...])
 
 MAX_TILES: Final = 64
 """Tiles a stream may hold; a window has at most MAX_TILES − 2 steps."""
@@ -34,7 +35,9 @@ OPS: Final = {
 E_FORM, E_A, E_B, E_SALT, E_STREAMS, E_STREAMS_END, E_DISTINCTS, E_DISTINCTS_END = range(8)
 BASE, PAIR, CONSTANT = range(3)
 # columns of the stream table
-S_ENTITY, S_KINDS, S_VALUE, S_STEP, S_WINDOW, S_LAG, S_LABELS = range(7)
+S_ENTITY, S_KINDS, S_VALUE, S_CLOCK, S_LABELS = range(5)
+# columns of the clock table: the windows that streams share
+C_STEP, C_WINDOW, C_LAG = range(3)
 # columns of the distinct table
 D_ENTITY, D_OF, D_KINDS, D_WINDOW = range(4)
 # columns of the node table
@@ -64,6 +67,7 @@ class Plan:
     memory_ms: int
     entity_names: tuple[str, ...]
     entities: I64
+    clocks: I64
     streams: I64
     distincts: I64
     nodes: I64
@@ -102,8 +106,8 @@ class _Builder:
         self.base = [e.name for e in schema.entities] + [c.name for c in schema.categories]
         self.values = {"amount": 0, **{n.name: i + 1 for i, n in enumerate(schema.numbers)}}
         self.decimals = [0, *(n.decimals for n in schema.numbers)]
-        self.assumed = schema.capture == "assumed"
         self.entities: list[str] = []
+        self.clocks: list[tuple[int, int, int]] = []
         self.streams: list[tuple[int, ...]] = []
         self.distincts: list[list[int]] = []
         self.nodes: list[tuple[int, ...]] = []
@@ -138,10 +142,8 @@ class _Builder:
         if feature.aggregate == "count" and feature.kinds == 1:
             value = 0  # every payment has an amount: counts share the amount's tiles
         entity, kinds = self._entity(feature.entity), 0 if labels else feature.kinds
-        key = (entity, kinds, value, feature.step_ms, feature.window_ms, feature.lag_ms, int(labels))
-        if key not in self.streams:
-            self.streams.append(key)
-        return self.streams.index(key)
+        clock = _place(self.clocks, (feature.step_ms, feature.window_ms, feature.lag_ms))
+        return _place(self.streams, (entity, kinds, value, clock, int(labels)))
 
     def _distinct(self, feature: Feature) -> int:
         entity, of = self._entity(feature.entity), self._entity(feature.of)
@@ -193,12 +195,13 @@ class _Builder:
                 node[1] = stream_order.index(node[1])
             elif node[0] == DISTINCT:
                 node[1] = distinct_order.index(node[1])
-        streams = _table([self.streams[i] for i in stream_order], 7)
+        streams = _table([self.streams[i] for i in stream_order], 5)
         distincts = _table([self.distincts[i] for i in distinct_order], 4)
         entities = [self._entity_row(i, name, streams, distincts) for i, name in enumerate(self.entities)]
         return {
             "entity_names": tuple(self.entities),
             "entities": _table(entities, 8),
+            "clocks": _table(self.clocks, 3),
             "streams": streams,
             "distincts": distincts,
             "nodes": _table(nodes, 5),
@@ -214,6 +217,13 @@ class _Builder:
         first, last = np.searchsorted(streams[:, S_ENTITY], [index, index + 1])
         first_d, last_d = np.searchsorted(distincts[:, D_ENTITY], [index, index + 1])
         return form, a, b, salt, int(first), int(last), int(first_d), int(last_d)
+
+
+def _place(rows: list[K], row: K) -> int:
+    """Return the row's index, appended if new."""
+    if row not in rows:
+        rows.append(row)
+    return rows.index(row)
 
 
 def _table(rows: Sequence[Sequence[int]], width: int) -> I64:

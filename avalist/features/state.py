@@ -9,19 +9,20 @@ import numpy.typing as npt
 
 from avalist.features import kernel
 from avalist.features.declare import DISTINCT_CELLS
-from avalist.features.jit import jit
+from avalist.features.jit import jit, jit_inline
 from avalist.features.kernel import (
-    BUMP, D_CAP, D_OFFSET, DIRECTORY, H_ENTITY, H_FIRST, H_KEY, H_LAST, H_LAST_PAYMENT, H_STREAMS, LARGEST, LIVE, NOW,
-    SKETCH, SUBTABLES, TILE,
+    BUMP, D_CAP, D_OFFSET, DIRECTORY, H_ENTITY, H_KEY, H_LAST, H_STREAMS, LARGEST, LIVE, NOW, SKETCH, SUBTABLES, TILE,
+    TILES,
 )  # fmt: skip
 from avalist.features.plan import (
-    D_WINDOW, E_DISTINCTS, E_DISTINCTS_END, E_STREAMS, E_STREAMS_END, I64, S_LAG, S_STEP, S_WINDOW, Plan,
+    C_LAG, C_STEP, C_WINDOW, D_WINDOW, E_DISTINCTS, E_DISTINCTS_END, E_STREAMS, E_STREAMS_END, I64, S_CLOCK, Plan,
 )  # fmt: skip
 
 F32 = npt.NDArray[np.float32]
 Row = npt.NDArray[np.int64]
 _GROWTH_WORDS = 4 << 20
 _FIRST_CAP = 64
+_DIGEST_WORDS = 1 << 16
 
 
 class State:
@@ -38,10 +39,11 @@ class State:
             self.meta[DIRECTORY + 3 * i + D_OFFSET] = 8 + i * 2 * _FIRST_CAP
             self.meta[DIRECTORY + 3 * i + D_CAP] = _FIRST_CAP
         self.meta[BUMP] += SUBTABLES * 2 * _FIRST_CAP
-        self._work = np.zeros(3 * (len(plan.entities) + len(plan.streams)) + 8, dtype=np.int64)
+        self._work = np.zeros(3 * (len(plan.entities) + len(plan.streams) + len(plan.clocks)), dtype=np.int64)
         self._values = np.full(len(plan.columns), np.nan)
         self._tables = (
-            plan.keys_at, plan.memory_ms, plan.entities, plan.streams, plan.distincts, plan.nodes, plan.params,
+            plan.keys_at, plan.memory_ms, plan.entities, plan.clocks, plan.streams, plan.distincts, plan.nodes,
+            plan.params,
         )  # fmt: skip
         self._one = np.ones(1, dtype=np.bool_), np.zeros(1, dtype=np.bool_)
 
@@ -84,15 +86,16 @@ class State:
         """Return a hash of everything a later decision could see: entities sorted by key, live values only (I2)."""
         plan = self.plan
         headers = _headers(self.mem, self.meta, self.now_ms - plan.memory_ms)
-        order = np.lexsort((self.mem[headers + H_KEY], self.mem[headers + H_ENTITY]))
+        headers = headers[np.lexsort((self.mem[headers + H_KEY], self.mem[headers + H_ENTITY]))]
+        most = 5 + len(plan.streams) * (1 + TILE * TILES) + len(plan.distincts) * (1 + DISTINCT_CELLS)
+        buffer = np.empty(max(_DIGEST_WORDS, most), dtype=np.int64)
         canonical = hashlib.blake2b(digest_size=16)
-        names = np.argsort(np.argsort(np.array(plan.entity_names)))
-        for header in headers[order]:
-            words = _canonical(
-                self.mem, int(header), self.now_ms, plan.entities, plan.streams, plan.distincts
+        done = 0
+        while done < len(headers):
+            done, filled = _canonical(
+                self.mem, headers, done, most, self.now_ms, plan.entities, plan.clocks, plan.streams, plan.distincts, buffer
             )
-            words[1] = names[words[1]]
-            canonical.update(words.astype("<i8").tobytes())
+            canonical.update(buffer[:filled].astype("<i8", copy=False).data)
         return canonical.hexdigest()
 
 
@@ -111,47 +114,63 @@ def _headers(mem: I64, meta: I64, forget_before: int) -> I64:
 
 
 @jit
-def _canonical(mem: I64, header: int, now: int, entities: I64, streams: I64, distincts: I64) -> I64:
-    """Return one key's live values in a fixed order."""
-    entity = entities[mem[header + H_ENTITY]]
-    first_distinct = header + H_STREAMS + entity[E_STREAMS_END] - entity[E_STREAMS]
-    out = np.empty(8 + 72 * TILE * (len(streams) + 1) + (len(distincts) + 1) * (DISTINCT_CELLS + 4), dtype=np.int64)
-    out[0] = mem[header + H_KEY]
-    out[1] = mem[header + H_ENTITY]
-    out[2] = mem[header + H_FIRST]
-    out[3] = mem[header + H_LAST]
-    out[4] = mem[header + H_LAST_PAYMENT]
-    n = 5
-    for s in range(entity[E_STREAMS], entity[E_STREAMS_END]):
-        word = mem[header + H_STREAMS + s - entity[E_STREAMS]]
-        lowest = (now - streams[s, S_LAG] - streams[s, S_WINDOW]) // streams[s, S_STEP]
-        out[n] = -1 - s
-        n += 1
-        for i in range(word & 255):
-            tile = (word >> 16) + TILE * i
-            if mem[tile] >= lowest and (mem[tile + 1] != 0 or mem[tile + 2] != 0):
-                out[n : n + TILE] = mem[tile : tile + TILE]
-                n += TILE
-    for d in range(entity[E_DISTINCTS], entity[E_DISTINCTS_END]):
-        word = mem[first_distinct + d - entity[E_DISTINCTS]]
-        since = now - distincts[d, D_WINDOW]
-        out[n] = -1_000_000 - d
-        n += 1
-        offset = word >> 16
-        if word & SKETCH:
-            for i in range(DISTINCT_CELLS):
-                out[n + i] = mem[offset + i] if mem[offset + i] >= since else 0
-            n += DISTINCT_CELLS
-        else:
-            live = np.empty((word & 255, 2), dtype=np.int64)
-            m = 0
-            for i in range(word & 255):
-                if mem[offset + 2 * i + 1] >= since:
-                    live[m, 0] = mem[offset + 2 * i]
-                    live[m, 1] = mem[offset + 2 * i + 1]
-                    m += 1
-            for i in np.argsort(live[:m, 0]):
-                out[n] = live[i, 0]
-                out[n + 1] = live[i, 1]
-                n += 2
-    return out[:n].copy()
+def _canonical(
+    mem: I64, headers: I64, start: int, most: int, now: int, entities: I64, clocks: I64, streams: I64, distincts: I64,
+    out: I64,
+) -> tuple[int, int]:  # fmt: skip
+    """Write the live values of keys from `start` on, each at most `most` words, in a fixed order while `out` has room.
+
+    Returns the index after the last key written, and the words filled.
+    """
+    n = 0
+    for i in range(start, len(headers)):
+        if n + most > len(out):
+            return i, n
+        header = headers[i]
+        e = mem[header + H_ENTITY]
+        for w in range(H_STREAMS):
+            out[n + w] = mem[header + w]
+        n += H_STREAMS
+        at = header + H_STREAMS
+        for s in range(entities[e, E_STREAMS], entities[e, E_STREAMS_END]):
+            clock = streams[s, S_CLOCK]
+            lowest = (now - clocks[clock, C_LAG] - clocks[clock, C_WINDOW]) // clocks[clock, C_STEP]
+            out[n] = -1 - s
+            n = _live_tiles(mem, mem[at], lowest, out, n + 1)
+            at += 1
+        for d in range(entities[e, E_DISTINCTS], entities[e, E_DISTINCTS_END]):
+            out[n] = -1_000_000 - d
+            n = _live_elements(mem, mem[at], now - distincts[d, D_WINDOW], out, n + 1)
+            at += 1
+    return len(headers), n
+
+
+@jit_inline
+def _live_tiles(mem: I64, word: int, lowest: int, out: I64, n: int) -> int:
+    """Write a stream's tiles from `lowest` on that are not zero; return the new fill of `out`."""
+    for tile in range(word >> 16, (word >> 16) + TILE * (word & 255), TILE):
+        if mem[tile] >= lowest and (mem[tile + 1] != 0 or mem[tile + 2] != 0):
+            for w in range(TILE):
+                out[n + w] = mem[tile + w]
+            n += TILE
+    return n
+
+
+@jit_inline
+def _live_elements(mem: I64, word: int, since: int, out: I64, n: int) -> int:
+    """Write a distinct word's sketch, or its elements seen at or after `since` in order; return the new fill of `out`."""
+    offset = word >> 16
+    if word & SKETCH:
+        for i in range(DISTINCT_CELLS):
+            out[n + i] = mem[offset + i] if mem[offset + i] >= since else 0
+        return n + DISTINCT_CELLS
+    first = n
+    for at in range(offset, offset + 2 * (word & 255), 2):
+        if mem[at + 1] >= since:
+            place = n
+            while place > first and out[place - 2] > mem[at]:
+                out[place], out[place + 1] = out[place - 2], out[place - 1]
+                place -= 2
+            out[place], out[place + 1] = mem[at], mem[at + 1]
+            n += 2
+    return n

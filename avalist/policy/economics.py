@@ -28,9 +28,9 @@ class Fallback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A merchant's economics, in base minor units.
 
-    `margin` is the contribution margin (share of the amount), `chargeback_cost_minor` φ, `lifetime_value_minor` L: what declining an
-    honest customer loses beyond the sale; `dispute_share` the share of fraud reports that become chargebacks; `deadline_ms` the time
-    a request is given unless it says otherwise.
+    `margin` is the contribution margin (share of the amount), `chargeback_cost_minor` φ, `lifetime_value_minor` L:
+    what declining an honest customer loses beyond the sale; `dispute_share` the share of fraud reports that become
+    chargebacks; `deadline_ms` the time a request is given unless it says otherwise.
     """
 
     margin: Share = 0.08

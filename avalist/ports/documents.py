@@ -9,9 +9,9 @@ from typing import Protocol
 class Documents(Protocol):
     """A document store. The merchant comes first in every call; no call sees another merchant's documents.
 
-    Contract: ``put_many`` is atomic and replaces documents of the same id; with `mark` it stores the given position in the
-    same transaction (exactly-once effect for folds), which ``mark`` reads back. ``get`` gives None for an unknown id.
-    ``find`` yields newest first by insertion of the id, at most `limit`.
+    Contract: ``put_many`` is atomic and replaces documents of the same id; with `mark` it stores the given position in
+    the same transaction (exactly-once effect for folds), which ``mark`` reads back. ``get`` gives None for an unknown
+    id. ``find`` yields newest first by insertion of the id, at most `limit`.
     """
 
     def put_many(

@@ -13,7 +13,8 @@ class Log(Protocol):
 
     Positions are opaque integers that grow; a record's position never changes. Contract:
 
-    - ``append`` gives the records contiguous places, in order, and returns the position of each. It may only buffer; it never blocks on the disk.
+    - ``append`` gives the records contiguous places, in order, and returns the position of each. It may only buffer;
+    it never blocks on the disk.
     - ``sync`` makes everything appended before the call durable and returns the durable end. It may run on another
       thread than ``append``. After a failed ``sync`` or ``append`` every later call raises ``LogFailed``.
     - ``read`` yields ``(position, record)`` from `start` up to `stop` (default: everything appended), in order.
@@ -44,7 +45,7 @@ class Log(Protocol):
         ...
 
     def get(self, position: int) -> Record:
-        """Return the record at `position`. Raises ``NotFound`` where none begins, ``LogCorrupt`` where it is damaged."""
+        """Return one record. Raises ``NotFound`` where none begins, ``LogCorrupt`` where it is damaged."""
         ...
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -117,7 +118,7 @@ class TestSqliteDocuments(DocumentsContract):
         assert documents.get("shop", "cases", "1") == b"new"
 
     def test_a_row_refused_by_sqlite_takes_the_batch_with_it(self, documents: Documents) -> None:
-        rows: list[Row] = [("shop", "cases", "1", b"{}"), ("shop", "cases", "2", None)]  # type: ignore[list-item]
+        rows: list[Row] = [("shop", "cases", "1", b"{}"), cast(Row, ("shop", "cases", "2", None))]
         with pytest.raises(Unavailable):
             documents.put_many(rows, mark=("fold", 2))
         assert (documents.get("shop", "cases", "1"), documents.mark("fold")) == (None, 0)

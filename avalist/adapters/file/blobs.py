@@ -15,9 +15,9 @@ from avalist.domain.errors import NotFound, Unavailable
 class FolderBlobs:
     """Keep each blob in a file of its merchant's folder.
 
-    The files of a merchant lie flat, ``/`` written as ``~`` (no name holds one): ``a`` and ``a/b`` may both exist. A blob
-    is written under a temporary name, synced, renamed, and its folder synced. What a crash leaves of it begins with a
-    dot and is never listed.
+    The files of a merchant lie flat, ``/`` written as ``~`` (no name holds one): ``a`` and ``a/b`` may both exist.
+    A blob is written under a temporary name, synced, renamed, and its folder synced. What a crash leaves of it begins
+    with a dot and is never listed.
 
     Raises
     ------

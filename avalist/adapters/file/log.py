@@ -193,9 +193,9 @@ class FileLog:
         first = self._firsts[-1]
         end, clean = segment.sound_end(self._folder, first)
         if end < (known or 0) or (known is None and not clean):
-            acknowledged = "and `durable` is missing" if known is None else f"records to {known} were acknowledged"
+            why = "and `durable` is missing" if known is None else f"but records to {known} were acknowledged"
             raise LogCorrupt(
-                f"{segment.path_of(self._folder, first)}: no sound record at position {end}, {acknowledged}; restore a backup, "
+                f"{segment.path_of(self._folder, first)}: no sound record at position {end}, {why}; restore a backup, "
                 f"or accept the loss: remove `durable`, cut the file to {segment.HEADER.size + end - first} bytes"
             )
         self._fd = segment.reopen(self._folder, first, end, self._segment_bytes)

@@ -125,7 +125,7 @@ async def _body(service: Service, request: Request) -> bytes:
 
 
 def _decode_batch(body: bytes, outcomes_only: bool) -> list[WireEvent]:
-    single = not body.lstrip()[:1] == b"["
+    single = body.lstrip()[:1] != b"["
     try:
         raw = [msgspec.Raw(body)] if single else _RAW_LIST.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:

@@ -1,0 +1,30 @@
+"""Warming up: compile or load the kernels and touch the path once, so that no payment waits for it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from avalist.app.index import Generations
+from avalist.app.merchant import Merchant
+from avalist.domain.errors import Unavailable
+from avalist.domain.schema import DIGITAL_GOODS
+from avalist.models.score import Model
+
+
+def warm_up(merchants: list[Merchant]) -> None:
+    """Run a decision's compiled parts on a merchant that does not exist, and every active model once."""
+    scratch = Merchant("warm-up", DIGITAL_GOODS, _no_model)
+    scratch.features.step(np.zeros(scratch.plan.width, dtype=np.int64))
+    index = Generations(1)
+    for n in range(5000):
+        index.put(str(n), n, 0)
+    index.get("0")
+    for merchant in merchants:
+        if merchant.model is not None:
+            features = np.full(len(merchant.plan.columns), np.nan, dtype=np.float32)
+            merchant.model.score(features)
+            merchant.model.top_reasons(features)
+
+
+def _no_model(merchant: str, version: str) -> Model:
+    raise Unavailable(f"{merchant} has no model {version}")

@@ -1,0 +1,232 @@
+"""Train one model of the merchant's own: boosted trees on soft targets (modelling §1), calibrated on later payments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import lightgbm as lgb
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from avalist.domain.errors import BadInput
+from avalist.models.artefact import Artefact, DataRange
+from avalist.models.calibrate import calibrate
+from avalist.models.metrics import Report, report
+from avalist.models.trees import F32, F64, I64, Trees
+
+DAY_MS: Final = 86_400_000
+LEAST_REPORTED: Final = 0.05
+"""F is clipped from below: a payment of today would otherwise weigh without bound."""
+Progress = Callable[[int, int], None]
+"""(trees grown, trees wanted)."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """Captured payments with their features as decided and the labels known at the training cut.
+
+    Attributes
+    ----------
+    x
+        float32 [n, f] in the order of `columns`.
+    y
+        1 where a fraud report was logged by the cut, else 0 [n].
+    t_ms, amount_minor
+        Time and amount of the payment [n].
+    weight
+        Extra row weights [n]; None: all ones.
+    report_probability
+        F(e), the probability that a fraud of this age is reported by the cut [n]; clipped at .05; None: all ones.
+    schema
+        JSON of the merchant's schema, kept in the artefact.
+    """
+
+    x: F32
+    columns: tuple[str, ...]
+    plan_hash: str
+    y: npt.NDArray[np.integer[Any]]
+    t_ms: I64
+    amount_minor: I64
+    weight: F64 | None = None
+    report_probability: F64 | None = None
+    schema: bytes = b"{}"
+
+    def __post_init__(self) -> None:
+        n = len(self.x)
+        per_row = (self.y, self.t_ms, self.amount_minor, self.weight, self.report_probability)
+        if self.x.ndim != 2 or self.x.shape[1] != len(self.columns) or self.x.dtype != np.float32:
+            expected = f"float32 [n, {len(self.columns)}]"
+            raise BadInput("x does not fit its columns", field="x", expected=expected, got=str(self.x.shape))
+        if any(array is not None and array.shape != (n,) for array in per_row):
+            raise BadInput("every per-row array is as long as x", field="y", expected=str((n,)))
+        if not np.isin(self.y, (0, 1)).all():
+            raise BadInput("a label is 0 or 1", field="y", expected="0 or 1")
+
+    @property
+    def target(self) -> F64:
+        """Return the soft targets o / F(e)."""
+        y = self.y.astype(np.float64)
+        return y if self.report_probability is None else y / np.maximum(self.report_probability, LEAST_REPORTED)
+
+
+class TrainParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to train.
+
+    The last `test_share` of payments gives the metrics, the `calibration_share` before it the calibration, the rest
+    the trees. Payments of `gap_d` days before either slice are left out: with soft targets none is needed; without a
+    `report_probability`, declare the label delay. A row weighs half per `half_life_d` (None: equal weights). Training
+    stops when `patience` trees bring no better log loss on the calibration slice (0: never); one integer is chosen
+    there, so the calibration stays honest.
+    """
+
+    trees: Annotated[int, msgspec.Meta(ge=1, le=600)] = 300
+    leaves: Annotated[int, msgspec.Meta(ge=2, le=1024)] = 63
+    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.04
+    min_data_in_leaf: Annotated[int, msgspec.Meta(ge=1)] = 50
+    feature_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.6
+    bagging_fraction: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.8
+    lambda_l2: Annotated[float, msgspec.Meta(ge=0)] = 5.0
+    half_life_d: Annotated[float, msgspec.Meta(gt=0)] | None = 45.0
+    calibration_share: Annotated[float, msgspec.Meta(gt=0, lt=0.5)] = 0.15
+    test_share: Annotated[float, msgspec.Meta(ge=0, lt=0.5)] = 0.15
+    gap_d: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    patience: Annotated[int, msgspec.Meta(ge=0)] = 50
+    num_threads: Annotated[int, msgspec.Meta(ge=1)] = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """The artefact, and which rows of the data set each part saw."""
+
+    artefact: Artefact
+    training: I64
+    calibration: I64
+    test: I64
+
+
+def train(dataset: TrainingSet, params: TrainParams | None = None, progress: Progress | None = None) -> Trained:
+    """Train, calibrate and judge; equal inputs give equal bytes.
+
+    Raises
+    ------
+    BadInput
+        If a slice is empty or of one class.
+    """
+    params = params or TrainParams()
+    training, calibration, test = split(dataset.t_ms, params)
+    _check_slices(dataset, {"training": training, "calibration": calibration, "test": test})
+    trees = _grow(dataset, training, calibration, params, progress)
+    margins = trees.score_many(dataset.x[calibration])
+    fitted = calibrate(margins, dataset.target[calibration])
+    seen = np.concatenate((training, calibration))
+    artefact = Artefact(
+        trees,
+        fitted,
+        np.quantile(margins, np.arange(1, 100) / 100.0),
+        dataset.plan_hash,
+        dataset.columns,
+        _range(dataset, seen),
+        _judge(dataset, test, fitted.apply(trees.score_many(dataset.x[test])), params) if len(test) else None,
+        dataset.schema,
+        msgspec.json.encode(params),
+    )
+    return Trained(artefact, training, calibration, test)
+
+
+def split(t_ms: I64, params: TrainParams) -> tuple[I64, I64, I64]:
+    """Return row indices of the training, calibration and test slices, each in order of time (ties by row)."""
+    order = np.argsort(t_ms, kind="stable")
+    n, gap_ms = len(order), params.gap_d * DAY_MS
+    test_at = n - round(n * params.test_share)
+    calibration_at = test_at - round(n * params.calibration_share)
+
+    def before(first: int, last: int) -> I64:
+        rows = order[first:last]
+        return rows[t_ms[rows] < t_ms[order[last]] - gap_ms] if 0 < last < n and gap_ms > 0 else rows
+
+    return before(0, calibration_at), before(calibration_at, test_at), order[test_at:]
+
+
+def _check_slices(dataset: TrainingSet, slices: dict[str, I64]) -> None:
+    for name, rows in slices.items():
+        frauds = int(dataset.y[rows].sum())
+        if name == "test" and not len(rows):
+            continue
+        if not 0 < frauds < len(rows):
+            detail = f"the {name} slice needs frauds and honest payments: import more history or widen the slice"
+            raise BadInput(detail, field="y", expected="both classes", got=f"{frauds} frauds in {len(rows)} rows")
+
+
+def _grow(d: TrainingSet, training: I64, later: I64, params: TrainParams, progress: Progress | None) -> Trees:
+    target, weight = d.target, _weights(d, training, params)
+    mean = float(np.clip(np.average(target[training], weights=weight), 1e-9, 0.5))
+    base = float(np.log(mean / (1.0 - mean)))
+
+    def gradient(raw: F64, _: lgb.Dataset) -> tuple[F64, F64]:
+        p = 1.0 / (1.0 + np.exp(-raw))
+        return weight * (p - target[training]), weight * p * (1.0 - p)
+
+    def log_loss(raw: F64, _: lgb.Dataset) -> tuple[str, float, bool]:
+        return "log_loss", float(np.mean(np.logaddexp(0.0, raw) - target[later] * raw)), False
+
+    rows = lgb.Dataset(d.x[training], target[training], init_score=np.full(len(training), base))
+    check = lgb.Dataset(d.x[later], target[later], init_score=np.full(len(later), base), reference=rows)
+    booster = lgb.train(
+        {**_settings(params), "objective": gradient},
+        rows,
+        num_boost_round=params.trees,
+        valid_sets=[check] if params.patience else None,
+        feval=log_loss if params.patience else None,
+        callbacks=_callbacks(params, progress),
+    )
+    return Trees.from_booster(booster, base)
+
+
+def _settings(params: TrainParams) -> dict[str, object]:
+    return {
+        "num_leaves": params.leaves,
+        "learning_rate": params.learning_rate,
+        "min_data_in_leaf": params.min_data_in_leaf,
+        "feature_fraction": params.feature_fraction,
+        "bagging_fraction": params.bagging_fraction,
+        "bagging_freq": 1,
+        "lambda_l2": params.lambda_l2,
+        "num_threads": params.num_threads,
+        "seed": params.seed,
+        "metric": "None",
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+
+
+def _callbacks(params: TrainParams, progress: Progress | None) -> list[Callable[..., Any]]:
+    callbacks: list[Callable[..., Any]] = []
+    if progress is not None:
+        callbacks.append(lambda env: progress(env.iteration + 1, params.trees))
+    if params.patience:
+        callbacks.append(lgb.early_stopping(params.patience, verbose=False))
+    return callbacks
+
+
+def _weights(d: TrainingSet, training: I64, params: TrainParams) -> F64:
+    weight = np.ones(len(training)) if d.weight is None else d.weight[training].astype(np.float64)
+    if params.half_life_d is not None:
+        age_d = (d.t_ms[training].max() - d.t_ms[training]) / DAY_MS
+        weight = weight * 0.5 ** (age_d / params.half_life_d)
+    return weight
+
+
+def _range(d: TrainingSet, rows: I64) -> DataRange:
+    t_ms = d.t_ms[rows]
+    return DataRange(int(t_ms.min()), int(t_ms.max()), len(rows), int(d.y[rows].sum()))
+
+
+def _judge(d: TrainingSet, test: I64, p: F64, params: TrainParams) -> Report:
+    """Judge on the last slice, drawing whole days together: payments of a day share its waves."""
+    y, amount = d.y[test].astype(np.float64), d.amount_minor[test].astype(np.float64)
+    return report(y, p, amount, target=d.target[test], groups=d.t_ms[test] // DAY_MS, seed=params.seed)

@@ -1,0 +1,234 @@
+"""A forest as flat arrays, walked by one compiled function that scores and attributes in the same pass.
+
+Layout (chosen by measurement): one table of 16-byte nodes for the whole forest, depth first, the children of a node
+side by side, so that a step is ``node + left + goes_right``. A leaf points at itself, so that GROUP trees walk in step
+without branches and their memory latencies overlap.
+
+Missing values cost nothing in the walk: every feature stands twice in a scratch row, at 2i with NaN replaced by −inf
+(goes left) and at 2i + 1 as it is (NaN ≤ t is false: goes right); a node names the one that LightGBM's rule for it
+implies. A float32 threshold is exact: for a float32 x and the largest float32 t' ≤ t, x ≤ t if and only if x ≤ t'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+
+from avalist.domain.errors import ArtefactInvalid, BadInput
+from avalist.features.jit import jit
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+U32 = npt.NDArray[np.uint32]
+I64 = npt.NDArray[np.int64]
+Nodes = npt.NDArray[np.void]
+
+NODE: Final = np.dtype([("threshold", "<f4"), ("left", "<u2"), ("feature", "<u2"), ("value", "<f8")], align=True)
+"""`left` is the distance to the left child (0: a leaf), `feature` 2i or 2i + 1, `value` the mean below."""
+GROUP: Final = 32
+MAX_FEATURES: Final = 1 << 15
+_DEFAULT_LEFT: Final = 2
+_MISSING_ZERO, _MISSING_NAN = 1, 2
+
+
+@jit
+def score_and_attribute(features: F32, nodes: Nodes, roots: U32, contributions: F64) -> float:
+    """Return the sum of the trees' leaves in tree order; write each feature's part into `contributions` [n_features].
+
+    The part is the sum over the splits on the feature of value[child] − value[node] (Saabas 2014), so that the parts
+    and the roots' values add up to the result.
+    """
+    row = np.empty(2 * features.size, np.float32)
+    for f in range(features.size):
+        x = features[f]
+        row[2 * f] = np.float32(-np.inf) if x != x else x
+        row[2 * f + 1] = x
+        contributions[f] = 0.0
+    at = np.empty(GROUP, np.uint32)
+    margin = 0.0
+    for first in range(0, roots.size, GROUP):
+        trees = min(GROUP, roots.size - first)
+        for j in range(trees):
+            at[j] = roots[first + j]
+        moving = True
+        while moving:
+            moved = 0
+            for j in range(trees):
+                parent = np.uint64(at[j])
+                node = nodes[parent]
+                feature = node["feature"]
+                right = not (row[feature] <= node["threshold"])
+                child = parent + np.uint64(node["left"]) + np.uint64(right)
+                contributions[feature >> 1] += nodes[child]["value"] - node["value"]
+                at[j] = child
+                moved |= node["left"]
+            moving = moved != 0
+        for j in range(trees):
+            margin += nodes[at[j]]["value"]
+    return margin
+
+
+@jit
+def _score_rows(matrix: F32, nodes: Nodes, roots: U32, margins: F64) -> None:
+    contributions = np.empty(matrix.shape[1], np.float64)
+    for i in range(matrix.shape[0]):
+        margins[i] = score_and_attribute(matrix[i], nodes, roots, contributions)
+
+
+@dataclass(frozen=True, eq=False)
+class Trees:
+    """A forest of numeric splits.
+
+    Attributes
+    ----------
+    nodes
+        NODE [n_nodes], read-only.
+    roots
+        uint32 [n_trees]: each tree's first node.
+    base
+        Initial score in log-odds, added to the trees' sum.
+    n_features
+        Columns of a row.
+    """
+
+    nodes: Nodes
+    roots: U32
+    base: float
+    n_features: int
+
+    def __post_init__(self) -> None:
+        self.nodes.setflags(write=False)
+        self.roots.setflags(write=False)
+        if not self._is_closed():
+            raise ArtefactInvalid("the forest points outside its own nodes or columns: train again")
+
+    def _is_closed(self) -> bool:
+        """Return whether every walk stays inside the arrays: the compiled walk does not check."""
+        n, left, feature = len(self.nodes), self.nodes["left"].astype(np.int64), self.nodes["feature"]
+        leaf = left == 0
+        stays = (self.nodes["threshold"] == np.inf) & (feature % 2 == 0)
+        steps = np.where(leaf, stays, np.arange(n) + left + 1 < n)
+        return bool(n and steps.all() and (self.roots < n).all() and (feature < 2 * self.n_features).all())
+
+    @classmethod
+    def from_booster(cls, booster: lgb.Booster, base: float = 0.0) -> Trees:
+        """Take the trees of a trained LightGBM booster (up to its best iteration).
+
+        ``base + sum of leaves`` equals ``booster.predict(raw_score=True)`` bit for bit when `base` is 0. An inner
+        node's value is the mean of the leaves below it weighted by their training counts.
+
+        Raises
+        ------
+        BadInput
+            For categorical splits, ``zero_as_missing``, linear trees, several classes, random forests, more than 32 768
+            columns or trees of more than 32 767 leaves.
+        """
+        head, *blocks = booster.model_to_string().split("\nTree=")
+        header = _fields(head)
+        if header["num_tree_per_iteration"] != "1" or "average_output" in header:
+            raise BadInput("the model gives several scores or averages its trees: train a boosted binary model")
+        n_features = int(header["max_feature_idx"]) + 1
+        if n_features > MAX_FEATURES or not blocks:
+            raise BadInput("no trees, or too many columns", expected=f"at most {MAX_FEATURES}", got=str(n_features))
+        tables = [_flatten(_fields(block.split("\n\n")[0])) for block in blocks]
+        sizes = [len(table) for table in tables]
+        roots = np.concatenate(([0], np.cumsum(sizes)[:-1])).astype(np.uint32)
+        return cls(np.concatenate(tables), roots, base, n_features)
+
+    @property
+    def bias(self) -> float:
+        """Return the mean margin of the training rows: contributions add up to the margin less this."""
+        return self.base + float(self.nodes["value"][self.roots].sum())
+
+    def score_many(self, matrix: F32) -> F64:
+        """Return the margins of a float32 [n, n_features] matrix; about 10 µs a row for 300 trees of 63 leaves.
+
+        Raises
+        ------
+        BadInput
+            If the matrix has another width.
+        """
+        if matrix.ndim != 2 or matrix.shape[1] != self.n_features:
+            raise BadInput("the matrix has another width", expected=str(self.n_features), got=str(matrix.shape))
+        margins = np.empty(len(matrix), np.float64)
+        _score_rows(np.ascontiguousarray(matrix, dtype=np.float32), self.nodes, self.roots, margins)
+        return margins + self.base
+
+
+def _fields(text: str) -> dict[str, str]:
+    return dict(line.partition("=")[::2] for line in text.splitlines())
+
+
+def _numbers(fields: dict[str, str], name: str) -> F64:
+    return np.array(fields.get(name, "").split(), dtype=np.float64)
+
+
+def _integers(fields: dict[str, str], name: str) -> I64:
+    return np.array(fields.get(name, "").split(), dtype=np.int64)
+
+
+def _flatten(fields: dict[str, str]) -> Nodes:
+    """Lay one tree out depth first; LightGBM numbers inner nodes from 0 and leaves ~0, ~1, …."""
+    if fields["num_cat"] != "0" or fields.get("is_linear", "0") != "0":
+        raise BadInput("categorical splits or linear leaves: pass categories as numbers (frequency, fraud rate)")
+    leaf_value = _numbers(fields, "leaf_value")
+    if 2 * len(leaf_value) > np.iinfo(np.uint16).max:
+        raise BadInput("the trees are too large", expected="at most 32767 leaves", got=str(len(leaf_value)))
+    children = np.stack((_integers(fields, "left_child"), _integers(fields, "right_child")), axis=1)
+    values = _mean_values(children, leaf_value, np.maximum(_integers(fields, "leaf_count"), 1))
+    inner = _inner_nodes(fields, values)
+    table = np.zeros(2 * len(leaf_value) - 1, dtype=NODE)
+    for at, left, node in _places(children):
+        table[at] = (np.inf, 0, 0, leaf_value[~node]) if node < 0 else inner[node]
+        table["left"][at] = left - at
+    return table
+
+
+def _places(children: I64) -> Iterator[tuple[int, int, int]]:
+    """Yield (place, left child's place, LightGBM's number) of every node, a leaf's left child being itself."""
+    waiting, used = [(0, 0 if len(children) else ~0)], 1
+    while waiting:
+        at, node = waiting.pop()
+        if node < 0:
+            yield at, at, node
+            continue
+        yield at, used, node
+        waiting += [(used + 1, int(children[node, 1])), (used, int(children[node, 0]))]
+        used += 2
+
+
+def _mean_values(children: I64, leaf_value: F64, leaf_count: I64) -> F64:
+    """Return each inner node's count-weighted mean of the leaves below; a child's number is above its parent's."""
+    total, count = np.zeros(len(children)), np.zeros(len(children))
+    for node in range(len(children) - 1, -1, -1):
+        for child in children[node]:
+            weight = leaf_count[~child] if child < 0 else count[child]
+            total[node] += leaf_value[~child] * weight if child < 0 else total[child]
+            count[node] += weight
+    return np.asarray(total / count, dtype=np.float64)
+
+
+def _inner_nodes(fields: dict[str, str], values: F64) -> Nodes:
+    threshold, decision = _numbers(fields, "threshold"), _integers(fields, "decision_type")
+    missing = decision >> 2 & 3
+    if np.any(missing == _MISSING_ZERO):
+        raise BadInput("zero_as_missing: NaN alone means missing here")
+    # without missing values in training LightGBM reads NaN as 0
+    nan_left = np.where(missing == _MISSING_NAN, decision & _DEFAULT_LEFT != 0, threshold >= 0.0)
+    inner = np.zeros(len(threshold), dtype=NODE)
+    inner["threshold"] = _largest_float32(threshold)
+    inner["feature"] = 2 * _integers(fields, "split_feature") + ~nan_left
+    inner["value"] = values
+    return inner
+
+
+def _largest_float32(threshold: F64) -> F32:
+    """Return the largest float32 not above each number."""
+    with np.errstate(over="ignore"):
+        near = threshold.astype(np.float32)
+    return np.where(near > threshold, np.nextafter(near, np.float32(-np.inf)), near)

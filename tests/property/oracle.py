@@ -1,0 +1,63 @@
+"""The feature contract (architecture §4) by brute force: every column from the plain list of rows before the decision."""
+
+import math
+from collections.abc import Sequence
+
+from avalist.domain.records import FoldKind
+from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, MISSING, OCCURRED, VALUES, T, keys_at
+from avalist.domain.schema import DAY_MS, Schema
+from avalist.features.declare import Feature
+
+Row = Sequence[int]
+NAN = math.nan
+
+
+def key_of(schema: Schema, row: Row, entity: str) -> tuple[int, ...] | None:
+    names = [d.name for d in (*schema.entities, *schema.categories)]
+    parts = tuple(row[keys_at(schema) + names.index(p)] for p in entity.split("+") if p != "merchant")
+    return None if 0 in parts else parts
+
+
+def lifetime(schema: Schema, earlier: Sequence[Row], entity: str, key: tuple[int, ...], at: int) -> list[Row]:
+    """The events of a key since it was last (re)born; none when it is unseen at `at`."""
+    events: list[Row] = []
+    last, memory = -math.inf, schema.memory_d * DAY_MS
+    for row in earlier:
+        if key_of(schema, row, entity) == key and row[KIND] != FoldKind.READ_ONLY and row[AT] - row[T] <= memory:
+            events = events if row[AT] - last <= memory else []
+            if row[KIND] <= FoldKind.SESSION:
+                last = max(last, row[T]) if events else row[T]
+            elif not events:
+                continue
+            events.append(row)
+    return events if at - last <= memory else []
+
+
+def evaluate(schema: Schema, features: Sequence[Feature], rows: Sequence[Row], d: int) -> list[float]:
+    """The columns at decision `d`, in float64 and in the order of operations that the docs give."""
+    now, t, fields = rows[d], rows[d][AT], ["amount", *(n.name for n in schema.numbers)]
+    decimals, values = [0, *(n.decimals for n in schema.numbers)], dict[str, float]()
+    keys = {e: key_of(schema, now, e) for e in {f.entity for f in features if f.entity}}
+    lives = {e: lifetime(schema, rows[:d], e, key, t) if key is not None else [] for e, key in keys.items()}
+    for f in features:
+        at, scale, life = VALUES + fields.index(f.field), 10.0 ** -decimals[fields.index(f.field)], lives.get(f.entity, [])
+        low, high = ((t - f.lag_ms - back) // (f.step_ms or 1) * (f.step_ms or 1) for back in (f.window_ms, 0))
+        inside = [r for r in life if low <= r[T] and (f.lag_ms == 0 or r[T] < high)]
+        n, frauds = (float(sum(r[column] for r in inside)) for column in (CAPTURED_DELTA, FRAUD_DELTA))
+        inside = [r for r in inside if f.kinds >> r[KIND] & 1]
+        x, prior = [r[at] for r in inside if r[at] != MISSING], values.get(f.prior, NAN)
+        prior = prior if prior >= 0 else 0.01
+        top, bottom = (values[name] for name in f.over) if f.over else (NAN, NAN)
+        times = [r[T] for r in life if r[KIND] <= (FoldKind.PAYMENT if f.aggregate == "since_last" else FoldKind.SESSION)]
+        since = (max if f.aggregate == "since_last" else min)(times, default=NAN)
+        met = {key_of(schema, r, f.of) for r in inside} - {None} if f.of else set()
+        values[f.name] = {
+            "value": now[at] * scale if now[at] != MISSING else NAN, "hour": now[OCCURRED] % DAY_MS / 3_600_000.0,
+            "weekday": (now[OCCURRED] // DAY_MS + 3) % 7.0, "ratio": top / bottom if bottom else NAN,
+            "known": 0.0 if keys.get(f.entity) is None else 2.0 if life else 1.0,
+        }.get(f.aggregate, NAN if not life else {
+            "since_last": (t - since) / 1000, "since_first": (t - since) / 1000, "count": float(len(inside)), "distinct": float(len(met)),
+            "sum": sum(x) * scale, "mean": float(sum(x)) / len(x) * scale if x else NAN, "max": max(x) * scale if x else NAN,
+            "captured": n, "frauds": frauds, "rate": (frauds + f.strength * prior) / (n + f.strength) if n + f.strength else NAN,
+        }.get(f.aggregate, NAN))  # fmt: skip
+    return [values[f.name] for f in features]

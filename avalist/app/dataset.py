@@ -25,7 +25,8 @@ class Dataset(NamedTuple):
     """Payments in order of decision.
 
     `x` float32 [n, columns] as each decision saw it; `t_ms` int64 [n]; `captured`, `fraud` bool [n] as known at
-    `cut_ms`, the last arrival in the log.
+    `cut_ms`, the last arrival in the log; `judged_ms` int64 [n] when the fraud label was last changed (its payment's
+    own time where it never was).
     """
 
     plan: Plan
@@ -35,6 +36,7 @@ class Dataset(NamedTuple):
     amount_minor: npt.NDArray[np.int64]
     captured: npt.NDArray[np.bool_]
     fraud: npt.NDArray[np.bool_]
+    judged_ms: npt.NDArray[np.int64]
     cut_ms: int
 
 
@@ -67,7 +69,7 @@ class _Collector:
         self._blocks: list[npt.NDArray[np.float32]] = []
         self._stamps: list[npt.NDArray[np.int64]] = []
         self._place: dict[str, int] = {}
-        self._late: list[tuple[int, int, int]] = []
+        self._late: list[tuple[int, int, int, int]] = []
         self._cut_ms = 0
 
     def add(self, core: EventCore) -> None:
@@ -76,7 +78,8 @@ class _Collector:
         elif core.payment_id in self._place:
             row = np.frombuffer(core.row, dtype="<i8")
             if row[CAPTURED_DELTA] or row[FRAUD_DELTA]:
-                self._late.append((self._place[core.payment_id], int(row[CAPTURED_DELTA]), int(row[FRAUD_DELTA])))
+                place = self._place[core.payment_id]
+                self._late.append((place, int(row[CAPTURED_DELTA]), int(row[FRAUD_DELTA]), int(row[AT])))
         self._waiting.append(core.row)
         if len(self._waiting) == _BATCH:
             self._run()
@@ -96,8 +99,12 @@ class _Collector:
         columns = len(self._plan.columns)
         x = np.concatenate(self._blocks) if self._blocks else np.empty((0, columns), dtype=np.float32)
         stamps = np.concatenate(self._stamps) if self._stamps else np.empty((0, 4), dtype=np.int64)
-        late = np.array(self._late, dtype=np.int64).reshape(-1, 3)
-        captured, fraud = stamps[:, 2].copy(), stamps[:, 3].copy()
+        late = np.array(self._late, dtype=np.int64).reshape(-1, 4)
+        captured, fraud, judged_ms = stamps[:, 2].copy(), stamps[:, 3].copy(), stamps[:, 0].copy()
         np.add.at(captured, late[:, 0], late[:, 1])
         np.add.at(fraud, late[:, 0], late[:, 2])
-        return Dataset(self._plan, self._schema, x, stamps[:, 0], stamps[:, 1], captured > 0, fraud > 0, self._cut_ms)
+        judgements = late[late[:, 2] != 0]
+        np.maximum.at(judged_ms, judgements[:, 0], judgements[:, 3])
+        return Dataset(
+            self._plan, self._schema, x, stamps[:, 0], stamps[:, 1], captured > 0, fraud > 0, judged_ms, self._cut_ms
+        )

@@ -10,6 +10,7 @@ import numpy as np
 
 from avalist.app.merchant import Merchant
 from avalist.domain.core import DecisionCore, EventCore
+from avalist.domain.decisions import Reason
 from avalist.policy.evaluate import evaluate
 
 
@@ -22,7 +23,7 @@ def decide(merchant: Merchant, event: EventCore, seq: int) -> DecisionCore:
     """
     features = merchant.features.step(np.frombuffer(event.row, dtype="<i8"))
     scored = None
-    reasons = ()
+    reasons: tuple[Reason, ...] = ()
     if merchant.model is not None and merchant.mode != "off":
         scored = merchant.model.score(features)
         reasons = merchant.model.top_reasons(features)

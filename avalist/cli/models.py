@@ -9,11 +9,15 @@ from rich.table import Table
 
 from avalist.app.administer import ActivateModel
 from avalist.app.replay import replay as replay_log
+from avalist.app.train import Training
 from avalist.app.train import train as train_model
 from avalist.bootstrap import MODEL_BLOB, load_model, open_blobs, open_log
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, Port, console, progress_bar
 from avalist.config import settings_from
+from avalist.models.artefact import Artefact
+from avalist.models.metrics import APPROVAL_RATES
+from avalist.models.train import TrainParams
 
 
 def train(
@@ -26,23 +30,43 @@ def train(
     """Train a model on the merchant's own payments and fraud reports, and activate it by an event."""
     settings = settings_from(data=data, port=port)
     log, blobs = open_log(settings, readonly=True), open_blobs(settings)
-    with progress_bar("replaying the log", log.end) as bar:
-        artefact = train_model(log.read(), merchant, threads=threads, replayed=bar.at)
+    training = Training(params=TrainParams(test_share=0.0, num_threads=threads))
+    with progress_bar("replaying the log, training", log.end) as bar:
+        artefact = train_model(log.read(), merchant, training, replayed=bar.at)
+        bar.done(log.end)
     log.close()
     blobs.put(merchant, MODEL_BLOB.format(version=artefact.version), artefact.to_bytes())
-    _show(merchant, artefact.version, artefact.metrics)
+    show_report(merchant, artefact)
     if activate:
         with office(settings) as here:
             here.carry_out(ActivateModel(merchant, artefact.version, artefact.plan_hash))
         console.print(f"model [bold]{artefact.version}[/] is active from the next decision on")
 
 
-def _show(merchant: str, version: str, metrics: dict[str, float]) -> None:
-    table = Table(title=f"{merchant}: model {version}, on payments it has not seen")
-    table.add_column("metric")
+def show_report(merchant: str, artefact: Artefact) -> None:
+    """Print how a model like this one did on payments that came after its training."""
+    table = Table(title=f"{merchant}: model {artefact.version}")
+    table.add_column("on later payments, as first trained without them")
     table.add_column("value", justify="right")
-    for name, value in metrics.items():
-        table.add_row(name, f"{value:,.4g}")
+    table.add_column("90 % interval", justify="right")
+    judged = artefact.report
+    rows = artefact.data
+    if judged is None:
+        console.print(f"trained on {rows.rows:,} payments, {rows.frauds:,} frauds; too few to grade on a later slice")
+        return
+    intervals = {
+        "average precision": judged.average_precision,
+        "ROC AUC": judged.roc_auc,
+        "observed / expected fraud": judged.observed_expected,
+        **{
+            f"fraud value stopped at {rate:.0%} approval": recall
+            for rate, recall in zip(APPROVAL_RATES, judged.value_recall, strict=True)
+        },
+    }
+    table.add_row("prevalence (a blind scorer's average precision)", f"{judged.prevalence:.4f}", "")
+    for name, interval in intervals.items():
+        table.add_row(name, f"{interval.value:.4f}", f"{interval.low:.4f} – {interval.high:.4f}")
+    table.caption = f"trained on {rows.rows:,} payments, {rows.frauds:,} frauds; graded on {judged.rows:,}"
     console.print(table)
 
 

@@ -57,7 +57,7 @@ def test_a_tree_without_a_split_is_its_root() -> None:
 @pytest.mark.parametrize(
     ("params", "reason"),
     [
-        ({"categorical_feature": [0]}, "categorical"),
+        ({}, "categorical"),
         ({"zero_as_missing": True}, "zero_as_missing"),
         ({"linear_tree": True}, "linear"),
         ({"objective": "multiclass", "num_class": 2}, "several scores"),
@@ -66,8 +66,11 @@ def test_a_tree_without_a_split_is_its_root() -> None:
 )
 def test_what_we_do_not_walk_is_refused(params: dict[str, object], reason: str) -> None:
     x = column(0.0, 1.0, 2.0, 3.0)
+    categories = [0] if reason == "categorical" else []
+    rows = lgb.Dataset(x, (x[:, 0] == 1.0).astype(np.float32), categorical_feature=categories)
+    booster = lgb.train({**QUIET, "max_cat_to_onehot": 1, "cat_smooth": 0.0, **params}, rows, 1)
     with pytest.raises(BadInput, match=reason):
-        grow(x, (x[:, 0] == 1.0).astype(np.float32), **params)
+        Trees.from_booster(booster)
 
 
 def test_a_matrix_of_another_width_is_refused() -> None:

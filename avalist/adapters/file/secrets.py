@@ -10,7 +10,7 @@ SECRET_BYTES = 32
 
 
 class FolderSecrets:
-    """Merchant secrets (32 random bytes each, made at first use and durable before they are used) and the admin token."""
+    """Merchant secrets (32 random bytes each, durable before they are first used) and the admin token."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,0 +1,224 @@
+"""Decisions per second and their latency on one pinned core, every decision durable before its answer, beside an echo.
+
+``python -m bench.decide [--seconds S]``; raw latencies in ``bench/out/decide-*.npy``, the last line printed is one JSON
+object. The service is started as an operator starts it (``avalist up``) and pinned to core 0; the load and the
+follower have core 1. The merchant runs the default plan for digital goods and a model of 300 trees of 63 leaves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from avalist.app.administer import ActivateModel, CreateMerchant, IssueKey
+from avalist.app.dataset import collect
+from avalist.bootstrap import MODEL_BLOB, build
+from avalist.config import settings_from
+from avalist.domain.events import decode_payment, from_ms
+from avalist.domain.schema import DIGITAL_GOODS
+from avalist.models.train import TrainingSet, TrainParams, train
+from bench._load import Load, Sample, Target
+from bench._payments import bodies
+
+OUT = Path(__file__).parent / "out"
+SERVER_CORE, LOAD_CORE = 0, 1
+HISTORY = 20_000
+TREES = TrainParams(
+    trees=300, leaves=63, patience=0, test_share=0.0, min_data_in_leaf=20, half_life_d=None, learning_rate=0.05
+)
+ENTITIES = 1_000_000
+
+
+def prepare(folder: Path) -> tuple[str, int]:
+    """Make a merchant with history and a model of 300 trees; return its key and how many features it has."""
+    with build(settings_from({}, data=folder)) as here:
+        office = here.administration
+        office.carry_out(CreateMerchant("shop", DIGITAL_GOODS), 0)
+        start_ms = 1_767_225_600_000
+        for n, body in enumerate(bodies(10_000_000, HISTORY)):
+            event = decode_payment(body)
+            here.writer.record("shop", event, start_ms + n * 60_000)
+        here.log.sync()
+        data = collect(here.log.read(), "shop")
+        rng = np.random.default_rng(0)
+        logit = np.nan_to_num(data.x[:, :60], posinf=0.0, neginf=0.0) @ rng.normal(size=60)
+        y = (logit + rng.normal(size=len(logit)) * logit.std() > np.quantile(logit, 0.97)).astype(np.int64)
+        rows = TrainingSet(data.x, data.plan.columns, data.plan.hash, y, data.t_ms, data.amount_minor)
+        artefact = train(rows, TREES).artefact
+        here.blobs.put("shop", MODEL_BLOB.format(version=artefact.version), artefact.to_bytes())
+        office.carry_out(ActivateModel("shop", artefact.version, artefact.plan_hash), start_ms)
+        key = str(office.carry_out(IssueKey("shop", "live"), 0)["key"])
+        here.log.sync()
+        assert len(artefact.trees.roots) == TREES.trees
+        return key, len(artefact.columns)
+
+
+def free_port() -> int:
+    """Return a port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(command: list[str], port: int, path: str) -> Iterator[tuple[int, float]]:
+    """Run a server pinned to its core, its children to the other; give its process id and its cold start in seconds."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE}))
+    try:
+        while not _answers(port, path):
+            if process.poll() is not None or time.perf_counter() - start > 120.0:
+                raise RuntimeError(f"{command} does not answer")
+            time.sleep(0.02)
+        cold_start_s = time.perf_counter() - start
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.sched_setaffinity(int(child), {LOAD_CORE})
+        yield process.pid, cold_start_s
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _answers(port: int, path: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=1) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def closed(target: Target, connections: int, first: int, seconds: float) -> Sample:
+    """Run one closed loop on made-up payments."""
+    ready = list(bodies(first, int(seconds * 12_000)))
+    load = Load(target, connections)
+    try:
+        return load.closed(iter(ready), seconds)
+    finally:
+        load.close()
+
+
+def measure(folder: Path, seconds: float, open_seconds: float) -> dict[str, object]:
+    """Measure the echo, then the service."""
+    key, features = prepare(folder)
+    samples: dict[str, Sample] = {}
+    port = free_port()
+    with running([sys.executable, "-m", "bench._echo", str(port)], port, "/"):
+        closed(Target(port, "/"), 64, 0, 2.0)
+        samples["echo"] = closed(Target(port, "/"), 64, 0, seconds)
+    port = free_port()
+    command = [sys.executable, "-m", "avalist", "up", "--data", str(folder), "--port", str(port)]
+    with running(command, port, "/readyz") as (_, cold_start_s):
+        target = Target(port, "/v1/decisions", key)
+        closed(target, 16, 5_000_000, 3.0)
+        for place, connections in enumerate((1, 16, 64)):
+            samples[f"closed_{connections}"] = closed(target, connections, place * 1_000_000, seconds)
+            _say(f"closed_{connections}", samples[f"closed_{connections}"])
+        top = samples["closed_64"].per_s
+        load = Load(target, 64)
+        ready = list(bodies(4_000_000, int(top * 0.6 * open_seconds) + 1))
+        samples["open_60pct"] = load.open(iter(ready), top * 0.6, open_seconds)
+        load.close()
+        _say("open_60pct", samples["open_60pct"])
+    fsync_ms = fsyncs(folder)
+    _keep({**{name: s.latency_ms for name, s in samples.items()}, "fsync": fsync_ms})
+    opened = samples["open_60pct"]
+    return {
+        "bench": "decide",
+        "ratio_to_echo": round(top / samples["echo"].per_s, 3),
+        "decisions_per_s": round(top),
+        "echo_per_s": round(samples["echo"].per_s),
+        "p50_ms": round(opened.quantile_ms(0.5), 3),
+        "p99_ms_at_60pct": round(opened.quantile_ms(0.99), 3),
+        "p999_ms_at_60pct": round(opened.quantile_ms(0.999), 3),
+        "fsync_p99_ms": round(float(np.quantile(fsync_ms, 0.99)), 3),
+        "features": features,
+        "trees": TREES.trees,
+        "cold_start_s": round(cold_start_s, 2),
+        **{f"closed_{n}_per_s": round(samples[f"closed_{n}"].per_s) for n in (1, 16, 64)},
+        **{f"closed_{n}_p99_ms": round(samples[f"closed_{n}"].quantile_ms(0.99), 3) for n in (1, 16, 64)},
+        "degraded": sum(s.degraded for s in samples.values()),
+        "not_200": sum(s.bad for s in samples.values()),
+    }
+
+
+def fsyncs(folder: Path, count: int = 2000) -> npt.NDArray[np.float64]:
+    """Return how long an fdatasync of 16 KB appended to an allocated file takes here, in ms [count]."""
+    path, block = folder / "fsync", b"x" * 16_384
+    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    os.posix_fallocate(fd, 0, count * len(block))
+    times = []
+    for _ in range(count):
+        os.write(fd, block)
+        start = time.perf_counter()
+        os.fdatasync(fd)
+        times.append(time.perf_counter() - start)
+    os.close(fd)
+    path.unlink()
+    return np.array(times) * 1e3
+
+
+def memory_mb() -> float:
+    """Return the resident memory of a process whose state holds a million entities, in MB."""
+    code = (
+        "import numpy as np, resource\n"
+        "from avalist.domain.schema import DIGITAL_GOODS\n"
+        "from avalist.features.derive import derive\n"
+        "from avalist.features.plan import compile_plan\n"
+        "from avalist.features.state import State\n"
+        "plan = compile_plan(DIGITAL_GOODS, derive(DIGITAL_GOODS)); state = State(plan); n = 0\n"
+        f"while state.live_keys < {ENTITIES}:\n"
+        "    rows = np.zeros((2000, plan.width), dtype=np.int64)\n"
+        "    rows[:, 1] = rows[:, 2] = 10**12 + np.arange(n, n + 2000)\n"
+        "    rows[:, 6] = 1000; rows[:, 3] = 1\n"
+        "    rows[:, plan.keys_at:] = np.arange(n, n + 2000)[:, None] + 1\n"
+        "    state.run(rows, np.zeros(2000, dtype=np.bool_)); n += 2000\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def _say(name: str, sample: Sample) -> None:
+    print(
+        f"{name:12} {sample.per_s:8.0f}/s  p50 {sample.quantile_ms(0.5):7.3f} ms  p99 {sample.quantile_ms(0.99):7.3f} ms"
+        f"  p99.9 {sample.quantile_ms(0.999):7.3f} ms  not 200: {sample.bad}  degraded: {sample.degraded}",
+        flush=True,
+    )
+
+
+def _keep(samples: dict[str, npt.NDArray[np.float64]]) -> None:
+    OUT.mkdir(exist_ok=True)
+    for name, values in samples.items():
+        np.save(OUT / f"decide-{name}.npy", values.astype(np.float32))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.decide", description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each closed loop")
+    parser.add_argument("--open-seconds", type=float, default=60.0, help="length of the open loop")
+    options = parser.parse_args()
+    os.sched_setaffinity(0, {LOAD_CORE})
+    folder = Path(tempfile.mkdtemp(prefix="avalist-bench-"))
+    try:
+        result = measure(folder, options.seconds, options.open_seconds)
+    finally:
+        shutil.rmtree(folder)
+    print(json.dumps({**result, "rss_mb_1m_entities": round(memory_mb())}))
+
+
+if __name__ == "__main__":
+    main()

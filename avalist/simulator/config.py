@@ -84,6 +84,7 @@ class HabitConfig(_Table, frozen=True, kw_only=True):
     device_change: Share
     address_change: Share
     away_share: Share
+    vpn_share: Share
     session_missing: Share
     hurried_share: Share
 

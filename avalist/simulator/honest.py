@@ -95,10 +95,13 @@ class Honest:
         return product, free_amounts(rng, self._market.amounts[product, tier], self._vertical.free_amounts)
 
     def _addresses(self, rng: Rng, people: list[Person]) -> list[str]:
-        """Return home addresses, but for those who are out and use their phone's carrier."""
-        away = chance(rng, len(people), self._config.habits.away_share).tolist()
-        mobile = self._casting.carriers(rng, np.array([p.country for p in people], np.int64)).tolist()
-        return [text_of_ip(m) if out else p.ip for p, out, m in zip(people, away, mobile, strict=True)]
+        """Return home addresses, but for those who use their phone's carrier or a private network."""
+        habits, n = self._config.habits, len(people)
+        way = rng.random(n)
+        mobile = self._casting.carriers(rng, np.array([p.country for p in people], np.int64))
+        other = np.where(way < habits.vpn_share, self._casting.hosting(rng, n), mobile).tolist()
+        home = (way >= habits.vpn_share + habits.away_share).tolist()
+        return [p.ip if at_home else text_of_ip(ip) for p, at_home, ip in zip(people, home, other, strict=True)]
 
     def browsers(self, hour: int, start_ms: int, rate: float) -> tuple[I64, list[Person]]:
         """Return when customers log in without paying, and who; after the payments of the hour."""

@@ -13,7 +13,6 @@ from avalist.simulator.draws import (
     HOUR_MS,
     I64,
     Purpose,
-    Ranges,
     Rng,
     below,
     chance,
@@ -39,7 +38,6 @@ class Lone:
         self._config, self._mix, self._seed, self._vertical = config, mix, seed, vertical
         self._casting, self._market = casting, market
         self._sessions = Sessions([config.sessions.calm, config.sessions.bold])
-        self._hosting = Ranges([config.network.hosting])
         self._last: Fraudster | None = None
 
     def hour(self, hour: int, start_ms: int, rate: float, population: Population) -> Slots:
@@ -80,7 +78,7 @@ class Lone:
         traits.tongue = np.where(rng.random(n) < 0.5 * bold, self._casting.countries(rng, n), traits.country)
         traits.address = np.where(
             rng.random(n) < 0.5 * bold,
-            self._hosting.draw(rng, np.zeros(n, np.int64)),
+            self._casting.hosting(rng, n),
             self._casting.homes(rng, traits.tongue),
         )
         traits.pattern = np.where(rng.random(n) < bold, 8 + below(rng, len(PATTERNS) - 8, n), traits.pattern)

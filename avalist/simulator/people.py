@@ -65,6 +65,7 @@ class Casting:
         self._tiers = cumulative(vertical.tiers)
         self._homes = Ranges([c.networks for c in config.countries])
         self._carriers = Ranges([[c.carrier] for c in config.countries])
+        self._hosting = Ranges([config.network.hosting])
         self._billing = [Address(country=c.code) for c in config.countries]
 
     def traits(self, rng: Rng, at_ms: int, created_ms: I64, popularity: F64, country: I64 | None = None) -> Traits:
@@ -78,7 +79,7 @@ class Casting:
             pattern=choose(rng, self._patterns, n),
             domain=choose(rng, self._domains, n),
             machine=machine,
-            version=self.version(machine, at_ms) - (rng.random(n) < 0.2),
+            version=self.version(machine, at_ms) - (rng.random(n) ** 4 * 4).astype(np.int64),
             screen=(rng.random(n) ** 2 * self._screens[machine]).astype(np.int64),
             tongue=place,
             bin=self.bins(rng, place),
@@ -114,6 +115,10 @@ class Casting:
     def carriers(self, rng: Rng, country: I64) -> I64:
         """Draw addresses of mobile carriers, which many customers share."""
         return self._carriers.draw(rng, country)
+
+    def hosting(self, rng: Rng, n: int) -> I64:
+        """Draw `n` addresses of hosting companies."""
+        return self._hosting.draw(rng, np.zeros(n, np.int64))
 
     def people(self, rng: Rng, traits: Traits) -> list[Person]:
         """Return people with these traits; their ids are new."""

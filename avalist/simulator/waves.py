@@ -168,7 +168,7 @@ class Waves:
         new = chance(rng, n, 1.0 / self._config.waves.payments_per_identity)
         new[0] |= wave.current is None
         fresh = new & (not (style.aged or style.takes_over))
-        signed_ms = np.where(fresh, np.maximum(at_ms - leads(rng, n, 60.0), start_ms) // 1000 * 1000, 0)
+        signed_ms = np.where(fresh, np.maximum(at_ms - leads(rng, n, 240.0), start_ms) // 1000 * 1000, 0)
         weeks_ago = start_ms - rng.integers(10 * DAY_MS, 60 * DAY_MS, n)
         created_ms = np.where(fresh, signed_ms, weeks_ago)[new]
         people = iter(self._enlist(rng, wave, self._casting.people(rng, self._traits(rng, wave, created_ms, start_ms))))
@@ -226,7 +226,7 @@ class Tailor:
             bin=self._bin(rng, country, last),
             bins=int(rng.integers(1, 5)),
             products=self._products(rng, last),
-            tiers=tuple(sorted(rng.choice(np.arange(1, TIERS), int(rng.integers(1, 3)), replace=False).tolist())),
+            tiers=self._tiers(rng),
             networks=self._networks(rng, at_ms, waves),
             session=self._session(rng),
             takes_over=takes_over,
@@ -236,9 +236,14 @@ class Tailor:
             p=float(rng.uniform(*waves.p)),
         )
 
+    def _tiers(self, rng: Rng) -> tuple[int, ...]:
+        weights = np.sqrt(self._vertical.tiers)
+        drawn = rng.choice(TIERS, int(rng.integers(1, 3)), replace=False, p=weights / weights.sum())
+        return tuple(sorted(drawn.tolist()))
+
     def _version(self, rng: Rng, machine: int, at_ms: int) -> int:
         age = (at_ms - self._config.start_ms) // (self._config.drift.version_days * DAY_MS)
-        return int(self._config.machines[machine].version + age - rng.integers(0, 5))
+        return int(self._config.machines[machine].version + age - rng.integers(0, 3))
 
     def _bin(self, rng: Rng, country: int, last: WaveStyle | None) -> int:
         issuers = self._config.countries[country].issuers
@@ -261,9 +266,9 @@ class Tailor:
         return tuple(_slash24(base, int(rng.integers(0, 256))) for base in bases)
 
     def _session(self, rng: Rng) -> SessionStyle:
-        script, slow = self._config.sessions.scripted, float(rng.uniform(0.5, 2.5))
+        script, slow = self._config.sessions.scripted, float(rng.uniform(0.6, 2.5))
         keys, pastes = (
-            script.key_presses * float(rng.choice([0.0, 1.0, 6.0])),
+            script.key_presses * float(rng.choice([0.3, 1.0, 3.0])),
             script.pastes * float(rng.uniform(0.2, 1.4)),
         )
         return msgspec.structs.replace(
@@ -271,7 +276,7 @@ class Tailor:
             duration_s=script.duration_s * slow,
             pages=script.pages * float(rng.uniform(0.7, 1.6)),
             key_presses=keys,
-            pointer_moves=script.pointer_moves * float(rng.choice([0.0, 1.0, 5.0])),
+            pointer_moves=script.pointer_moves * float(rng.choice([0.3, 1.0, 3.0])),
             pastes=pastes,
         )
 

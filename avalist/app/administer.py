@@ -10,6 +10,7 @@ import msgspec
 from avalist.app.writer import Writer
 from avalist.domain.core import ModelActivated, ModelStaged, ModeSet, PolicySet
 from avalist.domain.decisions import Mode
+from avalist.domain.errors import BadInput
 from avalist.domain.events import bad_body
 from avalist.domain.keys import ApiKey, KeyKind, key_hash, key_text
 from avalist.domain.schema import Schema
@@ -80,13 +81,14 @@ class Administration:
         merchant = request.merchant
         match request:
             case CreateMerchant(schema=schema):
+                _check_id(merchant)
                 self._writer.create(merchant, schema, at_ms)
             case IssueKey(kind=kind):
                 return {"merchant": merchant, "key": self._issue(merchant, kind, at_ms)}
             case SetMode(mode=mode):
                 self._writer.control(merchant, ModeSet(mode), at_ms)
             case SetPolicy(policy=policy):
-                self._writer.control(merchant, PolicySet(policy), at_ms)
+                self._writer.control(merchant, PolicySet(bytes(policy)), at_ms)
             case ActivateModel(version=version, plan_hash=plan_hash):
                 self._writer.control(merchant, ModelStaged(version, plan_hash), at_ms)
                 self._writer.control(merchant, ModelActivated(version), at_ms)
@@ -115,6 +117,15 @@ class Administration:
             "model": model,
             "policy": policy,
         }
+
+
+def _check_id(merchant: str) -> None:
+    """Raise ``BadInput`` for a name that could not stand in a path: the command line makes requests unchecked."""
+    try:
+        msgspec.convert(merchant, MerchantId)
+    except msgspec.ValidationError:
+        expected = "small letters, digits and dashes, to 63"
+        raise BadInput("not a merchant's id", field="$.merchant", expected=expected, got=merchant[:64]) from None
 
 
 def decode_request(body: bytes) -> AdminRequest:

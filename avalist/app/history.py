@@ -94,6 +94,8 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 def _decimals(source: str) -> tuple[str, int]:
     """Split ``custom.lat:3`` into the source and its decimals."""
     path, _, decimals = source.partition(":")
+    if decimals and not decimals.isdecimal():
+        raise BadInput("not a number of decimals", field="schema.numbers", expected="source:decimals", got=source[:64])
     return path, int(decimals or 0)
 
 
@@ -140,8 +142,8 @@ class Reader:
         """Return the payment of a row, without ``received_at``. Raises ``BadInput`` naming the column."""
         m = self._mapping
         if m.hashed:
-            row = {**row, **{c: self._hash(row[c]) for c in m.hashed if row[c] is not None}}
-        payment_id, currency = str(_cell(row, m.payment_id)), str(_cell(row, m.currency))
+            row = {**row, **{c: self._hash(cell) for c in m.hashed if (cell := _cell(row, c)) is not None}}
+        payment_id, currency = str(_known(row, m.payment_id)), str(_known(row, m.currency))
         whole: dict[str, Any] = {
             "type": "payment",
             "event_id": f"pay:{payment_id}",
@@ -153,7 +155,7 @@ class Reader:
             if not m.outcomes.captured
             else False
             if self._explicit
-            else bool(row[m.outcomes.captured]),
+            else _flag(row, m.outcomes.captured),
         }
         for path, column in self._fields:
             value = _cell(row, column)
@@ -173,24 +175,27 @@ class Reader:
         def when(name: str, at: dt.datetime) -> dict[str, Any]:
             return {"event_id": f"{name}:{id}", "occurred_at": at, "received_at": at, "payment_id": id}
 
-        if o.auth_approved and row[o.auth_approved] is not None:
-            code = str(row[o.issuer_code] or "") if o.issuer_code else ""
-            yield now, AuthorisationResult(**when("auth", now), approved=bool(row[o.auth_approved]), issuer_code=code)
-        if o.captured and self._explicit and row[o.captured]:
+        if o.auth_approved and (approved := _flag(row, o.auth_approved)) is not None:
+            code = str(_cell(row, o.issuer_code) or "") if o.issuer_code else ""
+            yield now, AuthorisationResult(**when("auth", now), approved=approved, issuer_code=code)
+        if o.captured and self._explicit and _flag(row, o.captured):
             yield now, Capture(**when("capture", now))
-        if o.early_warning_at and row[o.early_warning_at] is not None:
-            at = _instant(row[o.early_warning_at], o.early_warning_at)
+        if o.early_warning_at and (warned := _cell(row, o.early_warning_at)) is not None:
+            at = _instant(warned, o.early_warning_at)
             yield at, EarlyFraudWarning(**when("efw", at))
-        if o.fraud_reported_at and row[o.fraud_reported_at] is not None:
-            at = _instant(row[o.fraud_reported_at], o.fraud_reported_at)
+        if o.fraud_reported_at and (reported := _cell(row, o.fraud_reported_at)) is not None:
+            at = _instant(reported, o.fraud_reported_at)
             yield at, Chargeback(**when("chargeback", at))
-        elif o.fraud and not o.fraud_reported_at and row[o.fraud]:
+        elif o.fraud and not o.fraud_reported_at and _flag(row, o.fraud):
             at = now + dt.timedelta(days=self._law.draw_d(id))
             yield at, Label(**when("label", at), fraud=True, source="imputed")
 
     def _amount(self, row: RowOf, currency: str) -> int:
         if self._mapping.amount_minor:
-            return int(_cell(row, self._mapping.amount_minor))
+            text, column = str(_cell(row, self._mapping.amount_minor)), self._mapping.amount_minor
+            if not text.isdecimal():
+                raise BadInput("not an amount", field=column, expected="an integer of minor units", got=text[:32])
+            return int(text)
         return minor_from_text(str(_cell(row, self._mapping.amount)), currency)
 
     def _hash(self, value: Cell) -> str:
@@ -205,6 +210,28 @@ def _cell(row: RowOf, column: str) -> Cell:
     except KeyError:
         expected = ", ".join(list(row)[:30])
         raise BadInput("the file has no such column", field="mapping", expected=expected, got=column) from None
+
+
+def _known(row: RowOf, column: str) -> Cell:
+    """Return a cell that may not be empty."""
+    value = _cell(row, column)
+    if value is None or value == "":
+        raise BadInput("the cell is empty", field=column, expected="a value in every row")
+    return value
+
+
+_FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": None}
+
+
+def _flag(row: RowOf, column: str) -> bool | None:
+    """Return a yes or no; None where the cell is empty. The text "no" is not taken for a yes."""
+    value = _cell(row, column)
+    text = "" if value is None else str(int(value) if isinstance(value, float) and value in (0, 1) else value)
+    try:
+        return _FLAGS[text.strip().lower()]
+    except KeyError:
+        expected = "1 or 0, true or false, yes or no"
+        raise BadInput("not a yes or no", field=column, expected=expected, got=text[:32]) from None
 
 
 def _instant(value: Cell, column: str) -> dt.datetime:

@@ -51,7 +51,8 @@ decode_fallback = msgspec.msgpack.Decoder(FallbackCore).decode
 class Merchant:
     """Everything ``decide()`` may know of one merchant as of its last input.
 
-    `seq` counts its inputs; `at_ms` is the last arrival. `events` finds an event's record by its id, `payments` that
+    `seq` counts its inputs; `at_ms` is the last arrival of an event (what operators do has the wall's time, which does
+    not bind history or a simulation). `events` finds an event's record by its id, `payments` that
     of a payment at a checkpoint with its flags (captured, fraud).
     """
 
@@ -81,7 +82,7 @@ class Merchant:
 
     def fold(self, record: Record, position: int) -> None:
         """Fold one input record; rows may wait in a batch until :meth:`settle`."""
-        self.seq, self.at_ms = record.seq, record.received_at_ms
+        self.seq = record.seq
         if record.kind == RecordKind.EVENT:
             self.absorb(decode_event_core(record.core), record.seq, record.received_at_ms, position)
         elif record.kind == RecordKind.CONTROL:
@@ -141,7 +142,7 @@ class Merchant:
             case ModeSet(mode=mode):
                 self.mode = mode
             case PolicySet(policy=policy):
-                self.set_policy(bytes(policy))
+                self.set_policy(policy)
             case ModelStaged(version=version, plan_hash=plan_hash):
                 self.stage(version, plan_hash)
             case ModelActivated(version=version):

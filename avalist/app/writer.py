@@ -26,7 +26,7 @@ from avalist.app.merchant import (
 )
 from avalist.domain.core import Control, DecisionCore, EventCore, FallbackCore, MerchantCreated, Why
 from avalist.domain.decisions import Decision
-from avalist.domain.errors import ClockWentBack, Conflict, NotFound
+from avalist.domain.errors import BadInput, ClockWentBack, Conflict, NotFound
 from avalist.domain.events import (
     AuthorisationResult,
     Capture,
@@ -49,6 +49,7 @@ from avalist.ports.log import Log
 
 _encode = msgspec.msgpack.Encoder().encode
 decode_decision = msgspec.msgpack.Decoder(DecisionCore).decode
+_LATEST_MS = 253_402_300_799_999  # the last that ISO 8601 writes in four digits of year
 
 Secret = Callable[[str], bytes]
 """merchant -> its 32-byte secret, which keys hashes and seals."""
@@ -143,7 +144,7 @@ class Writer:
         merchant.apply(control)
         record = Record(id, merchant.seq + 1, RecordKind.CONTROL, max(at_ms, merchant.at_ms), _encode(control))
         (position,) = self._log.append((record,))
-        merchant.seq, merchant.at_ms = record.seq, record.received_at_ms
+        merchant.seq = record.seq
         return position
 
     def decide(self, id: str, event: Payment, at_ms: int) -> Answer:
@@ -212,29 +213,49 @@ class Writer:
         return position
 
     def fallback(self, id: str, answer: Answer, at_ms: int, why: Why) -> Decision:
-        """Log that the fallback was the first answer to this event, and return it; it is not yet durable."""
+        """Log that the fallback was the first answer to this event, and return it; it is not yet durable.
+
+        Where a retry in flight fell back before, that is the first answer.
+        """
         merchant = self.merchant(id)
+        if answer.core.event_id in merchant.fallbacks:
+            return self.first(id, answer)
         decision = fall_back(answer.core, answer.decision.seq, merchant.policy, merchant.mode, merchant.versions)
         self._log_fallback(merchant, answer.core.event_id, why, decision, at_ms)
         return decision
 
+    def first(self, id: str, answer: Answer) -> Decision:
+        """Return the first answer given to an event: the fallback, where one was logged, else the decision."""
+        fallen = self.merchant(id).fallbacks.get(answer.core.event_id)
+        return answer.decision if fallen is None else decode_fallback(self._log.get(fallen).core).answer
+
+    def knows(self, id: str, event_id: str) -> bool:
+        """Tell whether an event came before."""
+        return self.merchant(id).events.get(event_id) >= 0
+
     def _log_fallback(self, merchant: Merchant, event_id: str, why: Why, decision: Decision, at_ms: int) -> None:
-        core = _encode(FallbackCore(event_id, why, decision))
-        record = Record(merchant.id, merchant.seq + 1, RecordKind.FALLBACK, max(at_ms, merchant.at_ms), core)
+        record = _fallback_record(merchant, merchant.seq + 1, event_id, why, decision, at_ms)
         (position,) = self._log.append((record,))
         merchant.fold(record, position)
 
     def answer_unscored(self, id: str, event: Payment, at_ms: int) -> Decision:
-        """Record a payment and answer it by fallback at once: the queue is full. Raises as :meth:`decide`."""
+        """Record a new payment and answer it by fallback at once: the queue is full. Raises as :meth:`decide`.
+
+        It was asked: where a crash tears the fallback from the event, recovery decides it.
+        """
         merchant = self.merchant(id)
-        known = merchant.events.get(event.event_id)
-        if known >= 0:
-            return self._first_answer(merchant, event, _digest(canonical(event)), known).decision
-        position = self.record(id, event, at_ms)
-        core = decode_event_core(self._log.get(position).core)
-        versions = merchant.versions
-        decision = fall_back(core, merchant.seq, merchant.policy, merchant.mode, versions)
-        self._log_fallback(merchant, core.event_id, "overloaded", decision, at_ms)
+        clear = canonical(event)
+        digest = _digest(clear)
+        at_ms = _arrival(merchant, event, at_ms)
+        core = self._payment(merchant, event, digest, at_ms, asked=True)
+        seq = merchant.seq + 1
+        decision = fall_back(core, seq, merchant.policy, merchant.mode, merchant.versions)
+        sealed = seal(self._secret(id), at_ms, digest, clear)
+        record = Record(id, seq, RecordKind.EVENT, at_ms, _encode(core), sealed)
+        fallen = _fallback_record(merchant, seq + 1, core.event_id, "overloaded", decision, at_ms)
+        position, after = self._log.append((record, fallen))
+        merchant.absorb(core, seq, at_ms, position)
+        merchant.fold(fallen, after)
         return decision
 
     # --- answers already given --------------------------------------------------------------------------------------
@@ -326,6 +347,11 @@ class Writer:
         )  # fmt: skip
 
 
+def _fallback_record(merchant: Merchant, seq: int, event_id: str, why: Why, decision: Decision, at_ms: int) -> Record:
+    core = _encode(FallbackCore(event_id, why, decision))
+    return Record(merchant.id, seq, RecordKind.FALLBACK, max(at_ms, merchant.at_ms), core)
+
+
 def _effect(event: OutcomeEvent) -> tuple[bool, bool | None]:
     """Return whether the event proves capture, and the fraud label it sets (None: none)."""
     match event:
@@ -346,6 +372,10 @@ def _arrival(merchant: Merchant, event: WireEvent, at_ms: int) -> int:
     if event.received_at is None:
         return max(at_ms, merchant.at_ms)
     supplied = to_ms(event.received_at)
+    if supplied > _LATEST_MS:
+        raise BadInput(
+            "not a time of this world", field="$.received_at", expected=f"to {from_ms(_LATEST_MS).isoformat()}"
+        )
     if supplied < merchant.at_ms:
         raise ClockWentBack(
             "received_at must not decrease: send events in order of arrival",
@@ -357,8 +387,14 @@ def _arrival(merchant: Merchant, event: WireEvent, at_ms: int) -> int:
 
 
 def canonical(event: WireEvent) -> bytes:
-    """Return the event's content less ``sent_at``: equal for a retry, however its JSON was spaced."""
-    return _encode(msgspec.structs.replace(event, sent_at=None) if event.sent_at else event)
+    """Return the event's content less ``sent_at``: equal for a retry, however its JSON was spaced.
+
+    Raises ``BadInput`` for a time that has no four-digit year in UTC.
+    """
+    try:
+        return _encode(msgspec.structs.replace(event, sent_at=None) if event.sent_at else event)
+    except OverflowError:
+        raise BadInput("a time is out of range", field="$", expected="times in the years 1 to 9999, in UTC") from None
 
 
 def _digest(clear: bytes) -> bytes:

@@ -47,7 +47,7 @@ class ModeSet(msgspec.Struct, frozen=True, tag="mode_set"):
 class PolicySet(msgspec.Struct, frozen=True, tag="policy_set"):
     """A policy, as JSON of ``policy.Policy``."""
 
-    policy: msgspec.Raw
+    policy: bytes
 
 
 class ModelStaged(msgspec.Struct, frozen=True, tag="model_staged"):

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from avalist.domain.cards import holds_card_number
 from avalist.domain.errors import BadInput
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -24,7 +25,8 @@ AmountMinor = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 DecimalText = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[0-9]+(\.[0-9]+)?$")]
 Instant = Annotated[dt.datetime, msgspec.Meta(tz=True)]
-Custom = dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], Text | int | float | bool | None]
+Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Custom = dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], Text | Whole | float | bool | None]
 
 Checkpoint = Literal["pre_auth", "post_auth", "rescore"]
 
@@ -334,6 +336,8 @@ def bad_body(error: Exception) -> BadInput:
     '$.amount_minor'
     """
     text = str(error)
+    if holds_card_number(text):  # it names an unknown field or choice
+        text = f"something does not belong there{text[text.find(' - at ') :] if ' - at ' in text else ''}"
     message, _, path = text.partition(" - at ")
     field = path.strip("`") or "$"
     expected, _, got = message.partition(", got ")

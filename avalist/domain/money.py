@@ -75,7 +75,7 @@ def minor_from_text(text: str, currency: str) -> int:
     try:
         scaled = Decimal(text).scaleb(exponent_of(currency))
         return int(scaled.quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
-    except ArithmeticError:
+    except (ArithmeticError, ValueError):
         raise BadInput("not an amount", field="$.amount", expected="a decimal number", got=text[:32]) from None
 
 

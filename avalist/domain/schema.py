@@ -12,6 +12,7 @@ from avalist.domain.money import exponent_of
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 DAY_MS = 86_400_000
+_LARGEST_RATE = 1e9
 
 
 class EntityDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,7 +70,8 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Raises
         ------
         BadInput
-            For a repeated name, a pair of undeclared entities, an unknown currency or a window beyond the memory.
+            For a repeated name, a pair of undeclared entities, an unknown currency, a window beyond the memory, a rate
+            or delay that is not positive.
         """
         exponent_of(self.base_currency)
         names = [e.name for e in self.entities] + [n.name for n in self.numbers] + [c.name for c in self.categories]
@@ -83,6 +85,7 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             for name in pair:
                 if name not in known:
                     raise BadInput("no such entity", field="$.pairs", expected=" or ".join(sorted(known)), got=name)
+        _check_numbers(self)
         longest = max((*self.windows_s, *(round((w + self.label_delay_d) * 86_400) for w in self.rate_windows_d)))
         if longest > self.memory_d * 86_400 or min(self.windows_s, default=60) < 60:
             raise BadInput(
@@ -92,6 +95,21 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 got=str(longest),
             )
         return self
+
+
+def _check_numbers(schema: Schema) -> None:
+    windows, days = schema.windows_s, schema.rate_windows_d
+    if len(windows) < 3 or list(windows) != sorted(set(windows)):
+        raise BadInput("windows ascend", field="$.windows_s", expected="three or more", got=str(windows)[:64])
+    if min(days, default=1) < 1 or len(set(days)) < len(days):
+        raise BadInput("not windows in days", field="$.rate_windows_d", expected="distinct, from 1", got=str(days)[:64])
+    median, p95 = schema.report_delay_d
+    if not 0 < median <= p95 < 36_500:
+        raise BadInput("not a delay", field="$.report_delay_d", expected="0 < median <= p95", got=f"{median}, {p95}")
+    for currency, rate in schema.rates.items():
+        exponent_of(currency)
+        if not 0 < rate < _LARGEST_RATE:
+            raise BadInput("not a rate", field=f"$.rates.{currency}", expected=f"0 to {_LARGEST_RATE}", got=str(rate))
 
 
 DIGITAL_GOODS = Schema(

@@ -23,14 +23,15 @@ async def decide(service: Service, scope: Scope, receive: Receive, send: Send) -
     event = decode_payment(body)
     refuse_card_numbers(body, event)
     check_clock(key, event)
-    if commit.depth >= service.settings.queue_limit:
+    timeout_s = _timeout_s(service, scope, key.merchant)
+    if commit.depth >= service.settings.queue_limit and not service.writer.knows(key.merchant, event.event_id):
         decision = service.writer.answer_unscored(key.merchant, event, started_ms)
         service.metrics.fallbacks.labels("overloaded").inc()
     else:
         answer = service.writer.decide(key.merchant, event, started_ms)
-        timeout_s = _timeout_s(service, scope, key.merchant)
-        decision = answer.decision
-        if not await commit.wait(answer.position, timeout_s):
+        if await commit.wait(answer.position, timeout_s):
+            decision = service.writer.first(key.merchant, answer)
+        else:
             decision = _too_late(service, key.merchant, answer)
     service.metrics.decisions.labels(decision.action.value).inc()
     service.metrics.latency.observe((clock.now_ms() - started_ms) / 1000.0)
@@ -39,8 +40,6 @@ async def decide(service: Service, scope: Scope, receive: Receive, send: Send) -
 
 def _too_late(service: Service, merchant: str, answer: Answer) -> Decision:
     """Answer by fallback: the decision is in the log's queue and becomes advice."""
-    if answer.again:
-        return answer.decision
     service.metrics.fallbacks.labels("deadline").inc()
     return service.writer.fallback(merchant, answer, service.clock.now_ms(), "deadline")
 

@@ -8,14 +8,16 @@ from typing import Any
 import msgspec
 from prometheus_client import generate_latest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from avalist.api.errors import problem_of
+from avalist.api.errors import Problem, problem_of
 from avalist.api.http import encode_json
 from avalist.api.service import Service, check_clock
 from avalist.app.administer import decode_request
+from avalist.app.merchant import CHECKPOINTS
 from avalist.app.stored import StoredDecision, stored_decision
 from avalist.domain.cards import refuse_card_numbers
 from avalist.domain.errors import AvalistError, BadInput, NotFound, Overloaded
@@ -58,13 +60,27 @@ def rest(service: Service) -> Starlette:
             route("/healthz", "GET", _healthz),
             route("/readyz", "GET", _readyz),
             route("/metrics", "GET", _metrics),
-        ]
+        ],
+        exception_handlers={HTTPException: _no_route},
     )
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    problem = Problem(
+        type="about:blank",
+        title=error.detail,
+        status=error.status_code,
+        detail=f"{request.method} {request.url.path[:64]} is no endpoint; see docs/reference/http.md",
+    )
+    return Response(encode_json(problem), error.status_code, error.headers, media_type="application/problem+json")
 
 
 async def _decision(service: Service, request: Request) -> tuple[int, StoredDecision]:
     merchant = service.authenticate(request.scope).merchant
     checkpoint = request.query_params.get("checkpoint", "pre_auth")
+    if checkpoint not in CHECKPOINTS:
+        raise BadInput("no such checkpoint", field="checkpoint", expected=" or ".join(CHECKPOINTS), got=checkpoint[:32])
     payment_id = request.path_params["payment_id"]
     try:
         core, decided = service.writer.lookup(merchant, payment_id, checkpoint)

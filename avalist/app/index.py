@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import struct
 from typing import Final
@@ -80,6 +81,7 @@ class Generations:
         self._new.put(id, value)
 
 
+@functools.lru_cache(maxsize=1024)
 def hash_id(id: str) -> tuple[int, int]:
     """Return an id's hash as two words, the first not 0."""
     high, low = _WORDS.unpack(hashlib.blake2b(id.encode(), digest_size=16).digest())

@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from avalist.cli import history, merchants, models, serve
+from avalist.cli import demo, history, merchants, models, serve
 from avalist.domain.errors import AvalistError, BadInput
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ app.command("follow", hidden=True)(serve.follow)
 app.command("import")(history.import_file)
 app.command("train")(models.train)
 app.command("replay")(models.replay)
+app.command("simulate")(history.simulate)
+app.command("demo")(demo.demo)
 
 
 def main() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO, get_args
 
+import msgspec
 import polars as pl
 import typer
 
@@ -16,6 +17,10 @@ from avalist.bootstrap import Installation, build
 from avalist.cli.options import Bar, Data, Merchant, console, progress_bar
 from avalist.config import settings_from
 from avalist.domain.errors import BadInput
+from avalist.domain.events import WireEvent
+from avalist.domain.schema import DIGITAL_GOODS
+from avalist.simulator import World, history
+from avalist.simulator.config import Vertical
 
 _SYNC_EVERY = 20_000
 _SLICE = 50_000
@@ -55,22 +60,69 @@ def import_frame(
     until: dt.datetime | None = None,
 ) -> tuple[int, int]:
     """Record a frame's events in known-time order; return how many events and payments."""
-    writer = installation.writer
-    reader = Reader(mapping, writer.merchant(merchant).schema, installation.secrets.merchant(merchant))
+    schema = installation.writer.merchant(merchant).schema
+    reader = Reader(mapping, schema, installation.secrets.merchant(merchant))
     if until is not None and until.tzinfo is None:
         until = until.replace(tzinfo=dt.UTC)
-    events = payments = 0
-    for event in reader.events(_rows(frame), until):
+    return record_all(installation, merchant, reader.events(_rows(frame), until), bar)
+
+
+def record_all(installation: Installation, merchant: str, events: Iterable[WireEvent], bar: Bar) -> tuple[int, int]:
+    """Record events that carry their time of arrival; return how many events and payments."""
+    writer = installation.writer
+    count = payments = 0
+    for count, event in enumerate(events, 1):
         writer.record(merchant, event, 0)
-        events += 1
         payments += event.type == "payment"
         bar.at(payments)
-        if events % _SYNC_EVERY == 0:
+        if count % _SYNC_EVERY == 0:
             installation.log.sync()
     installation.log.sync()
     writer.merchant(merchant).settle()
     bar.done(payments)
-    return events, payments
+    return count, payments
+
+
+def simulate(
+    merchant: Merchant,
+    days: Annotated[float, typer.Option(help="Days of history")] = 90.0,
+    vertical: Annotated[str, typer.Option(help="games, gift_cards or crypto")] = "gift_cards",
+    payments_per_day: Annotated[float | None, typer.Option(help="Payments a day [default: the world's]")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed is another merchant")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Write the events as JSON lines instead of recording them")] = None,
+    data: Data = None,
+) -> None:
+    """Imagine a merchant's past in the frozen default world: habits, waves, issuers, late fraud reports.
+
+    The events go into the data folder as history of a new merchant with the schema for digital goods.
+    """
+    world = World(vertical=_vertical(vertical), seed=seed, payments_per_day=payments_per_day)
+    expected = round(world.vertical.payments_per_day * days)
+    if out is not None:
+        with out.open("wb") as file, progress_bar(f"simulating into {out.name}", expected) as bar:
+            _write_lines(history(world, days), file, bar)
+        return
+    with build(settings_from(data=data)) as installation:
+        installation.administration.carry_out(CreateMerchant(merchant, DIGITAL_GOODS), 0)
+        with progress_bar(f"simulating {days:g} days of {merchant}", expected) as bar:
+            events, payments = record_all(installation, merchant, history(world, days), bar)
+    console.print(f"world {world.config.name}: {payments:,} payments and {events - payments:,} other events recorded")
+    console.print(f"next: [bold]avalist train {merchant}[/]")
+
+
+def _vertical(name: str) -> Any:
+    if name not in get_args(Vertical):
+        raise BadInput("no such vertical", field="--vertical", expected=" or ".join(get_args(Vertical)), got=name)
+    return name
+
+
+def _write_lines(events: Iterable[WireEvent], file: BinaryIO, bar: Bar) -> None:
+    payments = 0
+    for event in events:
+        file.write(msgspec.json.encode(event) + b"\n")
+        payments += event.type == "payment"
+        bar.at(payments)
+    bar.done(payments)
 
 
 def read_frame(file: Path, mapping: Mapping) -> pl.DataFrame:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -13,8 +11,9 @@ import msgspec
 from avalist.adapters.file.secrets import FolderSecrets
 from avalist.app.administer import AdminRequest
 from avalist.bootstrap import Installation, build
+from avalist.cli.client import Client
 from avalist.config import Settings
-from avalist.domain.errors import AvalistError, BadInput, DataFolderLocked, Unavailable
+from avalist.domain.errors import DataFolderLocked
 
 
 class Office(Protocol):
@@ -41,7 +40,8 @@ class _There:
         self._token = FolderSecrets(settings.data / "secrets").admin_token()
 
     def carry_out(self, request: AdminRequest) -> dict[str, Any]:
-        answer: dict[str, Any] = call(self._settings, "POST", "/v1/admin", self._token, msgspec.json.encode(request))
+        with Client(self._settings, self._token) as client:
+            answer: dict[str, Any] = client.call("POST", "/v1/admin", msgspec.json.encode(request))
         return answer
 
 
@@ -55,37 +55,3 @@ def office(settings: Settings) -> Iterator[Office]:
     else:
         with installation:
             yield _Here(installation)
-
-
-def call(settings: Settings, method: str, path: str, key: str, body: bytes = b"") -> Any:
-    """Call the running service and return its JSON.
-
-    Raises
-    ------
-    BadInput
-        For a problem document, with its field.
-    Unavailable
-        If nothing answers.
-    """
-    request = urllib.request.Request(settings.url + path, data=body or None, method=method)
-    request.add_header("Authorization", f"Bearer {key}")
-    request.add_header("Content-Type", "application/json")
-    try:
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return msgspec.json.decode(response.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            raise _problem(error.read(), error.code) from None
-    except OSError as error:
-        raise Unavailable(
-            f"the data folder is in use, but nothing answers at {settings.url} ({error}): give the service's --port"
-        ) from None
-
-
-def _problem(body: bytes, status: int) -> AvalistError:
-    try:
-        problem = msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.DecodeError:
-        return Unavailable(f"the service answered {status}: {body[:200].decode(errors='replace')}")
-    parts = {name: str(problem.get(name, "")) for name in ("field", "expected", "got")}
-    return BadInput(str(problem.get("detail", status)), **parts)

@@ -21,7 +21,7 @@ from avalist.domain.events import (
 )
 from avalist.domain.facts import Facts
 from avalist.domain.records import FoldKind
-from avalist.domain.row import MISSING, pack_row
+from avalist.domain.row import MISSING
 from avalist.domain.schema import Schema
 from avalist.enrich.facts import identity_facts, payment_facts
 from avalist.enrich.shapes import network_of, normal_email
@@ -48,7 +48,7 @@ class Intake:
 
     def __init__(self, schema: Schema, secret: bytes) -> None:
         self._schema = schema
-        self._secret = secret
+        self._keyed = hashlib.blake2b(digest_size=8, key=secret)
         self._keys = [_getter(d.source) for d in schema.entities] + [_getter(d.source) for d in schema.categories]
         self._names = [c.name for c in schema.categories]
         self._numbers = [(d.name, _getter(d.source), 10**d.decimals) for d in schema.numbers]
@@ -87,18 +87,13 @@ class Intake:
         text = value if isinstance(value, str) else str(value)
         key = self._cache.get(text)
         if key is None:
-            digest = hashlib.blake2b(text.encode(), digest_size=8, key=self._secret).digest()
-            key = int.from_bytes(digest, "little", signed=True) or 1
+            keyed = self._keyed.copy()
+            keyed.update(text.encode())
+            key = int.from_bytes(keyed.digest(), "little", signed=True) or 1
             if len(self._cache) >= _CACHED_KEYS:
                 self._cache.clear()
             self._cache[text] = key
         return key
-
-
-def pack_words(words: list[int], at_ms: int, t_ms: int) -> bytes:
-    """Stamp a row's arrival and own time and return its bytes."""
-    words[1], words[2] = at_ms, t_ms
-    return pack_row(words)
 
 
 def _number(name: str, value: object, scale: int) -> int:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
+import socket
 
-_RUNS = (
-    (re.compile(r"[a-z]+"), "a"),
-    (re.compile(r"[0-9]+"), "0"),
-)
 _CLASSES = (
     ("bot", ("bot", "crawl", "spider", "headless", "curl/", "python-")),
     ("tablet", ("ipad", "tablet")),
@@ -86,8 +83,17 @@ def network_of(ip: str) -> str:
     >>> network_of("192.0.2.7"), network_of("2001:db8::1"), network_of("nonsense")
     ('192.0.2.0/24', '2001:db8::/48', '')
     """
-    try:
-        address = ipaddress.ip_address(ip)
-    except ValueError:
+    head, _, _ = ip.rpartition(".")
+    if head and _is_address(socket.AF_INET, ip):
+        return f"{head}.0/24"
+    if not _is_address(socket.AF_INET6, ip):
         return ""
-    return str(ipaddress.ip_network((address, 24 if address.version == 4 else 48), strict=False))
+    return str(ipaddress.ip_network((ip, 48), strict=False))
+
+
+def _is_address(family: socket.AddressFamily, ip: str) -> bool:
+    try:
+        socket.inet_pton(family, ip)
+    except (OSError, ValueError):
+        return False
+    return True

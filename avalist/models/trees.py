@@ -13,14 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
 from avalist.domain.errors import ArtefactInvalid, BadInput
 from avalist.features.jit import jit
+
+if TYPE_CHECKING:  # a decider never trains: it does not load LightGBM
+    import lightgbm as lgb
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
 
 from avalist.domain.records import FoldKind
-from avalist.domain.schema import DAY_MS, Schema
+from avalist.domain.schema import DAY_MS
 
 Aggregate = Literal[
     "value", "hour", "weekday", "known", "since_last", "since_first", "count", "sum", "mean", "max",
-    "distinct", "rate", "captured", "frauds", "ratio",
+    "distinct", "rate", "captured", "frauds", "fraud_mean", "since_fraud", "clean", "ratio",
 ]  # fmt: skip
 
 STEPS = 60
@@ -35,7 +34,9 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     `entity` may be composite, ``a+b``. `kinds` is the mask of fold kinds counted. A window covers
     t(x) ≥ ⌊(t − window)/step⌋·step; with a lag it covers [⌊(t − lag − window)/step⌋·step, ⌊(t − lag)/step⌋·step).
-    A ratio divides the columns `over` of this plan, or of this payment's amount. `prior` names the column that gives the rate's prior;
+    `include_current` adds the event asked about to its own count, sum, mean or max, and makes an entity never seen a seen one.
+    Over judged payments: `fraud_mean` is the mean amount of the frauds, `since_fraud` the seconds since the step of the latest one
+    began, `clean` the payments captured in later steps than that one's. A ratio divides the columns `over` of this plan, or of this payment's amount. `prior` names the column that gives the rate's prior;
     `strength` is its weight in payments.
     """
 
@@ -47,6 +48,7 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     window_ms: int = 0
     step_ms: int = 0
     lag_ms: int = 0
+    include_current: bool = False
     of: str = ""
     over: tuple[str, str] | None = None
     prior: str = ""
@@ -66,14 +68,18 @@ def window_name(ms: int) -> str:
 
 
 def windowed(entity: str, aggregate: Aggregate, window_ms: int, **more: object) -> Feature:
-    """Return a windowed feature under its standard name ``entity__aggregate__field__window``."""
+    """Return a windowed feature under its standard name ``entity__aggregate__field__window``.
+
+    With `include_current` the aggregate's name ends in ``_own``.
+    """
     field = str(more.get("field", "amount"))
     middle = {"count": "events", "distinct": str(more.get("of", ""))}.get(aggregate, field)
     if more.get("kinds") == 1 << FoldKind.AUTH_DECLINED:
         middle = "auth_declined"
     elif more.get("kinds") == 1 << FoldKind.LOGIN_FAILED:
         middle = "login_failed"
-    name = f"{entity}__{aggregate}__{middle}__{window_name(window_ms)}"
+    own = "_own" if more.get("include_current") else ""
+    name = f"{entity}__{aggregate}{own}__{middle}__{window_name(window_ms)}"
     settings = {"step_ms": max(window_ms // STEPS, 1), **more}
     return msgspec.convert(
         {"name": name, "aggregate": aggregate, "entity": entity, "window_ms": window_ms, **settings}, Feature
@@ -81,7 +87,7 @@ def windowed(entity: str, aggregate: Aggregate, window_ms: int, **more: object) 
 
 
 def lagged(entity: str, aggregate: Aggregate, window_ms: int, lag_ms: int, **more: object) -> Feature:
-    """Return a feature over payments old enough to have been judged: captured, frauds, rate."""
+    """Return a feature over payments old enough to have been judged: captured, frauds, rate and the like."""
     name = f"{entity}__{aggregate}__fraud__{window_name(window_ms)}"
     return msgspec.convert(
         {

@@ -51,7 +51,9 @@ def _columns(schema: Schema) -> Iterator[Feature]:
 def _merchant(schema: Schema) -> Iterator[Feature]:
     yield windowed(ALL, "count", HOUR_MS)
     yield windowed(ALL, "count", 7 * DAY_MS)
-    yield ratio("merchant__count__1h_over_7d", windowed(ALL, "count", HOUR_MS).name, windowed(ALL, "count", 7 * DAY_MS).name)
+    yield ratio(
+        "merchant__count__1h_over_7d", windowed(ALL, "count", HOUR_MS).name, windowed(ALL, "count", 7 * DAY_MS).name
+    )
     for days in schema.rate_windows_d:
         yield lagged(ALL, "rate", days * DAY_MS, round(schema.label_delay_d * DAY_MS), strength=PRIOR_PAYMENTS)
 

@@ -6,9 +6,9 @@ State is two int64 arrays, so that a snapshot is a copy and growth is a realloca
 - ``mem``: an arena of blocks. A key's header is ``[key, entity, first_t, last_t, last_payment_t, stream…, distinct…]``; a stream
   word packs its block's offset, size class and fill.
 
-A stream keeps one tile ``[index, n, sum, max]`` (labels: ``[index, captured, frauds, 0]``) for each *step in which something
+A stream keeps one tile ``[index, n, sum, max]`` (labels: ``[index, captured, frauds, amount of frauds]``) for each *step in which something
 happened*, sorted, at most MAX_TILES: a quiet key holds as many tiles as events, a busy one as many as steps, with the same
-values by construction. A distinct word holds (element, last seen) pairs up to DISTINCT_EXACT, then DISTINCT_CELLS last-seen cells
+values by construction; windows of one step read one stream. A distinct word holds (element, last seen) pairs up to DISTINCT_EXACT, then DISTINCT_CELLS last-seen cells
 (linear counting, Whang et al. 1990: n ≈ −m·ln(1 − z/m)), which serves every window at once.
 
 Everything is a commutative integer addition, maximum or minimum at the event's own step, so late events are no special case.
@@ -26,10 +26,57 @@ from avalist.features.declare import ACTIVITY, DISTINCT_CELLS, DISTINCT_EXACT
 from avalist.features.elementary import ln
 from avalist.features.jit import jit, jit_inline
 from avalist.features.plan import (
-    BASE, C_LAG, C_STEP, C_WINDOW, CAPTURED, CONSTANT, COUNT, D_ENTITY, D_KINDS, D_OF, D_WINDOW, DISTINCT, E_A, E_B, E_DISTINCTS,
-    E_DISTINCTS_END, E_FORM, E_SALT, E_STREAMS, E_STREAMS_END, F64, FRAUDS, HOUR, I64, KNOWN, MAX, MEAN, N_A, N_B,
-    N_OP, N_STEP, N_WINDOW, RATE, RATIO, S_CLOCK, S_KINDS, S_LABELS, S_VALUE, SINCE_FIRST, SINCE_LAST,
-    SUM, VALUE, WEEKDAY,
+    BASE,
+    C_LAG,
+    C_STEP,
+    C_WINDOW,
+    CAPTURED,
+    CLEAN,
+    CONSTANT,
+    COUNT,
+    D_ENTITY,
+    D_KINDS,
+    D_OF,
+    D_WINDOW,
+    DISTINCT,
+    E_A,
+    E_B,
+    E_DISTINCTS,
+    E_DISTINCTS_END,
+    E_FORM,
+    E_SALT,
+    E_STREAMS,
+    E_STREAMS_END,
+    F64,
+    FRAUD_MEAN,
+    FRAUDS,
+    HOUR,
+    I64,
+    KNOWN,
+    MEAN,
+    N_A,
+    N_B,
+    N_OP,
+    N_OWN,
+    N_STEP,
+    N_WINDOW,
+    R_CLOCK,
+    R_STREAM,
+    RATE,
+    RATIO,
+    S_CLOCK,
+    S_ENTITY,
+    S_KINDS,
+    S_LABELS,
+    S_READS,
+    S_READS_END,
+    S_VALUE,
+    SINCE_FIRST,
+    SINCE_FRAUD,
+    SINCE_LAST,
+    SUM,
+    VALUE,
+    WEEKDAY,
 )  # fmt: skip
 
 F32 = npt.NDArray[np.float32]
@@ -58,6 +105,8 @@ H_STREAMS: Final = 5
 
 TILE: Final = 4
 TILES: Final = 64
+READ: Final = 5
+"""Words that a read leaves in `work`: ``[n, sum, max, 0, 0]``; labels: ``[captured, frauds, their amount, latest, clean]``."""
 MISSING_KEY: Final = 0
 UNSEEN: Final = 1
 SEEN: Final = 2
@@ -241,8 +290,11 @@ def clear_header(mem: I64, header: int, words: int) -> None:
 
 
 @jit_inline
-def tile_at(mem: I64, meta: I64, at: int, index: int, lowest: int) -> int:
-    """Return the offset of the tile `index` of the stream word at `at`, made if need be; tiles below `lowest` may go."""
+def tile_at(mem: I64, meta: I64, at: int, index: int, lowest: int, fourth: int) -> int:
+    """Return the offset of the tile `index` of the stream word at `at`, made if need be with a last word `fourth`.
+
+    Tiles below `lowest` may go.
+    """
     word = mem[at]
     if word == 0:
         word = allocate(mem, meta, TILE) << 16
@@ -275,14 +327,14 @@ def tile_at(mem: I64, meta: I64, at: int, index: int, lowest: int) -> int:
     mem[tile] = index
     mem[tile + 1] = 0
     mem[tile + 2] = 0
-    mem[tile + 3] = LOW
+    mem[tile + 3] = fourth
     mem[at] = (offset << 16) | (size << 8) | (n + 1)
     return tile
 
 
 @jit_inline
 def read_stream(mem: I64, word: int, lowest: int, end: int, work: I64, out: int) -> None:
-    """Sum the tiles with lowest ≤ index < end into ``work[out : out + 3]``: n, sum, max."""
+    """Sum the tiles with lowest ≤ index < end into ``work[out : out + 3]``."""
     n = 0
     total = 0
     highest = LOW
@@ -299,6 +351,36 @@ def read_stream(mem: I64, word: int, lowest: int, end: int, work: I64, out: int)
     work[out] = n
     work[out + 1] = total
     work[out + 2] = highest
+
+
+@jit_inline
+def read_labels(mem: I64, word: int, lowest: int, end: int, work: I64, out: int) -> None:
+    """Sum the label tiles with lowest ≤ index < end into ``work[out : out + 5]``; latest is LOW without fraud."""
+    captured = 0
+    frauds = 0
+    amount = 0
+    latest = LOW
+    clean = 0
+    offset = word >> 16
+    for i in range((word & 255) - 1, -1, -1):
+        tile = offset + TILE * i
+        index = mem[tile]
+        if index < lowest:
+            break
+        if index < end:
+            if latest == LOW:
+                if mem[tile + 2] > 0:
+                    latest = index
+                else:
+                    clean += mem[tile + 1]
+            captured += mem[tile + 1]
+            frauds += mem[tile + 2]
+            amount += mem[tile + 3]
+    work[out] = captured
+    work[out + 1] = frauds
+    work[out + 2] = amount
+    work[out + 3] = latest
+    work[out + 4] = clean
 
 
 # --- distinct ----------------------------------------------------------------------------------------------------
@@ -373,9 +455,7 @@ def count_distinct(mem: I64, word: int, since: int) -> float:
 
 
 @jit_inline
-def locate(
-    row: I64, keys_at: int, memory_ms: int, entities: I64, mem: I64, meta: I64, work: I64
-) -> None:
+def locate(row: I64, keys_at: int, memory_ms: int, entities: I64, mem: I64, meta: I64, work: I64) -> None:
     """Write each entity's key, header offset (meant only if seen) and status: ``work[3e : 3e + 3]``."""
     for e in range(entities.shape[0]):
         key = key_of(row, keys_at, entities, e)
@@ -399,25 +479,39 @@ def set_clocks(row: I64, clocks: I64, work: I64, base: int) -> None:
 
 
 @jit_inline
-def read_streams(entities: I64, streams: I64, mem: I64, work: I64) -> None:
-    """Read every stream of every seen entity into ``work``, after the entities."""
+def read_streams(entities: I64, streams: I64, reads: I64, mem: I64, work: I64) -> None:
+    """Read every window of every seen entity into ``work``, after the entities."""
     base = 3 * entities.shape[0]
-    clocks = base + 3 * streams.shape[0]
+    clocks = base + READ * reads.shape[0]
     for e in range(entities.shape[0]):
         if work[3 * e + 2] != SEEN:
             continue
         header = work[3 * e + 1] + H_STREAMS - entities[e, E_STREAMS]
         for s in range(entities[e, E_STREAMS], entities[e, E_STREAMS_END]):
-            clock = clocks + 3 * streams[s, S_CLOCK]
-            read_stream(mem, mem[header + s], work[clock], work[clock + 1], work, base + 3 * s)
+            for r in range(streams[s, S_READS], streams[s, S_READS_END]):
+                clock = clocks + 3 * reads[r, R_CLOCK]
+                if streams[s, S_LABELS]:
+                    read_labels(mem, mem[header + s], work[clock], work[clock + 1], work, base + READ * r)
+                else:
+                    read_stream(mem, mem[header + s], work[clock], work[clock + 1], work, base + READ * r)
+
+
+@jit_inline
+def counted(row: I64, kinds: int, value_at: int) -> int:
+    """Return the value that the event adds to a stream (0 where it only counts), or MISSING."""
+    if kinds & (1 << row[KIND]) == 0:
+        return MISSING
+    return 0 if value_at < 0 else row[VALUES + value_at]
 
 
 @jit_inline
 def read_nodes(
-    row: I64, entities: I64, streams: I64, distincts: I64, nodes: I64, params: F64, mem: I64, work: I64, values: F64
-) -> None:
+    row: I64, entities: I64, streams: I64, reads: I64, distincts: I64, nodes: I64, params: F64, mem: I64, work: I64,
+    values: F64,
+) -> None:  # fmt: skip
     """Evaluate the columns in order into ``values``."""
     base = 3 * entities.shape[0]
+    clocks = base + READ * reads.shape[0]
     t = row[AT]
     for c in range(nodes.shape[0]):
         op, a = nodes[c, N_OP], nodes[c, N_A]
@@ -446,8 +540,23 @@ def read_nodes(
                 at = work[3 * e + 1] + H_STREAMS + streams_of_e + a - entities[e, E_DISTINCTS]
                 step = nodes[c, N_STEP]
                 result = count_distinct(mem, mem[at], (t - nodes[c, N_WINDOW]) // step * step)
-        elif work[3 * streams[a, 0] + 2] == SEEN:
-            n, total, highest = work[base + 3 * a], work[base + 3 * a + 1], work[base + 3 * a + 2]
+        else:
+            s = reads[a, R_STREAM]
+            status = work[3 * streams[s, S_ENTITY] + 2]
+            n, total, highest = 0, 0, LOW
+            if status == SEEN:
+                n, total, highest = work[base + READ * a], work[base + READ * a + 1], work[base + READ * a + 2]
+            if nodes[c, N_OWN] and status != MISSING_KEY:
+                value = counted(row, streams[s, S_KINDS], streams[s, S_VALUE])
+                clock = clocks + 3 * reads[a, R_CLOCK]
+                if value != MISSING and work[clock + 2] >= work[clock]:
+                    status = SEEN
+                    n += 1
+                    total += value
+                    highest = max(highest, value)
+            if status != SEEN:
+                values[c] = result
+                continue
             if op == COUNT or op == CAPTURED:
                 result = float(n)
             elif op == SUM:
@@ -459,6 +568,14 @@ def read_nodes(
                 if not prior >= 0.0:
                     prior = params[c, 1]
                 result = (total + params[c, 0] * prior) / (n + params[c, 0])
+            elif op == FRAUD_MEAN:
+                if total > 0:
+                    result = highest / total * params[c, 0]
+            elif op == SINCE_FRAUD:
+                if work[base + READ * a + 3] != LOW:
+                    result = (t - work[base + READ * a + 3] * nodes[c, N_STEP]) / 1000.0
+            elif op == CLEAN:
+                result = float(work[base + READ * a + 4])
             elif n > 0:
                 result = total / n * params[c, 0] if op == MEAN else highest * params[c, 0]
         values[c] = result
@@ -466,7 +583,7 @@ def read_nodes(
 
 @jit_inline
 def fold_event(
-    row: I64, memory_ms: int, entities: I64, streams: I64, distincts: I64, mem: I64, meta: I64, work: I64
+    row: I64, memory_ms: int, entities: I64, streams: I64, clocks_at: int, distincts: I64, mem: I64, meta: I64, work: I64
 ) -> None:
     """Fold the event into every entity it names."""
     kind, at, t = row[KIND], row[AT], row[T]
@@ -491,7 +608,7 @@ def fold_event(
             mem[header + H_LAST] = max(mem[header + H_LAST], t)
             if kind == 0:
                 mem[header + H_LAST_PAYMENT] = max(mem[header + H_LAST_PAYMENT], t)
-        fold_streams(row, e, header, entities, streams, mem, meta, work)
+        fold_streams(row, e, header, entities, streams, clocks_at, mem, meta, work)
         first = header + H_STREAMS + entities[e, E_STREAMS_END] - entities[e, E_STREAMS]
         for d in range(entities[e, E_DISTINCTS], entities[e, E_DISTINCTS_END]):
             element = work[3 * distincts[d, D_OF]]
@@ -502,26 +619,27 @@ def fold_event(
 
 @jit_inline
 def fold_streams(
-    row: I64, e: int, header: int, entities: I64, streams: I64, mem: I64, meta: I64, work: I64
+    row: I64, e: int, header: int, entities: I64, streams: I64, clocks_at: int, mem: I64, meta: I64, work: I64
 ) -> None:
     """Add the event to each stream of one entity that counts its kind."""
     judges = row[CAPTURED_DELTA] != 0 or row[FRAUD_DELTA] != 0
-    clocks = 3 * (entities.shape[0] + streams.shape[0])
+    amount = 0 if row[VALUES] == MISSING else row[VALUES] * row[FRAUD_DELTA]
     header += H_STREAMS - entities[e, E_STREAMS]
     for s in range(entities[e, E_STREAMS], entities[e, E_STREAMS_END]):
-        clock = clocks + 3 * streams[s, S_CLOCK]
+        clock = clocks_at + 3 * streams[s, S_CLOCK]
         lowest, index = work[clock], work[clock + 2]
         if index < lowest:
             continue
         if streams[s, S_LABELS]:
             if judges:
-                tile = tile_at(mem, meta, header + s, index, lowest)
+                tile = tile_at(mem, meta, header + s, index, lowest, 0)
                 mem[tile + 1] += row[CAPTURED_DELTA]
                 mem[tile + 2] += row[FRAUD_DELTA]
-        elif streams[s, S_KINDS] & (1 << row[KIND]):
-            value = 0 if streams[s, S_VALUE] < 0 else row[VALUES + streams[s, S_VALUE]]
+                mem[tile + 3] += amount
+        else:
+            value = counted(row, streams[s, S_KINDS], streams[s, S_VALUE])
             if value != MISSING:
-                tile = tile_at(mem, meta, header + s, index, lowest)
+                tile = tile_at(mem, meta, header + s, index, lowest, LOW)
                 mem[tile + 1] += 1
                 mem[tile + 2] += value
                 mem[tile + 3] = max(mem[tile + 3], value)
@@ -529,16 +647,17 @@ def fold_streams(
 
 @jit_inline
 def step_event(
-    row: I64, reads: bool, keys_at: int, memory_ms: int, entities: I64, clocks: I64, streams: I64, distincts: I64,
+    row: I64, asked: bool, keys_at: int, memory_ms: int, entities: I64, clocks: I64, streams: I64, reads: I64, distincts: I64,
     nodes: I64, params: F64, mem: I64, meta: I64, work: I64, values: F64,
 ) -> None:  # fmt: skip
     """Read the columns as of before the event (into ``values``) if asked, then fold it."""
     locate(row, keys_at, memory_ms, entities, mem, meta, work)
-    set_clocks(row, clocks, work, 3 * (entities.shape[0] + streams.shape[0]))
-    if reads:
-        read_streams(entities, streams, mem, work)
-        read_nodes(row, entities, streams, distincts, nodes, params, mem, work, values)
-    fold_event(row, memory_ms, entities, streams, distincts, mem, meta, work)
+    clocks_at = 3 * entities.shape[0] + READ * reads.shape[0]
+    set_clocks(row, clocks, work, clocks_at)
+    if asked:
+        read_streams(entities, streams, reads, mem, work)
+        read_nodes(row, entities, streams, reads, distincts, nodes, params, mem, work, values)
+    fold_event(row, memory_ms, entities, streams, clocks_at, distincts, mem, meta, work)
     meta[NOW] = max(meta[NOW], row[AT])
 
 
@@ -551,24 +670,24 @@ def room_needed(entities: I64, streams: I64, distincts: I64, meta: I64) -> int:
 
 @jit
 def run(
-    rows: I64, reads: npt.NDArray[np.bool_], start: int, keys_at: int, memory_ms: int, entities: I64, clocks: I64,
-    streams: I64, distincts: I64, nodes: I64, params: F64, mem: I64, meta: I64, work: I64, values: F64, out: F32,
+    rows: I64, asked: npt.NDArray[np.bool_], start: int, keys_at: int, memory_ms: int, entities: I64, clocks: I64,
+    streams: I64, reads: I64, distincts: I64, nodes: I64, params: F64, mem: I64, meta: I64, work: I64, values: F64, out: F32,
 ) -> int:  # fmt: skip
-    """Run events ``rows[start:]``, writing the columns of those with ``reads`` to successive rows of `out`.
+    """Run events ``rows[start:]``, writing the columns of those ``asked`` to successive rows of `out`.
 
     Returns the index after the last event run: less than ``len(rows)`` when the arena must grow first.
     """
     written = 0
     for i in range(start):
-        written += reads[i]
+        written += asked[i]
     for i in range(start, rows.shape[0]):
         if meta[BUMP] + room_needed(entities, streams, distincts, meta) > mem.shape[0]:
             return i
         step_event(
-            rows[i], reads[i], keys_at, memory_ms, entities, clocks, streams, distincts, nodes, params, mem, meta, work,
-            values,
+            rows[i], asked[i], keys_at, memory_ms, entities, clocks, streams, reads, distincts, nodes, params, mem, meta,
+            work, values,
         )  # fmt: skip
-        if reads[i]:
+        if asked[i]:
             for c in range(nodes.shape[0]):
                 out[written, c] = np.float32(values[c])
             written += 1

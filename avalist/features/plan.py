@@ -24,24 +24,30 @@ MAX_TILES: Final = 64
 """Tiles a stream may hold; a window has at most MAX_TILES − 2 steps."""
 
 VALUE, HOUR, WEEKDAY, KNOWN, SINCE_LAST, SINCE_FIRST, COUNT, SUM, MEAN, MAX = range(10)
-DISTINCT, RATE, CAPTURED, FRAUDS, RATIO = range(10, 15)
+DISTINCT, RATE, CAPTURED, FRAUDS, RATIO, FRAUD_MEAN, SINCE_FRAUD, CLEAN = range(10, 18)
 OPS: Final = {
     "value": VALUE, "hour": HOUR, "weekday": WEEKDAY, "known": KNOWN, "since_last": SINCE_LAST,
     "since_first": SINCE_FIRST, "count": COUNT, "sum": SUM, "mean": MEAN, "max": MAX, "distinct": DISTINCT,
     "rate": RATE, "captured": CAPTURED, "frauds": FRAUDS, "ratio": RATIO,
+    "fraud_mean": FRAUD_MEAN, "since_fraud": SINCE_FRAUD, "clean": CLEAN,
 }  # fmt: skip
 
 # columns of the entity table
 E_FORM, E_A, E_B, E_SALT, E_STREAMS, E_STREAMS_END, E_DISTINCTS, E_DISTINCTS_END = range(8)
 BASE, PAIR, CONSTANT = range(3)
-# columns of the stream table
-S_ENTITY, S_KINDS, S_VALUE, S_CLOCK, S_LABELS = range(5)
-# columns of the clock table: the windows that streams share
+# columns of the stream table: what is stored; S_CLOCK is the deepest of the windows read from it
+S_ENTITY, S_KINDS, S_VALUE, S_CLOCK, S_LABELS, S_READS, S_READS_END = range(7)
+# columns of the table of reads: a window of a stream
+R_STREAM, R_CLOCK = range(2)
+# columns of the clock table: the windows that reads share
 C_STEP, C_WINDOW, C_LAG = range(3)
 # columns of the distinct table
 D_ENTITY, D_OF, D_KINDS, D_WINDOW = range(4)
 # columns of the node table
-N_OP, N_A, N_B, N_WINDOW, N_STEP = range(5)
+N_OP, N_A, N_B, N_WINDOW, N_STEP, N_OWN = range(6)
+
+LABELS: Final = ("rate", "captured", "frauds", "fraud_mean", "since_fraud", "clean")
+"""Aggregates of the judged payments: they share a stream."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class Plan:
     entities: I64
     clocks: I64
     streams: I64
+    reads: I64
     distincts: I64
     nodes: I64
     params: F64
@@ -109,6 +116,7 @@ class _Builder:
         self.entities: list[str] = []
         self.clocks: list[tuple[int, int, int]] = []
         self.streams: list[tuple[int, ...]] = []
+        self.reads: list[tuple[int, int]] = []
         self.distincts: list[list[int]] = []
         self.nodes: list[tuple[int, ...]] = []
         self.params: list[tuple[float, float]] = []
@@ -133,17 +141,18 @@ class _Builder:
             raise BadInput("no such number", field="feature.field", expected=" or ".join(self.values), got=name)
         return self.values[name]
 
-    def _stream(self, feature: Feature) -> int:
+    def _read(self, feature: Feature) -> int:
         if feature.window_ms + feature.lag_ms > (MAX_TILES - 2) * feature.step_ms:
             most = f"at most {MAX_TILES - 2} steps in window and lag"
             raise BadInput("the step is too short", field=feature.name, expected=most, got=str(feature.step_ms))
-        labels = feature.aggregate in ("rate", "captured", "frauds")
+        labels = feature.aggregate in LABELS
         value = -1 if labels or feature.aggregate == "count" else self._value(feature.field)
         if feature.aggregate == "count" and feature.kinds == 1:
             value = 0  # every payment has an amount: counts share the amount's tiles
         entity, kinds = self._entity(feature.entity), 0 if labels else feature.kinds
         clock = _place(self.clocks, (feature.step_ms, feature.window_ms, feature.lag_ms))
-        return _place(self.streams, (entity, kinds, value, clock, int(labels)))
+        stream = _place(self.streams, (entity, kinds, value, feature.step_ms, int(labels)))
+        return _place(self.reads, (stream, clock))
 
     def _distinct(self, feature: Feature) -> int:
         entity, of = self._entity(feature.entity), self._entity(feature.of)
@@ -164,13 +173,17 @@ class _Builder:
             raise BadInput("two columns of one name", field=feature.name, expected="distinct names")
         a, b, params = 0, -1, (0.0, 0.0)
         aggregate = feature.aggregate
-        if aggregate in ("count", "sum", "mean", "max", "captured", "frauds", "rate"):
-            a = self._stream(feature)
+        if feature.include_current and (feature.lag_ms or aggregate not in ("count", "sum", "mean", "max")):
+            raise BadInput("no own event here", field=feature.name, expected="count, sum, mean or max without lag")
+        if aggregate in ("count", "sum", "mean", "max", *LABELS):
+            a = self._read(feature)
         if aggregate == "value":
             a = self._value(feature.field)
             params = (10.0 ** -self.decimals[a], 0.0)
         elif aggregate in ("sum", "mean", "max"):
             params = (10.0 ** -self.decimals[self._value(feature.field)], 0.0)
+        elif aggregate == "fraud_mean":
+            params = (1.0, 0.0)
         elif aggregate in ("known", "since_last", "since_first"):
             a = self._entity(feature.entity)
         elif aggregate == "distinct":
@@ -182,20 +195,22 @@ class _Builder:
             top, bottom = feature.over or ("", "")
             a, b = self._of_column(top, feature), self._of_column(bottom, feature)
         self.column[feature.name] = len(self.nodes)
-        self.nodes.append((OPS[aggregate], a, b, feature.window_ms, feature.step_ms))
+        self.nodes.append((OPS[aggregate], a, b, feature.window_ms, feature.step_ms, feature.include_current))
         self.params.append(params)
 
     def tables(self) -> dict[str, object]:
         """Return the tables, streams and distincts grouped by entity."""
         stream_order = sorted(range(len(self.streams)), key=lambda i: self.streams[i][0])
+        read_order = sorted(range(len(self.reads)), key=lambda i: stream_order.index(self.reads[i][0]))
+        reads = _table([(stream_order.index(self.reads[i][0]), self.reads[i][1]) for i in read_order], 2)
         distinct_order = sorted(range(len(self.distincts)), key=lambda i: self.distincts[i][0])
         nodes = [list(n) for n in self.nodes]
         for node in nodes:
-            if node[0] in (COUNT, SUM, MEAN, MAX, RATE, CAPTURED, FRAUDS):
-                node[1] = stream_order.index(node[1])
+            if node[0] in (COUNT, SUM, MEAN, MAX, RATE, CAPTURED, FRAUDS, FRAUD_MEAN, SINCE_FRAUD, CLEAN):
+                node[1] = read_order.index(node[1])
             elif node[0] == DISTINCT:
                 node[1] = distinct_order.index(node[1])
-        streams = _table([self.streams[i] for i in stream_order], 5)
+        streams = _table([self._stream_row(self.streams[i], n, reads) for n, i in enumerate(stream_order)], 7)
         distincts = _table([self.distincts[i] for i in distinct_order], 4)
         entities = [self._entity_row(i, name, streams, distincts) for i, name in enumerate(self.entities)]
         return {
@@ -203,10 +218,18 @@ class _Builder:
             "entities": _table(entities, 8),
             "clocks": _table(self.clocks, 3),
             "streams": streams,
+            "reads": reads,
             "distincts": distincts,
-            "nodes": _table(nodes, 5),
+            "nodes": _table(nodes, 6),
             "params": np.array(self.params, dtype=np.float64).reshape(-1, 2),
         }
+
+    def _stream_row(self, stream: tuple[int, ...], index: int, reads: I64) -> tuple[int, ...]:
+        entity, kinds, value, _, labels = stream
+        first, last = (int(i) for i in np.searchsorted(reads[:, R_STREAM], [index, index + 1]))
+        clocks = (int(clock) for clock in reads[first:last, R_CLOCK])
+        deepest = max(clocks, key=lambda c: self.clocks[c][C_WINDOW] + self.clocks[c][C_LAG])
+        return entity, kinds, value, deepest, labels, first, last
 
     def _entity_row(self, index: int, name: str, streams: I64, distincts: I64) -> tuple[int, ...]:
         form, a, b = CONSTANT, 0, 0

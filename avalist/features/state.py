@@ -11,11 +11,34 @@ from avalist.features import kernel
 from avalist.features.declare import DISTINCT_CELLS
 from avalist.features.jit import jit, jit_inline
 from avalist.features.kernel import (
-    BUMP, D_CAP, D_OFFSET, DIRECTORY, H_ENTITY, H_KEY, H_LAST, H_STREAMS, LARGEST, LIVE, NOW, SKETCH, SUBTABLES, TILE,
+    BUMP,
+    D_CAP,
+    D_OFFSET,
+    DIRECTORY,
+    H_ENTITY,
+    H_KEY,
+    H_LAST,
+    H_STREAMS,
+    LARGEST,
+    LIVE,
+    NOW,
+    SKETCH,
+    SUBTABLES,
+    TILE,
     TILES,
 )  # fmt: skip
 from avalist.features.plan import (
-    C_LAG, C_STEP, C_WINDOW, D_WINDOW, E_DISTINCTS, E_DISTINCTS_END, E_STREAMS, E_STREAMS_END, I64, S_CLOCK, Plan,
+    C_LAG,
+    C_STEP,
+    C_WINDOW,
+    D_WINDOW,
+    E_DISTINCTS,
+    E_DISTINCTS_END,
+    E_STREAMS,
+    E_STREAMS_END,
+    I64,
+    S_CLOCK,
+    Plan,
 )  # fmt: skip
 
 F32 = npt.NDArray[np.float32]
@@ -39,11 +62,13 @@ class State:
             self.meta[DIRECTORY + 3 * i + D_OFFSET] = 8 + i * 2 * _FIRST_CAP
             self.meta[DIRECTORY + 3 * i + D_CAP] = _FIRST_CAP
         self.meta[BUMP] += SUBTABLES * 2 * _FIRST_CAP
-        self._work = np.zeros(3 * (len(plan.entities) + len(plan.streams) + len(plan.clocks)), dtype=np.int64)
+        self._work = np.zeros(
+            3 * (len(plan.entities) + len(plan.clocks)) + kernel.READ * len(plan.reads), dtype=np.int64
+        )
         self._values = np.full(len(plan.columns), np.nan)
         self._tables = (
-            plan.keys_at, plan.memory_ms, plan.entities, plan.clocks, plan.streams, plan.distincts, plan.nodes,
-            plan.params,
+            plan.keys_at, plan.memory_ms, plan.entities, plan.clocks, plan.streams, plan.reads, plan.distincts,
+            plan.nodes, plan.params,
         )  # fmt: skip
         self._one = np.ones(1, dtype=np.bool_), np.zeros(1, dtype=np.bool_)
 
@@ -60,15 +85,13 @@ class State:
     def run(self, rows: Row, reads: npt.NDArray[np.bool_] | None = None) -> F32:
         """Fold `rows` int64 [n, width] in order; return the columns of those marked, float32 [marked, columns].
 
-        A row's columns are read before it is folded, so that it is not in its own aggregates.
+        A row's columns are read before it is folded, so that it is in its own aggregates only where they ask for it.
         """
         marked = np.ones(len(rows), dtype=np.bool_) if reads is None else reads
         out = np.empty((int(marked.sum()), len(self.plan.columns)), dtype=np.float32)
         done = 0
         while True:
-            done = kernel.run(
-                rows, marked, done, *self._tables, self.mem, self.meta, self._work, self._values, out
-            )
+            done = kernel.run(rows, marked, done, *self._tables, self.mem, self.meta, self._work, self._values, out)
             if done == len(rows):
                 return out
             self.mem.resize(len(self.mem) + max(_GROWTH_WORDS, self._room()), refcheck=False)
@@ -93,7 +116,16 @@ class State:
         done = 0
         while done < len(headers):
             done, filled = _canonical(
-                self.mem, headers, done, most, self.now_ms, plan.entities, plan.clocks, plan.streams, plan.distincts, buffer
+                self.mem,
+                headers,
+                done,
+                most,
+                self.now_ms,
+                plan.entities,
+                plan.clocks,
+                plan.streams,
+                plan.distincts,
+                buffer,
             )
             canonical.update(buffer[:filled].astype("<i8", copy=False).data)
         return canonical.hexdigest()
@@ -149,7 +181,7 @@ def _canonical(
 def _live_tiles(mem: I64, word: int, lowest: int, out: I64, n: int) -> int:
     """Write a stream's tiles from `lowest` on that are not zero; return the new fill of `out`."""
     for tile in range(word >> 16, (word >> 16) + TILE * (word & 255), TILE):
-        if mem[tile] >= lowest and (mem[tile + 1] != 0 or mem[tile + 2] != 0):
+        if mem[tile] >= lowest and (mem[tile + 1] != 0 or mem[tile + 2] != 0 or mem[tile + 3] != 0):
             for w in range(TILE):
                 out[n + w] = mem[tile + w]
             n += TILE

@@ -40,24 +40,33 @@ def evaluate(schema: Schema, features: Sequence[Feature], rows: Sequence[Row], d
     keys = {e: key_of(schema, now, e) for e in {f.entity for f in features if f.entity}}
     lives = {e: lifetime(schema, rows[:d], e, key, t) if key is not None else [] for e, key in keys.items()}
     for f in features:
-        at, scale, life = VALUES + fields.index(f.field), 10.0 ** -decimals[fields.index(f.field)], lives.get(f.entity, [])
-        low, high = ((t - f.lag_ms - back) // (f.step_ms or 1) * (f.step_ms or 1) for back in (f.window_ms, 0))
-        inside = [r for r in life if low <= r[T] and (f.lag_ms == 0 or r[T] < high)]
-        n, frauds = (float(sum(r[column] for r in inside)) for column in (CAPTURED_DELTA, FRAUD_DELTA))
+        at, life, step = VALUES + fields.index(f.field), lives.get(f.entity, []), f.step_ms or 1
+        scale = 10.0 ** -decimals[fields.index(f.field)]
+        low, high = ((t - f.lag_ms - back) // step * step for back in (f.window_ms, 0))
+        own = f.include_current and keys[f.entity] is not None and f.kinds >> now[KIND] & 1
+        if own and low <= now[T] and (f.aggregate == "count" or now[at] != MISSING):
+            life = [*life, now]
+        judged = inside = [r for r in life if low <= r[T] and (f.lag_ms == 0 or r[T] < high)]
+        n, frauds = (float(sum(r[column] for r in judged)) for column in (CAPTURED_DELTA, FRAUD_DELTA))
+        stolen, steps = float(sum(r[VALUES] * r[FRAUD_DELTA] for r in judged)), {r[T] // step for r in judged}
+        bad = max((s for s in steps if sum(r[FRAUD_DELTA] for r in judged if r[T] // step == s) > 0), default=NAN)
+        clean = float(sum(r[CAPTURED_DELTA] for r in judged if not r[T] // step <= bad))
         inside = [r for r in inside if f.kinds >> r[KIND] & 1]
         x, prior = [r[at] for r in inside if r[at] != MISSING], values.get(f.prior, NAN)
         prior = prior if prior >= 0 else 0.01
         top, bottom = (values[name] for name in f.over) if f.over else (NAN, NAN)
-        times = [r[T] for r in life if r[KIND] <= (FoldKind.PAYMENT if f.aggregate == "since_last" else FoldKind.SESSION)]
-        since = (max if f.aggregate == "since_last" else min)(times, default=NAN)
+        last_kind = FoldKind.PAYMENT if f.aggregate == "since_last" else FoldKind.SESSION
+        since = (max if f.aggregate == "since_last" else min)((r[T] for r in life if r[KIND] <= last_kind), default=NAN)
         met = {key_of(schema, r, f.of) for r in inside} - {None} if f.of else set()
         values[f.name] = {
             "value": now[at] * scale if now[at] != MISSING else NAN, "hour": now[OCCURRED] % DAY_MS / 3_600_000.0,
             "weekday": (now[OCCURRED] // DAY_MS + 3) % 7.0, "ratio": top / bottom if bottom else NAN,
             "known": 0.0 if keys.get(f.entity) is None else 2.0 if life else 1.0,
         }.get(f.aggregate, NAN if not life else {
-            "since_last": (t - since) / 1000, "since_first": (t - since) / 1000, "count": float(len(inside)), "distinct": float(len(met)),
+            "since_last": (t - since) / 1000, "since_first": (t - since) / 1000,
+            "count": float(len(inside)), "distinct": float(len(met)), "captured": n, "frauds": frauds, "clean": clean,
             "sum": sum(x) * scale, "mean": float(sum(x)) / len(x) * scale if x else NAN, "max": max(x) * scale if x else NAN,
-            "captured": n, "frauds": frauds, "rate": (frauds + f.strength * prior) / (n + f.strength) if n + f.strength else NAN,
+            "rate": (frauds + f.strength * prior) / (n + f.strength) if n + f.strength else NAN,
+            "fraud_mean": stolen / frauds if frauds > 0 else NAN, "since_fraud": (t - bad * step) / 1000,
         }.get(f.aggregate, NAN))  # fmt: skip
     return [values[f.name] for f in features]

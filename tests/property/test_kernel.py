@@ -1,7 +1,6 @@
 """The kernel against brute force, and against itself run otherwise."""
 
 import os
-from math import exp, sqrt
 from typing import Any
 
 import hypothesis.strategies as st
@@ -13,8 +12,8 @@ from avalist.domain.records import FoldKind
 from avalist.domain.row import AT, KIND, MISSING, T
 from avalist.domain.schema import DAY_MS, CategoryDecl, EntityDecl, NumberDecl, Schema
 from avalist.features import state as state_module
-from avalist.features.declare import ACTIVITY, DISTINCT_CELLS, DISTINCT_EXACT, Aggregate, Feature, ratio
-from avalist.features.kernel import BUMP, LARGEST
+from avalist.features.declare import ACTIVITY, Aggregate, Feature, ratio
+from avalist.features.kernel import LARGEST
 from avalist.features.plan import MAX_TILES, compile_plan
 from avalist.features.state import F32, Row, State
 
@@ -26,6 +25,11 @@ STEP_MS = 15_000
 SHORT = {"window_ms": 4 * STEP_MS, "step_ms": STEP_MS}
 LONG = {"window_ms": DAY_MS, "step_ms": DAY_MS // 60}
 LAGGED = {"window_ms": 4 * STEP_MS, "step_ms": STEP_MS, "lag_ms": 4 * STEP_MS}
+NARROW = {"window_ms": STEP_MS, "step_ms": STEP_MS}
+"""Shares the streams of the windows of its step."""
+OWN = {"include_current": True}
+JUDGED: tuple[Aggregate, ...] = ("captured", "frauds", "fraud_mean", "since_fraud", "clean")
+SPENT: tuple[Aggregate, ...] = ("count", "sum", "mean", "max")
 DECLINED = {"kinds": 1 << FoldKind.AUTH_DECLINED}
 SCHEMA = Schema(
     base_currency="EUR",
@@ -56,7 +60,10 @@ def columns_of(entity: str) -> list[Feature]:
         column("count", entity, **LONG, kinds=(1 << 10) - 1), column("count", entity, **LAGGED),
         column("distinct", entity, **SHORT, of="device", **active), column("distinct", entity, **LONG, of="card+device"),
         column("distinct", entity, **LONG, of="device", **active),
-        *(column(aggregate, entity, **window) for aggregate in ("captured", "frauds") for window in (SHORT, LONG, LAGGED)),
+        *(column(aggregate, entity, **window) for aggregate in JUDGED for window in (SHORT, LONG, LAGGED, NARROW)),
+        *(column(aggregate, entity, **window, **OWN) for aggregate in SPENT for window in (SHORT, LONG, NARROW)),
+        *(column(aggregate, entity, **SHORT, **items, **active, **OWN) for aggregate in SPENT),
+        column("count", entity, **SHORT, **DECLINED, **OWN), column("mean", entity, **NARROW),
         column("rate", entity, **LAGGED, strength=2.5, **({"prior": prior} if prior else {})),
         ratio(f"{entity}_share", share[0].name, share[1].name),
     ]  # fmt: skip
@@ -152,9 +159,12 @@ def test_events_of_one_arrival_commute(rows: Row, random: Any) -> None:
     assert one.digest() == other.digest()
 
 
-BUSY_SCHEMA = Schema(base_currency="EUR", entities=(EntityDecl("card", "card"), EntityDecl("device", "device")), memory_d=1)
+BUSY_SCHEMA = Schema(
+    base_currency="EUR", entities=(EntityDecl("card", "card"), EntityDecl("device", "device")), memory_d=1
+)
 FULL = {"window_ms": (MAX_TILES - 2) * 1000, "step_ms": 1000}
 BUSY = [column("sum", "card", **FULL), column("max", "card", **FULL), column("count", "card", **FULL, **DECLINED),
+        column("clean", "card", window_ms=20_000, lag_ms=31_000, step_ms=1000), column("mean", "card", **{**FULL, "window_ms": 5000}, **OWN),
         column("frauds", "card", window_ms=31_000, lag_ms=31_000, step_ms=1000),
         column("distinct", "card", **FULL, of="device")]  # fmt: skip
 BUSY_PLAN = compile_plan(BUSY_SCHEMA, BUSY)

@@ -54,7 +54,7 @@ _FIRST_DIGITS = frozenset(low[0] for low, _, _ in _RANGES)
 
 def is_card_number(digits: str) -> bool:
     """Tell whether a string of digits alone is a card number: Luhn-valid, known prefix, right length."""
-    return _known_issuer(digits) and _luhn(digits.encode())
+    return _luhn(digits.encode()) and _known_issuer(digits)
 
 
 def _known_issuer(digits: str) -> bool:

@@ -1,0 +1,47 @@
+"""Fixtures that tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avalist.bootstrap import build
+from avalist.config import Settings
+from avalist.features.derive import derive
+from avalist.features.plan import compile_plan
+from avalist.models.artefact import Artefact
+from avalist.models.train import TrainingSet, TrainParams, train
+from tests.shop import DAY_MS, SCHEMA, T0_MS, FakeClock, Shop
+
+
+@pytest.fixture(scope="session")
+def artefact() -> Artefact:
+    """Return a tiny model of SCHEMA: the more payments a card made within ten minutes, the riskier."""
+    plan = compile_plan(SCHEMA, derive(SCHEMA))
+    rng = np.random.default_rng(0)
+    x = np.full((2000, len(plan.columns)), np.nan, dtype=np.float32)
+    count = plan.columns.index("card__count__events__10m")
+    x[:, count] = rng.integers(0, 20, len(x))
+    x[:, 0] = rng.integers(100, 90_000, len(x))
+    y = (rng.random(len(x)) < x[:, count] / 25).astype(np.int64)
+    t_ms = T0_MS - DAY_MS + np.arange(len(x)) * 1000
+    rows = TrainingSet(x, plan.columns, plan.hash, y, t_ms, x[:, 0].astype(np.int64))
+    return train(rows, TrainParams(trees=8, leaves=8, learning_rate=0.3, test_share=0.0)).artefact
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def shop(tmp_path: Path, clock: FakeClock) -> Iterator[Shop]:
+    """Return a shop in memory with one merchant, ``shop``."""
+    settings = Settings(data=tmp_path, log="memory:", documents="memory:", blobs="memory:")
+    with build(settings, clock=clock) as installation:
+        shop = Shop(installation, clock)
+        shop.create()
+        yield shop

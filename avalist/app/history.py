@@ -60,13 +60,14 @@ class Outcomes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a file's columns become payments.
 
-    `fields` maps paths of the payment event (``customer.id``, ``custom.terminal``, ``cart.sku``) to columns; a value
-    that begins with ``=`` is a constant. `amount` is a decimal column, `amount_minor` one in minor units. `hashed`
-    columns are hashed before anything reads them.
+    `payment_id` names the column, or the columns that make an id together. `fields` maps paths of the payment event
+    (``customer.id``, ``custom.terminal``, ``cart.sku``) to columns; a value that begins with ``=`` is a constant.
+    `amount` is a decimal column, `amount_minor` one in minor units. `hashed` columns are hashed before anything reads
+    them.
     """
 
     schema: SchemaTable
-    payment_id: str
+    payment_id: str | tuple[str, ...]
     occurred_at: str
     currency: str
     amount: str = ""
@@ -143,7 +144,8 @@ class Reader:
         m = self._mapping
         if m.hashed:
             row = {**row, **{c: self._hash(cell) for c in m.hashed if (cell := _cell(row, c)) is not None}}
-        payment_id, currency = str(_known(row, m.payment_id)), str(_known(row, m.currency))
+        columns = (m.payment_id,) if isinstance(m.payment_id, str) else m.payment_id
+        payment_id, currency = "/".join(str(_known(row, c)) for c in columns), str(_known(row, m.currency))
         whole: dict[str, Any] = {
             "type": "payment",
             "event_id": f"pay:{payment_id}",

@@ -37,7 +37,7 @@ _FLAG_BITS: Final = 8
 _FLAGS: Final = (1 << _FLAG_BITS) - 1
 _HEAD: Final = struct.Struct("<5q")
 _EVENT_MEMORY_MS: Final = 35 * DAY_MS
-_PAYMENT_MEMORY_MS: Final = 200 * DAY_MS
+_PAYMENT_MEMORY_MS: Final = 400 * DAY_MS
 _BATCH: Final = 8192
 
 LoadModel = Callable[[str, str], Model]
@@ -121,7 +121,7 @@ class Merchant:
     def payment(self, payment_id: str) -> tuple[int, int]:
         """Return the position of a payment's first event, −1 where it is not known, and its flags.
 
-        Flags: captured, fraud, and the checkpoints it came at. Known means in the last 200 days at least.
+        Flags: captured, fraud, and the checkpoints it came at. Known means in the last 400 days at least.
         """
         value = self.payments.get(payment_id)
         return (value >> _FLAG_BITS, value & _FLAGS) if value >= 0 else (-1, 0)

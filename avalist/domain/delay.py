@@ -10,6 +10,8 @@ import msgspec
 
 _NORMAL = NormalDist()
 _Z95 = _NORMAL.inv_cdf(0.95)
+LONGEST_D = 180.0
+"""Drawn delays end here: schemes close disputes after 120 days, and what comes later is rare."""
 
 
 class DelayLaw(msgspec.Struct, frozen=True):
@@ -39,6 +41,6 @@ class DelayLaw(msgspec.Struct, frozen=True):
         return _NORMAL.cdf(math.log(age_d / self.median_d) / self.sigma)
 
     def draw_d(self, id: str) -> float:
-        """Draw a delay, seeded by an id: the same id gives the same delay."""
+        """Draw a delay of at most LONGEST_D days, seeded by an id: the same id gives the same delay."""
         word = int.from_bytes(hashlib.blake2b(id.encode(), digest_size=8).digest(), "little")
-        return self.median_d * math.exp(self.sigma * _NORMAL.inv_cdf((word + 0.5) / 2**64))
+        return min(self.median_d * math.exp(self.sigma * _NORMAL.inv_cdf((word + 0.5) / 2**64)), LONGEST_D)

@@ -25,6 +25,8 @@ STATUS: dict[type[e.AvalistError], int] = {
 }
 """HTTP status by error; the first base class that stands here counts."""
 
+_NO_JSON = ("JSON is malformed", "Input data was truncated", "the body is not valid UTF-8 JSON")
+
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An RFC 9457 problem document; `field`, `expected` and `got` name what to mend."""
@@ -48,7 +50,7 @@ def problem_of(error: e.AvalistError) -> Problem:
     name = type(error).__name__
     title = "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
     bad = error if isinstance(error, e.BadInput) else None
-    if bad and bad.detail.startswith("JSON is malformed"):
+    if bad and bad.detail.startswith(_NO_JSON):
         status = 400
     return Problem(
         type=f"urn:avalist:error:{title.replace(' ', '-')}",

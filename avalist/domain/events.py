@@ -339,7 +339,7 @@ def bad_body(error: Exception) -> BadInput:
     if holds_card_number(text):  # it names an unknown field or choice
         text = f"something does not belong there{text[text.find(' - at ') :] if ' - at ' in text else ''}"
     message, _, path = text.partition(" - at ")
-    field = path.strip("`") or "$"
+    field = path[path.find("$") :].strip("`") or "$"
     expected, _, got = message.partition(", got ")
     return BadInput(
         text if isinstance(error, msgspec.DecodeError) else "the body is not valid UTF-8 JSON",

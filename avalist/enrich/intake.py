@@ -9,14 +9,19 @@ from operator import attrgetter
 
 from avalist.domain.errors import BadInput
 from avalist.domain.events import (
+    Address,
     Bank,
     CryptoAddress,
+    Customer,
+    Device,
     IdentityEvent,
     KycStep,
     Login,
+    Payee,
     Payment,
     ProfileChange,
     SessionClosed,
+    SessionSummary,
     SignUp,
 )
 from avalist.domain.facts import Facts
@@ -135,7 +140,7 @@ _DERIVED: dict[str, Getter] = {
     "ip": lambda event, facts: event.ip,
 }
 _FACTS = frozenset(Facts.__struct_fields__) - {"categories", "tables_version"}
-_PARTS = frozenset({"customer", "device", "session", "billing", "payee"})
+_PARTS = {"customer": Customer, "device": Device, "session": SessionSummary, "billing": Address, "payee": Payee}
 
 
 def _getter(source: str) -> Getter:
@@ -148,7 +153,7 @@ def _getter(source: str) -> Getter:
     head, _, tail = source.partition(".")
     if head == "custom" and tail:
         return lambda event, facts: event.custom.get(tail)
-    if head in _PARTS and tail.isidentifier():
+    if head in _PARTS and tail in _PARTS[head].__struct_fields__:
 
         def part(event: Source, facts: Facts) -> object:
             whole = getattr(event, head, None)

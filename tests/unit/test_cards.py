@@ -47,8 +47,16 @@ def test_a_number_of_each_scheme_is_known(number: str) -> None:
 
 @pytest.mark.parametrize(
     "digits",
-    ["9111111111111116", "1111111111111117", "411111111111116", "41111111111111111111", "2220990000000007", "2721000000000004", "340000000000000009"],
-)  # fmt: skip
+    [
+        "9111111111111116",
+        "1111111111111117",
+        "411111111111116",
+        "41111111111111111111",
+        "2220990000000007",
+        "2721000000000004",
+        "340000000000000009",
+    ],
+)
 def test_another_issuer_or_length_is_no_card(digits: str) -> None:
     assert not holds_card_number(digits)
 
@@ -56,11 +64,22 @@ def test_another_issuer_or_length_is_no_card(digits: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "4111 1111 1111 1111", "4111-1111-1111-1111", "4111 1111-11111111", "card: 4111111111111111.", "(4111111111111111)",
-        "x_4111111111111111_x", "4111111111111111,4111111111111111", "4111111111111111 123", "4111 1111 1111 1111 12/25",
-        "12 4111111111111111", "378282246310005 1234", "4111111111111111.0", "4111111111111111.", "1 2 3 4111111111111111 4",
+        "4111 1111 1111 1111",
+        "4111-1111-1111-1111",
+        "4111 1111-11111111",
+        "card: 4111111111111111.",
+        "(4111111111111111)",
+        "x_4111111111111111_x",
+        "4111111111111111,4111111111111111",
+        "4111111111111111 123",
+        "4111 1111 1111 1111 12/25",
+        "12 4111111111111111",
+        "378282246310005 1234",
+        "4111111111111111.0",
+        "4111111111111111.",
+        "1 2 3 4111111111111111 4",
     ],
-)  # fmt: skip
+)
 def test_a_number_among_other_text_is_found(text: str) -> None:
     assert holds_card_number(text)
 
@@ -68,10 +87,20 @@ def test_a_number_among_other_text_is_found(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "A4111111111111111", "4111111111111111B", "0.4111111111111111", "4111111111111111.5", "44111111111111111",
-        "4111/1111/1111/1111", "tok_4f111111111111111", "", "4", "-" * 40, "1 2 3 4 5 6", "deadbeef4111111111111111deadbeef",
+        "A4111111111111111",
+        "4111111111111111B",
+        "0.4111111111111111",
+        "4111111111111111.5",
+        "44111111111111111",
+        "4111/1111/1111/1111",
+        "tok_4f111111111111111",
+        "",
+        "4",
+        "-" * 40,
+        "1 2 3 4 5 6",
+        "deadbeef4111111111111111deadbeef",
     ],
-)  # fmt: skip
+)
 def test_a_part_of_something_else_is_no_card(text: str) -> None:
     assert not holds_card_number(text)
 
@@ -195,12 +224,12 @@ def test_a_number_in_exponent_form_is_found(number: str) -> None:
 
 @pytest.mark.parametrize("place", ["customer", "custom", "key"])
 def test_an_escaped_number_is_found(place: str) -> None:
-    changes = {
+    hiding: dict[str, Any] = {
         "customer": {"customer": {"id": "ann", "name": "HERE"}},
         "custom": {"custom": {"note": "HERE"}},
         "key": {"custom": {"HERE": 1}},
-    }[place]
-    body = json.dumps(payment_json(**changes)).replace("HERE", escaped(CARD_NUMBER))
+    }
+    body = json.dumps(payment_json(**hiding[place])).replace("HERE", escaped(CARD_NUMBER))
     assert refused_body(body.encode())
 
 

@@ -42,8 +42,13 @@ def test_what_is_no_amount_is_bad_input(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("minor", "currency", "base", "rate", "converted"),
-    [(1000, "JPY", "EUR", 0.006, 600), (100, "EUR", "JPY", 160.0, 160), (1234, "KWD", "EUR", 3.0, 370), (0, "JPY", "EUR", 1.0, 0)],
-)  # fmt: skip
+    [
+        (1000, "JPY", "EUR", 0.006, 600),
+        (100, "EUR", "JPY", 160.0, 160),
+        (1234, "KWD", "EUR", 3.0, 370),
+        (0, "JPY", "EUR", 1.0, 0),
+    ],
+)
 def test_conversion_minds_both_exponents(minor: int, currency: str, base: str, rate: float, converted: int) -> None:
     assert convert_minor(minor, currency, base, {currency: rate}) == converted
 

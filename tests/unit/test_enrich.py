@@ -1,0 +1,232 @@
+"""Intake, facts, shapes, seals: from a clear event to keys and numbers that hold nothing clear."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from cryptography.exceptions import InvalidTag
+from hypothesis import given
+from hypothesis import strategies as st
+
+from avalist.domain.errors import BadInput
+from avalist.domain.records import FoldKind
+from avalist.domain.row import CAPTURED_DELTA, KIND, MISSING, OCCURRED, VALUES
+from avalist.domain.schema import DIGITAL_GOODS, EntityDecl
+from avalist.enrich.facts import payment_facts
+from avalist.enrich.intake import Intake
+from avalist.enrich.seal import seal, unseal
+from avalist.enrich.shapes import device_class, email_domain, email_shape, network_of, normal_email
+from tests.shop import DAY_MS, SCHEMA, T0_MS, event, iso, payment
+
+SECRET = b"s" * 32
+
+
+def row(**changes: Any) -> list[int]:
+    return Intake(SCHEMA, SECRET).payment(payment(**changes))[0]
+
+
+# --- the fold row --------------------------------------------------------------------------------------------------
+
+
+def test_a_payments_row() -> None:
+    words = row(custom={"lat": 52.5}, billing={"country": "DE"})
+    assert (words[KIND], words[CAPTURED_DELTA], words[OCCURRED], words[VALUES]) == (FoldKind.PAYMENT, 0, T0_MS, 2500)
+    assert words[VALUES + 1] == 52_500
+    assert len(set(words[VALUES + 2 :])) == 4
+
+
+def test_what_is_absent_is_missing_or_0() -> None:
+    words = row(ip=None, customer=None, method=None)
+    assert words[VALUES + 1 :] == [MISSING, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("ip", ["192.0.2.7", "192.0.2.250"])
+def test_addresses_of_a_network_share_its_key(ip: str) -> None:
+    assert row(ip=ip)[VALUES + 4] == row()[VALUES + 4] != row(ip="192.0.3.7")[VALUES + 4]
+
+
+def test_capture_is_as_declared_unless_the_payment_says() -> None:
+    assumed = Intake(msgspec.structs.replace(SCHEMA, capture="assumed"), SECRET)
+    told = [assumed.payment(payment(captured=c))[0][CAPTURED_DELTA] for c in (None, True, False)]
+    assert told == [1, 1, 0]
+    assert row(captured=True)[CAPTURED_DELTA] == 1
+
+
+@pytest.mark.parametrize(("ok", "kind"), [(True, FoldKind.LOGIN_OK), (False, FoldKind.LOGIN_FAILED)])
+def test_a_logins_row(ok: bool, kind: FoldKind) -> None:
+    words, facts = Intake(SCHEMA, SECRET).identity(event("login", "l", customer={"id": "ann"}, ok=ok, ip="192.0.2.9"))  # type: ignore[arg-type]
+    assert (words[KIND], words[VALUES]) == (kind, MISSING)
+    assert words[VALUES + 2] == row()[VALUES + 2]
+    assert facts.email_domain == ""
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        {"kind": "wallet", "provider": "paypal", "account": "X"},
+        {"kind": "bank", "fingerprint": "X"},
+        {"kind": "crypto_address", "asset": "BTC", "address": "X"},
+        {"kind": "card", "fingerprint": "X"},
+    ],
+)
+def test_every_method_has_an_instrument(method: dict[str, Any]) -> None:
+    assert row(method=method)[VALUES + 3] == Intake(SCHEMA, SECRET).key("X")
+
+
+@pytest.mark.parametrize("value", ["north", 1e300, -1e300])
+def test_what_is_no_number_of_a_possible_size_is_refused(value: object) -> None:
+    with pytest.raises(BadInput) as refused:
+        row(custom={"lat": value})
+    assert refused.value.field == "number lat"
+
+
+# --- keys ----------------------------------------------------------------------------------------------------------
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_keys_are_words_that_tell_values_apart(a: str, b: str) -> None:
+    intake = Intake(SCHEMA, SECRET)
+    assert (intake.key(a) == intake.key(b)) == (a == b)
+    assert intake.key(a) != 0
+    assert -(2**63) <= intake.key(a) < 2**63
+
+
+def test_another_secret_gives_other_keys() -> None:
+    assert Intake(SCHEMA, SECRET).key("ann") != Intake(SCHEMA, b"t" * 32).key("ann")
+
+
+def test_a_cached_key_is_the_key() -> None:
+    intake = Intake(SCHEMA, SECRET)
+    first = [intake.key(str(n)) for n in range(20_000)]
+    assert [intake.key(str(n)) for n in range(20_000)] == first
+
+
+@pytest.mark.parametrize("text", ["", "a\u0000b", "ümlaut", "😀", "x" * 128])
+def test_any_text_may_be_an_entity(text: str) -> None:
+    declared = msgspec.structs.replace(SCHEMA, entities=(EntityDecl("e", "custom.x"),))
+    words, _ = Intake(declared, SECRET).payment(payment(custom={"x": text}))
+    assert (words[VALUES + 2] == 0) == (text == "")
+
+
+# --- facts ---------------------------------------------------------------------------------------------------------
+
+
+def test_facts_name_the_main_item_and_hold_no_clear_name() -> None:
+    cart = [
+        {"kind": "gift_card", "brand": "big", "unit_amount_minor": 2000},
+        {"kind": "game_currency", "sku": "gems", "unit_amount_minor": 900, "quantity": 3},
+    ]
+    facts = payment_facts(payment(cart=cart), SCHEMA)
+    assert (facts.item_kind, facts.product, facts.items) == ("game_currency", "gems", 4)
+    assert b"ann@" not in msgspec.json.encode(facts)
+
+
+def test_the_amount_stands_in_the_base_currency_too() -> None:
+    facts = payment_facts(payment(amount_minor=1000, currency="JPY"), SCHEMA)
+    assert (facts.amount_minor, facts.amount_base_minor) == (1000, 600)
+
+
+def test_an_amount_beyond_what_state_may_hold_is_refused() -> None:
+    rich = msgspec.structs.replace(SCHEMA, rates={"KWD": 100.0})
+    with pytest.raises(BadInput, match="too large"):
+        payment_facts(payment(amount_minor=10**12, currency="KWD"), rich)
+
+
+@pytest.mark.parametrize(("age_ms", "age_s"), [(90_000, 90), (0, 0), (-5_000, 0)])
+def test_an_account_of_the_future_has_no_age(age_ms: int, age_s: int) -> None:
+    customer = {"id": "ann", "created_at": iso(T0_MS - age_ms)}
+    assert payment_facts(payment(customer=customer), SCHEMA).account_age_s == age_s
+
+
+def test_the_default_schema_takes_a_bare_payment() -> None:
+    bare = payment(customer=None, method=None, ip=None)
+    words, _ = Intake(DIGITAL_GOODS, SECRET).payment(bare)
+    assert words[VALUES] == 2500
+
+
+# --- shapes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("anna.kuhn77@web.de", "mary.jane19@web.de", True),
+        ("anna.kuhn77@web.de", "anna_kuhn77@web.de", False),
+        ("anna77@web.de", "anna77@gmx.de", False),
+        ("x9k2q@web.de", "a1b2c@web.de", True),
+    ],
+)
+def test_shapes_collide_where_a_wave_does(one: str, other: str, alike: bool) -> None:
+    assert (email_shape(one) == email_shape(other)) == alike
+
+
+@given(st.text(max_size=60))
+def test_shapes_take_any_text(text: str) -> None:
+    for shape in (email_shape, email_domain, normal_email, device_class, network_of):
+        assert isinstance(shape(text), str)
+    assert network_of(text) == "" or "/" in network_of(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("J.Doe+x@gmail.com", "jdoe@googlemail.com"), (" A@b.de ", "a@b.de"), ("a+1@b.de", "a+2@b.de")]
+)
+def test_one_mailbox_has_one_normal_address(one: str, other: str) -> None:
+    assert normal_email(one) == normal_email(other)
+
+
+@pytest.mark.parametrize(
+    ("ip", "network"),
+    [
+        ("10.1.2.3", "10.1.2.0/24"), ("2001:db8:1:2::3", "2001:db8:1::/48"), ("::ffff:10.1.2.3", "::/48"),
+        ("10.1.2", ""), ("10.1.2.256", ""), ("010.1.2.3", ""), ("fe80::1%eth0", ""), ("", ""), ("1.2.3.4\x00", ""),
+    ],
+)  # fmt: skip
+def test_networks(ip: str, network: str) -> None:
+    assert network_of(ip) == network
+
+
+@pytest.mark.parametrize(
+    ("agent", "kind"),
+    [
+        ("Googlebot/2.1 (Android)", "bot"),
+        ("iPad; Mobile", "tablet"),
+        ("Android 15", "mobile"),
+        ("X11; CrOS", "desktop"),
+        ("", "other"),
+    ],
+)
+def test_device_classes_from_the_surest_sign_on(agent: str, kind: str) -> None:
+    assert device_class(agent) == kind
+
+
+# --- seals ---------------------------------------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=200), st.integers(0, 4 * 10**12), st.binary(max_size=20))
+def test_a_seal_opens_in_its_month(clear: bytes, at_ms: int, name: bytes) -> None:
+    sealed = seal(SECRET, at_ms, name, clear)
+    assert unseal(SECRET, at_ms, sealed) == clear
+    assert len(clear) < 4 or clear not in sealed
+
+
+@pytest.mark.parametrize("months_later", [1, 12])
+def test_another_month_or_merchant_does_not_open_it(months_later: int) -> None:
+    sealed = seal(SECRET, T0_MS, b"n", b"clear")
+    for secret, at_ms in ((SECRET, T0_MS + months_later * 31 * DAY_MS), (b"t" * 32, T0_MS)):
+        with pytest.raises(InvalidTag):
+            unseal(secret, at_ms, sealed)
+
+
+def test_an_altered_seal_does_not_open() -> None:
+    sealed = bytearray(seal(SECRET, T0_MS, b"n", b"clear"))
+    for at in range(len(sealed)):
+        sealed[at] ^= 1
+        with pytest.raises(InvalidTag):
+            unseal(SECRET, T0_MS, bytes(sealed))
+        sealed[at] ^= 1
+
+
+def test_another_name_gives_another_nonce() -> None:
+    assert seal(SECRET, 0, b"a", b"clear")[:12] != seal(SECRET, 0, b"b", b"clear")[:12]

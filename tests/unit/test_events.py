@@ -1,0 +1,181 @@
+"""The wire schema: what is refused names the field, and nothing escapes as another error."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from avalist.api.errors import problem_of
+from avalist.app.writer import canonical
+from avalist.domain.errors import BadInput
+from avalist.domain.events import Payment, WireEvent, decode_event, decode_payment, from_ms, to_ms
+from tests.shop import payment, payment_json
+
+
+def refusal(body: bytes | dict[str, Any]) -> BadInput:
+    with pytest.raises(BadInput) as error:
+        decode_event(body if isinstance(body, bytes) else json.dumps(body).encode())
+    return error.value
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"amount_minor": "5"}, "$.amount_minor"),
+        ({"amount_minor": 5.5}, "$.amount_minor"),
+        ({"amount_minor": -1}, "$.amount_minor"),
+        ({"amount_minor": 10**12 + 1}, "$.amount_minor"),
+        ({"amount_minor": True}, "$.amount_minor"),
+        ({"currency": "eur"}, "$.currency"),
+        ({"currency": "EURO"}, "$.currency"),
+        ({"occurred_at": "2026-01-01T00:00:00"}, "$.occurred_at"),
+        ({"occurred_at": "2026-01-01"}, "$.occurred_at"),
+        ({"occurred_at": "10000-01-01T00:00:00Z"}, "$.occurred_at"),
+        ({"occurred_at": 1_790_000_000}, "$.occurred_at"),
+        ({"sent_at": "2026-02-30T00:00:00Z"}, "$.sent_at"),
+        ({"event_id": ""}, "$.event_id"),
+        ({"event_id": "x" * 129}, "$.event_id"),
+        ({"event_id": "a\nb"}, "$.event_id"),
+        ({"payment_id": "a\x00b"}, "$.payment_id"),
+        ({"checkpoint": "later"}, "$.checkpoint"),
+        ({"version": 2}, "$.version"),
+        ({"cart": {}}, "$.cart"),
+        ({"cart": [{"kind": "coins"}]}, "$.cart[0].kind"),
+        ({"cart": [{"kind": "other", "quantity": 0}]}, "$.cart[0].quantity"),
+        ({"cart": [{"kind": "crypto", "asset_quantity": "1e5"}]}, "$.cart[0].asset_quantity"),
+        ({"cart": [{"kind": "other"}] * 201}, "$.cart"),
+        ({"method": {"kind": "card"}}, "$.method"),
+        ({"method": {"kind": "card", "fingerprint": "f", "bin": "12345"}}, "$.method.bin"),
+        ({"method": {"kind": "card", "fingerprint": "f", "number": "1"}}, "$.method"),
+        ({"customer": {"id": 7}}, "$.customer.id"),
+        ({"custom": {"x": [1]}}, "$.custom[...]"),
+        ({"custom": {"x": 2**63}}, "$.custom[...]"),
+        ({"custom": {"x": -(2**63) - 1}}, "$.custom[...]"),
+        ({"custom": {"": 1}}, "$.custom"),
+        ({"session": {"duration_ms": -1}}, "$.session.duration_ms"),
+    ],
+)
+def test_the_field_that_does_not_fit_is_named(changes: dict[str, Any], field: str) -> None:
+    assert refusal(payment_json(**changes)).field == field
+
+
+def without(field: str) -> dict[str, Any]:
+    return {name: value for name, value in payment_json().items() if name != field}
+
+
+@pytest.mark.parametrize("field", ["event_id", "payment_id", "occurred_at", "amount_minor", "currency"])
+def test_what_is_missing_is_named(field: str) -> None:
+    assert f"`{field}`" in str(refusal(without(field)))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"7",
+        b'"payment"',
+        b"{}",
+        b'{"type":"payment"',
+        b'{"type":"refunds"}',
+        b'{"type":7}',
+        b"\xff\xfe",
+        b'{"type":"payment","event_id":"\xff"}',
+        b'{"type":"\\ud800"}',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"type":"payment"}trailing',
+        b"\x00",
+        "\ufeff{}".encode(),
+        b"NaN",
+        b"1" * 5000,
+        b'{"custom":{"x":1e999}}',
+    ],
+)
+def test_what_is_no_event_is_bad_input(body: bytes) -> None:
+    error = refusal(body)
+    assert error.field
+    assert problem_of(error).status in (400, 422)
+
+
+def test_malformed_json_is_400_and_a_wrong_field_422() -> None:
+    assert problem_of(refusal(b"{")).status == 400
+    assert problem_of(refusal(payment_json(amount_minor="5"))).status == 422
+
+
+def test_what_was_expected_and_what_came_stand_apart() -> None:
+    error = refusal(payment_json(amount_minor="5"))
+    assert (error.expected, error.got) == ("int", "str")
+
+
+def test_of_duplicate_keys_the_last_counts() -> None:
+    body = json.dumps(payment_json()).replace('"currency": "EUR"', '"currency": "USD", "currency": "EUR"')
+    assert decode_payment(body.encode()) == payment()
+
+
+def test_a_payment_may_leave_out_its_type() -> None:
+    assert decode_payment(json.dumps(payment_json(type=None)).encode()) == payment()
+
+
+def test_a_field_of_another_event_is_refused() -> None:
+    assert "approved" in str(refusal(payment_json(approved=True)))
+
+
+@pytest.mark.parametrize("kind", get_args(WireEvent), ids=lambda k: k.__struct_config__.tag)
+def test_every_event_tells_its_type(kind: type[msgspec.Struct]) -> None:
+    required = {
+        "event_id": "e", "occurred_at": "2026-01-01T00:00:00Z", "payment_id": "p", "amount_minor": 1, "currency": "EUR",
+        "customer": {"id": "ann"}, "approved": True, "fraud": True, "step": "id", "result": "passed",
+    }  # fmt: skip
+    fields = {f.name for f in msgspec.structs.fields(kind) if f.required}
+    body = {"type": kind.__struct_config__.tag, **{n: v for n, v in required.items() if n in fields}}
+    event = decode_event(json.dumps(body).encode())
+    assert (type(event), event.type) == (kind, body["type"])
+
+
+# --- the digest of a retry -----------------------------------------------------------------------------------------
+
+
+def test_a_retry_is_the_same_however_it_is_written() -> None:
+    whole = payment_json(custom={"a": 1})
+    other = dict(reversed(whole.items())) | {
+        "sent_at": "2026-01-01T00:00:00Z",
+        "occurred_at": "2026-09-21T15:13:20.000+02:00",
+    }
+    first = decode_payment(json.dumps({**whole, "occurred_at": "2026-09-21T15:13:20+02:00"}, indent=3).encode())
+    assert canonical(first) == canonical(decode_payment(json.dumps(other).encode()))
+
+
+@given(st.sampled_from(["amount_minor", "payment_id", "ip", "custom", "occurred_at"]))
+def test_any_other_content_is_another(field: str) -> None:
+    changes: dict[str, Any] = {
+        "amount_minor": 2501, "payment_id": "p2", "ip": "192.0.2.8", "custom": {"a": 1},
+        "occurred_at": "2026-01-01T00:00:00Z",
+    }  # fmt: skip
+    assert canonical(payment(1, **{field: changes[field]})) != canonical(payment())
+
+
+# --- instants ------------------------------------------------------------------------------------------------------
+
+
+@given(st.datetimes(dt.datetime(1, 1, 2), dt.datetime(9999, 12, 30), timezones=st.timezones()))
+def test_an_instant_is_exact_to_the_millisecond(instant: dt.datetime) -> None:
+    exact = instant.astimezone(dt.UTC)
+    assert from_ms(to_ms(instant)) == exact.replace(microsecond=exact.microsecond // 1000 * 1000)
+
+
+def test_the_decoded_instant_keeps_its_zone_out_of_the_count() -> None:
+    east, utc = (
+        decode_payment(json.dumps(payment_json(occurred_at=t)).encode())
+        for t in ("2026-01-01T02:00:00+02:00", "2026-01-01T00:00:00Z")
+    )
+    assert isinstance(east, Payment)
+    assert to_ms(east.occurred_at) == to_ms(utc.occurred_at)

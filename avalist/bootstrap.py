@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import Self
 
@@ -30,6 +31,7 @@ from avalist.ports.documents import Documents
 from avalist.ports.log import Log
 
 MODEL_BLOB = "model-{version}"
+_HELD_MODELS = 64
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ def build(
         documents = open_documents(settings)
         stack.callback(documents.close)
         blobs = open_blobs(settings)
-        writer = Writer(log, lambda merchant, version: load_model(blobs, merchant, version), secrets.merchant)
+        # Held, so that a model that was staged on another thread is at hand when its event is applied.
+        held = lru_cache(maxsize=_HELD_MODELS)(partial(load_model, blobs))
+        writer = Writer(log, held, secrets.merchant)
         writer.recover(progress)
         return Installation(
             settings=settings,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from avalist.domain.decisions import Action
+
 _LATENCY_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.035, 0.05, 0.1, 0.25, 1.0)
 
 
@@ -27,3 +29,9 @@ class Metrics:
         )
         self.waiting = Gauge("avalist_commit_waiting", "Answers waiting for the log", registry=self.registry)
         self.entities = Gauge("avalist_entities", "Entity keys in feature state", registry=self.registry)
+        self._by_action = {action: self.decisions.labels(action.value) for action in Action}
+
+    def answered(self, action: Action, seconds: float) -> None:
+        """Count a decision that was answered."""
+        self._by_action[action].inc()
+        self.latency.observe(seconds)

@@ -76,6 +76,11 @@ class Administration:
                 key = msgspec.json.decode(body, type=ApiKey)
                 self.keys[key.hash] = key
 
+    def prepare(self, request: AdminRequest) -> None:
+        """Do what takes long before a request is carried out; not on the deciding thread. Raises as the model store."""
+        if isinstance(request, ActivateModel):
+            self._writer.load_model(request.merchant, request.version)
+
     def carry_out(self, request: AdminRequest, at_ms: int) -> dict[str, object]:
         """Carry out one request. What it logs is durable after the next sync. Raises as the writer does."""
         merchant = request.merchant

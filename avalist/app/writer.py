@@ -71,7 +71,7 @@ class Writer:
 
     def __init__(self, log: Log, load_model: LoadModel, secret: Secret) -> None:
         self._log = log
-        self._load_model = load_model
+        self.load_model = load_model
         self._secret = secret
         self._intakes: dict[str, Intake] = {}
         self.merchants: dict[str, Merchant] = {}
@@ -126,7 +126,7 @@ class Writer:
 
     def _admit(self, id: str, schema: Schema) -> Merchant:
         self._intakes[id] = Intake(schema, self._secret(id))
-        merchant = self.merchants[id] = Merchant(id, schema, self._load_model)
+        merchant = self.merchants[id] = Merchant(id, schema, self.load_model)
         return merchant
 
     # --- inputs --------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from avalist.api.http import Receive, Scope, Send, encode_json, header, read_body, send_json
 from avalist.api.service import Service, check_clock
 from avalist.app.writer import Answer
@@ -15,11 +17,10 @@ _MAX_DEADLINE_MS = 10_000
 
 async def decide(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one payment: authenticate, decode, decide, make durable, answer."""
-    clock = service.clock
     commit = service.commit
     key = service.authenticate(scope)
     body = await read_body(receive, service.settings.body_limit_bytes)
-    started_ms = clock.now_ms()
+    started_s, started_ms = time.perf_counter(), service.clock.now_ms()
     event = decode_payment(body)
     refuse_card_numbers(body, event)
     check_clock(key, event)
@@ -33,8 +34,7 @@ async def decide(service: Service, scope: Scope, receive: Receive, send: Send) -
             decision = service.writer.first(key.merchant, answer)
         else:
             decision = _too_late(service, key.merchant, answer)
-    service.metrics.decisions.labels(decision.action.value).inc()
-    service.metrics.latency.observe((clock.now_ms() - started_ms) / 1000.0)
+    service.metrics.answered(decision.action, time.perf_counter() - started_s)
     await send_json(send, encode_json(decision))
 
 

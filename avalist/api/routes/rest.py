@@ -166,7 +166,9 @@ def _decode_batch(body: bytes, outcomes_only: bool) -> list[WireEvent]:
 
 async def _admin(service: Service, request: Request) -> tuple[int, dict[str, object]]:
     service.authenticate_admin(request.scope)
-    answer = service.administration.carry_out(decode_request(await _body(service, request)), service.clock.now_ms())
+    wanted = decode_request(await _body(service, request))
+    await asyncio.to_thread(service.administration.prepare, wanted)
+    answer = service.administration.carry_out(wanted, service.clock.now_ms())
     await service.durable(service.end - 1)
     return 200, answer
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from avalist.bootstrap import build
 from avalist.config import Settings
@@ -15,6 +16,9 @@ from avalist.features.plan import compile_plan
 from avalist.models.artefact import Artefact
 from avalist.models.train import TrainingSet, TrainParams, train
 from tests.shop import DAY_MS, SCHEMA, T0_MS, FakeClock, Shop
+
+settings.register_profile("avalist", deadline=None)  # a shared machine stands still now and then
+settings.load_profile("avalist")
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +44,8 @@ def clock() -> FakeClock:
 @pytest.fixture
 def shop(tmp_path: Path, clock: FakeClock) -> Iterator[Shop]:
     """Return a shop in memory with one merchant, ``shop``."""
-    settings = Settings(data=tmp_path, log="memory:", documents="memory:", blobs="memory:")
-    with build(settings, clock=clock) as installation:
+    in_memory = Settings(data=tmp_path, log="memory:", documents="memory:", blobs="memory:")
+    with build(in_memory, clock=clock) as installation:
         shop = Shop(installation, clock)
         shop.create()
         yield shop

@@ -30,7 +30,7 @@ from avalist.domain.events import (
     bad_body,
 )
 from avalist.domain.money import minor_from_text
-from avalist.domain.schema import CategoryDecl, EntityDecl, NumberDecl, Schema
+from avalist.domain.schema import Schema
 
 Cell = Any
 RowOf = Map[str, Cell]
@@ -81,23 +81,23 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         table = self.schema
         given = {
             "base_currency": table.base_currency,
-            "entities": [EntityDecl(n, s) for n, s in table.entities.items()],
-            "numbers": [NumberDecl(n, *_decimals(s)) for n, s in table.numbers.items()],
-            "categories": [CategoryDecl(n, s) for n, s in table.categories.items()],
+            "entities": [{"name": n, "source": s} for n, s in table.entities.items()],
+            "numbers": [{"name": n, **_decimals(s)} for n, s in table.numbers.items()],
+            "categories": [{"name": n, "source": s} for n, s in table.categories.items()],
             **table.settings,
         }
         try:
-            return msgspec.convert(given, Schema, from_attributes=True).check()
+            return msgspec.convert(given, Schema).check()
         except msgspec.ValidationError as error:
             raise bad_body(error) from None
 
 
-def _decimals(source: str) -> tuple[str, int]:
+def _decimals(source: str) -> dict[str, object]:
     """Split ``custom.lat:3`` into the source and its decimals."""
     path, _, decimals = source.partition(":")
     if decimals and not decimals.isdecimal():
         raise BadInput("not a number of decimals", field="schema.numbers", expected="source:decimals", got=source[:64])
-    return path, int(decimals or 0)
+    return {"source": path, "decimals": int(decimals or 0)}
 
 
 def decode_mapping(text: str) -> Mapping:

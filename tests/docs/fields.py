@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from tests.docs.pages import PAGES, rows
+from tests.docs.pages import PAGES, ROOT, anchors, rows
 
 _BLOCK = re.compile(r"^<!-- fields: ([\w.]+) -->\n(?:\n((?:\|.*\n)+))?", re.MULTILINE)
 _HEAD = "| field | type | default | meaning |\n|---|---|---|---|\n"
@@ -48,12 +48,23 @@ def table(path: str, prose: dict[str, str]) -> str:
 
 def updated(text: str) -> str:
     """Return a page with its tables as the code has them now."""
+    here = anchors(text)
+
+    def link(match: re.Match[str]) -> str:
+        name = match.group(1)
+        return match.group(0) if name.lower() in here else f"[{name}]({_home(name)}#{name.lower()})"
 
     def fresh(match: re.Match[str]) -> str:
         prose = {row[0].strip("`"): row[-1] for row in rows(match.group(2) or "")}
-        return f"<!-- fields: {match.group(1)} -->\n\n{table(match.group(1), prose)}"
+        shown = re.sub(r"\[(\w+)\]\(#\w+\)", link, table(match.group(1), prose))
+        return f"<!-- fields: {match.group(1)} -->\n\n{shown}"
 
     return _BLOCK.sub(fresh, text)
+
+
+def _home(name: str) -> str:
+    """Return the reference page that describes a struct; the pages with tables that need it lie beside it."""
+    return next(p.name for p in sorted((ROOT / "docs/reference").glob("*.md")) if f".{name} -->" in p.read_text())
 
 
 def tables(text: str) -> dict[str, list[list[str]]]:

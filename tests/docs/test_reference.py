@@ -1,0 +1,191 @@
+"""The reference tells what the code does: settings, metrics, errors, endpoints, events, schema, commands, features."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, cast, get_args
+
+import click
+import pytest
+import typer.main
+from prometheus_client.metrics import MetricWrapperBase
+from starlette.routing import Route
+
+from avalist.adapters.file import segment
+from avalist.adapters.file.log import SEGMENT_BYTES
+from avalist.api.errors import problem_of
+from avalist.api.metrics import Metrics
+from avalist.api.routes.decisions import _MAX_DEADLINE_MS
+from avalist.api.routes.rest import _MOST_EVENTS, rest
+from avalist.api.service import Service
+from avalist.app.administer import AdminRequest
+from avalist.app.train import FEWEST_FRAUDS
+from avalist.cli import app
+from avalist.config import Settings
+from avalist.domain import errors as e
+from avalist.domain import events as ev
+from avalist.domain.core import Control
+from avalist.domain.decisions import Action, Mode
+from avalist.domain.keys import KeyKind
+from avalist.domain.records import FoldKind, RecordKind
+from avalist.domain.schema import DIGITAL_GOODS
+from avalist.features.declare import DISTINCT_EXACT, Aggregate
+from avalist.features.derive import PRIOR_PAYMENTS, derive
+from tests.docs.fields import tables
+from tests.docs.pages import code, headings, read, rows, section
+
+REFERENCE = "docs/reference/"
+EVENTS, API = read(REFERENCE + "events.md"), read(REFERENCE + "api.md")
+LOG_FORMAT, ERRORS = read(REFERENCE + "log-format.md"), read(REFERENCE + "errors.md")
+
+
+def first_cells(text: str) -> list[str]:
+    return [code(row[0])[0] for row in rows(text) if code(row[0])]
+
+
+def tag(kind: Any) -> str:
+    return str(kind.__struct_config__.tag)
+
+
+def test_settings() -> None:
+    shown = {row[1].strip("`"): (row[0].strip("`"), row[3].strip("`")) for row in rows(read(REFERENCE + "settings.md"))}
+    defaults = Settings()
+    expected = {f: (f"AVALIST_{f.upper()}", str(getattr(defaults, f))) for f in Settings.__struct_fields__}
+    assert shown == expected
+
+
+def metric_row(metric: MetricWrapperBase) -> tuple[str, str, str]:
+    name = metric._name + ("_total" if metric._type == "counter" else "")
+    return name, str(metric._type), ", ".join(f"`{label}`" for label in metric._labelnames) or "–"
+
+
+def test_metrics() -> None:
+    text = read(REFERENCE + "metrics.md")
+    actual = [m for m in vars(Metrics()).values() if isinstance(m, MetricWrapperBase)]
+    shown = {(row[0].strip("`"), row[1], row[2]) for row in rows(text)}
+    assert shown == {metric_row(m) for m in actual}
+    assert headings(section(text, "What to do")) == [row[0].strip("`") for row in rows(text)]
+
+
+def all_errors(kind: type[e.AvalistError]) -> Iterator[type[e.AvalistError]]:
+    for below in kind.__subclasses__():
+        if below.__module__ == e.__name__:
+            yield below
+            yield from all_errors(below)
+
+
+def test_errors() -> None:
+    problems = [problem_of(kind("x")) for kind in all_errors(e.AvalistError)]
+    shown = {(code(row[0])[0], int(row[1])) for row in rows(section(ERRORS, "Which may be retried"))}
+    assert shown == {(p.type, p.status) for p in problems}
+    assert {p.type.rpartition(":")[2] for p in problems} <= set(headings(ERRORS))
+
+
+def test_endpoints() -> None:
+    routes = cast(list[Route], rest(cast(Service, None)).routes)
+    paths = {f"{m} {r.path.replace(':path', '')}" for r in routes for m in (r.methods or ()) if m != "HEAD"}
+    documented = {h for h in headings(API) if h.split()[0] in ("GET", "POST", "PUT", "DELETE")}
+    assert documented == paths | {"POST /v1/decisions"}
+
+
+def test_limits_and_headers_of_the_api() -> None:
+    assert f"1 to {_MAX_DEADLINE_MS}" in section(API, "POST /v1/decisions")
+    assert "`Avalist-Deadline-Ms`" in section(API, "POST /v1/decisions")
+    assert f"up to {_MOST_EVENTS:,}" in section(API, "POST /v1/events")
+    assert f"({Settings().body_limit_bytes >> 10} KiB by default)" in API
+
+
+def test_keys_and_requests_of_operators() -> None:
+    assert set(first_cells(section(API, "Keys"))) == set(get_args(KeyKind))
+    shown = {code(row[0])[0]: row[1] for row in rows(section(API, "POST /v1/admin"))}
+    for request in get_args(AdminRequest):
+        fields = set(request.__struct_fields__) - {"merchant"}
+        assert fields <= set(code(shown.pop(tag(request)))), tag(request)
+    assert not shown
+
+
+def test_actions_and_modes() -> None:
+    policy = read("docs/concepts/policy.md")
+    assert set(first_cells(section(policy, "Actions"))) == {action.value for action in Action}
+    assert set(first_cells(section(policy, "Modes"))) == set(get_args(Mode))
+
+
+PARTS = (*get_args(ev.CartItem), *get_args(ev.Method), *get_args(ev.WireEvent))
+
+
+@pytest.mark.parametrize("kind", PARTS, ids=tag)
+def test_every_event_and_part_has_a_section(kind: Any) -> None:
+    text = section(EVENTS, kind.__name__)
+    assert tag(kind) in code(text)
+    assert f"{kind.__module__}.{kind.__name__}" in tables(text)
+
+
+def test_outcomes() -> None:
+    shown = " ".join(row[0] for row in rows(section(EVENTS, "Outcomes").partition("###")[0]))
+    assert set(code(shown)) - {"opened", "fraud"} == {tag(kind) for kind in get_args(ev.OutcomeEvent)}
+
+
+def test_the_default_schema() -> None:
+    text = section(read(REFERENCE + "schema.md"), "The default: digital goods")
+    declared = [d.name for d in DIGITAL_GOODS.entities] + [d.name for d in DIGITAL_GOODS.categories]
+    assert set(declared) <= set(code(text))
+
+
+def test_log_format() -> None:
+    numbered = {(row[0].strip("`"), int(row[1])) for row in rows(LOG_FORMAT) if len(row) > 1 and row[1].isdigit()}
+    assert {(k.name, k.value) for k in (*RecordKind, *FoldKind)} <= numbered
+    shown = {code(row[0])[0]: set(code(row[1])) for row in rows(section(LOG_FORMAT, "Control events"))}
+    assert shown == {tag(control): set(control.__struct_fields__) for control in get_args(Control)}
+    assert f"`{segment.MAGIC.decode()}`" in LOG_FORMAT
+    assert f"version, {segment.VERSION}" in LOG_FORMAT
+    assert f"({segment.HEADER.size} bytes)" in LOG_FORMAT
+    assert f"{SEGMENT_BYTES >> 20} MiB" in LOG_FORMAT
+
+
+def test_aggregates() -> None:
+    text = read(REFERENCE + "features.md")
+    assert first_cells(section(text, "Aggregates")) == list(get_args(Aggregate))
+
+
+def test_features_that_are_named_exist() -> None:
+    columns = {feature.name for feature in derive(DIGITAL_GOODS)}
+    pages = (REFERENCE + "features.md", "docs/concepts/features.md")
+    examples = {c for page in pages for c in code(read(page)) if re.fullmatch(r"[a-z+]+__\w+", c)}
+    assert examples - {"entity__aggregate__field__window"} <= columns
+    assert len(examples) > 3
+
+
+def test_figures_in_the_concepts() -> None:
+    features, models = read("docs/concepts/features.md"), read("docs/concepts/models.md")
+    assert f"exact up to {DISTINCT_EXACT} live" in features
+    assert f"a weight of {PRIOR_PAYMENTS:.0f} payments" in features
+    assert f"`memory_d` days ({DIGITAL_GOODS.memory_d} by default)" in features
+    assert f"at least {FEWEST_FRAUDS} reported frauds" in models
+
+
+def commands(group: click.Group, prefix: str = "avalist") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if not command.hidden:
+            path = f"{prefix} {name}"
+            subgroup = cast(click.Group, command) if hasattr(command, "commands") else None
+            yield from commands(subgroup, path) if subgroup is not None else [(path, command)]
+
+
+COMMANDS = dict(commands(cast(click.Group, typer.main.get_command(app))))
+"""Every command by its full name."""
+
+
+def options(command: click.Command) -> set[str]:
+    shown = (p for p in command.params if p.param_type_name == "option")
+    return {name for p in shown for name in (*p.opts, *p.secondary_opts)} - {"--help"}
+
+
+def test_every_command_is_documented_and_no_other() -> None:
+    assert {h for h in headings(read(REFERENCE + "cli.md")) if h.startswith("avalist ")} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_options_of_a_command(name: str) -> None:
+    text = section(read(REFERENCE + "cli.md"), name)
+    shown = {option for row in rows(text) for option in code(row[0])}
+    actual = options(COMMANDS[name])
+    assert shown - {"--no-detach"} == actual - {"--no-detach"}

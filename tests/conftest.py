@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
+from pytest_socket import disable_socket, enable_socket
 
 from avalist.bootstrap import build
 from avalist.config import Settings
@@ -15,6 +16,7 @@ from avalist.features.derive import derive
 from avalist.features.plan import compile_plan
 from avalist.models.artefact import Artefact
 from avalist.models.train import TrainingSet, TrainParams, train
+from tests.gateway import Gateway
 from tests.shop import DAY_MS, SCHEMA, T0_MS, FakeClock, Shop
 
 settings.register_profile("avalist", deadline=None)  # a shared machine stands still now and then
@@ -49,3 +51,20 @@ def shop(tmp_path: Path, clock: FakeClock) -> Iterator[Shop]:
         shop = Shop(installation, clock)
         shop.create()
         yield shop
+
+
+@pytest.fixture
+def gateway(shop: Shop) -> Iterator[Gateway]:
+    """Return the HTTP service of ``shop``, in this process."""
+    gateway = Gateway(shop)
+    yield gateway
+    gateway.close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Switch sockets off, but for the tests that are marked."""
+    if item.get_closest_marker("sockets"):
+        enable_socket()
+    else:
+        disable_socket(allow_unix_socket=True)

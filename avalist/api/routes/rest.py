@@ -51,7 +51,7 @@ def rest(service: Service) -> Starlette:
 
         return Route(path, answer, methods=[method])
 
-    return Starlette(
+    app = Starlette(
         routes=[
             route("/v1/decisions/{payment_id:path}", "GET", _decision),
             route("/v1/events", "POST", _events),
@@ -63,6 +63,8 @@ def rest(service: Service) -> Starlette:
         ],
         exception_handlers={HTTPException: _no_route},
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from avalist.app.merchant import decode_control, decode_event_core, decode_fallback
+from avalist.app.merchant import decode_control, decode_event_core, decode_fallback, plan_of
 from avalist.app.stored import stored_decision
 from avalist.app.writer import decode_decision
 from avalist.domain.core import DecisionCore, EventCore, MerchantCreated
 from avalist.domain.records import Record, RecordKind
-from avalist.features.derive import derive
-from avalist.features.plan import compile_plan
 from avalist.ports.documents import Documents
 from avalist.ports.log import Log
 
@@ -74,7 +72,7 @@ class Follower:
     def _control(self, record: Record) -> None:
         control = decode_control(record.core)
         if isinstance(control, MerchantCreated):
-            self._columns[record.merchant] = compile_plan(control.schema, derive(control.schema)).columns
+            self._columns[record.merchant] = plan_of(control).columns
 
     def _decision(self, merchant: str, core: EventCore, decided: DecisionCore) -> Row:
         stored = stored_decision(self._columns[merchant], core, decided)

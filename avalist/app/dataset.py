@@ -8,14 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from avalist.app.merchant import decode_control, decode_event_core
+from avalist.app.merchant import created_by, decode_event_core, plan_of
 from avalist.domain.core import EventCore, MerchantCreated
 from avalist.domain.errors import NotFound
 from avalist.domain.records import FoldKind, Record, RecordKind
 from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, VALUES
 from avalist.domain.schema import Schema
-from avalist.features.derive import derive
-from avalist.features.plan import Plan, compile_plan
+from avalist.features.plan import Plan
 from avalist.features.state import State
 
 _BATCH = 16_384
@@ -49,9 +48,7 @@ def collect(
         if record.merchant != merchant:
             continue
         if collector is None:
-            created = decode_control(record.core)
-            assert isinstance(created, MerchantCreated), "a merchant's first record creates it"
-            collector = _Collector(created.schema)
+            collector = _Collector(created_by(record))
         elif record.kind == RecordKind.EVENT:
             collector.add(decode_event_core(record.core))
         progress(position)
@@ -61,9 +58,9 @@ def collect(
 
 
 class _Collector:
-    def __init__(self, schema: Schema) -> None:
-        self._schema = schema
-        self._plan = compile_plan(schema, derive(schema))
+    def __init__(self, created: MerchantCreated) -> None:
+        self._schema = created.schema
+        self._plan = plan_of(created)
         self._state = State(self._plan)
         self._waiting: list[bytes] = []
         self._blocks: list[npt.NDArray[np.float32]] = []

@@ -21,11 +21,12 @@ from avalist.domain.core import (
     PolicySet,
 )
 from avalist.domain.decisions import Mode
-from avalist.domain.errors import ArtefactInvalid
+from avalist.domain.errors import ArtefactInvalid, NotFound
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.schema import DAY_MS, Schema
+from avalist.features.declare import Feature
 from avalist.features.derive import derive
-from avalist.features.plan import compile_plan
+from avalist.features.plan import Plan, compile_plan
 from avalist.features.state import State
 from avalist.models.score import Model
 from avalist.policy.economics import Policy, decode_policy, policy_version
@@ -45,7 +46,26 @@ LoadModel = Callable[[str, str], Model]
 
 decode_event_core = msgspec.msgpack.Decoder(EventCore).decode
 decode_control = msgspec.msgpack.Decoder(Control).decode
+decode_features = msgspec.json.Decoder(tuple[Feature, ...]).decode
 decode_fallback = msgspec.msgpack.Decoder(FallbackCore).decode
+
+
+def creation(schema: Schema) -> MerchantCreated:
+    """Return the event that creates a merchant of a schema, with the default plan. Raises ``BadInput``."""
+    return MerchantCreated(schema.check(), msgspec.json.encode(derive(schema)))
+
+
+def created_by(record: Record) -> MerchantCreated:
+    """Return what a merchant's first record creates. Raises ``NotFound`` if it is another one."""
+    control = decode_control(record.core) if record.kind == RecordKind.CONTROL else None
+    if not isinstance(control, MerchantCreated):
+        raise NotFound(f"the log names merchant {record.merchant!r} before it was created")
+    return control
+
+
+def plan_of(created: MerchantCreated) -> Plan:
+    """Return the plan a merchant was created with."""
+    return compile_plan(created.schema, decode_features(created.features))
 
 
 class Merchant:
@@ -56,10 +76,10 @@ class Merchant:
     of a payment at a checkpoint with its flags (captured, fraud).
     """
 
-    def __init__(self, id: str, schema: Schema, load_model: LoadModel) -> None:
+    def __init__(self, id: str, created: MerchantCreated, load_model: LoadModel) -> None:
         self.id = id
-        self.schema = schema
-        self.plan = compile_plan(schema, derive(schema))
+        self.schema = created.schema
+        self.plan = plan_of(created)
         self.features = State(self.plan)
         self.events = Generations(_EVENT_MEMORY_MS)
         self.payments = Generations(_PAYMENT_MEMORY_MS)

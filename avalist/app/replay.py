@@ -7,9 +7,9 @@ from collections.abc import Callable
 import msgspec
 
 from avalist.app.decide import decide
-from avalist.app.merchant import LoadModel, Merchant, decode_control, decode_event_core
+from avalist.app.merchant import LoadModel, Merchant, created_by, decode_event_core
 from avalist.app.writer import decode_decision
-from avalist.domain.core import DecisionCore, EventCore, MerchantCreated
+from avalist.domain.core import DecisionCore, EventCore
 from avalist.domain.errors import ReplayMismatch
 from avalist.domain.records import Record, RecordKind
 from avalist.ports.log import Log
@@ -71,9 +71,7 @@ class _Player:
             return
         self._release()
         if record.merchant not in self._merchants:
-            created = decode_control(record.core)
-            assert isinstance(created, MerchantCreated), "a merchant's first record creates it"
-            self._merchants[record.merchant] = Merchant(record.merchant, created.schema, self._load_model)
+            self._merchants[record.merchant] = Merchant(record.merchant, created_by(record), self._load_model)
         self.result.inputs += 1
         if record.kind == RecordKind.EVENT:
             self._held = (record, position)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from avalist.app.index import Generations
-from avalist.app.merchant import Merchant
+from avalist.app.merchant import Merchant, creation
 from avalist.domain.errors import Unavailable
 from avalist.domain.schema import DIGITAL_GOODS
 from avalist.models.score import Model
@@ -13,7 +13,7 @@ from avalist.models.score import Model
 
 def warm_up(merchants: list[Merchant]) -> None:
     """Run a decision's compiled parts on a merchant that does not exist, and every active model once."""
-    scratch = Merchant("warm-up", DIGITAL_GOODS, _no_model)
+    scratch = Merchant("warm-up", creation(DIGITAL_GOODS), _no_model)
     scratch.features.step(np.zeros(scratch.plan.width, dtype=np.int64))
     index = Generations(1)
     for n in range(5000):

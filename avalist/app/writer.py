@@ -20,7 +20,8 @@ from avalist.app.merchant import (
     FRAUD,
     LoadModel,
     Merchant,
-    decode_control,
+    created_by,
+    creation,
     decode_event_core,
     decode_fallback,
 )
@@ -111,10 +112,7 @@ class Writer:
             return
         merchant = self.merchants.get(record.merchant)
         if merchant is None:
-            created = decode_control(record.core)
-            if not isinstance(created, MerchantCreated):
-                raise NotFound(f"the log names merchant {record.merchant!r} before it was created")
-            merchant = self._admit(record.merchant, created.schema)
+            merchant = self._admit(record.merchant, created_by(record))
         merchant.fold(record, position)
 
     def merchant(self, id: str) -> Merchant:
@@ -124,9 +122,9 @@ class Writer:
         except KeyError:
             raise NotFound(f"no merchant {id!r}: create it with 'avalist merchant create {id}'") from None
 
-    def _admit(self, id: str, schema: Schema) -> Merchant:
-        self._intakes[id] = Intake(schema, self._secret(id))
-        merchant = self.merchants[id] = Merchant(id, schema, self.load_model)
+    def _admit(self, id: str, created: MerchantCreated) -> Merchant:
+        self._intakes[id] = Intake(created.schema, self._secret(id))
+        merchant = self.merchants[id] = Merchant(id, created, self.load_model)
         return merchant
 
     # --- inputs --------------------------------------------------------------------------------------------------
@@ -135,8 +133,9 @@ class Writer:
         """Create a merchant. Raises ``Conflict`` if it exists, ``BadInput`` if its schema makes no sense."""
         if id in self.merchants:
             raise Conflict(f"merchant {id!r} exists already")
-        self._admit(id, schema.check())
-        self.control(id, MerchantCreated(schema), at_ms)
+        created = creation(schema)
+        self._admit(id, created)
+        self.control(id, created, at_ms)
 
     def control(self, id: str, control: Control, at_ms: int) -> int:
         """Log a control event and apply it; return its position. It is checked first: a refused one is not logged."""

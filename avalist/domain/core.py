@@ -33,9 +33,13 @@ class EventCore(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class MerchantCreated(msgspec.Struct, frozen=True, tag="merchant_created"):
-    """A merchant exists from here on, with its declared schema."""
+    """A merchant exists from here on, with its declared schema and the plan it runs, as JSON of ``Feature``s.
+
+    The plan stands in the log, not in the code: a later release derives another default, for new merchants alone.
+    """
 
     schema: Schema
+    features: bytes
 
 
 class ModeSet(msgspec.Struct, frozen=True, tag="mode_set"):

@@ -68,7 +68,7 @@ def test_what_we_do_not_walk_is_refused(params: dict[str, object], reason: str) 
     x = column(0.0, 1.0, 2.0, 3.0)
     categories = [0] if reason == "categorical" else []
     rows = lgb.Dataset(x, (x[:, 0] == 1.0).astype(np.float32), categorical_feature=categories)
-    booster = lgb.train({**QUIET, "max_cat_to_onehot": 1, "cat_smooth": 0.0, **params}, rows, 1)
+    booster = lgb.train({**QUIET, "min_data_per_group": 1, "cat_smooth": 0.0, **params}, rows, 1)
     with pytest.raises(BadInput, match=reason):
         Trees.from_booster(booster)
 

@@ -11,7 +11,7 @@ from avalist.domain.schema import DAY_MS
 
 Aggregate = Literal[
     "value", "hour", "weekday", "known", "since_last", "since_first", "count", "sum", "mean", "max",
-    "distinct", "rate", "captured", "frauds", "fraud_mean", "since_fraud", "clean", "ratio",
+    "distinct", "rate", "captured", "frauds", "fraud_mean", "since_fraud", "since_first_fraud", "clean", "ratio",
 ]  # fmt: skip
 
 STEPS = 60
@@ -35,8 +35,8 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     `entity` may be composite, ``a+b``. `kinds` is the mask of fold kinds counted. A window covers
     t(x) ≥ ⌊(t − window)/step⌋·step; with a lag it covers [⌊(t − lag − window)/step⌋·step, ⌊(t − lag)/step⌋·step).
     `include_current` adds the event asked about to its own count, sum, mean or max, and makes an entity never seen a seen one.
-    Over judged payments: `fraud_mean` is the mean amount of the frauds, `since_fraud` the seconds since the step of the latest one
-    began, `clean` the payments captured in later steps than that one's. A ratio divides the columns `over` of this plan, or of this payment's amount. `prior` names the column that gives the rate's prior;
+    Over judged payments: `fraud_mean` is the mean amount of the frauds, `since_fraud` and `since_first_fraud` the seconds since the
+    step of the latest and of the first one began, `clean` the payments captured in later steps than the latest's. A ratio divides the columns `over` of this plan, or of this payment's amount. `prior` names the column that gives the rate's prior;
     `strength` is its weight in payments.
     """
 

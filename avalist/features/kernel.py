@@ -48,6 +48,7 @@ from avalist.features.plan import (
     E_STREAMS,
     E_STREAMS_END,
     F64,
+    FIRST_FRAUD,
     FRAUD_MEAN,
     FRAUDS,
     HOUR,
@@ -105,8 +106,8 @@ H_STREAMS: Final = 5
 
 TILE: Final = 4
 TILES: Final = 64
-READ: Final = 5
-"""Words that a read leaves in `work`: ``[n, sum, max, 0, 0]``; labels: ``[captured, frauds, their amount, latest, clean]``."""
+READ: Final = 6
+"""Words that a read leaves in `work`: ``[n, sum, max]``; labels: ``[captured, frauds, their amount, latest, clean, first]``."""
 MISSING_KEY: Final = 0
 UNSEEN: Final = 1
 SEEN: Final = 2
@@ -355,11 +356,12 @@ def read_stream(mem: I64, word: int, lowest: int, end: int, work: I64, out: int)
 
 @jit_inline
 def read_labels(mem: I64, word: int, lowest: int, end: int, work: I64, out: int) -> None:
-    """Sum the label tiles with lowest ≤ index < end into ``work[out : out + 5]``; latest is LOW without fraud."""
+    """Sum the label tiles with lowest ≤ index < end into ``work[out : out + 6]``; latest and first are LOW without fraud."""
     captured = 0
     frauds = 0
     amount = 0
     latest = LOW
+    first = LOW
     clean = 0
     offset = word >> 16
     for i in range((word & 255) - 1, -1, -1):
@@ -368,11 +370,11 @@ def read_labels(mem: I64, word: int, lowest: int, end: int, work: I64, out: int)
         if index < lowest:
             break
         if index < end:
-            if latest == LOW:
-                if mem[tile + 2] > 0:
-                    latest = index
-                else:
-                    clean += mem[tile + 1]
+            if mem[tile + 2] > 0:
+                latest = max(latest, index)
+                first = index
+            elif first == LOW:
+                clean += mem[tile + 1]
             captured += mem[tile + 1]
             frauds += mem[tile + 2]
             amount += mem[tile + 3]
@@ -381,6 +383,7 @@ def read_labels(mem: I64, word: int, lowest: int, end: int, work: I64, out: int)
     work[out + 2] = amount
     work[out + 3] = latest
     work[out + 4] = clean
+    work[out + 5] = first
 
 
 # --- distinct ----------------------------------------------------------------------------------------------------
@@ -571,9 +574,10 @@ def read_nodes(
             elif op == FRAUD_MEAN:
                 if total > 0:
                     result = highest / total * params[c, 0]
-            elif op == SINCE_FRAUD:
-                if work[base + READ * a + 3] != LOW:
-                    result = (t - work[base + READ * a + 3] * nodes[c, N_STEP]) / 1000.0
+            elif op == SINCE_FRAUD or op == FIRST_FRAUD:
+                index = work[base + READ * a + (3 if op == SINCE_FRAUD else 5)]
+                if index != LOW:
+                    result = (t - index * nodes[c, N_STEP]) / 1000.0
             elif op == CLEAN:
                 result = float(work[base + READ * a + 4])
             elif n > 0:

@@ -24,12 +24,13 @@ MAX_TILES: Final = 64
 """Tiles a stream may hold; a window has at most MAX_TILES − 2 steps."""
 
 VALUE, HOUR, WEEKDAY, KNOWN, SINCE_LAST, SINCE_FIRST, COUNT, SUM, MEAN, MAX = range(10)
-DISTINCT, RATE, CAPTURED, FRAUDS, RATIO, FRAUD_MEAN, SINCE_FRAUD, CLEAN = range(10, 18)
+DISTINCT, RATE, CAPTURED, FRAUDS, RATIO, FRAUD_MEAN, SINCE_FRAUD, CLEAN, FIRST_FRAUD = range(10, 19)
 OPS: Final = {
     "value": VALUE, "hour": HOUR, "weekday": WEEKDAY, "known": KNOWN, "since_last": SINCE_LAST,
     "since_first": SINCE_FIRST, "count": COUNT, "sum": SUM, "mean": MEAN, "max": MAX, "distinct": DISTINCT,
     "rate": RATE, "captured": CAPTURED, "frauds": FRAUDS, "ratio": RATIO,
     "fraud_mean": FRAUD_MEAN, "since_fraud": SINCE_FRAUD, "clean": CLEAN,
+    "since_first_fraud": FIRST_FRAUD,
 }  # fmt: skip
 
 # columns of the entity table
@@ -46,7 +47,7 @@ D_ENTITY, D_OF, D_KINDS, D_WINDOW = range(4)
 # columns of the node table
 N_OP, N_A, N_B, N_WINDOW, N_STEP, N_OWN = range(6)
 
-LABELS: Final = ("rate", "captured", "frauds", "fraud_mean", "since_fraud", "clean")
+LABELS: Final = ("rate", "captured", "frauds", "fraud_mean", "since_fraud", "since_first_fraud", "clean")
 """Aggregates of the judged payments: they share a stream."""
 
 
@@ -206,7 +207,7 @@ class _Builder:
         distinct_order = sorted(range(len(self.distincts)), key=lambda i: self.distincts[i][0])
         nodes = [list(n) for n in self.nodes]
         for node in nodes:
-            if node[0] in (COUNT, SUM, MEAN, MAX, RATE, CAPTURED, FRAUDS, FRAUD_MEAN, SINCE_FRAUD, CLEAN):
+            if node[0] in (COUNT, SUM, MEAN, MAX, RATE, CAPTURED, FRAUDS, FRAUD_MEAN, SINCE_FRAUD, FIRST_FRAUD, CLEAN):
                 node[1] = read_order.index(node[1])
             elif node[0] == DISTINCT:
                 node[1] = distinct_order.index(node[1])

@@ -49,7 +49,8 @@ def evaluate(schema: Schema, features: Sequence[Feature], rows: Sequence[Row], d
         judged = inside = [r for r in life if low <= r[T] and (f.lag_ms == 0 or r[T] < high)]
         n, frauds = (float(sum(r[column] for r in judged)) for column in (CAPTURED_DELTA, FRAUD_DELTA))
         stolen, steps = float(sum(r[VALUES] * r[FRAUD_DELTA] for r in judged)), {r[T] // step for r in judged}
-        bad = max((s for s in steps if sum(r[FRAUD_DELTA] for r in judged if r[T] // step == s) > 0), default=NAN)
+        steps = {s for s in steps if sum(r[FRAUD_DELTA] for r in judged if r[T] // step == s) > 0}
+        first, bad = min(steps, default=NAN), max(steps, default=NAN)
         clean = float(sum(r[CAPTURED_DELTA] for r in judged if not r[T] // step <= bad))
         inside = [r for r in inside if f.kinds >> r[KIND] & 1]
         x, prior = [r[at] for r in inside if r[at] != MISSING], values.get(f.prior, NAN)
@@ -68,5 +69,6 @@ def evaluate(schema: Schema, features: Sequence[Feature], rows: Sequence[Row], d
             "sum": sum(x) * scale, "mean": float(sum(x)) / len(x) * scale if x else NAN, "max": max(x) * scale if x else NAN,
             "rate": (frauds + f.strength * prior) / (n + f.strength) if n + f.strength else NAN,
             "fraud_mean": stolen / frauds if frauds > 0 else NAN, "since_fraud": (t - bad * step) / 1000,
+            "since_first_fraud": (t - first * step) / 1000,
         }.get(f.aggregate, NAN))  # fmt: skip
     return [values[f.name] for f in features]

@@ -28,7 +28,7 @@ LAGGED = {"window_ms": 4 * STEP_MS, "step_ms": STEP_MS, "lag_ms": 4 * STEP_MS}
 NARROW = {"window_ms": STEP_MS, "step_ms": STEP_MS}
 """Shares the streams of the windows of its step."""
 OWN = {"include_current": True}
-JUDGED: tuple[Aggregate, ...] = ("captured", "frauds", "fraud_mean", "since_fraud", "clean")
+JUDGED: tuple[Aggregate, ...] = ("captured", "frauds", "fraud_mean", "since_fraud", "since_first_fraud", "clean")
 SPENT: tuple[Aggregate, ...] = ("count", "sum", "mean", "max")
 DECLINED = {"kinds": 1 << FoldKind.AUTH_DECLINED}
 SCHEMA = Schema(

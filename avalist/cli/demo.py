@@ -39,14 +39,14 @@ MERCHANT = "giftshop"
 _MARK = ".avalist-demo"
 _DAY_MS = 86_400_000
 _WAVE_AFTER_H, _WAVE_MINUTES, _WAVE_PAYMENTS = 9, 45.0, 300
-_TREES = TrainParams(test_share=0.0, trees=200, num_threads=2)
+_TREES = TrainParams(test_share=0.0, trees=150, num_threads=2)
 
 
 def demo(
     detach: Annotated[bool, typer.Option(help="Leave the service running in the background and return")] = False,
-    days: Annotated[int, typer.Option(help="Days of history")] = 75,
+    days: Annotated[int, typer.Option(help="Days of history")] = 60,
     live_hours: Annotated[int, typer.Option(help="Simulated hours to play live")] = 30,
-    payments_per_day: Annotated[float, typer.Option(help="Payments a day")] = 1200.0,
+    payments_per_day: Annotated[float, typer.Option(help="Payments a day")] = 900.0,
     seed: Annotated[int, typer.Option(help="Another seed is another shop")] = 1,
     data: Annotated[Path, typer.Option(help="Folder; an earlier demo's is replaced")] = Path("build/demo"),
 ) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import lightgbm as lgb
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,9 @@ from avalist.models.artefact import Artefact, DataRange
 from avalist.models.calibrate import calibrate
 from avalist.models.metrics import Report, report
 from avalist.models.trees import F32, F64, I64, Trees
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 DAY_MS: Final = 86_400_000
 LEAST_REPORTED: Final = 0.05
@@ -162,6 +164,8 @@ def _check_slices(dataset: TrainingSet, slices: dict[str, I64]) -> None:
 
 
 def _grow(d: TrainingSet, training: I64, later: I64, params: TrainParams, progress: Progress | None) -> Trees:
+    import lightgbm as lgb  # here, for it takes seconds and only training needs it
+
     target, weight = d.target, _weights(d, training, params)
     mean = float(np.clip(np.average(target[training], weights=weight), 1e-9, 0.5))
     base = float(np.log(mean / (1.0 - mean)))
@@ -199,17 +203,19 @@ def _settings(params: TrainParams) -> dict[str, object]:
         "seed": params.seed,
         "metric": "None",
         "deterministic": True,
-        "force_row_wise": True,
+        "force_col_wise": True,
         "verbosity": -1,
     }
 
 
 def _callbacks(params: TrainParams, progress: Progress | None) -> list[Callable[..., Any]]:
+    from lightgbm import early_stopping
+
     callbacks: list[Callable[..., Any]] = []
     if progress is not None:
         callbacks.append(lambda env: progress(env.iteration + 1, params.trees))
     if params.patience:
-        callbacks.append(lgb.early_stopping(params.patience, verbose=False))
+        callbacks.append(early_stopping(params.patience, verbose=False))
     return callbacks
 
 

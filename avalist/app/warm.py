@@ -14,7 +14,10 @@ from avalist.models.score import Model
 def warm_up(merchants: list[Merchant]) -> None:
     """Run a decision's compiled parts on a merchant that does not exist, and every active model once."""
     scratch = Merchant("warm-up", creation(DIGITAL_GOODS), _no_model)
-    scratch.features.step(np.zeros(scratch.plan.width, dtype=np.int64))
+    row = np.frombuffer(
+        bytes(8 * scratch.plan.width), dtype="<i8"
+    )  # read-only, as decide() has it: another type to numba
+    scratch.features.step(row)
     index = Generations(1)
     for n in range(5000):
         index.put(str(n), n, 0)

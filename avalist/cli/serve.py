@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -50,6 +51,8 @@ def up(
         )
         server = uvicorn.Server(config)
         service.on_log_failure = lambda: setattr(server, "should_exit", True)
+        # uvicorn raises the signal again when it has shut down; what follows must still be done.
+        signal.signal(signal.SIGTERM, lambda *_: None)
         try:
             server.run()
         finally:

@@ -18,6 +18,7 @@ from avalist.api.routes.decisions import _MAX_DEADLINE_MS
 from avalist.api.routes.rest import _MOST_EVENTS, rest
 from avalist.api.service import Service
 from avalist.app.administer import AdminRequest
+from avalist.app.merchant import _EVENT_MEMORY_MS, _PAYMENT_MEMORY_MS
 from avalist.app.train import FEWEST_FRAUDS
 from avalist.cli import app
 from avalist.config import Settings
@@ -25,9 +26,10 @@ from avalist.domain import errors as e
 from avalist.domain import events as ev
 from avalist.domain.core import Control
 from avalist.domain.decisions import Action, Mode
+from avalist.domain.delay import LONGEST_D
 from avalist.domain.keys import KeyKind
 from avalist.domain.records import FoldKind, RecordKind
-from avalist.domain.schema import DIGITAL_GOODS
+from avalist.domain.schema import DAY_MS, DIGITAL_GOODS
 from avalist.features.declare import DISTINCT_EXACT, Aggregate
 from avalist.features.derive import PRIOR_PAYMENTS, derive
 from tests.docs.fields import tables
@@ -160,6 +162,9 @@ def test_figures_in_the_concepts() -> None:
     assert f"a weight of {PRIOR_PAYMENTS:.0f} payments" in features
     assert f"`memory_d` days ({DIGITAL_GOODS.memory_d} by default)" in features
     assert f"at least {FEWEST_FRAUDS} reported frauds" in models
+    assert f"the last {_PAYMENT_MEMORY_MS // DAY_MS} days" in EVENTS
+    assert f"for {_EVENT_MEMORY_MS // DAY_MS} days at least" in read("docs/how-to/integrate.md")
+    assert f"at most {LONGEST_D:.0f} days" in read("docs/how-to/import.md")
 
 
 def commands(group: click.Group, prefix: str = "avalist") -> Iterator[tuple[str, click.Command]]:

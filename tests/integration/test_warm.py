@@ -1,0 +1,37 @@
+"""After the warm-up nothing is left to compile: the first payment of a fresh machine does not wait for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from avalist.app.index import _find, _grown, _put
+from avalist.app.warm import warm_up
+from avalist.features import kernel
+from avalist.models import calibrate, score, trees
+from tests.shop import opened, event, payment
+
+def compiled():
+    parts = [kernel.run, _find, _put, _grown]
+    return [len(part.signatures) for part in parts]
+
+with opened(Path(sys.argv[1])) as shop:
+    shop.create()
+    warm_up(list(shop.writer.merchants.values()))
+    before = compiled()
+    shop.record(event("login", "l1", customer={"id": "ann"}))
+    for n in range(3):
+        shop.decide(n)
+    print(before, compiled())
+    sys.exit(before != compiled())
+"""
+
+
+def test_a_decision_compiles_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -1,0 +1,104 @@
+"""``avalist up`` as a process of its own, and the command line as its users run it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+_READY_S = 90.0
+
+
+def avalist(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end."""
+    command = [sys.executable, "-m", "avalist", *map(str, arguments)]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment without settings, with room for wide lines."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AVALIST_")}
+    return {**kept, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Connection:
+    """One keep-alive connection with one key. Not for two threads at once."""
+
+    def __init__(self, port: int, key: str) -> None:
+        self._http = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self._headers = {"Authorization": f"Bearer {key}", "Avalist-Deadline-Ms": "10000"}
+
+    def send(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+        """Return status and body. Raises ``OSError`` or ``HTTPException`` when the service dies."""
+        content = None if body is None else msgspec.json.encode(body)
+        self._http.request(method, path, content, self._headers)
+        answer = self._http.getresponse()
+        return answer.status, answer.read()
+
+    def json(self, method: str, path: str, body: object = None) -> Any:
+        status, answer = self.send(method, path, body)
+        assert status == 200, answer
+        return msgspec.json.decode(answer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+
+class Service:
+    """A running ``avalist up``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self._said = Path(f"{folder}.said").open("ab")  # noqa: SIM115  closed when the process ends
+        command = [sys.executable, "-m", "avalist", "up", "--data", str(folder), "--port", str(self.port)]
+        self.process = subprocess.Popen(command, env=environment(), stdout=self._said, stderr=self._said)
+        self._wait()
+
+    def _wait(self) -> None:
+        until = time.monotonic() + _READY_S
+        while time.monotonic() < until and self.process.poll() is None:
+            try:
+                with Connection(self.port, "") as connection:
+                    if connection.send("GET", "/readyz")[0] == 200:
+                        return
+            except OSError:
+                time.sleep(0.05)
+        said = Path(self._said.name).read_text()[-2000:]
+        self.kill()
+        raise AssertionError(f"the service did not get ready: {said}")
+
+    def follower(self) -> int:
+        """Return the follower's process id."""
+        (child,) = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(child)
+
+    def kill(self) -> None:
+        """Kill it, at once and without warning."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(30)
+        self._said.close()
+
+    def stop(self) -> int:
+        """Ask it to stop; return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(60)
+        self._said.close()
+        return code

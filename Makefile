@@ -31,7 +31,7 @@ bench: setup ## Run a benchmark: make bench NAME=decide (ARGS="..." passes optio
 	@test -n "$(NAME)" || { echo "usage: make bench NAME=$$(ls bench/*.py | xargs -n1 basename | sed 's/\.py//;/^_/d' | paste -sd'|')"; exit 2; }
 	@$(PY) -m bench.$(NAME) $(ARGS)
 
-docs: setup ## Check the docs: links, settings, errors, endpoints, metrics; write the reference pages
+docs: setup ## Check the docs: links, settings, errors, endpoints, metrics, examples
 	@$(PY) -m pytest tests/docs $(ARGS)
 
 lock: ## Pin the newest versions that pyproject.toml allows (needs uv)

@@ -8,6 +8,7 @@ from avalist.domain import errors as e
 
 STATUS: dict[type[e.AvalistError], int] = {
     e.CardNumberRefused: 422,
+    e.BodyTooLarge: 413,
     e.UnknownCurrency: 422,
     e.ClockWentBack: 422,
     e.BadInput: 422,

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from avalist.api.errors import Problem, problem_of
-from avalist.domain.errors import AvalistError, BadInput
+from avalist.domain.errors import AvalistError, BodyTooLarge
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -21,7 +21,7 @@ encode_json = msgspec.json.Encoder().encode
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:
-    """Return the request's body. Raises ``BadInput`` past `limit` bytes."""
+    """Return the request's body. Raises ``BodyTooLarge`` past `limit` bytes."""
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
@@ -34,8 +34,14 @@ async def read_body(receive: Receive, limit: int) -> bytes:
                 break
         body = b"".join(parts)
     if len(body) > limit:
-        raise BadInput("the body is too large", field="$", expected=f"at most {limit} bytes", got=f"more than {limit}")
+        raise too_large(limit)
     return body
+
+
+def too_large(limit: int) -> BodyTooLarge:
+    """Return the error of a body of more than `limit` bytes."""
+    expected, got = f"at most {limit} bytes", f"more than {limit}"
+    return BodyTooLarge("the body is too large: send less at once", field="$", expected=expected, got=got)
 
 
 def header(scope: Scope, name: bytes) -> bytes:

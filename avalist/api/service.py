@@ -60,6 +60,11 @@ class Service:
         return self._commit is not None and self._commit.failed is not None
 
     @property
+    def waiting(self) -> int:
+        """Return how many answers wait for the log; known even when it has failed."""
+        return self._commit.depth if self._commit is not None else 0
+
+    @property
     def commit(self) -> GroupCommit:
         """Return the group commit. Raises ``Unavailable`` before the start, ``LogFailed`` once the log has failed."""
         if self._commit is None or not self.ready:

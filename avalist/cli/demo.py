@@ -15,10 +15,7 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Group
 from rich.live import Live
-from rich.panel import Panel
-from rich.table import Table
 
 from avalist.app.administer import ActivateModel, CreateMerchant, IssueKey
 from avalist.app.train import Training, train
@@ -181,18 +178,14 @@ def _decide(client: Client, attempt: Attempt, tally: Tally) -> bool:
 
 
 def _what_next(settings: Settings, key: str, pid: int, payment: str, detach: bool) -> None:
-    table = Table.grid(padding=(0, 2))
-    data = settings.data
+    data, port = settings.data, settings.port
+    console.rule(f"{MERCHANT} is served at {settings.url}")
     for what, command in (
         ("look at a decision", f"curl -s -H 'Authorization: Bearer {key}' {settings.url}/v1/decisions/{payment}"),
-        ("metrics", f"curl -s {settings.url}/metrics"),
-        (
-            "shadow mode and back",
-            f".venv/bin/avalist merchant mode {MERCHANT} observe --data {data} --port {settings.port}",
-        ),
-        ("every decision again", f".venv/bin/avalist replay --verify --data {data}"),
-        ("your own payments", "docs/how-to/import.md"),
+        ("read the metrics", f"curl -s {settings.url}/metrics"),
+        ("go into shadow mode", f".venv/bin/avalist merchant mode {MERCHANT} observe --data {data} --port {port}"),
+        ("make every decision again", f".venv/bin/avalist replay --verify --data {data}"),
+        ("use your own payments", "docs/how-to/import.md"),
     ):
-        table.add_row(f"[bold]{what}[/]", command)
-    end = f"it runs in the background: kill {pid} stops it" if detach else "Ctrl-C stops it"
-    console.print(Panel(Group(table), title=f"{MERCHANT} is served at {settings.url} · {end}"), soft_wrap=True)
+        console.print(f"[bold]{what}[/]\n  {command}", soft_wrap=True, highlight=False)
+    console.rule(f"it runs in the background: kill {pid} stops it" if detach else "Ctrl-C stops it")

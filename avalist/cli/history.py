@@ -15,9 +15,9 @@ from avalist.app.history import Mapping, Reader, decode_mapping
 from avalist.bootstrap import Installation, build
 from avalist.cli.options import Bar, Data, Merchant, console, progress_bar
 from avalist.config import settings_from
-from avalist.domain.errors import BadInput
-from avalist.domain.events import WireEvent
-from avalist.domain.schema import DIGITAL_GOODS
+from avalist.domain.errors import BadInput, ClockWentBack, Conflict
+from avalist.domain.events import WireEvent, from_ms
+from avalist.domain.schema import DIGITAL_GOODS, Schema
 from avalist.simulator import World, history
 from avalist.simulator.config import Vertical
 
@@ -34,23 +34,43 @@ def import_file(
     mapping: Annotated[
         Path, typer.Option(help="Which columns mean what (TOML); see docs/how-to/import.md", exists=True)
     ],
-    until: Annotated[dt.datetime | None, typer.Option(help="Leave out what was known at this time or later")] = None,
+    until: Annotated[
+        dt.datetime | None, typer.Option(help="Leave out what was known at this time or later [default: now]")
+    ] = None,
     data: Data = None,
 ) -> None:
     """Import history before a merchant's first live event; creates the merchant from the mapping if need be.
 
     Events go in by the time they were known: a payment at its time, a label at its report time.
     """
-    settings = settings_from(data=data)
     plan = decode_mapping(mapping.read_text())
-    with build(settings) as installation:
-        if merchant not in installation.writer.merchants:
-            installation.administration.carry_out(CreateMerchant(merchant, plan.merchant_schema()), 0)
-        frame = read_frame(file, plan)
+    frame = read_frame(file, plan)
+    with build(settings_from(data=data)) as here:
+        _create(here, merchant, plan.merchant_schema())
+        until = until or from_ms(here.clock.now_ms())
         with progress_bar(f"importing {file.name}", frame.height) as bar:
-            events, payments = import_frame(installation, merchant, frame, plan, bar, until)
+            try:
+                events, payments = import_frame(here, merchant, frame, plan, bar, until)
+            except ClockWentBack as error:
+                raise BadInput(
+                    f"{merchant}'s log reaches beyond this file's beginning: was it imported before, in part perhaps? "
+                    "History goes in once, before all else: use another merchant id or data folder",
+                    field="occurred_at",
+                    expected=error.expected,
+                    got=error.got,
+                ) from None
     console.print(f"imported {payments:,} payments and {events - payments:,} outcomes of [bold]{merchant}[/]")
-    console.print(f"next: [bold]avalist train {merchant}[/]")
+    console.print(f"next: [bold]avalist train {merchant}[/], [bold]avalist merchant key {merchant}[/], avalist up")
+
+
+def _create(here: Installation, merchant: str, schema: Schema) -> None:
+    """Create a merchant unless it exists with this very schema. Raises ``Conflict`` if it has another."""
+    known = here.writer.merchants.get(merchant)
+    if known is None:
+        here.administration.carry_out(CreateMerchant(merchant, schema), 0)
+        console.print(f"created [bold]{merchant}[/] with the mapping's schema")
+    elif known.schema != schema:
+        raise Conflict(f"merchant {merchant!r} has another schema than this mapping: use another merchant id")
 
 
 def import_frame(

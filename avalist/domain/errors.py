@@ -5,6 +5,7 @@
     AvalistError
     ├── BadInput                 the caller can mend it               HTTP 400/422
     │   ├── CardNumberRefused    a card number stands in the payload  HTTP 422
+    │   ├── BodyTooLarge         more bytes than the settings allow   HTTP 413
     │   ├── UnknownCurrency      no rate from it to the base currency HTTP 422
     │   └── ClockWentBack        supplied received_at decreases       HTTP 422
     ├── NotAuthenticated         no key, or not a known one           HTTP 401
@@ -49,6 +50,10 @@ class BadInput(AvalistError):
 
 class CardNumberRefused(BadInput):
     """A card number stands in the payload; it was neither stored nor logged."""
+
+
+class BodyTooLarge(BadInput):
+    """The body has more bytes than the settings allow."""
 
 
 class UnknownCurrency(BadInput):

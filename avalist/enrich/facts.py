@@ -5,6 +5,7 @@ from __future__ import annotations
 from avalist.domain.errors import BadInput
 from avalist.domain.events import (
     Card,
+    CartItem,
     CryptoPurchase,
     Customer,
     Device,
@@ -40,7 +41,8 @@ def payment_facts(event: Payment, schema: Schema) -> Facts:
             "the amount is too large", field="$.amount_minor", expected=f"at most {MAX_MINOR}", got=str(base)
         )
     customer, device, method = event.customer, event.device, event.method
-    main = max(event.cart, key=lambda item: (item.unit_amount_minor or 0) * item.quantity, default=None)
+    cart = event.cart
+    main = cart[0] if len(cart) == 1 else max(cart, key=_value, default=None)
     occurred_at_ms = to_ms(event.occurred_at)
     email = (customer and customer.email) or ""
     return Facts(
@@ -59,7 +61,7 @@ def payment_facts(event: Payment, schema: Schema) -> Facts:
         billing_country=(event.billing.country or "") if event.billing else "",
         item_kind=str(main.__struct_config__.tag) if main else "",
         product=_product(main) if main else "",
-        items=sum(item.quantity for item in event.cart),
+        items=main.quantity if main and len(cart) == 1 else sum([item.quantity for item in cart]),
         account_age_s=_account_age_s(customer, occurred_at_ms),
         session=event.session is not None,
     )
@@ -81,6 +83,10 @@ def identity_facts(event: IdentityEvent) -> Facts:
     )
 
 
+def _value(item: CartItem) -> int:
+    return (item.unit_amount_minor or 0) * item.quantity
+
+
 def _account_age_s(customer: Customer | None, occurred_at_ms: int) -> int | None:
     if customer is None or customer.created_at is None:
         return None
@@ -95,7 +101,7 @@ def _device_shape(device: Device | None) -> str:
     return "|".join(parts) if any(parts) else ""
 
 
-def _product(item: GameCurrency | GiftCard | PrepaidTopUp | CryptoPurchase | OtherItem) -> str:
+def _product(item: CartItem) -> str:
     if item.sku:
         return item.sku
     match item:

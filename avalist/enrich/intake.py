@@ -54,9 +54,10 @@ class Intake:
     def __init__(self, schema: Schema, secret: bytes) -> None:
         self._schema = schema
         self._keyed = hashlib.blake2b(digest_size=8, key=secret)
-        self._keys = [_getter(d.source) for d in schema.entities] + [_getter(d.source) for d in schema.categories]
+        self._texts = _reader([d.source for d in schema.entities] + [d.source for d in schema.categories])
         self._names = [c.name for c in schema.categories]
-        self._numbers = [(d.name, _getter(d.source), 10**d.decimals) for d in schema.numbers]
+        self._values = _reader([d.source for d in schema.numbers])
+        self._numbers = [(d.name, 10**d.decimals) for d in schema.numbers]
         self._assumed = schema.capture == "assumed"
         self._cache: dict[str, int] = {}
 
@@ -76,10 +77,15 @@ class Intake:
 
     def _row(self, event: Source, facts: Facts, kind: int, amount: int, captured: int) -> tuple[list[int], Facts]:
         words = [kind, 0, 0, captured, 0, facts.occurred_at_ms, amount]
-        for name, get, scale in self._numbers:
-            words.append(_number(name, get(event, facts), scale))
-        texts = [get(event, facts) for get in self._keys]
-        words.extend([self.key(text) if text is not None and text != "" else 0 for text in texts])
+        for (name, scale), value in zip(self._numbers, self._values(event, facts), strict=True):
+            words.append(MISSING if value is None else _number(name, value, scale))
+        texts = self._texts(event, facts)
+        cached = self._cache.get
+        for text in texts:
+            if text is None or text == "":
+                words.append(0)
+            else:
+                words.append((cached(text) if text.__class__ is str else None) or self.key(text))
         if self._names:
             offset = len(texts) - len(self._names)
             for name, text in zip(self._names, texts[offset:], strict=True):
@@ -102,8 +108,6 @@ class Intake:
 
 
 def _number(name: str, value: object, scale: int) -> int:
-    if value is None:
-        return MISSING
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise BadInput("not a number", field=f"number {name}", expected="a finite number", got=str(value)[:32])
     scaled = round(value * scale)
@@ -139,17 +143,38 @@ _DERIVED: dict[str, Getter] = {
     "ip24": _ip24,
     "ip": lambda event, facts: event.ip,
 }
+"""Sources that are computed; a fact of the same name gives way."""
 _FACTS = frozenset(Facts.__struct_fields__) - {"categories", "tables_version"}
 _PARTS = {"customer": Customer, "device": Device, "session": SessionSummary, "billing": Address, "payee": Payee}
+
+
+def _reader(sources: list[str]) -> Callable[[Source, Facts], list[object]]:
+    """Return how to read all the sources at once: every fact in one call, the others one by one."""
+    facts_at = [(place, source) for place, source in enumerate(sources) if source in _FACTS and source not in _DERIVED]
+    others = [(place, _getter(source)) for place, source in enumerate(sources) if (place, source) not in facts_at]
+    take = _taker([source for _, source in facts_at])
+
+    def read(event: Source, facts: Facts) -> list[object]:
+        values: list[object] = [None] * len(sources)
+        for (place, _), value in zip(facts_at, take(facts), strict=True):
+            values[place] = value
+        for place, get in others:
+            values[place] = get(event, facts)
+        return values
+
+    return read
+
+
+def _taker(names: list[str]) -> Callable[[Facts], tuple[object, ...]]:
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda facts: tuple([getattr(facts, name) for name in names])
 
 
 def _getter(source: str) -> Getter:
     """Return how to read a declared source from an event. Raises ``BadInput`` for one that cannot exist."""
     if source in _DERIVED:
         return _DERIVED[source]
-    if source in _FACTS:
-        fact = attrgetter(source)
-        return lambda event, facts: fact(facts)
     head, _, tail = source.partition(".")
     if head == "custom" and tail:
         return lambda event, facts: event.custom.get(tail)

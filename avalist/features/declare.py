@@ -17,6 +17,9 @@ Aggregate = Literal[
 STEPS = 60
 """A window moves in steps of a sixtieth of its length (architecture §4.3)."""
 
+LAGGED_STEPS = 120
+"""With a lag they move by a part of window and lag: a report must not wait half a day to be seen."""
+
 ALL = "merchant"
 """The entity every event belongs to."""
 
@@ -92,7 +95,7 @@ def lagged(entity: str, aggregate: Aggregate, window_ms: int, lag_ms: int, **mor
     return msgspec.convert(
         {
             "name": name, "aggregate": aggregate, "entity": entity, "window_ms": window_ms, "lag_ms": lag_ms,
-            "step_ms": max((window_ms + lag_ms) // STEPS, 1), **more,
+            "step_ms": max((window_ms + lag_ms) // LAGGED_STEPS, 1), **more,
         },
         Feature,
     )  # fmt: skip

@@ -105,7 +105,7 @@ H_LAST_PAYMENT: Final = 4
 H_STREAMS: Final = 5
 
 TILE: Final = 4
-TILES: Final = 64
+TILES: Final = 128
 READ: Final = 6
 """Words that a read leaves in `work`: ``[n, sum, max]``; labels: ``[captured, frauds, their amount, latest, clean, first]``."""
 MISSING_KEY: Final = 0

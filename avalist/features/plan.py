@@ -20,7 +20,7 @@ I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 K = TypeVar("K", bound=tuple[int, ...])
 
-MAX_TILES: Final = 64
+MAX_TILES: Final = 128
 """Tiles a stream may hold; a window has at most MAX_TILES − 2 steps."""
 
 VALUE, HOUR, WEEKDAY, KNOWN, SINCE_LAST, SINCE_FIRST, COUNT, SUM, MEAN, MAX = range(10)

@@ -89,17 +89,22 @@ class State:
         """
         marked = np.ones(len(rows), dtype=np.bool_) if reads is None else reads
         out = np.empty((int(marked.sum()), len(self.plan.columns)), dtype=np.float32)
+        self._fold(rows, marked, out)
+        return out
+
+    def _fold(self, rows: Row, marked: npt.NDArray[np.bool_], out: F32) -> None:
         done = 0
         while True:
             done = kernel.run(rows, marked, done, *self._tables, self.mem, self.meta, self._work, self._values, out)
             if done == len(rows):
-                return out
+                return
             self.mem.resize(len(self.mem) + max(_GROWTH_WORDS, self._room()), refcheck=False)
 
     def step(self, row: Row, *, reads: bool = True) -> F32:
         """Read the columns for one event, then fold it; float32 [columns], or [0] when nothing was read."""
-        out = self.run(row.reshape(1, -1), self._one[0] if reads else self._one[1])
-        return out[0] if reads else out.reshape(-1)
+        out = np.empty((int(reads), len(self.plan.columns)), dtype=np.float32)
+        self._fold(row.reshape(1, -1), self._one[0] if reads else self._one[1], out)
+        return out.reshape(-1)
 
     def _room(self) -> int:
         plan = self.plan

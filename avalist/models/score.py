@@ -22,9 +22,9 @@ MOST_REASONS: Final = 32
 class Scored(msgspec.Struct, frozen=True, gc=False):
     """One row's score.
 
-    buffer: the next call overwrites it.
-    margin among the calibration payments (0 to 99). `contributions` (float64 [n_features], log-odds) is the model's own
-    buffer: the next call overwrites it.
+    `p_fraud` is calibrated and rounded to 1e-9; `risk_score` is the percentile of `margin` among the calibration
+    payments (0 to 99). `contributions` (float64 [n_features], log-odds) is the model's own buffer: the next call
+    overwrites it.
     """
 
     margin: float

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from avalist.api.errors import Problem, problem_of
-from avalist.api.http import encode_json
+from avalist.api.http import encode_json, too_large
 from avalist.api.service import Service, check_clock
 from avalist.app.administer import decode_request
 from avalist.app.merchant import CHECKPOINTS
@@ -137,7 +137,7 @@ async def _body(service: Service, request: Request) -> bytes:
     async for part in request.stream():
         size += len(part)
         if size > limit:
-            raise BadInput("the body is too large", field="$", expected=f"at most {limit} bytes", got="more")
+            raise too_large(limit)
         parts.append(part)
     return b"".join(parts)
 
@@ -185,6 +185,6 @@ async def _readyz(service: Service, request: Request) -> tuple[int, dict[str, ob
 
 
 async def _metrics(service: Service, request: Request) -> tuple[int, bytes]:
-    service.metrics.waiting.set(service.commit.depth)
+    service.metrics.waiting.set(service.waiting)
     service.metrics.entities.set(sum(m.features.live_keys for m in service.writer.merchants.values()))
     return 200, generate_latest(service.metrics.registry)

@@ -58,7 +58,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "av_live_shop_" in run(desk, "merchant", "create", "shop", "--schema", desk / "mapping.toml")
     imported = run(desk, "import", "shop", desk / "payments.csv", "--mapping", desk / "mapping.toml")
     assert "imported 2,500 payments" in imported
-    trained = run(desk, "train", "shop")
+    trained = run(desk, "train", "shop", "--threads", 1)
     assert "is active from the next decision on" in trained
     assert "average precision" in trained
     return desk
@@ -119,7 +119,7 @@ def test_the_running_service_takes_operators_requests(desk: Path, service: Servi
 
 
 def test_a_model_is_trained_beside_the_service(desk: Path, service: Service) -> None:
-    assert "is active" in run(desk, "train", "shop", "--port", service.port)
+    assert "is active" in run(desk, "train", "shop", "--threads", 1, "--port", service.port)
 
 
 def test_a_folder_in_use_says_who_has_it(desk: Path, service: Service) -> None:

@@ -172,8 +172,8 @@ def test_other_keys_may(gateway: Gateway, kind: Any) -> None:
 def test_a_body_beyond_the_limit(shop: Shop) -> None:
     gateway = Gateway(shop, body_limit_bytes=600)
     assert gateway.decide(1).status_code == 200
-    problem(gateway.decide(2, custom={"x": "y" * 500}), 422)
-    problem(gateway.post("/v1/events", b" " * 64 * 601), 422)
+    problem(gateway.decide(2, custom={"x": "y" * 500}), 413)
+    problem(gateway.post("/v1/events", b" " * 64 * 601), 413)
     gateway.close()
 
 

@@ -22,6 +22,7 @@ _JOINED_BEFORE = re.compile(rb"[0-9A-Za-z.]")
 _JOINED_AFTER = re.compile(rb"[0-9A-Za-z]|\.0*[1-9]")
 _LENGTHS = range(13, 20)
 _SHORTEST = b"0" * 13
+_LEAST = 1e12
 _DIGITS_TO_0 = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else byte for byte in range(256))
 _EXEMPT: Final = ("phone", "imei", "hash", "time", "_at", "_ms")
 _DOUBLED = bytes(ord("0") + (d * 2 - 9 if d > 4 else d * 2) for d in range(10))
@@ -101,11 +102,12 @@ def holds_card_number(text: str) -> bool:
 def refuse_card_numbers(body: bytes, event: object) -> None:
     """Raise ``CardNumberRefused`` if a card number stands in `body`, the JSON that `event` was decoded from.
 
-    The raw bytes settle nearly every body: without 13 digits in a row, spaces and dashes aside, there is none. What
-    has them, an escape, or a number in exponent form, is settled on the decoded event, where phones, times, hashes and
-    IMEIs are exempt.
+    The raw bytes settle nearly every body: without 13 digits in a row, spaces and dashes aside, there is none. A find
+    in them, an escape, or a whole number in exponent form, is settled on the decoded event, where phones, times, hashes
+    and IMEIs are exempt.
     """
-    if _SHORTEST in body.translate(_DIGITS_TO_0, b" -") or b"\\" in body or _holds_float(event):
+    long_run = _SHORTEST in body.translate(_DIGITS_TO_0, b" -")
+    if (long_run and find_card_number(body) >= 0) or b"\\" in body or _holds_long_float(event):
         path = _search(msgspec.to_builtins(event), "$")
         if path:
             raise CardNumberRefused(
@@ -116,10 +118,10 @@ def refuse_card_numbers(body: bytes, event: object) -> None:
             )
 
 
-def _holds_float(event: object) -> bool:
-    """Tell whether a declared field is a float: the one place where digits may hide behind an exponent."""
+def _holds_long_float(event: object) -> bool:
+    """Tell whether a declared field is a long whole float: the one place where digits may hide behind an exponent."""
     custom: dict[str, object] = getattr(event, "custom", None) or {}
-    return any(type(value) is float for value in custom.values())
+    return any(isinstance(value, float) and abs(value) >= _LEAST for value in custom.values())
 
 
 def _search(value: object, path: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from avalist.domain.errors import BadInput
 from avalist.domain.events import (
     Card,
@@ -12,6 +14,7 @@ from avalist.domain.events import (
     GameCurrency,
     GiftCard,
     IdentityEvent,
+    Method,
     OtherItem,
     Payment,
     PrepaidTopUp,
@@ -23,6 +26,7 @@ from avalist.domain.schema import Schema
 from avalist.enrich.shapes import device_class, email_domain, email_shape
 
 TABLES_VERSION = 1
+_TAG = {kind: str(kind.__struct_config__.tag) for kind in (*get_args(Method), *get_args(CartItem))}
 
 
 def payment_facts(event: Payment, schema: Schema) -> Facts:
@@ -55,11 +59,11 @@ def payment_facts(event: Payment, schema: Schema) -> Facts:
         email_shape=email_shape(email),
         device_class=device_class(device.user_agent) if device and device.user_agent else "",
         device_shape=_device_shape(device),
-        method_kind=str(method.__struct_config__.tag) if method else "",
+        method_kind=_TAG[type(method)] if method else "",
         bin=(method.bin or "") if isinstance(method, Card) else "",
         issuer_country=(method.issuer_country or "") if isinstance(method, Card) else "",
         billing_country=(event.billing.country or "") if event.billing else "",
-        item_kind=str(main.__struct_config__.tag) if main else "",
+        item_kind=_TAG[type(main)] if main else "",
         product=_product(main) if main else "",
         items=main.quantity if main and len(cart) == 1 else sum([item.quantity for item in cart]),
         account_age_s=_account_age_s(customer, occurred_at_ms),

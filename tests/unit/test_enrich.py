@@ -103,6 +103,15 @@ def test_a_cached_key_is_the_key() -> None:
     assert [intake.key(str(n)) for n in range(20_000)] == first
 
 
+@given(st.permutations([1, True, 1.0, "1", "True", 0, False, "", "0"]))
+def test_a_key_does_not_depend_on_what_came_before(values: list[object]) -> None:
+    declared = msgspec.structs.replace(SCHEMA, entities=(EntityDecl("e", "custom.x"),))
+    used = Intake(declared, SECRET)
+    for value in values:
+        event = payment(custom={"x": value})
+        assert used.payment(event) == Intake(declared, SECRET).payment(event)
+
+
 @pytest.mark.parametrize("text", ["", "a\u0000b", "ümlaut", "😀", "x" * 128])
 def test_any_text_may_be_an_entity(text: str) -> None:
     declared = msgspec.structs.replace(SCHEMA, entities=(EntityDecl("e", "custom.x"),))

@@ -29,5 +29,5 @@ async def app(scope: Message, receive: Callable[[], Awaitable[Message]], send: C
 if __name__ == "__main__":
     uvicorn.run(
         app, host="127.0.0.1", port=int(sys.argv[1]), loop="uvloop", http="httptools", access_log=False,
-        log_level="warning", server_header=False, date_header=False,
+        log_level="warning", server_header=False, date_header=False, proxy_headers=False,
     )  # fmt: skip

@@ -17,6 +17,8 @@ from avalist.ports.clock import Clock
 from avalist.ports.documents import Documents
 from avalist.ports.log import Log
 
+_MET_KEYS = 4096
+
 
 class Service:
     """What the routes share. Made by ``bootstrap``; `commit` is made when the event loop runs."""
@@ -42,6 +44,8 @@ class Service:
         self._log = event_log
         self._admin_hash = key_hash(admin_token)
         self._commit: GroupCommit | None = None
+        # Keys that callers sent before, so that each is hashed once. In memory alone.
+        self._met: dict[bytes, ApiKey] = {}
 
     def start(self) -> None:
         """Begin to answer; called on the event loop."""
@@ -75,10 +79,19 @@ class Service:
 
     def authenticate(self, scope: Scope) -> ApiKey:
         """Return the caller's key. Raises ``NotAuthenticated``."""
-        scheme, _, token = header(scope, b"authorization").partition(b" ")
+        given = header(scope, b"authorization")
+        key = self._met.get(given)
+        if key is None or key.hash not in self.administration.keys:
+            key = self._met[given] = self._identify(given)
+        return key
+
+    def _identify(self, given: bytes) -> ApiKey:
+        scheme, _, token = given.partition(b" ")
         key = self.administration.keys.get(key_hash(token)) if scheme.lower() == b"bearer" else None
         if key is None:
             raise NotAuthenticated("send 'Authorization: Bearer <key>' with a key from 'avalist merchant key'")
+        if len(self._met) >= _MET_KEYS:
+            self._met.clear()
         return key
 
     def authenticate_admin(self, scope: Scope) -> None:

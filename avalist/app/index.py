@@ -30,7 +30,7 @@ class IdIndex:
     """
 
     def __init__(self) -> None:
-        self._tables = [np.zeros((_FIRST, 3), dtype=np.int64) for _ in range(_TABLES)]
+        self.tables = [np.zeros((_FIRST, 3), dtype=np.int64) for _ in range(_TABLES)]
         self._counts = [0] * _TABLES
 
     def __len__(self) -> int:
@@ -46,14 +46,14 @@ class IdIndex:
 
     def find(self, high: int, low: int) -> int:
         """Return the value of a hashed id, or −1."""
-        return _find(self._tables[low & 255], high, low)
+        return _find(self.tables[low & 255], high, low)
 
     def set(self, high: int, low: int, value: int) -> None:
         """Set the value of a hashed id."""
         n = low & 255
-        if self._counts[n] * 4 >= len(self._tables[n]) * 3:
-            self._tables[n] = _grown(self._tables[n])
-        self._counts[n] += int(_put(self._tables[n], high, low, value))
+        if self._counts[n] * 4 >= len(self.tables[n]) * 3:
+            self.tables[n] = _grown(self.tables[n])
+        self._counts[n] += int(_put(self.tables[n], high, low, value))
 
 
 class Generations:
@@ -68,7 +68,7 @@ class Generations:
     def get(self, id: str) -> int:
         """Return the value of `id`, or −1."""
         high, low = hash_id(id)
-        value = self._new.find(high, low)
+        value = _find(self._new.tables[low & 255], high, low)
         return value if value != NONE or self._old is None else self._old.find(high, low)
 
     def put(self, id: str, value: int, at_ms: int) -> None:
@@ -78,7 +78,7 @@ class Generations:
         if at_ms - self._since_ms >= self._period_ms:
             self._old = self._new if at_ms - self._since_ms < 2 * self._period_ms else None
             self._new, self._since_ms = IdIndex(), at_ms
-        self._new.put(id, value)
+        self._new.set(*hash_id(id), value)
 
 
 @functools.lru_cache(maxsize=1024)

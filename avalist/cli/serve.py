@@ -21,6 +21,8 @@ from avalist.follow import Follower
 
 _IDLE_S = 0.05
 _FOLLOWER_NICENESS = 10
+_SWITCH_S = 0.001
+"""How long the thread that syncs the log may wait for the interpreter: Python's 5 ms would show in every answer."""
 
 
 def up(
@@ -48,8 +50,10 @@ def up(
             log_level="warning",
             server_header=False,
             date_header=False,
+            proxy_headers=False,
         )
         server = uvicorn.Server(config)
+        sys.setswitchinterval(_SWITCH_S)
         service.on_log_failure = lambda: setattr(server, "should_exit", True)
         # uvicorn raises the signal again when it has shut down; what follows must still be done.
         signal.signal(signal.SIGTERM, lambda *_: None)

@@ -109,9 +109,10 @@ def _custom(name: str) -> Getter:
 
 
 def _taker(names: list[str]) -> Taker:
-    if len(names) > 1:
-        return attrgetter(*names)
-    return lambda whole: tuple([getattr(whole, name) for name in names])
+    if not names:
+        return lambda whole: ()
+    take = attrgetter(*names)
+    return take if len(names) > 1 else lambda whole: (take(whole),)
 
 
 def _picker(places: list[int]) -> Callable[[list[object]], tuple[object, ...]]:

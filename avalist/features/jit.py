@@ -25,8 +25,11 @@ numba.config.CACHE_DIR = str(_cache_folder())
 
 
 def jit(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile `function` in nopython mode: strict floats, IEEE division, no GIL, cached on disk."""
-    decorate = numba.njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+    """Compile `function` in nopython mode: strict floats, IEEE division, cached on disk.
+
+    The GIL is kept: calls last microseconds, and each release would invite the thread that syncs the log.
+    """
+    decorate = numba.njit(cache=True, fastmath=False, error_model="numpy")
     return cast(Callable[P, R], decorate(function))
 
 
@@ -36,5 +39,5 @@ def jit_inline(function: Callable[P, R]) -> Callable[P, R]:
     >>> jit_inline(lambda a, b: a / b)(1.0, 0.0)
     inf
     """
-    decorate = numba.njit(fastmath=False, nogil=True, error_model="numpy")
+    decorate = numba.njit(fastmath=False, error_model="numpy")
     return cast(Callable[P, R], decorate(function))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from typing import Final
 
@@ -89,9 +88,12 @@ class Model:
 
         Strongest first, ties by column; columns that contributed nothing are left out, a missing value is None.
         """
-        found = _strongest(self._contributions, min(k, MOST_REASONS), self._chosen)
-        return tuple([self._reason(column, float(features[column])) for column in self._chosen[:found].tolist()])
-
-    def _reason(self, column: int, value: float) -> Reason:
-        contribution = float(self._contributions[column])
-        return Reason(self.columns[column], None if math.isnan(value) else value, contribution)
+        chosen = self._chosen[: _strongest(self._contributions, min(k, MOST_REASONS), self._chosen)]
+        columns, values, parts = chosen.tolist(), features[chosen].tolist(), self._contributions[chosen].tolist()
+        named = self.columns
+        return tuple(
+            [
+                Reason(named[column], value if value == value else None, part)  # NaN alone differs from itself
+                for column, value, part in zip(columns, values, parts, strict=True)
+            ]
+        )

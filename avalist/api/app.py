@@ -9,7 +9,7 @@ from avalist.api.routes.decisions import decide
 from avalist.api.routes.rest import rest
 from avalist.api.service import Service
 from avalist.app.warm import warm_up
-from avalist.domain.errors import AvalistError
+from avalist.domain.errors import AvalistError, LogFailed
 
 
 class App:
@@ -27,6 +27,8 @@ class App:
             try:
                 await decide(self._service, scope, receive, send)
             except AvalistError as error:
+                if isinstance(error, LogFailed):
+                    self._service.on_log_failure()
                 problem = await send_error(send, error)
                 self._service.metrics.problems.labels(problem.title).inc()
         else:

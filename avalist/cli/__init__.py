@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from avalist.cli import demo, history, merchants, models, serve
 from avalist.domain.errors import AvalistError, BadInput
@@ -28,11 +30,12 @@ app.command("demo")(demo.demo)
 
 def main() -> None:
     """Run the command line; our errors print one clear line and exit with 1."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # training on a busy machine: threads that spin slow it down
     try:
         app()
     except AvalistError as error:
         console = Console(stderr=True)
-        console.print(f"[bold red]error:[/] {error}", highlight=False)
+        console.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
         if isinstance(error, BadInput):
             for name, value in (("field", error.field), ("expected", error.expected), ("got", error.got)):
                 if value:

@@ -36,7 +36,7 @@ MERCHANT = "giftshop"
 _MARK = ".avalist-demo"
 _DAY_MS = 86_400_000
 _WAVE_AFTER_H, _WAVE_MINUTES, _WAVE_PAYMENTS = 9, 45.0, 300
-_TREES = TrainParams(test_share=0.0, trees=150, num_threads=2)
+_TREES = TrainParams(test_share=0.0, trees=120, leaves=31, learning_rate=0.06, num_threads=1)
 
 
 def demo(
@@ -103,7 +103,7 @@ def _prepare(here: Installation, past: Iterator[WireEvent], payments: int) -> st
     office.carry_out(CreateMerchant(MERCHANT, DIGITAL_GOODS), 0)
     with progress_bar("simulating and importing the shop's past", payments) as bar:
         record_all(here, MERCHANT, past, bar)
-    with progress_bar("replaying it through the kernel", here.log.end) as bar:
+    with progress_bar("replaying it, training twice", here.log.end) as bar:
         artefact = train(here.log.read(), MERCHANT, Training(params=_TREES), replayed=bar.at)
         bar.done(here.log.end)
     here.blobs.put(MERCHANT, MODEL_BLOB.format(version=artefact.version), artefact.to_bytes())

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import Annotated
 
@@ -13,6 +14,7 @@ import typer
 import uvicorn
 
 from avalist.api.app import App
+from avalist.api.service import Service
 from avalist.bootstrap import build, open_documents, open_log
 from avalist.cli.options import Data, Port, console, progress_bar
 from avalist.config import Settings, settings_from
@@ -21,6 +23,7 @@ from avalist.follow import Follower
 
 _IDLE_S = 0.05
 _FOLLOWER_NICENESS = 10
+_RESTART_S = 1.0
 _SWITCH_S = 0.001
 """How long the thread that syncs the log may wait for the interpreter: Python's 5 ms would show in every answer."""
 
@@ -35,24 +38,12 @@ def up(
     with progress_bar("reading the log", None) as bar:
         installation = build(settings, progress=bar.at)
     with installation:
-        follower = start_follower(settings) if settings.log.startswith("file") else None
+        keeper = FollowerKeeper(settings) if settings.log.startswith("file") else None
         console.print(
             f"serving at [bold]{settings.url}[/] · {len(installation.writer.merchants)} merchants · Ctrl-C stops"
         )
         service = installation.service()
-        config = uvicorn.Config(
-            App(service),
-            host=settings.host,
-            port=settings.port,
-            loop="uvloop",
-            http="httptools",
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,
-        )
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(_uvicorn(service, settings))
         sys.setswitchinterval(_SWITCH_S)
         service.on_log_failure = lambda: setattr(server, "should_exit", True)
         # uvicorn raises the signal again when it has shut down; what follows must still be done.
@@ -60,19 +51,54 @@ def up(
         try:
             server.run()
         finally:
-            if follower is not None:
-                follower.terminate()
-                follower.wait()
+            if keeper is not None:
+                keeper.stop()
     if service.log_failed:
         raise LogFailed(
             "the log failed, so the decider stopped: its memory was ahead of the log. Mend the disk, then start again"
         )
 
 
-def start_follower(settings: Settings) -> subprocess.Popen[bytes]:
-    """Start the follower's process; it ends when this one does."""
-    command = [sys.executable, "-m", "avalist", "follow", "--data", str(settings.data)]
-    return subprocess.Popen(command)
+def _uvicorn(service: Service, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        App(service),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+    )
+
+
+class FollowerKeeper:
+    """Runs the follower in a process of its own and starts it again when it dies; it ends when this process does."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._command = [sys.executable, "-m", "avalist", "follow", "--data", str(settings.data)]
+        self._stopping = threading.Event()
+        self._process = subprocess.Popen(self._command)
+        self._thread = threading.Thread(target=self._keep, name="follower-keeper", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the follower."""
+        self._stopping.set()
+        self._process.terminate()
+        self._thread.join()
+
+    def _keep(self) -> None:
+        while True:
+            self._process.wait()
+            if self._stopping.wait(_RESTART_S):
+                return
+            console.print("[yellow]the follower died and is started again[/]")
+            self._process = subprocess.Popen(self._command)
+            if self._stopping.is_set():  # stop came in between and ended the one before
+                self._process.terminate()
 
 
 def follow(data: Data = None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from avalist.domain.money import Money
+from avalist.domain.money import exponent_of
 from avalist.simulator import Attempt
 
 _WAVE_FROM = 1_000_000
@@ -42,8 +42,9 @@ class Tally:
     def table(self) -> Table:
         """Return the table as it stands."""
         table = Table(title=f"live over HTTP · simulated time {self._clock}", min_width=78)
-        for name in ("", "payments", "approved", "share", "stopped", "money approved", "money stopped"):
-            table.add_column(name, justify="left" if not name else "right")
+        money = (f"{self._currency} approved", f"{self._currency} stopped")
+        for name in ("", "payments", "approved", "share", "stopped", *money):
+            table.add_column(name, justify="right" if name else "left", no_wrap=True)
         for group in ("honest", "other fraud", "wave fraud"):
             table.add_row(*self._row(group))
         p50, p99 = np.quantile(self._latency_s or [0.0], [0.5, 0.99]) * 1e3
@@ -54,5 +55,6 @@ class Tally:
     def _row(self, group: str) -> tuple[str, ...]:
         approved, stopped = self._count.get((group, True), 0), self._count.get((group, False), 0)
         share = f"{approved / (approved + stopped):.1%}" if approved + stopped else "–"
-        money = [str(Money(self._minor.get((group, yes), 0), self._currency)) for yes in (True, False)]
+        unit = 10 ** exponent_of(self._currency)
+        money = [f"{self._minor.get((group, yes), 0) / unit:,.0f}" for yes in (True, False)]
         return group, f"{approved + stopped:,}", f"{approved:,}", share, f"{stopped:,}", *money

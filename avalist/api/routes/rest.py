@@ -20,7 +20,7 @@ from avalist.app.administer import decode_request
 from avalist.app.merchant import CHECKPOINTS
 from avalist.app.stored import StoredDecision, stored_decision
 from avalist.domain.cards import refuse_card_numbers
-from avalist.domain.errors import AvalistError, BadInput, NotFound, Overloaded
+from avalist.domain.errors import AvalistError, BadInput, LogFailed, NotFound, Overloaded
 from avalist.domain.events import OutcomeEvent, WireEvent, bad_body, decode_event
 
 _BATCH_FACTOR = 64
@@ -43,6 +43,8 @@ def rest(service: Service) -> Starlette:
             try:
                 status, body = await handler(service, request)
             except AvalistError as error:
+                if isinstance(error, LogFailed):
+                    service.on_log_failure()
                 problem = problem_of(error)
                 service.metrics.problems.labels(problem.title).inc()
                 return Response(encode_json(problem), problem.status, media_type="application/problem+json")
@@ -110,7 +112,7 @@ async def _record(service: Service, request: Request, *, outcomes_only: bool) ->
     if commit.depth >= service.settings.queue_limit:
         raise Overloaded("too many requests wait for the log: retry after a second")
     body = await _body(service, request)
-    events = _decode_batch(body, outcomes_only)
+    events = await asyncio.to_thread(_decode_batch, body, outcomes_only)  # a long batch stalls no decision
     for event in events:
         check_clock(key, event)
     errors: list[dict[str, Any]] = []

@@ -56,8 +56,8 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     categories: tuple[CategoryDecl, ...] = ()
     pairs: tuple[tuple[Name, Name], ...] | None = None
     distinct: tuple[tuple[Name, Name], ...] | None = None
-    windows_s: tuple[int, ...] = (600, 3600, 86_400, 7 * 86_400, 30 * 86_400)
-    rate_windows_d: tuple[int, ...] = (1, 7, 30, 90)
+    windows_s: tuple[int, ...] = (600, 3600, 86_400, 7 * 86_400, 30 * 86_400, 90 * 86_400)
+    rate_windows_d: tuple[int, ...] = (1, 3, 7, 30, 90)
     label_delay_d: Annotated[float, msgspec.Meta(ge=0, le=365)] = 14.0
     report_delay_d: tuple[float, float] = (25.0, 90.0)
     memory_d: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 400

@@ -20,6 +20,9 @@ STEPS = 60
 LAGGED_STEPS = 120
 """With a lag they move by a part of window and lag: a report must not wait half a day to be seen."""
 
+RUN_GAP = 4
+"""A run of frauds ends where such a part of the window, a quarter, passes without one."""
+
 ALL = "merchant"
 """The entity every event belongs to."""
 
@@ -37,9 +40,12 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     `entity` may be composite, ``a+b``. `kinds` is the mask of fold kinds counted. A window covers
     t(x) ≥ ⌊(t − window)/step⌋·step; with a lag it covers [⌊(t − lag − window)/step⌋·step, ⌊(t − lag)/step⌋·step).
-    `include_current` adds the event asked about to its own count, sum, mean or max, and makes an entity never seen a seen one.
-    Over judged payments: `fraud_mean` is the mean amount of the frauds, `since_fraud` and `since_first_fraud` the seconds since the
-    step of the latest and of the first one began, `clean` the payments captured in later steps than the latest's. A ratio divides the columns `over` of this plan, or of this payment's amount. `prior` names the column that gives the rate's prior;
+    `include_current` adds the event asked about to its own count, sum, mean or max, and makes an entity never seen a
+    seen one. Of judged payments: `fraud_mean` is the mean amount of the frauds; `since_fraud` the seconds since the
+    step of the latest one began, `since_first_fraud` the same of the first one of the latest run; `clean` the payments
+    captured in later steps than the latest fraud's. A run ends where a RUN_GAP-th of the window passes without fraud.
+
+    A ratio divides the columns `over` of this plan, or of this payment's amount. `prior` names the column that gives the rate's prior;
     `strength` is its weight in payments.
     """
 

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from avalist.domain.records import FoldKind
 from avalist.domain.schema import DAY_MS, Schema
-from avalist.features.declare import ACTIVITY, ALL, Feature, lagged, ratio, windowed
+from avalist.features.declare import (
+    ACTIVITY,
+    ALL,
+    LAGGED_STEPS,
+    STEPS,
+    Aggregate,
+    Feature,
+    lagged,
+    ratio,
+    window_name,
+    windowed,
+)
 
 HOUR_MS = 3_600_000
-PRIOR_PAYMENTS = 20.0
-"""Weight of the merchant's own rate in an entity's lagged fraud rate, in payments."""
+PRIOR_PAYMENTS = 1.0
+"""Weight of the merchant's own rate in an entity's lagged fraud rate, in payments: an entity may be seen once a day."""
+MERCHANT_PRIOR_PAYMENTS = 20.0
+"""Weight of the usual rate in the merchant's own."""
+MOST_DETAILED = 4
+"""The first entities that a schema lists are identities: they get every column, the later ones the columns that matter most."""
+_SHARED = 7
+"""Windows at most so many times the shortest of their group move in the steps of the longest: one stream serves them."""
 _MOST_PAIRS = 6
 
 
 def derive(schema: Schema) -> tuple[Feature, ...]:
     """Return the default columns of a schema, in a fixed order.
 
-    For every entity: velocity, spend against its own history, first and last seen, lagged fraud rate; for pairs of entities: whether
+    For every entity: velocity, first and last seen, spend against its own history, lagged fraud rate and what came after the last
+    fraud, in more detail for the first ones; for pairs of entities: whether
     they have met; distinct counts across entities; for categories: frequency and lagged fraud rate.
     """
     return tuple(_columns(schema))
@@ -30,13 +48,16 @@ def _columns(schema: Schema) -> Iterator[Feature]:
     yield Feature(name="hour", aggregate="hour")
     yield Feature(name="weekday", aggregate="weekday")
     yield from _merchant(schema)
-    for entity in schema.entities:
-        yield from _behaviour(schema, entity.name)
-        yield from _fraud(schema, entity.name)
+    for place, entity in enumerate(schema.entities):
+        detailed = place < MOST_DETAILED
+        yield from _velocity(schema, entity.name)
+        yield from _spend(schema, entity.name, detailed=detailed)
+        yield from _fraud(schema, entity.name, _rate_days(schema) if detailed else _rate_days(schema)[-3:])
+        yield from _frauds_times(schema, entity.name, detailed=detailed)
     for category in schema.categories:
         yield windowed(category.name, "count", DAY_MS)
         yield windowed(category.name, "mean", 30 * DAY_MS)
-        yield from _fraud(schema, category.name)
+        yield from _fraud(schema, category.name, _rate_days(schema)[-3:])
     for a, b in default_pairs(schema):
         yield Feature(name=f"{a}+{b}__known", aggregate="known", entity=f"{a}+{b}")
         yield Feature(name=f"{a}+{b}__since_first", aggregate="since_first", entity=f"{a}+{b}")
@@ -54,40 +75,102 @@ def _merchant(schema: Schema) -> Iterator[Feature]:
     yield ratio(
         "merchant__count__1h_over_7d", windowed(ALL, "count", HOUR_MS).name, windowed(ALL, "count", 7 * DAY_MS).name
     )
-    for days in schema.rate_windows_d:
-        yield lagged(ALL, "rate", days * DAY_MS, round(schema.label_delay_d * DAY_MS), strength=PRIOR_PAYMENTS)
+    steps = _label_steps(schema)
+    for days in _rate_days(schema):
+        yield lagged(ALL, "rate", days * DAY_MS, _lag_ms(schema), strength=MERCHANT_PRIOR_PAYMENTS, step_ms=steps[days])
 
 
-def _behaviour(schema: Schema, entity: str) -> Iterator[Feature]:
-    windows = [w * 1000 for w in schema.windows_s]
-    longest = windows[-1]
+def _velocity(schema: Schema, entity: str) -> Iterator[Feature]:
     yield Feature(name=f"{entity}__known", aggregate="known", entity=entity)
     yield Feature(name=f"{entity}__since_last", aggregate="since_last", entity=entity)
     yield Feature(name=f"{entity}__since_first", aggregate="since_first", entity=entity)
-    for window in windows:
-        yield windowed(entity, "count", window)
-    for window in windows[-3::2]:
-        yield windowed(entity, "sum", window)
-    yield windowed(entity, "mean", longest)
-    yield windowed(entity, "max", longest)
-    for aggregate in ("mean", "max"):
-        name = f"{entity}__amount_over_{aggregate}"
-        yield ratio(name, "amount", windowed(entity, aggregate, longest).name)  # type: ignore[arg-type]
-    short, long = (windowed(entity, "count", w).name for w in (windows[-3], longest))
-    yield ratio(f"{entity}__count__short_over_long", short, long)
+    counts = [_over(schema, entity, "count", window) for window in _windows_ms(schema)[:-1]]
+    yield from counts
+    yield ratio(f"{entity}__count__short_over_long", counts[-3:][0].name, counts[-1].name)
 
 
-def _fraud(schema: Schema, entity: str) -> Iterator[Feature]:
-    lag = round(schema.label_delay_d * DAY_MS)
-    for days in schema.rate_windows_d:
+def _spend(schema: Schema, entity: str, *, detailed: bool) -> Iterator[Feature]:
+    """This amount, and the recent ones with it, against the entity's own past."""
+    *_, short, middle, longest = _windows_ms(schema)
+    mean, recent = _over(schema, entity, "mean", longest), _over(schema, entity, "mean", short, own=True)
+    yield mean
+    yield ratio(f"{entity}__amount_over_mean", "amount", mean.name)
+    yield recent
+    yield ratio(f"{entity}__mean__short_over_long", recent.name, mean.name)
+    if not detailed:
+        return
+    highest, ever = _over(schema, entity, "max", short, own=True), _over(schema, entity, "max", longest, own=True)
+    yield highest
+    yield ratio(f"{entity}__max_over_mean", highest.name, mean.name)
+    yield ever
+    yield ratio(f"{entity}__amount_over_max", "amount", ever.name)
+    nearer = _over(schema, entity, "mean", middle)
+    yield nearer
+    yield ratio(f"{entity}__amount_over_mean_{window_name(middle)}", "amount", nearer.name)
+    yield _over(schema, entity, "max", middle, own=True)
+
+
+def _fraud(schema: Schema, entity: str, windows_d: Sequence[int]) -> Iterator[Feature]:
+    lag, steps = _lag_ms(schema), _label_steps(schema)
+    for days in windows_d:
         prior = lagged(ALL, "rate", days * DAY_MS, lag).name
-        yield lagged(entity, "rate", days * DAY_MS, lag, prior=prior, strength=PRIOR_PAYMENTS)
+        yield lagged(entity, "rate", days * DAY_MS, lag, prior=prior, strength=PRIOR_PAYMENTS, step_ms=steps[days])
+
+
+def _frauds_times(schema: Schema, entity: str, *, detailed: bool) -> Iterator[Feature]:
+    """When the frauds known so far happened, and what came after them: is it going on?"""
+    steps = _label_steps(schema)
+    for days in _rate_days(schema)[-2:-1]:
+        aggregates: tuple[Aggregate, ...] = ("since_first_fraud", "clean", "since_fraud") if detailed else ("clean",)
+        for aggregate in aggregates:
+            yield lagged(entity, aggregate, days * DAY_MS, _lag_ms(schema), step_ms=steps[days])
+
+
+def _over(schema: Schema, entity: str, aggregate: Aggregate, window_ms: int, *, own: bool = False) -> Feature:
+    step_ms = max(_grouped(_windows_ms(schema))[window_ms] // STEPS, 1)
+    more = {"include_current": True} if own else {}
+    return windowed(entity, aggregate, window_ms, step_ms=step_ms, **more)
+
+
+def _windows_ms(schema: Schema) -> list[int]:
+    return [w * 1000 for w in schema.windows_s]
+
+
+def _rate_days(schema: Schema) -> list[int]:
+    return sorted(schema.rate_windows_d)
+
+
+def _lag_ms(schema: Schema) -> int:
+    return round(schema.label_delay_d * DAY_MS)
+
+
+def _label_steps(schema: Schema) -> dict[int, int]:
+    """Return the step of each rate window, by its days: up to a week they share one, beyond none does."""
+    days = _rate_days(schema)
+    week = max((d for d in days if d <= _SHARED), default=0)
+    lag = _lag_ms(schema)
+    return {d: max((max(d, week if d <= _SHARED else 0) * DAY_MS + lag) // LAGGED_STEPS, 1) for d in days}
+
+
+def _grouped(windows: Sequence[int]) -> dict[int, int]:
+    """Return for each window the longest of its group; `windows` ascend.
+
+    >>> _grouped([1, 6, 24, 168, 720])
+    {1: 6, 6: 6, 24: 168, 168: 168, 720: 720}
+    """
+    groups: list[list[int]] = []
+    for window in windows:
+        if groups and window <= _SHARED * groups[-1][0]:
+            groups[-1].append(window)
+        else:
+            groups.append([window])
+    return {window: group[-1] for group in groups for window in group}
 
 
 def _attempts(schema: Schema) -> Iterator[Feature]:
     """Failed attempts: issuer declines expose card testing, failed logins expose stuffing."""
-    for entity in schema.entities:
-        for window in (HOUR_MS, DAY_MS):
+    for place, entity in enumerate(schema.entities):
+        for window in (HOUR_MS, DAY_MS) if place < MOST_DETAILED else (DAY_MS,):
             yield windowed(entity.name, "count", window, kinds=1 << FoldKind.AUTH_DECLINED)
     for entity in schema.entities:
         if entity.source in ("customer.id", "device.id", "ip", "ip24"):

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, MISSING, OCCURRED, VALUES, T
-from avalist.features.declare import ACTIVITY, DISTINCT_CELLS, DISTINCT_EXACT
+from avalist.features.declare import ACTIVITY, DISTINCT_CELLS, DISTINCT_EXACT, RUN_GAP
 from avalist.features.elementary import ln
 from avalist.features.jit import jit, jit_inline
 from avalist.features.plan import (
@@ -355,8 +355,11 @@ def read_stream(mem: I64, word: int, lowest: int, end: int, work: I64, out: int)
 
 
 @jit_inline
-def read_labels(mem: I64, word: int, lowest: int, end: int, work: I64, out: int) -> None:
-    """Sum the label tiles with lowest ≤ index < end into ``work[out : out + 6]``; latest and first are LOW without fraud."""
+def read_labels(mem: I64, word: int, lowest: int, end: int, gap: int, work: I64, out: int) -> None:
+    """Sum the label tiles with lowest ≤ index < end into ``work[out : out + 6]``; latest and first are LOW without fraud.
+
+    First is of the latest run: fraud steps at most `gap` steps apart.
+    """
     captured = 0
     frauds = 0
     amount = 0
@@ -372,7 +375,8 @@ def read_labels(mem: I64, word: int, lowest: int, end: int, work: I64, out: int)
         if index < end:
             if mem[tile + 2] > 0:
                 latest = max(latest, index)
-                first = index
+                if first == LOW or first - index <= gap:
+                    first = index
             elif first == LOW:
                 clean += mem[tile + 1]
             captured += mem[tile + 1]
@@ -482,19 +486,20 @@ def set_clocks(row: I64, clocks: I64, work: I64, base: int) -> None:
 
 
 @jit_inline
-def read_streams(entities: I64, streams: I64, reads: I64, mem: I64, work: I64) -> None:
+def read_streams(entities: I64, clocks: I64, streams: I64, reads: I64, mem: I64, work: I64) -> None:
     """Read every window of every seen entity into ``work``, after the entities."""
     base = 3 * entities.shape[0]
-    clocks = base + READ * reads.shape[0]
+    clocks_at = base + READ * reads.shape[0]
     for e in range(entities.shape[0]):
         if work[3 * e + 2] != SEEN:
             continue
         header = work[3 * e + 1] + H_STREAMS - entities[e, E_STREAMS]
         for s in range(entities[e, E_STREAMS], entities[e, E_STREAMS_END]):
             for r in range(streams[s, S_READS], streams[s, S_READS_END]):
-                clock = clocks + 3 * reads[r, R_CLOCK]
+                clock = clocks_at + 3 * reads[r, R_CLOCK]
                 if streams[s, S_LABELS]:
-                    read_labels(mem, mem[header + s], work[clock], work[clock + 1], work, base + READ * r)
+                    gap = clocks[reads[r, R_CLOCK], C_WINDOW] // (RUN_GAP * clocks[reads[r, R_CLOCK], C_STEP])
+                    read_labels(mem, mem[header + s], work[clock], work[clock + 1], gap, work, base + READ * r)
                 else:
                     read_stream(mem, mem[header + s], work[clock], work[clock + 1], work, base + READ * r)
 
@@ -587,7 +592,15 @@ def read_nodes(
 
 @jit_inline
 def fold_event(
-    row: I64, memory_ms: int, entities: I64, streams: I64, clocks_at: int, distincts: I64, mem: I64, meta: I64, work: I64
+    row: I64,
+    memory_ms: int,
+    entities: I64,
+    streams: I64,
+    clocks_at: int,
+    distincts: I64,
+    mem: I64,
+    meta: I64,
+    work: I64,
 ) -> None:
     """Fold the event into every entity it names."""
     kind, at, t = row[KIND], row[AT], row[T]
@@ -659,7 +672,7 @@ def step_event(
     clocks_at = 3 * entities.shape[0] + READ * reads.shape[0]
     set_clocks(row, clocks, work, clocks_at)
     if asked:
-        read_streams(entities, streams, reads, mem, work)
+        read_streams(entities, clocks, streams, reads, mem, work)
         read_nodes(row, entities, streams, reads, distincts, nodes, params, mem, work, values)
     fold_event(row, memory_ms, entities, streams, clocks_at, distincts, mem, meta, work)
     meta[NOW] = max(meta[NOW], row[AT])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from avalist.domain.records import FoldKind
 from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, MISSING, OCCURRED, VALUES, T, keys_at
 from avalist.domain.schema import DAY_MS, Schema
-from avalist.features.declare import Feature
+from avalist.features.declare import RUN_GAP, Feature
 
 Row = Sequence[int]
 NAN = math.nan
@@ -50,7 +50,9 @@ def evaluate(schema: Schema, features: Sequence[Feature], rows: Sequence[Row], d
         n, frauds = (float(sum(r[column] for r in judged)) for column in (CAPTURED_DELTA, FRAUD_DELTA))
         stolen, steps = float(sum(r[VALUES] * r[FRAUD_DELTA] for r in judged)), {r[T] // step for r in judged}
         steps = {s for s in steps if sum(r[FRAUD_DELTA] for r in judged if r[T] // step == s) > 0}
-        first, bad = min(steps, default=NAN), max(steps, default=NAN)
+        first = bad = max(steps, default=NAN)
+        for s in sorted(steps, reverse=True):
+            first = s if first - s <= f.window_ms // (RUN_GAP * step) else first
         clean = float(sum(r[CAPTURED_DELTA] for r in judged if not r[T] // step <= bad))
         inside = [r for r in inside if f.kinds >> r[KIND] & 1]
         x, prior = [r[at] for r in inside if r[at] != MISSING], values.get(f.prior, NAN)

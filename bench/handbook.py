@@ -43,10 +43,10 @@ SCHEMA: Final = Schema(
 TREES: Final = 300
 PARAMS: Final[dict[str, object]] = {
     "objective": "binary",
-    "num_leaves": 15,
+    "num_leaves": 31,
     "learning_rate": 0.03,
     "min_data_in_leaf": 40,
-    "feature_fraction": 0.3,
+    "feature_fraction": 0.5,
     "bagging_fraction": 0.7,
     "bagging_freq": 1,
     "lambda_l2": 5.0,

@@ -121,10 +121,7 @@ def refuse_card_numbers(body: bytes, event: object) -> None:
 def _holds_long_float(event: object) -> bool:
     """Tell whether a declared field is a long whole float: the one place where digits may hide behind an exponent."""
     custom: dict[str, object] = getattr(event, "custom", None) or {}
-    for value in custom.values():
-        if isinstance(value, float) and abs(value) >= _LEAST:
-            return True
-    return False
+    return any(isinstance(value, float) and abs(value) >= _LEAST for value in custom.values())
 
 
 def _search(value: object, path: str) -> str:

@@ -45,8 +45,8 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     step of the latest one began, `since_first_fraud` the same of the first one of the latest run; `clean` the payments
     captured in later steps than the latest fraud's. A run ends where a RUN_GAP-th of the window passes without fraud.
 
-    A ratio divides the columns `over` of this plan, or of this payment's amount. `prior` names the column that gives the rate's prior;
-    `strength` is its weight in payments.
+    A ratio divides the columns `over` of this plan, or of this payment's amount. `prior` names the column that gives
+    the rate's prior; `strength` is its weight in payments.
     """
 
     name: str

@@ -25,18 +25,18 @@ PRIOR_PAYMENTS = 1.0
 MERCHANT_PRIOR_PAYMENTS = 20.0
 """Weight of the usual rate in the merchant's own."""
 MOST_DETAILED = 4
-"""The first entities that a schema lists are identities: they get every column, the later ones the columns that matter most."""
+"""The first entities that a schema lists are identities: they get every column, later ones those that matter most."""
 _SHARED = 7
-"""Windows at most so many times the shortest of their group move in the steps of the longest: one stream serves them."""
+"""Windows at most so many times the shortest of their group move in the longest's steps: one stream serves them."""
 _MOST_PAIRS = 6
 
 
 def derive(schema: Schema) -> tuple[Feature, ...]:
     """Return the default columns of a schema, in a fixed order.
 
-    For every entity: velocity, first and last seen, spend against its own history, lagged fraud rate and what came after the last
-    fraud, in more detail for the first ones; for pairs of entities: whether
-    they have met; distinct counts across entities; for categories: frequency and lagged fraud rate.
+    For every entity: velocity, first and last seen, spend against its own history, lagged fraud rate and what came
+    after the last fraud, in more detail for the first ones; for pairs of entities: whether they have met; distinct
+    counts across entities; for categories: frequency and lagged fraud rate.
     """
     return tuple(_columns(schema))
 
@@ -90,7 +90,7 @@ def _velocity(schema: Schema, entity: str) -> Iterator[Feature]:
 
 
 def _spend(schema: Schema, entity: str, *, detailed: bool) -> Iterator[Feature]:
-    """This amount, and the recent ones with it, against the entity's own past."""
+    """Yield this amount, and the recent ones with it, against the entity's own past."""
     *_, short, middle, longest = _windows_ms(schema)
     mean, recent = _over(schema, entity, "mean", longest), _over(schema, entity, "mean", short, own=True)
     yield mean

@@ -2,16 +2,19 @@
 
 State is two int64 arrays, so that a snapshot is a copy and growth is a reallocation:
 
-- ``meta``: the arena's fill, free lists, and the directory of SUBTABLES hash tables (each grows alone, so growth never stalls);
-- ``mem``: an arena of blocks. A key's header is ``[key, entity, first_t, last_t, last_payment_t, stream…, distinct…]``; a stream
-  word packs its block's offset, size class and fill.
+- ``meta``: the arena's fill, free lists, and the directory of SUBTABLES hash tables: each grows alone, so growth never
+  stalls;
+- ``mem``: an arena of blocks. A key's header is ``[key, entity, first_t, last_t, last_payment_t, stream…, distinct…]``;
+  a stream word packs its block's offset, size class and fill.
 
-A stream keeps one tile ``[index, n, sum, max]`` (labels: ``[index, captured, frauds, amount of frauds]``) for each *step in which something
-happened*, sorted, at most MAX_TILES: a quiet key holds as many tiles as events, a busy one as many as steps, with the same
-values by construction; windows of one step read one stream. A distinct word holds (element, last seen) pairs up to DISTINCT_EXACT, then DISTINCT_CELLS last-seen cells
-(linear counting, Whang et al. 1990: n ≈ −m·ln(1 − z/m)), which serves every window at once.
+A stream keeps one tile ``[index, n, sum, max]`` (labels: ``[index, captured, frauds, amount of frauds]``) for each
+*step in which something happened*, sorted, at most MAX_TILES: a quiet key holds as many tiles as events, a busy one
+as many as steps, with the same values by construction; windows of one step read one stream. A distinct word holds (element,
+last seen) pairs up to DISTINCT_EXACT, then DISTINCT_CELLS last-seen cells (linear counting, Whang et al. 1990:
+n ≈ −m·ln(1 − z/m)), which serves every window at once.
 
-Everything is a commutative integer addition, maximum or minimum at the event's own step, so late events are no special case.
+Everything is a commutative integer addition, maximum or minimum at the event's own step, so late events are no special
+case.
 """
 
 from __future__ import annotations
@@ -107,7 +110,7 @@ H_STREAMS: Final = 5
 TILE: Final = 4
 TILES: Final = 128
 READ: Final = 6
-"""Words that a read leaves in `work`: ``[n, sum, max]``; labels: ``[captured, frauds, their amount, latest, clean, first]``."""
+"""Words that a read leaves: ``[n, sum, max]`` or ``[captured, frauds, their amount, latest, clean, first]``."""
 MISSING_KEY: Final = 0
 UNSEEN: Final = 1
 SEEN: Final = 2
@@ -127,7 +130,7 @@ def mix(x: np.uint64) -> np.uint64:
 
 @jit_inline
 def key_of(row: I64, keys_at: int, entities: I64, e: int) -> int:
-    """Return the event's key of an entity: the declared one, a mix of two, or the merchant's own; 0 if a part is missing."""
+    """Return the event's key of an entity: its own, a mix of two, or the merchant's; 0 if a part is missing."""
     salt = np.uint64(entities[e, E_SALT])
     if entities[e, E_FORM] == CONSTANT:
         mixed = mix(salt)
@@ -142,7 +145,7 @@ def key_of(row: I64, keys_at: int, entities: I64, e: int) -> int:
                 return 0
             mixed = mix((mixed << np.uint64(1)) ^ mix(np.uint64(b) + salt))
     key = np.int64(mixed)
-    return key if key != 0 else 1
+    return int(key) if key != 0 else 1
 
 
 # --- arena -----------------------------------------------------------------------------------------------------
@@ -168,10 +171,10 @@ def allocate(mem: I64, meta: I64, words: int) -> int:
     head = meta[FREE + c]
     if head != 0:
         meta[FREE + c] = mem[head]
-        return head
+        return int(head)
     offset = meta[BUMP]
     meta[BUMP] = offset + (4 * c if c <= 256 else 2048 << (c - 257))
-    return offset
+    return int(offset)
 
 
 @jit_inline
@@ -195,7 +198,7 @@ def find(mem: I64, meta: I64, key: int) -> int:
     while True:
         here = mem[base + 2 * i]
         if here == key:
-            return mem[base + 2 * i + 1]
+            return int(mem[base + 2 * i + 1])
         if here == 0:
             return 0
         i = (i + 1) & mask
@@ -223,7 +226,7 @@ def empty_header(mem: I64, meta: I64, entities: I64, header: int) -> int:
             release(mem, meta, word >> 16, DISTINCT_CELLS)
         elif word != 0:
             release(mem, meta, word >> 16, (TILE if at < distincts else 2) << ((word >> 8) & 15))
-    return end - header
+    return int(end - header)
 
 
 @jit_inline
@@ -265,7 +268,7 @@ def insert(mem: I64, meta: I64, entities: I64, e: int, key: int, forget_before: 
     """Return the offset of a new, empty header for a key not in the table."""
     d = DIRECTORY + 3 * np.int64(np.uint64(key) >> np.uint64(56))
     if meta[d + D_COUNT] * 5 >= meta[d + D_CAP] * 3:
-        grow(mem, meta, entities, d, forget_before)
+        grow(mem, meta, entities, int(d), forget_before)
     streams = entities[e, E_STREAMS_END] - entities[e, E_STREAMS]
     words = H_STREAMS + streams + entities[e, E_DISTINCTS_END] - entities[e, E_DISTINCTS]
     header = allocate(mem, meta, words)
@@ -304,7 +307,7 @@ def tile_at(mem: I64, meta: I64, at: int, index: int, lowest: int, fourth: int) 
     while i >= 0 and mem[offset + TILE * i] > index:
         i -= 1
     if i >= 0 and mem[offset + TILE * i] == index:
-        return offset + TILE * i
+        return int(offset + TILE * i)
     if n == 1 << size:
         expired = 0
         while expired < n and mem[offset + TILE * expired] < lowest:
@@ -330,7 +333,7 @@ def tile_at(mem: I64, meta: I64, at: int, index: int, lowest: int, fourth: int) 
     mem[tile + 2] = 0
     mem[tile + 3] = fourth
     mem[at] = (offset << 16) | (size << 8) | (n + 1)
-    return tile
+    return int(tile)
 
 
 @jit_inline
@@ -356,7 +359,7 @@ def read_stream(mem: I64, word: int, lowest: int, end: int, work: I64, out: int)
 
 @jit_inline
 def read_labels(mem: I64, word: int, lowest: int, end: int, gap: int, work: I64, out: int) -> None:
-    """Sum the label tiles with lowest ≤ index < end into ``work[out : out + 6]``; latest and first are LOW without fraud.
+    """Sum the label tiles with lowest ≤ index < end into ``work[out : out + 6]``; without fraud two of them are LOW.
 
     First is of the latest run: fraud steps at most `gap` steps apart.
     """
@@ -664,8 +667,8 @@ def fold_streams(
 
 @jit_inline
 def step_event(
-    row: I64, asked: bool, keys_at: int, memory_ms: int, entities: I64, clocks: I64, streams: I64, reads: I64, distincts: I64,
-    nodes: I64, params: F64, mem: I64, meta: I64, work: I64, values: F64,
+    row: I64, asked: bool, keys_at: int, memory_ms: int, entities: I64, clocks: I64, streams: I64, reads: I64,
+    distincts: I64, nodes: I64, params: F64, mem: I64, meta: I64, work: I64, values: F64,
 ) -> None:  # fmt: skip
     """Read the columns as of before the event (into ``values``) if asked, then fold it."""
     locate(row, keys_at, memory_ms, entities, mem, meta, work)
@@ -682,13 +685,14 @@ def step_event(
 def room_needed(entities: I64, streams: I64, distincts: I64, meta: I64) -> int:
     """Return the most words that one event can take from the arena."""
     blocks = streams.shape[0] * TILE * TILES + distincts.shape[0] * (DISTINCT_CELLS + 2 * DISTINCT_EXACT)
-    return blocks + entities.shape[0] * (64 + 4 * meta[LARGEST] + 2048)
+    return int(blocks + entities.shape[0] * (64 + 4 * meta[LARGEST] + 2048))
 
 
 @jit
 def run(
     rows: I64, asked: npt.NDArray[np.bool_], start: int, keys_at: int, memory_ms: int, entities: I64, clocks: I64,
-    streams: I64, reads: I64, distincts: I64, nodes: I64, params: F64, mem: I64, meta: I64, work: I64, values: F64, out: F32,
+    streams: I64, reads: I64, distincts: I64, nodes: I64, params: F64, mem: I64, meta: I64, work: I64, values: F64,
+    out: F32,
 ) -> int:  # fmt: skip
     """Run events ``rows[start:]``, writing the columns of those ``asked`` to successive rows of `out`.
 
@@ -701,11 +705,11 @@ def run(
         if meta[BUMP] + room_needed(entities, streams, distincts, meta) > mem.shape[0]:
             return i
         step_event(
-            rows[i], asked[i], keys_at, memory_ms, entities, clocks, streams, reads, distincts, nodes, params, mem, meta,
-            work, values,
+            rows[i], asked[i], keys_at, memory_ms, entities, clocks, streams, reads, distincts, nodes, params, mem,
+            meta, work, values,
         )  # fmt: skip
         if asked[i]:
             for c in range(nodes.shape[0]):
                 out[written, c] = np.float32(values[c])
             written += 1
-    return rows.shape[0]
+    return int(rows.shape[0])

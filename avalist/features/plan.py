@@ -1,11 +1,11 @@
-"""A definition is data: features compile to a canonical plan, arrays that the one kernel interprets (architecture §4.11)."""
+"""A definition is data: features compile to a canonical plan, arrays that the one kernel interprets."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -199,7 +199,7 @@ class _Builder:
         self.nodes.append((OPS[aggregate], a, b, feature.window_ms, feature.step_ms, feature.include_current))
         self.params.append(params)
 
-    def tables(self) -> dict[str, object]:
+    def tables(self) -> dict[str, Any]:
         """Return the tables, streams and distincts grouped by entity."""
         stream_order = sorted(range(len(self.streams)), key=lambda i: self.streams[i][0])
         read_order = sorted(range(len(self.reads)), key=lambda i: stream_order.index(self.reads[i][0]))

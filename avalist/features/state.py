@@ -195,7 +195,7 @@ def _live_tiles(mem: I64, word: int, lowest: int, out: I64, n: int) -> int:
 
 @jit_inline
 def _live_elements(mem: I64, word: int, since: int, out: I64, n: int) -> int:
-    """Write a distinct word's sketch, or its elements seen at or after `since` in order; return the new fill of `out`."""
+    """Write a distinct word's sketch, or its elements seen since `since` in order; return the new fill of `out`."""
     offset = word >> 16
     if word & SKETCH:
         for i in range(DISTINCT_CELLS):

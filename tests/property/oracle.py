@@ -1,4 +1,4 @@
-"""The feature contract (architecture §4) by brute force: every column from the plain list of rows before the decision."""
+"""The feature contract (architecture §4) by brute force: every column from the plain rows before the decision."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ NAN = math.nan
 
 
 def key_of(schema: Schema, row: Row, entity: str) -> tuple[int, ...] | None:
-    names = [d.name for d in (*schema.entities, *schema.categories)]
+    names = [d.name for d in schema.entities] + [d.name for d in schema.categories]
     parts = tuple(row[keys_at(schema) + names.index(p)] for p in entity.split("+") if p != "merchant")
     return None if 0 in parts else parts
 
@@ -68,7 +68,8 @@ def evaluate(schema: Schema, features: Sequence[Feature], rows: Sequence[Row], d
         }.get(f.aggregate, NAN if not life else {
             "since_last": (t - since) / 1000, "since_first": (t - since) / 1000,
             "count": float(len(inside)), "distinct": float(len(met)), "captured": n, "frauds": frauds, "clean": clean,
-            "sum": sum(x) * scale, "mean": float(sum(x)) / len(x) * scale if x else NAN, "max": max(x) * scale if x else NAN,
+            "sum": sum(x) * scale, "max": max(x) * scale if x else NAN,
+            "mean": float(sum(x)) / len(x) * scale if x else NAN,
             "rate": (frauds + f.strength * prior) / (n + f.strength) if n + f.strength else NAN,
             "fraud_mean": stolen / frauds if frauds > 0 else NAN, "since_fraud": (t - bad * step) / 1000,
             "since_first_fraud": (t - first * step) / 1000,

@@ -58,7 +58,8 @@ def columns_of(entity: str) -> list[Feature]:
         column("sum", entity, **SHORT), column("max", entity, **SHORT), column("count", entity, **SHORT, **DECLINED),
         column("max", entity, **LONG, **items, **active), column("mean", entity, **SHORT, **items, **active),
         column("count", entity, **LONG, kinds=(1 << 10) - 1), column("count", entity, **LAGGED),
-        column("distinct", entity, **SHORT, of="device", **active), column("distinct", entity, **LONG, of="card+device"),
+        column("distinct", entity, **SHORT, of="device", **active),
+        column("distinct", entity, **LONG, of="card+device"),
         column("distinct", entity, **LONG, of="device", **active),
         *(column(aggregate, entity, **window) for aggregate in JUDGED for window in (SHORT, LONG, LAGGED, NARROW)),
         *(column(aggregate, entity, **window, **OWN) for aggregate in SPENT for window in (SHORT, LONG, NARROW)),
@@ -164,7 +165,8 @@ BUSY_SCHEMA = Schema(
 )
 FULL = {"window_ms": (MAX_TILES - 2) * 1000, "step_ms": 1000}
 BUSY = [column("sum", "card", **FULL), column("max", "card", **FULL), column("count", "card", **FULL, **DECLINED),
-        column("clean", "card", window_ms=20_000, lag_ms=31_000, step_ms=1000), column("mean", "card", **{**FULL, "window_ms": 5000}, **OWN),
+        column("clean", "card", window_ms=20_000, lag_ms=31_000, step_ms=1000),
+        column("mean", "card", **{**FULL, "window_ms": 5000}, **OWN),
         column("frauds", "card", window_ms=31_000, lag_ms=31_000, step_ms=1000),
         column("distinct", "card", **FULL, of="device")]  # fmt: skip
 BUSY_PLAN = compile_plan(BUSY_SCHEMA, BUSY)

@@ -9,9 +9,9 @@ State is two int64 arrays, so that a snapshot is a copy and growth is a realloca
 
 A stream keeps one tile ``[index, n, sum, max]`` (labels: ``[index, captured, frauds, amount of frauds]``) for each
 *step in which something happened*, sorted, at most MAX_TILES: a quiet key holds as many tiles as events, a busy one
-as many as steps, with the same values by construction; windows of one step read one stream. A distinct word holds (element,
-last seen) pairs up to DISTINCT_EXACT, then DISTINCT_CELLS last-seen cells (linear counting, Whang et al. 1990:
-n ≈ −m·ln(1 − z/m)), which serves every window at once.
+as many as steps, with the same values by construction; windows of one step read one stream. A distinct word holds
+(element, last seen) pairs up to DISTINCT_EXACT, then DISTINCT_CELLS last-seen cells (linear counting, Whang et al.
+1990: n ≈ −m·ln(1 − z/m)), which serves every window at once.
 
 Everything is a commutative integer addition, maximum or minimum at the event's own step, so late events are no special
 case.

@@ -24,8 +24,6 @@ from avalist.follow import Follower
 _IDLE_S = 0.05
 _FOLLOWER_NICENESS = 10
 _RESTART_S = 1.0
-_SWITCH_S = 0.001
-"""How long the thread that syncs the log may wait for the interpreter: Python's 5 ms would show in every answer."""
 
 
 def up(
@@ -44,7 +42,6 @@ def up(
         )
         service = installation.service()
         server = uvicorn.Server(_uvicorn(service, settings))
-        sys.setswitchinterval(_SWITCH_S)
         service.on_log_failure = lambda: setattr(server, "should_exit", True)
         # uvicorn raises the signal again when it has shut down; what follows must still be done.
         signal.signal(signal.SIGTERM, lambda *_: None)
@@ -78,7 +75,8 @@ class FollowerKeeper:
     """Runs the follower in a process of its own and starts it again when it dies; it ends when this process does."""
 
     def __init__(self, settings: Settings) -> None:
-        self._command = [sys.executable, "-m", "avalist", "follow", "--data", str(settings.data)]
+        here = str(os.getpid())
+        self._command = [sys.executable, "-m", "avalist", "follow", "--data", str(settings.data), "--parent", here]
         self._stopping = threading.Event()
         self._process = subprocess.Popen(self._command)
         self._thread = threading.Thread(target=self._keep, name="follower-keeper", daemon=True)
@@ -101,11 +99,13 @@ class FollowerKeeper:
                 self._process.terminate()
 
 
-def follow(data: Data = None) -> None:
+def follow(
+    parent: Annotated[int, typer.Option(help="Process to end with")],
+    data: Data = None,
+) -> None:
     """Follow the log of a data folder and keep its documents (started by 'up')."""
     os.nice(_FOLLOWER_NICENESS)
     settings = settings_from(data=data)
-    parent = os.getppid()
     log, documents = open_log(settings, readonly=True), open_documents(settings)
     follower = Follower(log, documents)
     try:

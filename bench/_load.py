@@ -9,6 +9,7 @@ from __future__ import annotations
 import selectors
 import socket
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -65,7 +66,10 @@ class _Connection:
 
     def receive(self) -> tuple[bool, bytes]:
         """Return whether the answer is whole, and it."""
-        self.buffer += self.socket.recv(65_536)
+        received = self.socket.recv(65_536)
+        if not received:
+            raise ConnectionError("the server closed a connection under load")
+        self.buffer += received
         head_end = self.buffer.find(b"\r\n\r\n")
         if head_end < 0:
             return False, b""
@@ -118,10 +122,10 @@ class Load:
         clock, request = time.perf_counter, self._target.request
         start = clock()
         due: list[float] = (start + np.cumsum(gaps)).tolist()
-        free, sent, answered = list(self._all), 0, 0
+        free, sent, answered = deque(self._all), 0, 0  # in turn: the server closes a connection left idle
         while answered < len(due):
             while sent < len(due) and free and due[sent] <= clock():
-                free.pop().send(request(next(bodies)), due[sent])
+                free.popleft().send(request(next(bodies)), due[sent])
                 sent += 1
             wait = max(due[sent] - clock(), 0.0) if sent < len(due) and free else _GIVE_UP_S
             for connection in self._answered(wait if wait > 0.0005 else 0.0):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.table import Table
 
 from avalist.domain.money import exponent_of
@@ -41,7 +42,7 @@ class Tally:
 
     def table(self) -> Table:
         """Return the table as it stands."""
-        table = Table(title=f"live over HTTP · simulated time {self._clock}", min_width=78)
+        table = Table(title=f"live over HTTP · simulated time {self._clock}", box=box.SIMPLE_HEAD)
         money = (f"{self._currency} approved", f"{self._currency} stopped")
         for name in ("", "payments", "approved", "share", "stopped", *money):
             table.add_column(name, justify="right" if name else "left", no_wrap=True)

@@ -36,7 +36,7 @@ from bench.decide import free_port, running
 OUT = Path(__file__).parent / "out"
 DATA = Path("../shared/data")
 LIVE = 10_000
-HISTORY_D = {"handbook": 75, "sparkov": 700}
+HISTORY_D = {"handbook": 40, "sparkov": 365}
 """Days of history imported before the payments that are decided live."""
 
 

@@ -43,7 +43,7 @@ class Tally:
     def table(self) -> Table:
         """Return the table as it stands."""
         table = Table(title=f"live over HTTP · simulated time {self._clock}", box=box.SIMPLE_HEAD)
-        money = (f"{self._currency} approved", f"{self._currency} stopped")
+        money = (f"{self._currency}\napproved", f"{self._currency}\nstopped")
         for name in ("", "payments", "approved", "share", "stopped", *money):
             table.add_column(name, justify="right" if name else "left", no_wrap=True)
         for group in ("honest", "other fraud", "wave fraud"):

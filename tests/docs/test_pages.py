@@ -12,7 +12,7 @@ from tests.docs.fields import tables, updated
 from tests.docs.pages import PAGES, ROOT, anchors, code, headings, links, read, rows, section
 
 name = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-WORDS_OF_ONE_MACHINE = ("/work/", "/root/", "/home/", "/tmp/", "../shared")
+WORDS_OF_ONE_MACHINE = (*(f"/{folder}/" for folder in ("work", "root", "home", "tmp")), "../shared")
 
 
 def internal(page: Path) -> list[tuple[str, Path, str]]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,7 +31,7 @@ from avalist.domain.errors import BadInput, Unavailable
 from avalist.domain.events import WireEvent
 from avalist.domain.schema import DIGITAL_GOODS
 from avalist.models.train import TrainParams
-from avalist.simulator import Attempt, Pending, WavePlan, World
+from avalist.simulator import Attempt, Pending, WavePlan, World, live
 
 MERCHANT = "giftshop"
 _MARK = ".avalist-demo"
@@ -55,7 +56,7 @@ def demo(
     life = world.batches(days + live_hours / 24)
     pending = Pending()
     with build(settings) as here:
-        key = _prepare(here, _past(life, pending, days * 24), round(payments_per_day * days))
+        key = _prepare(here, live(islice(life, days * 24), pending), round(payments_per_day * days))
     service = _serve(settings)
     try:
         with Client(settings, key) as client:
@@ -85,16 +86,6 @@ def _clear(data: Path) -> None:
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir(parents=True)
     (data / _MARK).touch()
-
-
-def _past(life: Iterator[Any], pending: Pending, hours: int) -> Iterator[WireEvent]:
-    """Yield the first hours' events in order; everything that issuers approve is captured."""
-    for _ in range(hours):
-        for step in next(life).steps:
-            yield from pending.until(step.at_ms)
-            yield step.event
-            if step.attempt is not None:
-                pending.add(step.attempt.follow_ups)
 
 
 def _prepare(here: Installation, past: Iterator[WireEvent], payments: int) -> str:
@@ -147,7 +138,7 @@ def _serve(settings: Settings) -> subprocess.Popen[bytes]:
 def _play(client: Client, life: Iterator[Any], pending: Pending) -> Tally:
     """Send the rest of the world's life, hour by hour, and show how it goes."""
     tally = Tally()
-    with Live(tally.table(), console=console, refresh_per_second=8) as live:
+    with Live(tally.table(), console=console, refresh_per_second=8) as screen:
         for batch in life:
             waiting: list[WireEvent] = []
             for step in batch.steps:
@@ -158,7 +149,7 @@ def _play(client: Client, life: Iterator[Any], pending: Pending) -> Tally:
                 _send(client, waiting)
                 if _decide(client, step.attempt, tally):
                     pending.add(step.attempt.follow_ups)
-                live.update(tally.table())
+                screen.update(tally.table())
             _send(client, waiting)
     return tally
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avalist.domain.errors import BadInput
+from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact, DataRange
 from avalist.models.calibrate import calibrate
 from avalist.models.metrics import Report, report
@@ -19,7 +20,6 @@ from avalist.models.trees import F32, F64, I64, Trees
 if TYPE_CHECKING:
     import lightgbm as lgb
 
-DAY_MS: Final = 86_400_000
 LEAST_REPORTED: Final = 0.05
 """F is clipped from below: a payment of today would otherwise weigh without bound."""
 Progress = Callable[[int, int], None]

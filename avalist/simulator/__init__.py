@@ -30,7 +30,7 @@ True
 from avalist.simulator.config import VerticalConfig, WorldConfig, load_world, parse_world
 from avalist.simulator.enact import Step
 from avalist.simulator.fate import Attempt, Truth
-from avalist.simulator.play import Pending, approve_all, history, play
+from avalist.simulator.play import Pending, approve_all, history, live, play
 from avalist.simulator.waves import WavePlan
 from avalist.simulator.world import Batch, World
 
@@ -46,6 +46,7 @@ __all__ = [
     "WorldConfig",
     "approve_all",
     "history",
+    "live",
     "load_world",
     "parse_world",
     "play",

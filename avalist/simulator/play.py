@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from avalist.domain.events import OutcomeEvent, WireEvent
 from avalist.simulator.fate import Attempt, Due
-from avalist.simulator.world import World
+from avalist.simulator.world import Batch, World
 
 Approve = Callable[[Attempt], bool]
 """A merchant's policy, asked once per payment, after the payment was handed over."""
@@ -46,6 +46,16 @@ def approve_all(attempt: Attempt) -> bool:
     return True
 
 
+def live(batches: Iterable[Batch], pending: Pending, approve: Approve = approve_all) -> Iterator[WireEvent]:
+    """Yield the events of some hours in order, with the outcomes due between them; what comes later stays `pending`."""
+    for batch in batches:
+        for step in batch.steps:
+            yield from pending.until(step.at_ms)
+            yield step.event
+            if step.attempt and approve(step.attempt):
+                pending.add(step.attempt.follow_ups)
+
+
 def play(world: World, days: float, approve: Approve = approve_all, *, late: bool = False) -> Iterator[WireEvent]:
     """Yield a world's events in order of ``received_at``; only approved payments are authorised and captured.
 
@@ -57,12 +67,7 @@ def play(world: World, days: float, approve: Approve = approve_all, *, late: boo
     True
     """
     pending = Pending()
-    for batch in world.batches(days):
-        for step in batch.steps:
-            yield from pending.until(step.at_ms)
-            yield step.event
-            if step.attempt and approve(step.attempt):
-                pending.add(step.attempt.follow_ups)
+    yield from live(world.batches(days), pending, approve)
     yield from pending.until(None if late else world.start_ms + round(days * 24) * 3_600_000 - 1)
 
 

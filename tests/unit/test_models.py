@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from avalist.domain.errors import ArtefactInvalid, BadInput
+from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact, version_of
 from avalist.models.score import Model
-from avalist.models.train import DAY_MS, Trained, TrainingSet, TrainParams, split, train
+from avalist.models.train import Trained, TrainingSet, TrainParams, split, train
 from avalist.models.trees import F64
 
 SMALL = TrainParams(trees=20, leaves=8, min_data_in_leaf=20, learning_rate=0.2)

@@ -6,6 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
+from avalist.adapters.file.blobs import sync_folder
+
 SECRET_BYTES = 32
 
 
@@ -43,7 +45,5 @@ class FolderSecrets:
             file.flush()
             os.fsync(file.fileno())
         draft.rename(path)
-        folder = os.open(self._folder, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        sync_folder(self._folder)
         return secret

@@ -96,16 +96,17 @@ def main() -> None:
     start = time.perf_counter_ns()
     model = Model(Artefact.from_bytes(artefact.to_bytes()))
     load_ms = (time.perf_counter_ns() - start) / 1e6
-    contributions = np.zeros(COLUMNS)
-
-    def score_and_reasons(row: F32) -> None:
-        model.score(row)
-        model.top_reasons(row)
+    margins_of, contributions = np.empty(32), np.empty((32, COLUMNS))
+    batch = np.ascontiguousarray(x[:32])
 
     calls: dict[str, Callable[[F32], object]] = {
-        "trees_and_attribution": lambda row: score_and_attribute(row, trees.nodes, trees.roots, contributions),
-        "model_score": model.score,
-        "model_score_and_reasons": score_and_reasons,
+        "trees_and_attribution": lambda row: score_and_attribute(
+            row[None], trees.nodes, trees.roots, margins_of[:1], contributions
+        ),
+        "trees_and_attribution_of_32": lambda row: score_and_attribute(
+            batch, trees.nodes, trees.roots, margins_of, contributions
+        ),
+        "model_score_and_reasons": lambda row: model.score(row[None]),
         "lightgbm_predict": lambda row: booster.predict(row[None], raw_score=True, num_threads=1),
         "lightgbm_contributions": lambda row: booster.predict(row[None], pred_contrib=True, num_threads=1),
     }

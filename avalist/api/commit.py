@@ -7,25 +7,34 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from avalist.domain.errors import LogFailed
 from avalist.ports.log import Log
 
+T = TypeVar("T")
 _SWEEP_S = 0.004
+
+
+class Kept(NamedTuple, Generic[T]):
+    """What waited for the log, and whether it is durable: if not, the time ran out first."""
+
+    what: T
+    durable: bool
 
 
 class _Waiter(NamedTuple):
     position: int
     due_s: float
-    done: asyncio.Future[bool]
+    what: Any
+    done: asyncio.Future[Any]
 
 
 class GroupCommit:
-    """Syncs the log on a thread of its own while the event loop goes on deciding.
+    """Syncs the log on a thread of its own while the event loop goes on.
 
-    ``wait(position, timeout_s)`` gives a future: True once everything up to and with `position` is durable, False when
-    the time ran out first, ``LogFailed`` when the log failed; then `on_failure` is called, for the decider must stop.
+    When the log fails, whatever waits gets ``LogFailed`` and `on_failure` is called, for the decider must stop.
+    `on_idle` is called on the event loop when a sync has ended.
     """
 
     def __init__(self, log: Log, on_failure: Callable[[], None]) -> None:
@@ -35,7 +44,9 @@ class GroupCommit:
         self._waiting: deque[_Waiter] = deque()
         self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._asked = False
+        self._syncing = 0
         self._sweeping = False
+        self.on_idle: Callable[[], None] = lambda: None
         self.failed: LogFailed | None = None
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
@@ -45,22 +56,32 @@ class GroupCommit:
         """Return how many answers wait."""
         return len(self._waiting)
 
-    def wait(self, position: int, timeout_s: float) -> asyncio.Future[bool]:
+    @property
+    def idle(self) -> bool:
+        """Tell whether no sync is under way."""
+        return not self._syncing
+
+    def wait(self, position: int, timeout_s: float) -> asyncio.Future[Kept[None]]:
         """Return a future of the commit of `position`."""
-        done = self._loop.create_future()
+        done: asyncio.Future[Kept[None]] = self._loop.create_future()
+        self.expect(position, self._loop.time() + timeout_s, None, done)
+        return done
+
+    def expect(self, position: int, due_s: float, what: T, done: asyncio.Future[Kept[T]]) -> None:
+        """Settle `done` once everything up to and with `position` is durable, or at `due_s` of the loop's clock."""
         if self.failed is not None:
             done.set_exception(self.failed)
         elif position < self._log.durable_end:
-            done.set_result(True)
+            done.set_result(Kept(what, True))
         else:
-            self._waiting.append(_Waiter(position, self._loop.time() + timeout_s, done))
+            self._waiting.append(_Waiter(position, due_s, what, done))
             if not self._asked:
                 self._asked = True
+                self._syncing += 1
                 self._wake.put(True)
             if not self._sweeping:
                 self._sweeping = True
                 self._loop.call_later(_SWEEP_S, self._sweep)
-        return done
 
     def close(self) -> None:
         """Stop the thread after a last sync."""
@@ -80,9 +101,11 @@ class GroupCommit:
     def _settle(self, end: int) -> None:
         waiting = self._waiting
         while waiting and waiting[0].position < end:
-            done = waiting.popleft().done
-            if not done.done():
-                done.set_result(True)
+            waiter = waiting.popleft()
+            if not waiter.done.done():
+                waiter.done.set_result(Kept(waiter.what, True))
+        self._syncing -= 1
+        self.on_idle()
 
     def _fail(self, error: LogFailed) -> None:
         self.failed = error
@@ -99,5 +122,5 @@ class GroupCommit:
         now = self._loop.time()
         for waiter in self._waiting:
             if waiter.due_s <= now and not waiter.done.done():
-                waiter.done.set_result(False)
+                waiter.done.set_result(Kept(waiter.what, False))
         self._loop.call_later(_SWEEP_S, self._sweep)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from avalist.api.commit import GroupCommit
+from avalist.api.decider import Decider
 from avalist.api.http import Scope, header
 from avalist.api.metrics import Metrics
 from avalist.app.administer import Administration
@@ -50,6 +51,7 @@ class Service:
     def start(self) -> None:
         """Begin to answer; called on the event loop."""
         self._commit = GroupCommit(self._log, lambda: self.on_log_failure())
+        self.decider = Decider(self.writer, self._commit)
         self.ready = True
 
     def stop(self) -> None:
@@ -65,8 +67,8 @@ class Service:
 
     @property
     def waiting(self) -> int:
-        """Return how many answers wait for the log; known even when it has failed."""
-        return self._commit.depth if self._commit is not None else 0
+        """Return how many answers wait to be decided or for the log; known even when it has failed."""
+        return self._commit.depth + self.decider.depth if self._commit is not None else 0
 
     @property
     def commit(self) -> GroupCommit:
@@ -107,7 +109,7 @@ class Service:
 
     async def durable(self, position: int) -> None:
         """Return once the log is durable past `position`. Raises ``LogFailed``, ``Unavailable`` after ten seconds."""
-        if not await self.commit.wait(position, 10.0):
+        if not (await self.commit.wait(position, 10.0)).durable:
             raise Unavailable("the log is slow: the event may or may not be kept; retry with the same event_id")
 
 

@@ -97,7 +97,7 @@ class _Player:
         merchant = self._merchants[record.merchant]
         merchant.settle()
         core = decode_event_core(event.core)
-        again = decide(merchant, core, event.seq)
+        (again,) = decide(merchant, [core], event.seq)
         merchant.seq, merchant.at_ms = event.seq, event.received_at_ms
         merchant.note(core, position)
         logged = decode_decision(record.core)

@@ -17,16 +17,14 @@ def warm_up(merchants: list[Merchant]) -> None:
     row = np.frombuffer(
         bytes(8 * scratch.plan.width), dtype="<i8"
     )  # read-only, as decide() has it: another type to numba
-    scratch.features.step(row)
+    scratch.features.run(row.reshape(1, -1))
     index = Generations(1)
     for n in range(5000):
         index.put(str(n), n, 0)
     index.get("0")
     for merchant in merchants:
         if merchant.model is not None:
-            features = np.full(len(merchant.plan.columns), np.nan, dtype=np.float32)
-            merchant.model.score(features)
-            merchant.model.top_reasons(features)
+            merchant.model.score(np.full((1, len(merchant.plan.columns)), np.nan, dtype=np.float32))
 
 
 def _no_model(merchant: str, version: str) -> Model:

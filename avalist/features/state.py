@@ -70,7 +70,6 @@ class State:
             plan.keys_at, plan.memory_ms, plan.entities, plan.clocks, plan.streams, plan.reads, plan.distincts,
             plan.nodes, plan.params,
         )  # fmt: skip
-        self._one = np.ones(1, dtype=np.bool_), np.zeros(1, dtype=np.bool_)
 
     @property
     def live_keys(self) -> int:
@@ -88,23 +87,13 @@ class State:
         A row's columns are read before it is folded, so that it is in its own aggregates only where they ask for it.
         """
         marked = np.ones(len(rows), dtype=np.bool_) if reads is None else reads
-        out = np.empty((int(marked.sum()), len(self.plan.columns)), dtype=np.float32)
-        self._fold(rows, marked, out)
-        return out
-
-    def _fold(self, rows: Row, marked: npt.NDArray[np.bool_], out: F32) -> None:
+        out = np.empty((len(rows) if reads is None else int(reads.sum()), len(self.plan.columns)), dtype=np.float32)
         done = 0
         while True:
             done = kernel.run(rows, marked, done, *self._tables, self.mem, self.meta, self._work, self._values, out)
             if done == len(rows):
-                return
+                return out
             self.mem.resize(len(self.mem) + max(_GROWTH_WORDS, self._room()), refcheck=False)
-
-    def step(self, row: Row, *, reads: bool = True) -> F32:
-        """Read the columns for one event, then fold it; float32 [columns], or [0] when nothing was read."""
-        out = np.empty((int(reads), len(self.plan.columns)), dtype=np.float32)
-        self._fold(row.reshape(1, -1), self._one[0] if reads else self._one[1], out)
-        return out.reshape(-1)
 
     def _room(self) -> int:
         plan = self.plan

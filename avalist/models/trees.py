@@ -1,8 +1,8 @@
 """A forest as flat arrays, walked by one compiled function that scores and attributes in the same pass.
 
 Layout (chosen by measurement): one table of 16-byte nodes for the whole forest, depth first, the children of a node
-side by side, so that a step is ``node + left + goes_right``. A leaf points at itself, so that GROUP trees walk in step
-without branches and their memory latencies overlap.
+side by side, so that a step is ``node + left + goes_right``. GROUP trees walk in step, so that their memory latencies
+overlap; one that has reached its leaf drops out.
 
 Missing values cost nothing in the walk: every feature stands twice in a scratch row, at 2i with NaN replaced by −inf
 (goes left) and at 2i + 1 as it is (NaN ≤ t is false: goes right); a node names the one that LightGBM's rule for it
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avalist.domain.errors import ArtefactInvalid, BadInput
-from avalist.features.jit import jit
+from avalist.features.jit import jit, jit_inline
 
 if TYPE_CHECKING:  # a decider never trains: it does not load LightGBM
     import lightgbm as lgb
@@ -34,52 +34,59 @@ NODE: Final = np.dtype([("threshold", "<f4"), ("left", "<u2"), ("feature", "<u2"
 """`left` is the distance to the left child (0: a leaf), `feature` 2i or 2i + 1, `value` the mean below."""
 GROUP: Final = 32
 MAX_FEATURES: Final = 1 << 15
+_BLOCK: Final = 64
 _DEFAULT_LEFT: Final = 2
 _MISSING_ZERO, _MISSING_NAN = 1, 2
 
 
 @jit
-def score_and_attribute(features: F32, nodes: Nodes, roots: U32, contributions: F64) -> float:
-    """Return the sum of the trees' leaves in tree order; write each feature's part into `contributions` [n_features].
+def score_and_attribute(matrix: F32, nodes: Nodes, roots: U32, margins: F64, contributions: F64) -> None:
+    """Write the sum of each row's leaves in tree order into `margins` [n], each feature's part into `contributions`
+    [n, n_features].
 
     The part is the sum over the splits on the feature of value[child] − value[node] (Saabas 2014), so that the parts
-    and the roots' values add up to the result.
+    and the roots' values add up to the result. Rows go through a group of trees together: it stays in the cache.
     """
-    row = np.empty(2 * features.size, np.float32)
-    for f in range(features.size):
-        x = features[f]
-        row[2 * f] = np.float32(-np.inf) if x != x else x
-        row[2 * f + 1] = x
-        contributions[f] = 0.0
-    at = np.empty(GROUP, np.uint32)
-    margin = 0.0
+    n, width = matrix.shape
+    rows = np.empty((n, 2 * width), np.float32)
+    for i in range(n):
+        margins[i] = 0.0
+        for f in range(width):
+            x = matrix[i, f]
+            rows[i, 2 * f] = np.float32(-np.inf) if x != x else x
+            rows[i, 2 * f + 1] = x
+            contributions[i, f] = 0.0
+    at, moving = np.empty(GROUP, np.uint32), np.empty(GROUP, np.uint32)
     for first in range(0, roots.size, GROUP):
-        trees = min(GROUP, roots.size - first)
-        for j in range(trees):
-            at[j] = roots[first + j]
-        moving = True
-        while moving:
-            moved = 0
-            for j in range(trees):
-                parent = np.uint64(at[j])
-                node = nodes[parent]
-                feature = node["feature"]
-                right = not (row[feature] <= node["threshold"])
-                child = parent + np.uint64(node["left"]) + np.uint64(right)
-                contributions[feature >> 1] += nodes[child]["value"] - node["value"]
-                at[j] = child
-                moved |= node["left"]
-            moving = moved != 0
-        for j in range(trees):
-            margin += nodes[at[j]]["value"]
+        group = roots[first : first + GROUP]
+        for i in range(n):
+            margins[i] = _walk(rows[i], nodes, group, margins[i], contributions[i], at, moving)
+
+
+@jit_inline
+def _walk(row: F32, nodes: Nodes, roots: U32, margin: float, contributions: F64, at: U32, moving: U32) -> float:
+    """Add a group's leaves to `margin` and its splits to `contributions`; `at` and `moving` are scratch."""
+    left = roots.size
+    for j in range(left):
+        at[j] = roots[j]
+        moving[j] = j
+    while left:
+        kept = 0
+        for k in range(left):
+            j = moving[k]
+            parent = np.uint64(at[j])
+            node = nodes[parent]
+            feature = node["feature"]
+            right = not (row[feature] <= node["threshold"])
+            child = parent + np.uint64(node["left"]) + np.uint64(right)
+            contributions[feature >> 1] += nodes[child]["value"] - node["value"]
+            at[j] = child
+            moving[kept] = j
+            kept += nodes[child]["left"] != 0
+        left = kept
+    for j in range(roots.size):
+        margin += nodes[at[j]]["value"]
     return margin
-
-
-@jit
-def _score_rows(matrix: F32, nodes: Nodes, roots: U32, margins: F64) -> None:
-    contributions = np.empty(matrix.shape[1], np.float64)
-    for i in range(matrix.shape[0]):
-        margins[i] = score_and_attribute(matrix[i], nodes, roots, contributions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,8 +165,17 @@ class Trees:
         if matrix.ndim != 2 or matrix.shape[1] != self.n_features:
             raise BadInput("the matrix has another width", expected=str(self.n_features), got=str(matrix.shape))
         margins = np.empty(len(matrix), np.float64)
-        _score_rows(np.ascontiguousarray(matrix, dtype=np.float32), self.nodes, self.roots, margins)
+        parts = np.empty((_BLOCK, self.n_features), np.float64)
+        for first in range(0, len(matrix), _BLOCK):
+            rows = np.ascontiguousarray(matrix[first : first + _BLOCK], dtype=np.float32)
+            score_and_attribute(rows, self.nodes, self.roots, margins[first : first + _BLOCK], parts)
         return margins + self.base
+
+    def attribute(self, matrix: F32) -> F64:
+        """Return each feature's part in each row's margin, float64 [n, n_features]: with `bias` they add up to it."""
+        margins, parts = np.empty(len(matrix), np.float64), np.empty(matrix.shape, np.float64)
+        score_and_attribute(matrix, self.nodes, self.roots, margins, parts)
+        return parts
 
 
 def _fields(text: str) -> dict[str, str]:

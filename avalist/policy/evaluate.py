@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from avalist import ENGINE
 from avalist.domain.core import EventCore
-from avalist.domain.decisions import Action, Decision, Mode, Reason
+from avalist.domain.decisions import Action, Decision, Mode
+from avalist.models.score import Scored
 from avalist.policy.economics import Policy, choose
 
 NO_MODEL = "no_active_model"
-
-
-class Scored(Protocol):
-    """What the policy needs of a score."""
-
-    @property
-    def p_fraud(self) -> float:
-        """Return the calibrated probability, rounded to 1e-9."""
-        ...
-
-    @property
-    def risk_score(self) -> int:
-        """Return the percentile, 0 to 99."""
-        ...
 
 
 def evaluate(
     event: EventCore,
     seq: int,
     scored: Scored | None,
-    reasons: tuple[Reason, ...],
     policy: Policy,
     mode: Mode,
     versions: tuple[str, str],
@@ -50,7 +34,7 @@ def evaluate(
         advised_action=action if observing else None,
         p_fraud=scored.p_fraud,
         risk_score=scored.risk_score,
-        reasons=reasons,
+        reasons=scored.reasons,
         expected_profit_minor=profits,
     )
 

@@ -88,6 +88,9 @@ def default(field: inspect.Field) -> str:
 
 def describe(kind: inspect.Type) -> str:
     """Return a type in words."""
+    if isinstance(kind, inspect.Metadata):
+        pattern = (kind.extra_json_schema or {}).get("pattern")
+        return describe(msgspec.structs.replace(kind.type, pattern=pattern) if pattern else kind.type)
     match kind:
         case inspect.UnionType(types=types):
             return _union([t for t in types if not isinstance(t, inspect.NoneType)])

@@ -122,7 +122,7 @@ def test_columns_equal_brute_force(rows: Row) -> None:
 def test_chunks_steps_and_one_run_are_one(rows: Row, cuts: list[int]) -> None:
     whole, stepped, chunked = State(PLAN), State(PLAN), State(PLAN)
     wanted = whole.run(rows)
-    assert_same(np.array([stepped.step(row) for row in rows]), wanted)
+    assert_same(np.array([stepped.run(row[None])[0] for row in rows]), wanted)
     assert_same(np.concatenate([chunked.run(part) for part in np.split(rows, sorted(cuts))]), wanted)
     assert whole.digest() == stepped.digest() == chunked.digest()
 
@@ -134,7 +134,7 @@ def test_reading_changes_nothing(rows: Row, data: st.DataObject) -> None:
     some, every = State(PLAN), State(PLAN)
     assert_same(some.run(rows, reads), every.run(rows)[reads])
     before = some.digest()
-    some.step(np.array([FoldKind.READ_ONLY, *rows[-1, 1:]]))
+    some.run(np.array([[FoldKind.READ_ONLY, *rows[-1, 1:]]]))
     assert before == some.digest() == every.digest()
 
 

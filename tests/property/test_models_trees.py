@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avalist.models.trees import F32, Trees, score_and_attribute
+from avalist.models.trees import F32, Trees
 
 EXTREMES = np.array([0.0, -0.0, 1e-36, -1e-36, 3.4e38, -3.4e38, np.inf, -np.inf, np.nan], np.float32)
 
@@ -39,10 +39,8 @@ def test_margins_equal_lightgbm_bit_for_bit(seed: int, missing: float, leaves: i
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0.0, 0.3]))
 def test_contributions_and_bias_add_up_to_the_margin(seed: int, missing: float) -> None:
-    trees, contributions = Trees.from_booster(grow(seed, missing, 15), base=-3.0), np.empty(5)
-    for row in rows(seed + 1, 20, missing):
-        margin = score_and_attribute(row, trees.nodes, trees.roots, contributions) + trees.base
-        assert contributions.sum() + trees.bias == pytest.approx(margin, abs=1e-9)
+    trees, x = Trees.from_booster(grow(seed, missing, 15), base=-3.0), rows(seed + 1, 20, missing)
+    assert trees.attribute(x).sum(axis=1) + trees.bias == pytest.approx(trees.score_many(x), abs=1e-9)
 
 
 @settings(max_examples=10, deadline=None)

@@ -9,7 +9,7 @@ import pytest
 from avalist.domain.errors import ArtefactInvalid, BadInput
 from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact, version_of
-from avalist.models.score import Model
+from avalist.models.score import Model, strongest
 from avalist.models.train import Trained, TrainingSet, TrainParams, split, train
 from avalist.models.trees import F64
 
@@ -172,7 +172,8 @@ def test_another_plans_artefact_is_refused(trained: Trained) -> None:
 
 def test_one_row_scores_as_the_matrix_does(trained: Trained, model: Model) -> None:
     artefact, x = trained.artefact, dataset(1).x[:200]
-    scored = [model.score(row) for row in x]
+    scored = [one for row in x for one in model.score(row[None])]
+    assert scored == model.score(x)
     margins = artefact.trees.score_many(x)
     assert [s.margin for s in scored] == margins.tolist()
     assert [s.p_fraud for s in scored] == artefact.calibration.apply(margins).tolist()
@@ -180,38 +181,40 @@ def test_one_row_scores_as_the_matrix_does(trained: Trained, model: Model) -> No
 
 
 def test_risk_scores_are_percentiles_of_the_calibration_payments(trained: Trained, model: Model) -> None:
-    scores = [model.score(row).risk_score for row in dataset().x[trained.calibration]]
+    scores = [scored.risk_score for scored in model.score(dataset().x[trained.calibration])]
     assert min(scores) == 0
     assert max(scores) == 99
     assert np.mean(scores) == pytest.approx(49.5, abs=2.0)
 
 
 def test_reasons_are_the_strongest_contributions(model: Model) -> None:
-    row = dataset(1).x[3]
-    contributions = model.score(row).contributions.tolist()
-    reasons = model.top_reasons(row, 3)
+    row = dataset(1).x[3:4]
+    contributions = model.artefact.trees.attribute(row)[0].tolist()
+    (reasons,) = (scored.reasons for scored in model.score(row, 3))
     order = sorted(range(WIDTH), key=lambda i: (-abs(contributions[i]), i))[:3]
     assert [r.feature for r in reasons] == [model.columns[i] for i in order]
     assert [r.contribution for r in reasons] == [contributions[i] for i in order]
 
 
 def test_reasons_say_none_for_missing_values(model: Model) -> None:
-    row = np.full(WIDTH, np.nan, np.float32)
-    model.score(row)
-    reasons = model.top_reasons(row, WIDTH)
+    (scored,) = model.score(np.full((1, WIDTH), np.nan, np.float32), WIDTH)
+    reasons = scored.reasons
     assert reasons
     assert all(r.value is None for r in reasons)
 
 
-def test_equal_contributions_go_by_column_and_none_is_left_out(model: Model) -> None:
-    scored = model.score(np.zeros(WIDTH, np.float32))
-    scored.contributions[:] = [0.0, 1.0, -2.0, 2.0, 1.0, -1.0]
-    names = [r.feature for r in model.top_reasons(np.zeros(WIDTH, np.float32), 4)]
-    assert names == ["column_2", "column_3", "column_1", "column_4"]
-    scored.contributions[:] = 0.0
-    assert model.top_reasons(np.zeros(WIDTH, np.float32)) == ()
+@pytest.mark.parametrize(
+    ("contributions", "columns"),
+    [([0.0, 1.0, -2.0, 2.0, 1.0, -1.0], [2, 3, 1, 4]), ([0.0, 0.0, 3.0, 0.0, 0.0, 0.0], [2, -1, -1, -1])],
+)
+def test_equal_contributions_go_by_column_and_nothing_is_left_out(
+    contributions: list[float], columns: list[int]
+) -> None:
+    chosen = np.empty(4, np.int64)
+    strongest(np.array(contributions), chosen)
+    assert chosen.tolist() == columns
 
 
 def test_a_row_of_another_width_is_refused(model: Model) -> None:
     with pytest.raises(BadInput, match="width"):
-        model.score(np.zeros(WIDTH + 1, np.float32))
+        model.score(np.zeros((1, WIDTH + 1), np.float32))

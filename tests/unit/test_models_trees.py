@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from avalist.domain.errors import ArtefactInvalid, BadInput
-from avalist.models.trees import F32, NODE, Trees, score_and_attribute
+from avalist.models.trees import F32, NODE, Trees
 
 QUIET = {"verbosity": -1, "num_threads": 1, "min_data_in_leaf": 5, "num_leaves": 4, "learning_rate": 1.0}
 
@@ -37,9 +37,9 @@ def test_infinity_is_not_missing() -> None:
 
 def test_attribution_goes_to_the_feature_that_splits() -> None:
     x = np.concatenate((column(-5.0, 5.0), np.zeros((40, 1), np.float32)), axis=1)
-    trees, contributions = grow(x, column(-1.0, 1.0)[:, 0]), np.empty(2)
-    margin = score_and_attribute(x[-1], trees.nodes, trees.roots, contributions)
-    assert contributions.tolist() == [pytest.approx(margin - trees.bias), 0.0]
+    trees = grow(x, column(-1.0, 1.0)[:, 0])
+    margin = trees.score_many(x)[-1]
+    assert trees.attribute(x)[-1].tolist() == [pytest.approx(margin - trees.bias), 0.0]
 
 
 def test_the_bias_is_the_mean_training_margin() -> None:

@@ -12,17 +12,13 @@ from avalist.domain.core import EventCore
 from avalist.domain.decisions import Action, Mode
 from avalist.domain.errors import BadInput
 from avalist.domain.facts import Facts
+from avalist.models.score import Scored
 from avalist.policy.economics import Fallback, Policy, choose, decode_policy, expected_profit, policy_version
 from avalist.policy.evaluate import NO_MODEL, evaluate, fall_back
 
 VERSIONS = ("model", "policy")
 PROBABILITIES = st.floats(0, 1)
 AMOUNTS = st.integers(0, 10**12)
-
-
-class Score(msgspec.Struct):
-    p_fraud: float
-    risk_score: int = 50
 
 
 def core(amount: int = 10_000) -> EventCore:
@@ -61,7 +57,7 @@ def test_disputes_alone_cost_money() -> None:
 
 @pytest.mark.parametrize("mode", ["observe", "live"])
 def test_a_scored_payment(mode: Mode) -> None:
-    decision = evaluate(core(), 7, Score(0.9), (), Policy(), mode, VERSIONS)
+    decision = evaluate(core(), 7, Scored(2.0, 0.9, 50, ()), Policy(), mode, VERSIONS)
     assert (decision.p_fraud, decision.risk_score, decision.seq, decision.engine) == (0.9, 50, 7, ENGINE)
     assert (decision.model_version, decision.policy_version) == VERSIONS
     assert {decision.action, decision.advised_action} == (
@@ -71,7 +67,7 @@ def test_a_scored_payment(mode: Mode) -> None:
 
 @pytest.mark.parametrize(("mode", "warnings"), [("live", (NO_MODEL,)), ("observe", (NO_MODEL,)), ("off", ())])
 def test_an_unscored_payment_is_not_reviewed(mode: Mode, warnings: tuple[str, ...]) -> None:
-    decision = evaluate(core(), 7, None, (), Policy(), mode, VERSIONS)
+    decision = evaluate(core(), 7, None, Policy(), mode, VERSIONS)
     assert (decision.action, decision.p_fraud, decision.warnings) == (Action.NOT_REVIEWED, None, warnings)
 
 

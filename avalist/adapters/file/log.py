@@ -6,7 +6,7 @@ import os
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from avalist.domain.errors import LogCorrupt, LogFailed, NotFound
 from avalist.domain.records import Record
 
 SEGMENT_BYTES = 64 << 20
+CLEARED_BYTES = 1 << 20
 
 
 class FileLog:
@@ -184,6 +185,7 @@ class FileLog:
         else:
             end, self._firsts = 0, [0]
             self._fd = segment.create(self._folder, 0, self._segment_bytes)
+        self._cleared = end
         resources.callback(lambda: os.close(self._fd))
         watermark = Watermark(path, start=end)
         sync_folder(self._folder)
@@ -205,8 +207,20 @@ class FileLog:
         used = self.durable_end - self._firsts[-1]
         if used and used + len(data) > self._segment_bytes:
             self._roll()
+        self._clear_ahead(self.durable_end + len(data))
         segment.write_all(self._fd, data)
         os.fdatasync(self._fd)
+
+    def _clear_ahead(self, end: int) -> None:
+        """Write zeros to what is allocated, a good piece at once, before a batch that ends at `end` goes there.
+
+        A flush of bytes that were never written must change the file's extents too, and takes twice as long.
+        """
+        if end > self._cleared:
+            first, begin = self._firsts[-1], self._cleared
+            self._cleared = max(end, min(begin + CLEARED_BYTES, first + self._segment_bytes))
+            with suppress(OSError):  # a full disk shows at the write
+                os.pwrite(self._fd, bytes(self._cleared - begin), segment.HEADER.size + begin - first)
 
     def _roll(self) -> None:
         fd = segment.create(self._folder, self.durable_end, self._segment_bytes)
@@ -214,6 +228,7 @@ class FileLog:
         os.close(self._fd)
         self._fd = fd
         self._firsts.append(self.durable_end)
+        self._cleared = self.durable_end
 
     def _trim(self) -> None:
         """Give back what was allocated ahead."""

@@ -6,7 +6,7 @@ import time
 
 from avalist.api.http import Receive, Scope, Send, encode_json, header, read_body, send_json
 from avalist.api.service import Service, check_clock
-from avalist.app.writer import Answer
+from avalist.app.writer import Answer, Asked
 from avalist.domain.cards import refuse_card_numbers
 from avalist.domain.decisions import Decision
 from avalist.domain.errors import BadInput
@@ -17,7 +17,7 @@ _MAX_DEADLINE_MS = 10_000
 
 async def decide(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one payment: authenticate, decode, decide, make durable, answer."""
-    commit = service.commit
+    service.commit  # noqa: B018  raises what keeps the service from answering
     key = service.authenticate(scope)
     body = await read_body(receive, service.settings.body_limit_bytes)
     started_s, started_ms = time.perf_counter(), service.clock.now_ms()
@@ -25,15 +25,12 @@ async def decide(service: Service, scope: Scope, receive: Receive, send: Send) -
     refuse_card_numbers(body, event)
     check_clock(key, event)
     timeout_s = _timeout_s(service, scope, key.merchant)
-    if commit.depth >= service.settings.queue_limit and not service.writer.knows(key.merchant, event.event_id):
+    if service.waiting >= service.settings.queue_limit and not service.writer.knows(key.merchant, event.event_id):
         decision = service.writer.answer_unscored(key.merchant, event, started_ms)
         service.metrics.fallbacks.labels("overloaded").inc()
     else:
-        answer = service.writer.decide(key.merchant, event, started_ms)
-        if await commit.wait(answer.position, timeout_s):
-            decision = service.writer.first(key.merchant, answer)
-        else:
-            decision = _too_late(service, key.merchant, answer)
+        answer, durable = await service.decider.ask(Asked(key.merchant, event, started_ms), timeout_s)
+        decision = service.writer.first(key.merchant, answer) if durable else _too_late(service, key.merchant, answer)
     service.metrics.answered(decision.action, time.perf_counter() - started_s)
     await send_json(send, encode_json(decision))
 

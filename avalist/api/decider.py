@@ -1,0 +1,64 @@
+"""Payments that come in while the log syncs are decided together when it has."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+from avalist.api.commit import GroupCommit, Kept
+from avalist.app.writer import Answer, Asked, Writer
+
+MOST = 32
+"""Payments that are decided without waiting for a sync under way: more would gain little and wait longer."""
+
+_Done = asyncio.Future[Kept[Answer]]
+
+
+class _Request(NamedTuple):
+    asked: Asked
+    due_s: float
+    done: _Done
+
+
+class Decider:
+    """Decides in batches: the first payment of a quiet moment at once, under load as many as came in during a sync.
+
+    The answers are those of one by one; a batch shares one sync, and each of its steps finds the caches warm.
+    """
+
+    def __init__(self, writer: Writer, commit: GroupCommit) -> None:
+        self._writer, self._commit = writer, commit
+        self._loop = asyncio.get_running_loop()
+        self._requests: list[_Request] = []
+        commit.on_idle = self._decide
+
+    @property
+    def depth(self) -> int:
+        """Return how many payments are not decided yet."""
+        return len(self._requests)
+
+    def ask(self, asked: Asked, timeout_s: float) -> _Done:
+        """Return a future of the answer once it is durable, or not yet so when the time is out."""
+        done: _Done = self._loop.create_future()
+        self._requests.append(_Request(asked, self._loop.time() + timeout_s, done))
+        if len(self._requests) == MOST or (len(self._requests) == 1 and self._commit.idle):
+            self._loop.call_soon(self._decide)  # after those that are being read in this very turn
+        return done
+
+    def _decide(self) -> None:
+        requests, self._requests = self._requests, []
+        if not requests:
+            return
+        try:
+            answers = self._writer.decide_many([request.asked for request in requests])
+        except BaseException as error:
+            for request in requests:
+                request.done.set_exception(error)
+            raise
+        for request, answer in zip(requests, answers, strict=True):
+            if request.done.done():
+                continue  # the caller went away
+            if isinstance(answer, Answer):
+                self._commit.expect(answer.position, request.due_s, answer, request.done)
+            else:
+                request.done.set_exception(answer)

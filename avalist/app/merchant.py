@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 import numpy as np
 
-from avalist.app.index import Generations
+from avalist.app.index import Generations, hash_ids
 from avalist.domain.core import (
     Control,
     EventCore,
@@ -68,6 +68,18 @@ def plan_of(created: MerchantCreated) -> Plan:
     return compile_plan(created.schema, decode_features(created.features))
 
 
+def flags_after(flags: int, core: EventCore) -> int:
+    """Return a payment's flags after one of its events."""
+    _, _, _, captured, fraud = _HEAD.unpack_from(core.row)
+    if fraud < 0:
+        flags &= ~FRAUD
+    return flags | (CAPTURED if captured > 0 else 0) | (FRAUD if fraud > 0 else 0) | CHECKPOINTS.get(core.checkpoint, 0)
+
+
+def _at_checkpoint(payment_id: str, checkpoint: str) -> str:
+    return f"{checkpoint}\x00{payment_id}"
+
+
 class Merchant:
     """Everything ``decide()`` may know of one merchant as of its last input.
 
@@ -92,7 +104,7 @@ class Merchant:
         self.model: Model | None = None
         self._load_model = load_model
         self._staged: dict[str, Model] = {}
-        self._rows: list[bytes] = []
+        self._waiting: list[tuple[EventCore, int]] = []
         self.set_policy(msgspec.json.encode(self.policy))
 
     @property
@@ -101,7 +113,7 @@ class Merchant:
         return self.model.version if self.model else "", self.policy_version
 
     def fold(self, record: Record, position: int) -> None:
-        """Fold one input record; rows may wait in a batch until :meth:`settle`."""
+        """Fold one input record; events may wait in a batch until :meth:`settle`."""
         self.seq = record.seq
         if record.kind == RecordKind.EVENT:
             self.absorb(decode_event_core(record.core), record.seq, record.received_at_ms, position)
@@ -111,47 +123,61 @@ class Merchant:
             self.fallbacks[decode_fallback(record.core).event_id] = position
 
     def absorb(self, core: EventCore, seq: int, at_ms: int, position: int) -> None:
-        """Fold an event that asks for no decision; its row waits in a batch."""
+        """Fold an event that asks for no decision; it waits in a batch."""
         self.seq, self.at_ms = seq, at_ms
-        self.note(core, position)
-        self._rows.append(core.row)
-        if len(self._rows) >= _BATCH:
+        self._waiting.append((core, position))
+        if len(self._waiting) >= _BATCH:
             self.settle()
 
     def settle(self) -> None:
-        """Run the waiting rows through the kernel."""
-        if self._rows:
-            rows = np.frombuffer(b"".join(self._rows), dtype="<i8").reshape(-1, self.plan.width)
+        """Fold the waiting events."""
+        if self._waiting:
+            cores, positions = zip(*self._waiting, strict=True)
+            self._waiting.clear()
+            rows = np.frombuffer(b"".join([core.row for core in cores]), dtype="<i8").reshape(-1, self.plan.width)
             self.features.run(rows, np.zeros(len(rows), dtype=np.bool_))
-            self._rows.clear()
+            self.note(cores, positions)
 
-    def note(self, core: EventCore, position: int) -> None:
-        """Remember where an event stands and what it says of its payment."""
-        _, at_ms, _, captured, fraud = _HEAD.unpack_from(core.row)
-        self.events.put(core.event_id, position, at_ms)
-        if not core.payment_id:
+    def note(self, cores: Sequence[EventCore], positions: Sequence[int]) -> None:
+        """Remember where events stand and what they say of their payments."""
+        ats = [_HEAD.unpack_from(core.row)[1] for core in cores]
+        self.events.put(hash_ids([core.event_id for core in cores]), positions, ats)
+        named = [
+            (core, position, at) for core, position, at in zip(cores, positions, ats, strict=True) if core.payment_id
+        ]
+        if not named:
             return
-        known = self.payments.get(core.payment_id)
-        first, flags = (known >> _FLAG_BITS, known & _FLAGS) if known >= 0 else (position, 0)
-        flags |= (CAPTURED if captured > 0 else 0) | (FRAUD if fraud > 0 else 0) | CHECKPOINTS.get(core.checkpoint, 0)
-        self.payments.put(core.payment_id, first << _FLAG_BITS | (flags & ~FRAUD if fraud < 0 else flags), at_ms)
-        if core.checkpoint and first != position:
-            self.payments.put(f"{core.checkpoint}\x00{core.payment_id}", position << _FLAG_BITS, at_ms)
+        ids = hash_ids([core.payment_id for core, _, _ in named])
+        held: dict[str, int] = {}
+        values, again = [], []
+        for (core, position, at), known in zip(named, self.payments.get(ids), strict=True):
+            value = held.get(core.payment_id, known)
+            first, flags = (value >> _FLAG_BITS, value & _FLAGS) if value >= 0 else (position, 0)
+            held[core.payment_id] = value = first << _FLAG_BITS | flags_after(flags, core)
+            values.append(value)
+            if core.checkpoint and first != position:
+                again.append((_at_checkpoint(core.payment_id, core.checkpoint), position << _FLAG_BITS, at))
+        self.payments.put(ids, values, [at for _, _, at in named])
+        if again:
+            names, places, times = zip(*again, strict=True)
+            self.payments.put(hash_ids(names), places, times)
 
-    def payment(self, payment_id: str) -> tuple[int, int]:
-        """Return the position of a payment's first event, −1 where it is not known, and its flags.
+    def find(self, event_ids: Sequence[str], payment_ids: Sequence[str]) -> tuple[list[int], list[tuple[int, int]]]:
+        """Return the positions of events, and the positions of payments' first events with their flags; −1 for none.
 
-        Flags: captured, fraud, and the checkpoints it came at. Known means in the last 400 days at least.
+        Flags: captured, fraud, and the checkpoints it came at. An event is known for 35 days at least, a payment for
+        400.
         """
-        value = self.payments.get(payment_id)
-        return (value >> _FLAG_BITS, value & _FLAGS) if value >= 0 else (-1, 0)
+        self.settle()
+        values = self.payments.get(hash_ids(payment_ids))
+        payments = [(value >> _FLAG_BITS, value & _FLAGS) if value >= 0 else (-1, 0) for value in values]
+        return self.events.get(hash_ids(event_ids)), payments
 
     def decided_at(self, payment_id: str, checkpoint: str) -> int:
         """Return the position of a payment's last event at a checkpoint, or −1."""
-        value = self.payments.get(f"{checkpoint}\x00{payment_id}")
-        if value >= 0:
-            return value >> _FLAG_BITS
-        first, flags = self.payment(payment_id)
+        _, ((last, _), (first, flags)) = self.find([], [_at_checkpoint(payment_id, checkpoint), payment_id])
+        if last >= 0:
+            return last
         return first if flags & CHECKPOINTS[checkpoint] else -1
 
     def apply(self, control: Control) -> None:

@@ -99,7 +99,7 @@ class _Player:
         core = decode_event_core(event.core)
         (again,) = decide(merchant, [core], event.seq)
         merchant.seq, merchant.at_ms = event.seq, event.received_at_ms
-        merchant.note(core, position)
+        merchant.note([core], [position])
         logged = decode_decision(record.core)
         if logged.decision.engine == again.decision.engine:
             self.result.decisions += 1

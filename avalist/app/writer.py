@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,6 +24,7 @@ from avalist.app.merchant import (
     creation,
     decode_event_core,
     decode_fallback,
+    flags_after,
 )
 from avalist.domain.core import Control, DecisionCore, EventCore, FallbackCore, MerchantCreated, Why
 from avalist.domain.decisions import Decision
@@ -33,6 +34,7 @@ from avalist.domain.events import (
     Capture,
     Chargeback,
     EarlyFraudWarning,
+    IdentityEvent,
     Label,
     OutcomeEvent,
     Payment,
@@ -50,6 +52,7 @@ from avalist.ports.log import Log
 
 _encode = msgspec.msgpack.Encoder().encode
 decode_decision = msgspec.msgpack.Decoder(DecisionCore).decode
+_UNANSWERED = NotFound("no answer")
 _LATEST_MS = 253_402_300_799_999  # the last that ISO 8601 writes in four digits of year
 
 Secret = Callable[[str], bytes]
@@ -76,31 +79,63 @@ class Asked(NamedTuple):
 
 
 class _Batch:
-    """Payments of one merchant to be decided together."""
+    """Events of one merchant on their way into the log, and what they find: the log's events and those before them."""
 
-    def __init__(self, merchant: Merchant) -> None:
+    def __init__(self, merchant: Merchant, events: Sequence[WireEvent]) -> None:
         self.merchant = merchant
         self.at_ms = merchant.at_ms
-        self.clear()
-
-    def clear(self) -> None:
-        self.places: list[int] = []
         self.cores: list[EventCore] = []
-        self.ats: list[int] = []
         self.sealed: list[bytes] = []
-        self._named: set[str] = set()
+        self.ats: list[int] = []
+        self.results: list[AvalistError | _Known | _New] = []
+        self._fresh: dict[str, int] = {}
+        self._touched: dict[str, tuple[int | EventCore, int]] = {}
+        payment_ids = [getattr(event, "payment_id", "") for event in events]
+        self._events, self._payments = merchant.find([event.event_id for event in events], payment_ids)
 
-    def names(self, event: Payment) -> bool:
-        """Tell whether the event or its payment is in the batch."""
-        return event.event_id in self._named or event.payment_id in self._named
+    def event(self, event_id: str) -> _Known | _New | None:
+        """Return where the event that is taken next stands already."""
+        known = self._events[len(self.results)]
+        if known >= 0:
+            return _Known(known)
+        fresh = self._fresh.get(event_id)
+        return None if fresh is None else _New(fresh)
 
-    def add(self, place: int, core: EventCore, at_ms: int, sealed: bytes) -> None:
-        self.places.append(place)
+    def payment(self, payment_id: str) -> tuple[int | EventCore, int]:
+        """Return the first event, or its position (−1: none), and the flags of the payment that is taken next."""
+        return self._touched.get(payment_id) or self._payments[len(self.results)]
+
+    def add(self, core: EventCore, at_ms: int, sealed: bytes) -> _New:
+        """Add an event."""
+        place = self._fresh[core.event_id] = len(self.cores)
+        if core.payment_id:
+            first, flags = self.payment(core.payment_id)
+            self._touched[core.payment_id] = core if first == -1 else first, flags_after(flags, core)
         self.cores.append(core)
-        self.ats.append(at_ms)
         self.sealed.append(sealed)
-        self._named.update((core.event_id, core.payment_id))
+        self.ats.append(at_ms)
         self.at_ms = at_ms
+        return _New(place)
+
+    def records(self) -> list[Record]:
+        """Return the events' records."""
+        id, seq = self.merchant.id, self.merchant.seq + 1
+        return [
+            Record(id, n, RecordKind.EVENT, at_ms, _encode(core), sealed)
+            for n, (core, at_ms, sealed) in enumerate(zip(self.cores, self.ats, self.sealed, strict=True), seq)
+        ]
+
+
+class _Known(NamedTuple):
+    """An event that stands in the log."""
+
+    position: int
+
+
+class _New(NamedTuple):
+    """An event of this batch, by its place among the new ones."""
+
+    place: int
 
 
 class Writer:
@@ -140,7 +175,7 @@ class Writer:
         )
         self._log.sync()
         merchant.seq, merchant.at_ms = record.seq, record.received_at_ms
-        merchant.note(core, position)
+        merchant.note([core], [position])
 
     def fold(self, record: Record, position: int) -> None:
         """Fold one record of the log; a decision is an output and changes nothing."""
@@ -204,88 +239,115 @@ class Writer:
         NotFound
             If there is no such merchant, or no such payment to rescore.
         """
-        answers: list[Answer | AvalistError | None] = [None] * len(asked)
-        batches: dict[str, _Batch] = {}
-        for place, (id, event, at_ms) in enumerate(asked):
+        answers: list[Answer | AvalistError] = [_UNANSWERED] * len(asked)
+        places: dict[str, list[int]] = {}
+        for place, one in enumerate(asked):
+            places.setdefault(one.merchant, []).append(place)
+        for id, mine in places.items():
             try:
-                batch = batches.get(id)
-                if batch is None:
-                    batch = batches[id] = _Batch(self.merchant(id))
-                elif batch.names(event):  # what it is to find must be there
-                    self._decide(batch, answers)
-                answers[place] = self._take(batch, place, event, at_ms)
+                batch = self._take(
+                    self.merchant(id),
+                    [asked[place].event for place in mine],
+                    [asked[place].at_ms for place in mine],
+                    asked=True,
+                )
+                found = self._decide(batch)
+            except NotFound as error:
+                found = [error] * len(mine)
+            for place, answer in zip(mine, found, strict=True):
+                answers[place] = answer
+        return answers
+
+    def _decide(self, batch: _Batch) -> list[Answer | AvalistError]:
+        """Decide a batch and log it. Each event is followed by its decision, so that a torn write parts one pair."""
+        merchant, seq = batch.merchant, batch.merchant.seq + 1
+        new: list[Answer] = []
+        if batch.cores:
+            decided = decide(merchant, batch.cores, seq)
+            records: list[Record] = []
+            for event, decision in zip(batch.records(), decided, strict=True):
+                core = _encode(decision)
+                records += event, Record(merchant.id, event.seq, RecordKind.DECISION, event.received_at_ms, core)
+            positions = self._log.append(records)
+            merchant.seq, merchant.at_ms = seq + len(decided) - 1, batch.at_ms
+            merchant.note(batch.cores, positions[::2])
+            new = [
+                Answer(one.decision, core, position)
+                for one, core, position in zip(decided, batch.cores, positions[1::2], strict=True)
+            ]
+        answers: list[Answer | AvalistError] = []
+        for result in batch.results:
+            if isinstance(result, _New):
+                answer = new[result.place]
+                answers.append(answer)
+                new[result.place] = answer._replace(again=True)
+            else:
+                answers.append(self._first_answer(merchant, result.position) if isinstance(result, _Known) else result)
+        return answers
+
+    def record(self, id: str, event: WireEvent, at_ms: int) -> int:
+        """Log an event without deciding. Raises what :meth:`record_many` would return."""
+        (position,) = self.record_many(id, [event], at_ms)
+        if isinstance(position, AvalistError):
+            raise position
+        return position
+
+    def record_many(self, id: str, events: Sequence[WireEvent], at_ms: int) -> list[int | AvalistError]:
+        """Log events in order without deciding: history, identity events, outcomes. Return their positions; a retry's
+        is the first one's.
+
+        In place of a position stand the errors of :meth:`decide_many`, and ``NotFound`` for an outcome of an unknown
+        payment. Raises ``NotFound`` if there is no such merchant.
+        """
+        merchant = self.merchant(id)
+        batch = self._take(merchant, events, [at_ms] * len(events), asked=False)
+        seq, positions = merchant.seq + 1, self._log.append(batch.records())
+        for n, (core, at, position) in enumerate(zip(batch.cores, batch.ats, positions, strict=True), seq):
+            merchant.absorb(core, n, at, position)
+        return [
+            positions[result.place]
+            if isinstance(result, _New)
+            else result.position
+            if isinstance(result, _Known)
+            else result
+            for result in batch.results
+        ]
+
+    def _take(self, merchant: Merchant, events: Sequence[WireEvent], ats: Sequence[int], *, asked: bool) -> _Batch:
+        """Make cores of the events that are new; say of the others where they stand or what is wrong with them."""
+        batch = _Batch(merchant, events)
+        for event, at_ms in zip(events, ats, strict=True):
+            try:
+                batch.results.append(self._taken(batch, event, at_ms, asked))
             except LogFailed:
                 raise
             except AvalistError as error:
-                answers[place] = error
-        for batch in batches.values():
-            self._decide(batch, answers)
-        return cast(list[Answer | AvalistError], answers)
+                batch.results.append(error)
+        return batch
 
-    def _take(self, batch: _Batch, place: int, event: Payment, at_ms: int) -> Answer | None:
-        """Add a payment to its merchant's batch, or return the first answer to its event."""
-        merchant = batch.merchant
+    def _taken(self, batch: _Batch, event: WireEvent, at_ms: int, asked: bool) -> _Known | _New:
         clear = canonical(event)
         digest = _digest(clear)
-        known = merchant.events.get(event.event_id)
-        if known >= 0:
-            return self._first_answer(merchant, event, digest, known)
-        at_ms = _arrival(batch.at_ms, event, at_ms)
-        core = self._payment(merchant, event, digest, at_ms, asked=True)
-        batch.add(place, core, at_ms, seal(self._secret(merchant.id), at_ms, digest, clear))
-        return None
-
-    def _decide(self, batch: _Batch, answers: list[Answer | AvalistError | None]) -> None:
-        """Decide a batch, log it and empty it. Each event is followed by its decision: a torn write parts one pair."""
-        if not batch.cores:
-            return
-        merchant, seq = batch.merchant, batch.merchant.seq + 1
-        merchant.settle()
-        decided = decide(merchant, batch.cores, seq)
-        records: list[Record] = []
-        for n, (core, at_ms, sealed, decision) in enumerate(
-            zip(batch.cores, batch.ats, batch.sealed, decided, strict=True), seq
-        ):
-            records += (
-                Record(merchant.id, n, RecordKind.EVENT, at_ms, _encode(core), sealed),
-                Record(merchant.id, n, RecordKind.DECISION, at_ms, _encode(decision)),
-            )
-        positions = self._log.append(records)
-        merchant.seq, merchant.at_ms = seq + len(decided) - 1, batch.at_ms
-        for n, (place, core) in enumerate(zip(batch.places, batch.cores, strict=True)):
-            merchant.note(core, positions[2 * n])
-            answers[place] = Answer(decided[n].decision, core, positions[2 * n + 1])
-        batch.clear()
-
-    def record(self, id: str, event: WireEvent, at_ms: int) -> int:
-        """Log an event without deciding: history, identity events, outcomes. Return its position; a retry's is the
-        first one's.
-
-        Raises as :meth:`decide`, and ``NotFound`` for an outcome of an unknown payment.
-        """
-        merchant = self.merchant(id)
-        clear = canonical(event)
-        digest = _digest(clear)
-        known = merchant.events.get(event.event_id)
-        if known >= 0:
-            self._same(known, event, digest)
+        known = batch.event(event.event_id)
+        if known is not None:
+            first = batch.cores[known.place] if isinstance(known, _New) else self._core_at(known.position)
+            if first.digest != digest:
+                raise Conflict(
+                    f"event id {event.event_id[:64]!r} was used before with other content: give each event its own"
+                )
             return known
-        at_ms = _arrival(merchant.at_ms, event, at_ms)
-        sealed = b""
-        if isinstance(event, Payment):
-            core = self._payment(merchant, event, digest, at_ms, asked=False)
-        elif isinstance(event, OutcomeEvent):
-            core = self._outcome(merchant, event, digest, at_ms)
-        else:
-            words, facts = self._intakes[id].identity(event)
-            words[AT], words[T] = at_ms, min(to_ms(event.occurred_at), at_ms)
-            core = EventCore(event.type, event.event_id, digest, "", "", pack_row(words), facts)
-        if not isinstance(event, OutcomeEvent):
-            sealed = seal(self._secret(id), at_ms, digest, clear)
-        record = Record(id, merchant.seq + 1, RecordKind.EVENT, at_ms, _encode(core), sealed)
-        (position,) = self._log.append((record,))
-        merchant.absorb(core, record.seq, at_ms, position)
-        return position
+        at_ms = _arrival(batch.at_ms, event, at_ms)
+        if isinstance(event, OutcomeEvent):
+            return batch.add(self._outcome(batch, event, digest, at_ms), at_ms, b"")
+        core = (
+            self._payment(batch, event, digest, at_ms, asked)
+            if isinstance(event, Payment)
+            else self._identity(batch, event, digest, at_ms)
+        )
+        return batch.add(core, at_ms, seal(self._secret(batch.merchant.id), at_ms, digest, clear))
+
+    def _core_at(self, position: int) -> EventCore:
+        return decode_event_core(self._log.get(position).core)
 
     def fallback(self, id: str, answer: Answer, at_ms: int, why: Why) -> Decision:
         """Log that the fallback was the first answer to this event, and return it; it is not yet durable.
@@ -306,7 +368,8 @@ class Writer:
 
     def knows(self, id: str, event_id: str) -> bool:
         """Tell whether an event came before."""
-        return self.merchant(id).events.get(event_id) >= 0
+        (position,), _ = self.merchant(id).find([event_id], [])
+        return position >= 0
 
     def _log_fallback(self, merchant: Merchant, event_id: str, why: Why, decision: Decision, at_ms: int) -> None:
         record = _fallback_record(merchant, merchant.seq + 1, event_id, why, decision, at_ms)
@@ -314,22 +377,23 @@ class Writer:
         merchant.fold(record, position)
 
     def answer_unscored(self, id: str, event: Payment, at_ms: int) -> Decision:
-        """Record a new payment and answer it by fallback at once: the queue is full. Raises as :meth:`decide`.
+        """Record a payment and answer it by fallback at once: the queue is full. Raises as :meth:`decide`.
 
         It was asked: where a crash tears the fallback from the event, recovery decides it.
         """
         merchant = self.merchant(id)
-        clear = canonical(event)
-        digest = _digest(clear)
-        at_ms = _arrival(merchant.at_ms, event, at_ms)
-        core = self._payment(merchant, event, digest, at_ms, asked=True)
-        seq = merchant.seq + 1
+        batch = self._take(merchant, [event], [at_ms], asked=True)
+        (result,) = batch.results
+        if isinstance(result, AvalistError):
+            raise result
+        if isinstance(result, _Known):
+            _, first, _ = self._answered(merchant, result.position)
+            return first.decision
+        ((core,), seq) = batch.cores, merchant.seq + 1
         decision = fall_back(core, seq, merchant.policy, merchant.mode, merchant.versions)
-        sealed = seal(self._secret(id), at_ms, digest, clear)
-        record = Record(id, seq, RecordKind.EVENT, at_ms, _encode(core), sealed)
-        fallen = _fallback_record(merchant, seq + 1, core.event_id, "overloaded", decision, at_ms)
-        position, after = self._log.append((record, fallen))
-        merchant.absorb(core, seq, at_ms, position)
+        fallen = _fallback_record(merchant, seq + 1, core.event_id, "overloaded", decision, batch.at_ms)
+        position, after = self._log.append([*batch.records(), fallen])
+        merchant.absorb(core, seq, batch.at_ms, position)
         merchant.fold(fallen, after)
         return decision
 
@@ -358,41 +422,17 @@ class Writer:
             raise NotFound("that payment came in as history: it was recorded, not decided")
         return core, decided, position
 
-    def _first_answer(self, merchant: Merchant, event: Payment, digest: bytes, position: int) -> Answer:
-        self._same(position, event, digest)
-        core, decided, after = self._answered(merchant, position)
+    def _first_answer(self, merchant: Merchant, position: int) -> Answer | AvalistError:
+        """Return the answer to the event at a position; what went wrong where it has none."""
+        try:
+            core, decided, after = self._answered(merchant, position)
+        except NotFound as error:
+            return error
         return Answer(decided.decision, core, after, again=True)
 
-    def _same(self, position: int, event: WireEvent, digest: bytes) -> None:
-        if decode_event_core(self._log.get(position).core).digest != digest:
-            raise Conflict(
-                f"event id {event.event_id[:64]!r} was used before with other content: give each event its own"
-            )
-
-    def _check_checkpoint(self, merchant: Merchant, event: Payment) -> bool:
-        """Tell whether the payment came before, at another checkpoint.
-
-        Raises
-        ------
-        Conflict
-            If it came before at this one, under another event id; only ``rescore`` may come again.
-        NotFound
-            If a payment to rescore is not known.
-        """
-        first, flags = merchant.payment(event.payment_id)
-        rescore = event.checkpoint == "rescore"
-        if flags & CHECKPOINTS[event.checkpoint] and not rescore:
-            raise Conflict(
-                f"payment {event.payment_id[:64]!r} came before at {event.checkpoint} under another event id: "
-                "retry with the same event_id, or use checkpoint post_auth or rescore"
-            )
-        if rescore and first < 0:
-            raise NotFound(f"no payment {event.payment_id[:64]!r} to rescore: ask at pre_auth first")
-        return first >= 0
-
-    def _payment(self, merchant: Merchant, event: Payment, digest: bytes, at_ms: int, *, asked: bool) -> EventCore:
-        known = self._check_checkpoint(merchant, event)
-        words, facts = self._intakes[merchant.id].payment(event)
+    def _payment(self, batch: _Batch, event: Payment, digest: bytes, at_ms: int, asked: bool) -> EventCore:
+        known = _came_before(event, *batch.payment(event.payment_id))
+        words, facts = self._intakes[batch.merchant.id].payment(event)
         words[AT] = words[T] = at_ms
         if known:  # its entities' velocity holds it already
             words[KIND], words[CAPTURED_DELTA] = FoldKind.READ_ONLY, 0
@@ -401,12 +441,17 @@ class Writer:
             event.type, event.event_id, digest, event.payment_id, event.checkpoint, row, facts, None, None, asked
         )
 
-    def _outcome(self, merchant: Merchant, event: OutcomeEvent, digest: bytes, at_ms: int) -> EventCore:
+    def _identity(self, batch: _Batch, event: IdentityEvent, digest: bytes, at_ms: int) -> EventCore:
+        words, facts = self._intakes[batch.merchant.id].identity(event)
+        words[AT], words[T] = at_ms, min(to_ms(event.occurred_at), at_ms)
+        return EventCore(event.type, event.event_id, digest, "", "", pack_row(words), facts)
+
+    def _outcome(self, batch: _Batch, event: OutcomeEvent, digest: bytes, at_ms: int) -> EventCore:
         """Join an outcome with its payment: the payment's keys, amount and time become facts of the outcome."""
-        position, flags = merchant.payment(event.payment_id)
-        if position < 0:
+        first, flags = batch.payment(event.payment_id)
+        if first == -1:
             raise NotFound(f"no payment {event.payment_id[:64]!r} of this merchant: send it before its outcomes")
-        words = list(unpack_row(decode_event_core(self._log.get(position).core).row))
+        words = list(unpack_row((self._core_at(first) if isinstance(first, int) else first).row))
         captured, fraud = _effect(event)
         newly_captured = captured and not flags & CAPTURED
         words[AT] = at_ms
@@ -420,6 +465,27 @@ class Writer:
             event.type, event.event_id, digest, event.payment_id, "", pack_row(words), None, fraud,
             True if newly_captured else None,
         )  # fmt: skip
+
+
+def _came_before(event: Payment, first: int | EventCore, flags: int) -> bool:
+    """Tell whether the payment came before, at another checkpoint.
+
+    Raises
+    ------
+    Conflict
+        If it came before at this one, under another event id; only ``rescore`` may come again.
+    NotFound
+        If a payment to rescore is not known.
+    """
+    rescore = event.checkpoint == "rescore"
+    if flags & CHECKPOINTS[event.checkpoint] and not rescore:
+        raise Conflict(
+            f"payment {event.payment_id[:64]!r} came before at {event.checkpoint} under another event id: "
+            "retry with the same event_id, or use checkpoint post_auth or rescore"
+        )
+    if rescore and first == -1:
+        raise NotFound(f"no payment {event.payment_id[:64]!r} to rescore: ask at pre_auth first")
+    return first != -1
 
 
 def _fallback_record(merchant: Merchant, seq: int, event_id: str, why: Why, decision: Decision, at_ms: int) -> Record:

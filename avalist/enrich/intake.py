@@ -12,7 +12,7 @@ from avalist.domain.records import FoldKind
 from avalist.domain.row import MISSING
 from avalist.domain.schema import Schema
 from avalist.enrich.facts import identity_facts, payment_facts
-from avalist.enrich.sources import Source, Sources, is_text
+from avalist.enrich.sources import Sources, is_text
 
 _MAX_WORD = 2**62
 _SMALL = 2**40
@@ -50,7 +50,9 @@ class Intake:
         """Return the fold row's words and the facts of a payment. Raises ``BadInput``."""
         facts = payment_facts(event, self._schema)
         captured = self._assumed if event.captured is None else event.captured
-        return self._row(event, facts, FoldKind.PAYMENT, facts.amount_base_minor, int(captured))
+        values, texts = self._values_of.payment(event, facts), self._keys_of.payment(event, facts)
+        head = [FoldKind.PAYMENT, 0, 0, int(captured), 0, facts.occurred_at_ms, facts.amount_base_minor]
+        return self._row(head, values, texts, facts), facts
 
     def identity(self, event: IdentityEvent) -> tuple[list[int], Facts]:
         """Return the fold row's words and the facts of an identity event. Raises ``BadInput``."""
@@ -58,13 +60,14 @@ class Intake:
             kind = FoldKind.LOGIN_OK if event.ok else FoldKind.LOGIN_FAILED
         else:
             kind = _FOLD_KIND[type(event)]
-        return self._row(event, identity_facts(event), kind, MISSING, 0)
+        facts = identity_facts(event)
+        values, texts = self._values_of.identity(event, facts), self._keys_of.identity(event, facts)
+        return self._row([kind, 0, 0, 0, 0, facts.occurred_at_ms, MISSING], values, texts, facts), facts
 
-    def _row(self, event: Source, facts: Facts, kind: int, amount: int, captured: int) -> tuple[list[int], Facts]:
-        words = [kind, 0, 0, captured, 0, facts.occurred_at_ms, amount]
-        for (name, scale), value in zip(self._numbers, self._values_of.read(event, facts), strict=True):
+    def _row(self, words: list[int], values: list[object], texts: list[object], facts: Facts) -> list[int]:
+        """Return the row that begins with `words`; note the categories in `facts`."""
+        for (name, scale), value in zip(self._numbers, values, strict=True):
             words.append(MISSING if value is None else _number(name, value, scale))
-        texts = self._keys_of.read(event, facts)
         for place in self._not_text:
             if texts[place] is not None:
                 texts[place] = str(texts[place])
@@ -72,7 +75,7 @@ class Intake:
         for name, text in zip(self._names, texts[self._first_category :], strict=True):
             if text:
                 facts.categories[name] = str(text)
-        return words, facts
+        return words
 
     def _keys(self, texts: list[object]) -> list[int]:
         """Return the keys of texts; 0 for None and nothing."""

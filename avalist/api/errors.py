@@ -5,10 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from avalist.domain import errors as e
+from avalist.domain.cards import holds_card_number
 
 STATUS: dict[type[e.AvalistError], int] = {
     e.CardNumberRefused: 422,
     e.BodyTooLarge: 413,
+    e.UnsupportedMedia: 415,
     e.UnknownCurrency: 422,
     e.ClockWentBack: 422,
     e.BadInput: 422,
@@ -26,7 +28,13 @@ STATUS: dict[type[e.AvalistError], int] = {
 }
 """HTTP status by error; the first base class that stands here counts."""
 
-_NO_JSON = ("JSON is malformed", "Input data was truncated", "the body is not valid UTF-8 JSON")
+_NO_JSON = (
+    "JSON is malformed",
+    "Input data was truncated",
+    "the body is not valid UTF-8 JSON",
+    "the body is nested",
+    "the body ended",
+)
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,8 +65,13 @@ def problem_of(error: e.AvalistError) -> Problem:
         type=f"urn:avalist:error:{title.replace(' ', '-')}",
         title=title.capitalize(),
         status=status,
-        detail=str(error),
-        field=bad.field if bad else "",
+        detail=shown(str(error)),
+        field=shown(bad.field) if bad else "",
         expected=bad.expected if bad else "",
-        got=bad.got if bad else "",
+        got=shown(bad.got) if bad else "",
     )
+
+
+def shown(text: str) -> str:
+    """Return `text`, unless a card number stands in it: errors repeat what came, and are answered and logged."""
+    return "(a card number: not shown)" if holds_card_number(text) else text

@@ -11,7 +11,7 @@ from avalist.app.writer import Writer
 from avalist.domain.core import ModelActivated, ModelStaged, ModeSet, PolicySet
 from avalist.domain.decisions import Mode
 from avalist.domain.errors import BadInput
-from avalist.domain.events import bad_body
+from avalist.domain.events import UNDECODABLE, bad_body
 from avalist.domain.keys import ApiKey, KeyKind, key_hash, key_text
 from avalist.domain.schema import Schema
 from avalist.ports.documents import Documents
@@ -137,5 +137,5 @@ def decode_request(body: bytes) -> AdminRequest:
     """Decode an operator's request from JSON. Raises ``BadInput``."""
     try:
         return _REQUEST.decode(body)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise bad_body(error) from None

@@ -6,6 +6,7 @@
     ├── BadInput                 the caller can mend it               HTTP 400/422
     │   ├── CardNumberRefused    a card number stands in the payload  HTTP 422
     │   ├── BodyTooLarge         more bytes than the settings allow   HTTP 413
+    │   ├── UnsupportedMedia     a body that is not plain UTF-8 JSON  HTTP 415
     │   ├── UnknownCurrency      no rate from it to the base currency HTTP 422
     │   └── ClockWentBack        supplied received_at decreases       HTTP 422
     ├── NotAuthenticated         no key, or not a known one           HTTP 401
@@ -54,6 +55,10 @@ class CardNumberRefused(BadInput):
 
 class BodyTooLarge(BadInput):
     """The body has more bytes than the settings allow."""
+
+
+class UnsupportedMedia(BadInput):
+    """The headers say that the body is something else than JSON in UTF-8, or compressed."""
 
 
 class UnknownCurrency(BadInput):

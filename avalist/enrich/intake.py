@@ -101,7 +101,7 @@ def _number(name: str, value: object, scale: int) -> int:
         return value * scale
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise BadInput("not a number", field=f"number {name}", expected="a finite number", got=str(value)[:32])
-    scaled = round(value * scale)
-    if abs(scaled) > _MAX_WORD:
+    scaled = value * scale
+    if abs(scaled) > _MAX_WORD:  # before rounding: infinity has no integer
         raise BadInput("the number is too large", field=f"number {name}", expected="below 4.6e18", got=str(value)[:32])
-    return scaled
+    return round(scaled)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from avalist.api.http import Receive, Scope, Send, encode_json, header, read_body, send_json
+from avalist.api.http import Receive, Scope, Send, encode_json, header, read_body, refuse_in_address, send_json
+from avalist.api.scan import check_body
 from avalist.api.service import Service, check_clock
 from avalist.app.writer import Answer
-from avalist.domain.cards import refuse_card_numbers
 from avalist.domain.decisions import Decision
 from avalist.domain.errors import BadInput
 from avalist.domain.events import decode_payment
@@ -18,11 +18,13 @@ _MAX_DEADLINE_MS = 10_000
 async def decide(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one payment: authenticate, decode, decide, make durable, answer."""
     commit = service.commit
+    if scope["query_string"]:
+        refuse_in_address(scope)
     key = service.authenticate(scope)
-    body = await read_body(receive, service.settings.body_limit_bytes)
+    body = await read_body(scope, receive, service.settings.body_limit_bytes)
     started_s, started_ms = time.perf_counter(), service.clock.now_ms()
     event = decode_payment(body)
-    refuse_card_numbers(body, event)
+    check_body(body, event)
     check_clock(key, event)
     timeout_s = _timeout_s(service, scope, key.merchant)
     if commit.depth >= service.settings.queue_limit and not service.writer.knows(key.merchant, event.event_id):

@@ -13,15 +13,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from avalist.api.errors import Problem, problem_of
-from avalist.api.http import encode_json, too_large
+from avalist.api.errors import Problem, problem_of, shown
+from avalist.api.http import encode_json, read_body, refuse_in_address
+from avalist.api.scan import check_body
 from avalist.api.service import Service, check_clock
 from avalist.app.administer import decode_request
 from avalist.app.merchant import CHECKPOINTS
 from avalist.app.stored import StoredDecision, stored_decision
-from avalist.domain.cards import refuse_card_numbers
 from avalist.domain.errors import AvalistError, BadInput, LogFailed, NotFound, Overloaded
-from avalist.domain.events import OutcomeEvent, WireEvent, bad_body, decode_event
+from avalist.domain.events import UNDECODABLE, OutcomeEvent, WireEvent, bad_body, decode_any, decode_event
 
 _BATCH_FACTOR = 64
 _MOST_EVENTS = 10_000
@@ -41,6 +41,7 @@ def rest(service: Service) -> Starlette:
     def route(path: str, method: str, handler: Any) -> Route:
         async def answer(request: Request) -> Response:
             try:
+                refuse_in_address(request.scope)
                 status, body = await handler(service, request)
             except AvalistError as error:
                 if isinstance(error, LogFailed):
@@ -75,7 +76,7 @@ async def _no_route(request: Request, error: Exception) -> Response:
         type="about:blank",
         title=error.detail,
         status=error.status_code,
-        detail=f"{request.method} {request.url.path[:64]} is no endpoint; see docs/reference/http.md",
+        detail=f"{request.method} {shown(request.url.path)[:64]} is no endpoint; see docs/reference/api.md",
     )
     return Response(encode_json(problem), error.status_code, error.headers, media_type="application/problem+json")
 
@@ -134,21 +135,14 @@ async def _record(service: Service, request: Request, *, outcomes_only: bool) ->
 
 
 async def _body(service: Service, request: Request) -> bytes:
-    limit = service.settings.body_limit_bytes * _BATCH_FACTOR
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise too_large(limit)
-        parts.append(part)
-    return b"".join(parts)
+    return await read_body(request.scope, request.receive, service.settings.body_limit_bytes * _BATCH_FACTOR)
 
 
 def _decode_batch(body: bytes, outcomes_only: bool) -> list[WireEvent]:
     single = body.lstrip()[:1] != b"["
     try:
         raw = [msgspec.Raw(body)] if single else _RAW_LIST.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise bad_body(error) from None
     if len(raw) > _MOST_EVENTS:
         raise BadInput("too many events in one batch", field="$", expected=f"at most {_MOST_EVENTS}", got=str(len(raw)))
@@ -156,7 +150,7 @@ def _decode_batch(body: bytes, outcomes_only: bool) -> list[WireEvent]:
     for place, part in enumerate(raw):
         try:
             event = decode_event(bytes(part))
-            refuse_card_numbers(bytes(part), event)
+            check_body(bytes(part), event)
         except BadInput as error:
             if not single:
                 error.field = error.field.replace("$", f"$[{place}]", 1)
@@ -170,7 +164,9 @@ def _decode_batch(body: bytes, outcomes_only: bool) -> list[WireEvent]:
 
 async def _admin(service: Service, request: Request) -> tuple[int, dict[str, object]]:
     service.authenticate_admin(request.scope)
-    wanted = decode_request(await _body(service, request))
+    body = await _body(service, request)
+    wanted = decode_request(body)
+    check_body(body, decode_any(body))
     await asyncio.to_thread(service.administration.prepare, wanted)
     answer = service.administration.carry_out(wanted, service.clock.now_ms())
     await service.durable(service.end - 1)

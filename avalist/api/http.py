@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 import msgspec
 
 from avalist.api.errors import Problem, problem_of
+from avalist.api.version import CURRENT, VERSION_HEADER
 from avalist.domain.errors import AvalistError, BodyTooLarge
 
 Scope = MutableMapping[str, Any]
@@ -15,6 +16,11 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+Header = tuple[bytes, bytes]
+Headers = Iterable[Header]
+
+VERSION = (VERSION_HEADER.lower().encode(), CURRENT.encode())
+_TRY_AGAIN = ((b"retry-after", b"1"),)
 _JSON = (b"content-type", b"application/json")
 _PROBLEM = (b"content-type", b"application/problem+json")
 encode_json = msgspec.json.Encoder().encode
@@ -44,23 +50,20 @@ def too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge("the body is too large: send less at once", field="$", expected=expected, got=got)
 
 
-def header(scope: Scope, name: bytes) -> bytes:
-    """Return a request header's value, or nothing."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return bytes(value)
-    return b""
-
-
-async def send_json(send: Send, body: bytes, status: int = 200, kind: tuple[bytes, bytes] = _JSON) -> None:
-    """Send a JSON body."""
-    headers = [kind, (b"content-length", b"%d" % len(body))]
+async def send_json(send: Send, body: bytes, more: Headers = (), status: int = 200, kind: Header = _JSON) -> None:
+    """Send a JSON body, with headers `more` than every answer has."""
+    headers = [kind, VERSION, (b"content-length", b"%d" % len(body)), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_error(send: Send, error: AvalistError) -> Problem:
+async def send_error(send: Send, error: AvalistError, more: Headers = ()) -> Problem:
     """Send an error as a problem document, and return it."""
     problem = problem_of(error)
-    await send_json(send, encode_json(problem), problem.status, _PROBLEM)
+    await send_json(send, encode_json(problem), [*more, *wait_headers(problem.status)], problem.status, _PROBLEM)
     return problem
+
+
+def wait_headers(status: int) -> Headers:
+    """Return what an answer of `status` says of when to try again."""
+    return _TRY_AGAIN if status in (429, 503) else ()

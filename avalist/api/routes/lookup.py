@@ -1,0 +1,58 @@
+"""Reading decisions back: one by its payment, or those that share something."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.requests import Request
+
+from avalist.api.http import too_large
+from avalist.api.limits import Caller
+from avalist.api.service import Service
+from avalist.app.lookup import Found, Lookup
+from avalist.app.merchant import CHECKPOINTS
+from avalist.app.stored import StoredDecision, stored_decision
+from avalist.domain.cards import refuse_card_numbers
+from avalist.domain.errors import BadInput, NotFound
+from avalist.domain.events import bad_body
+
+_LOOKUP = msgspec.json.Decoder(Lookup)
+
+
+async def get_decision(service: Service, request: Request, caller: Caller) -> StoredDecision:
+    """Return one decision; it reads through the log, then the documents."""
+    merchant = caller.key.merchant
+    checkpoint = request.query_params.get("checkpoint", "pre_auth")
+    if checkpoint not in CHECKPOINTS:
+        raise BadInput("no such checkpoint", field="checkpoint", expected=" or ".join(CHECKPOINTS), got=checkpoint[:32])
+    payment_id = request.path_params["payment_id"]
+    try:
+        core, decided = service.writer.lookup(merchant, payment_id, checkpoint)
+    except NotFound:
+        stored = service.documents.get(merchant, "decisions", f"{payment_id}/{checkpoint}")
+        if stored is None:
+            raise
+        return msgspec.json.decode(stored, type=StoredDecision)
+    columns = service.writer.merchant(merchant).plan.columns
+    return stored_decision(columns, core, decided)
+
+
+async def look_up(service: Service, request: Request, caller: Caller) -> Found:
+    """Return the decisions on payments that share a value; off the event loop."""
+    body = await read_request(request, service.settings.body_limit_bytes)
+    try:
+        wanted = _LOOKUP.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise bad_body(error) from None
+    refuse_card_numbers(body, wanted)
+    raise NotFound("look-up is not built yet")
+
+
+async def read_request(request: Request, limit: int) -> bytes:
+    """Return a request's body. Raises ``BodyTooLarge`` past `limit` bytes."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise too_large(limit)
+        parts.append(part)
+    return b"".join(parts)

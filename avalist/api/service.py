@@ -12,6 +12,7 @@ from avalist.api.limits import Caller
 from avalist.api.metrics import Metrics
 from avalist.api.version import check_version
 from avalist.app.administer import Administration
+from avalist.app.lookup import Archive
 from avalist.app.writer import Writer
 from avalist.config import Settings
 from avalist.domain.errors import NotAllowed, NotAuthenticated, Unavailable
@@ -44,7 +45,7 @@ class Service:
         self.settings = settings
         self.writer = writer
         self.administration = administration
-        self.documents = documents
+        self.archive = Archive(event_log, documents, writer)
         self.clock = clock
         self.metrics = Metrics()
         self.ready = False

@@ -253,6 +253,11 @@ class Writer:
         """Tell whether an event came before."""
         return self.merchant(id).events.get(event_id) >= 0
 
+    def key(self, id: str, value: str) -> int:
+        """Return the merchant's keyed hash of a clear value, as it stands in fold rows."""
+        self.merchant(id)
+        return self._intakes[id].key(value)
+
     def _log_fallback(self, merchant: Merchant, event_id: str, why: Why, decision: Decision, at_ms: int) -> None:
         record = _fallback_record(merchant, merchant.seq + 1, event_id, why, decision, at_ms)
         (position,) = self._log.append((record,))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 from starlette.requests import Request
 
@@ -10,9 +12,9 @@ from avalist.api.limits import Caller
 from avalist.api.service import Service
 from avalist.app.lookup import Found, Lookup
 from avalist.app.merchant import CHECKPOINTS
-from avalist.app.stored import StoredDecision, stored_decision
+from avalist.app.stored import StoredDecision
 from avalist.domain.cards import refuse_card_numbers
-from avalist.domain.errors import BadInput, NotFound
+from avalist.domain.errors import BadInput
 from avalist.domain.events import bad_body
 
 _LOOKUP = msgspec.json.Decoder(Lookup)
@@ -20,20 +22,10 @@ _LOOKUP = msgspec.json.Decoder(Lookup)
 
 async def get_decision(service: Service, request: Request, caller: Caller) -> StoredDecision:
     """Return one decision; it reads through the log, then the documents."""
-    merchant = caller.key.merchant
     checkpoint = request.query_params.get("checkpoint", "pre_auth")
     if checkpoint not in CHECKPOINTS:
         raise BadInput("no such checkpoint", field="checkpoint", expected=" or ".join(CHECKPOINTS), got=checkpoint[:32])
-    payment_id = request.path_params["payment_id"]
-    try:
-        core, decided = service.writer.lookup(merchant, payment_id, checkpoint)
-    except NotFound:
-        stored = service.documents.get(merchant, "decisions", f"{payment_id}/{checkpoint}")
-        if stored is None:
-            raise
-        return msgspec.json.decode(stored, type=StoredDecision)
-    columns = service.writer.merchant(merchant).plan.columns
-    return stored_decision(columns, core, decided)
+    return service.archive.get(caller.key.merchant, request.path_params["payment_id"], checkpoint)
 
 
 async def look_up(service: Service, request: Request, caller: Caller) -> Found:
@@ -44,7 +36,10 @@ async def look_up(service: Service, request: Request, caller: Caller) -> Found:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise bad_body(error) from None
     refuse_card_numbers(body, wanted)
-    raise NotFound("look-up is not built yet")
+    archive, merchant = service.archive, caller.key.merchant
+    if wanted.by == "payment_id":
+        return archive.of_payment(merchant, wanted)
+    return await asyncio.to_thread(archive.find, merchant, archive.key(merchant, wanted), wanted)
 
 
 async def read_request(request: Request, limit: int) -> bytes:

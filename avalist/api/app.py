@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 
 from avalist.api.http import Receive, Scope, Send, send_error
+from avalist.api.limits import Caller
 from avalist.api.routes.decisions import decide
 from avalist.api.routes.rest import rest
 from avalist.api.service import Service
@@ -29,7 +30,9 @@ class App:
             except AvalistError as error:
                 if isinstance(error, LogFailed):
                     self._service.on_log_failure()
-                problem = await send_error(send, error)
+                caller: Caller | None = scope.get("caller")
+                more = caller.headers(self._service.clock.now_ms()) if caller else ()
+                problem = await send_error(send, error, more)
                 self._service.metrics.problems.labels(problem.title).inc()
         else:
             await self._rest(scope, receive, send)

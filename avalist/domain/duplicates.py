@@ -20,7 +20,7 @@ def find_duplicate_key(body: bytes) -> str:
 
     Escaped keys count as what they mean.
 
-    >>> find_duplicate_key(b'{"a": [1, {"b": 1, "\u0062": 2}]}'), find_duplicate_key(b'[{"a": 1}, {"a": 1}]')
+    >>> find_duplicate_key(rb'{"a": [1, {"b": 1, "\u0062": 2}]}'), find_duplicate_key(b'[{"a": 1}, {"a": 1}]')
     ('$.a[1].b', '')
     """
     whole = json.loads(body.decode(), object_pairs_hook=_outline, parse_int=len, parse_float=len)

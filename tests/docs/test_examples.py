@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from avalist.api.errors import Problem
-from avalist.api.routes.rest import Recorded
+from avalist.api.wire import Recorded
 from avalist.app.administer import decode_request
 from avalist.app.history import decode_mapping
 from avalist.app.stored import StoredDecision

@@ -14,8 +14,9 @@ from avalist.adapters.file import segment
 from avalist.adapters.file.log import SEGMENT_BYTES
 from avalist.api.errors import problem_of
 from avalist.api.metrics import Metrics
+from avalist.api.operations import MOST_EVENTS
 from avalist.api.routes.decisions import _MAX_DEADLINE_MS
-from avalist.api.routes.rest import _MOST_EVENTS, rest
+from avalist.api.routes.rest import rest
 from avalist.api.service import Service
 from avalist.app.administer import AdminRequest
 from avalist.app.merchant import _EVENT_MEMORY_MS, _PAYMENT_MEMORY_MS
@@ -92,7 +93,7 @@ def test_endpoints() -> None:
 def test_limits_and_headers_of_the_api() -> None:
     assert f"1 to {_MAX_DEADLINE_MS}" in section(API, "POST /v1/decisions")
     assert "`Avalist-Deadline-Ms`" in section(API, "POST /v1/decisions")
-    assert f"up to {_MOST_EVENTS:,}" in section(API, "POST /v1/events")
+    assert f"up to {MOST_EVENTS:,}" in section(API, "POST /v1/events")
     assert f"({Settings().body_limit_bytes >> 10} KiB by default)" in API
 
 

@@ -300,7 +300,7 @@ def test_looking_takes_time_in_line_with_the_size(group: bytes) -> None:
         find_card_number(body)
         return time.perf_counter() - start
 
-    assert seconds(80_000) < 60 * min(seconds(8_000) for _ in range(3))
+    assert min(seconds(80_000) for _ in range(3)) < 60 * min(seconds(8_000) for _ in range(5))
 
 
 def test_every_foreign_digit_space_and_dash_begins_with_a_known_byte() -> None:

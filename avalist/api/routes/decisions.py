@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import time
 
-from avalist.api.http import Receive, Scope, Send, encode_json, header, read_body, refuse_in_address, send_json
+from avalist.api.http import (
+    Given,
+    Receive,
+    Scope,
+    Send,
+    encode_json,
+    headers_of,
+    read_body,
+    refuse_in_address,
+    send_json,
+)
+from avalist.api.operations import DECIDE
 from avalist.api.scan import check_body
 from avalist.api.service import Service, check_clock
+from avalist.api.version import deprecation_headers
 from avalist.app.writer import Answer
 from avalist.domain.decisions import Decision
 from avalist.domain.errors import BadInput
 from avalist.domain.events import decode_payment
 
 _MAX_DEADLINE_MS = 10_000
+_RETIRED = deprecation_headers(DECIDE.id)
 
 
 async def decide(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
@@ -20,13 +33,15 @@ async def decide(service: Service, scope: Scope, receive: Receive, send: Send) -
     commit = service.commit
     if scope["query_string"]:
         refuse_in_address(scope)
-    key = service.authenticate(scope)
-    body = await read_body(scope, receive, service.settings.body_limit_bytes)
+    given = headers_of(scope)
+    caller = scope["caller"] = service.authenticate(given, "decisions:write", service.clock.now_ms())
+    key = caller.key
+    body = await read_body(given, receive, service.settings.body_limit_bytes)
     started_s, started_ms = time.perf_counter(), service.clock.now_ms()
     event = decode_payment(body)
     check_body(body, event)
     check_clock(key, event)
-    timeout_s = _timeout_s(service, scope, key.merchant)
+    timeout_s = _timeout_s(service, given, key.merchant)
     if commit.depth >= service.settings.queue_limit and not service.writer.knows(key.merchant, event.event_id):
         decision = service.writer.answer_unscored(key.merchant, event, started_ms)
         service.metrics.fallbacks.labels("overloaded").inc()
@@ -37,7 +52,7 @@ async def decide(service: Service, scope: Scope, receive: Receive, send: Send) -
         else:
             decision = _too_late(service, key.merchant, answer)
     service.metrics.answered(decision.action, time.perf_counter() - started_s)
-    await send_json(send, encode_json(decision))
+    await send_json(send, encode_json(decision), [*caller.headers(started_ms), *_RETIRED])
 
 
 def _too_late(service: Service, merchant: str, answer: Answer) -> Decision:
@@ -46,8 +61,8 @@ def _too_late(service: Service, merchant: str, answer: Answer) -> Decision:
     return service.writer.fallback(merchant, answer, service.clock.now_ms(), "deadline")
 
 
-def _timeout_s(service: Service, scope: Scope, merchant: str) -> float:
-    given = header(scope, b"avalist-deadline-ms")
+def _timeout_s(service: Service, headers: Given, merchant: str) -> float:
+    given = headers.get(b"avalist-deadline-ms")
     if not given:
         return service.writer.merchants[merchant].policy.deadline_ms / 1000.0
     if not given.isdigit() or not 1 <= int(given) <= _MAX_DEADLINE_MS:

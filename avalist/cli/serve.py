@@ -14,6 +14,7 @@ import typer
 import uvicorn
 
 from avalist.api.app import App
+from avalist.api.protocol import Protocol
 from avalist.api.service import Service
 from avalist.bootstrap import build, open_documents, open_log
 from avalist.cli.options import Data, Port, console, progress_bar
@@ -62,9 +63,10 @@ def _uvicorn(service: Service, settings: Settings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
+        ws="none",
         access_log=False,
-        log_level="warning",
+        log_level="error",  # what callers send wrong is answered and counted, not logged
         server_header=False,
         date_header=False,
         proxy_headers=False,

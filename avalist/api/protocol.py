@@ -37,8 +37,8 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
-        self._head_bytes += len(data)
         super().data_received(data)
+        self._head_bytes += len(data)
         if self._head_bytes > LARGEST_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(_HEAD_TOO_LARGE)
 

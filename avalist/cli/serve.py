@@ -42,7 +42,7 @@ def up(
             f"serving at [bold]{settings.url}[/] · {len(installation.writer.merchants)} merchants · Ctrl-C stops"
         )
         service = installation.service()
-        server = uvicorn.Server(_uvicorn(service, settings))
+        server = uvicorn.Server(uvicorn_config(service, settings))
         service.on_log_failure = lambda: setattr(server, "should_exit", True)
         # uvicorn raises the signal again when it has shut down; what follows must still be done.
         signal.signal(signal.SIGTERM, lambda *_: None)
@@ -57,7 +57,8 @@ def up(
         )
 
 
-def _uvicorn(service: Service, settings: Settings) -> uvicorn.Config:
+def uvicorn_config(service: Service, settings: Settings) -> uvicorn.Config:
+    """Return how the server is set up."""
     return uvicorn.Config(
         App(service),
         host=settings.host,

@@ -42,6 +42,7 @@ _NO_JSON = (
 )
 
 
+_SHOWN = 600
 _PAGE = "<!doctype html><html lang=en><meta charset=utf-8><title>Problems</title><h1>Problems</h1>{}</html>"
 
 
@@ -75,14 +76,16 @@ def problem_of(error: e.AvalistError) -> Problem:
         status=status,
         detail=shown(str(error)),
         field=shown(bad.field) if bad else "",
-        expected=bad.expected if bad else "",
+        expected=shown(bad.expected) if bad else "",
         got=shown(bad.got) if bad else "",
     )
 
 
 def shown(text: str) -> str:
-    """Return `text`, unless a card number stands in it: errors repeat what came, and are answered and logged."""
-    return "(a card number: not shown)" if holds_card_number(text) else text
+    """Return the beginning of `text`, unless a card number stands in it: errors repeat what came."""
+    if holds_card_number(text[: 2 * _SHOWN]):
+        return "(a card number: not shown)"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 @cache

@@ -22,6 +22,7 @@ import schemathesis
 from hypothesis import HealthCheck, assume, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import APIOperation, Case, GenerationMode, Response
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -79,18 +80,21 @@ class Fuzz:
 
     def round(self, number: int, examples: int) -> None:
         """Send every operation `examples` requests that fit its schema, and as many that do not."""
-        for found in self.schema.get_all_operations():
+        operations = [found.ok() for found in self.schema.get_all_operations() if isinstance(found, Ok)]
+        for operation in operations:
             for mode in GenerationMode:
                 with suppress(Unsatisfiable):  # an operation that takes nothing cannot be called wrongly
-                    self._strike(found.ok(), mode, number, examples)
+                    self._strike(operation, mode, number, examples)
 
-    def _strike(self, operation: APIOperation, mode: GenerationMode, number: int, examples: int) -> None:
+    def _strike(
+        self, operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, number: int, examples: int
+    ) -> None:
         quiet = settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
         @seed(number)
         @quiet
         @given(case=operation.as_strategy(generation_mode=mode))
-        def send(case: Case) -> None:
+        def send(case: Case[Any]) -> None:
             assume(not _grows(case))
             if mode.is_positive:
                 _make_likely(case.body)
@@ -98,7 +102,7 @@ class Fuzz:
 
         send()
 
-    def _send(self, case: Case) -> None:
+    def _send(self, case: Case[Any]) -> None:
         bearer = self._admin if case.operation.path == "/v1/admin" else self._key
         headers = {"Authorization": f"Bearer {bearer}"}
         if case.operation.path == "/v1/decisions":
@@ -123,7 +127,7 @@ class Fuzz:
         }
 
 
-def _grows(case: Case) -> bool:
+def _grows(case: Case[Any]) -> bool:
     """Tell whether a request makes a merchant: those take memory by design."""
     body: Any = case.body
     return isinstance(body, dict) and body.get("do") == "create_merchant" and case.operation.path == "/v1/admin"

@@ -15,13 +15,14 @@ import numpy as np
 
 from avalist.api.errors import Problem, problem_of
 from avalist.api.scan import check_body
-from avalist.app.administer import decode_request
+from avalist.app.administer import CreateMerchant, decode_request
 from avalist.app.history import decode_mapping
 from avalist.app.writer import canonical
 from avalist.domain.cards import holds_card_number, refuse_card_numbers
 from avalist.domain.duplicates import find_duplicate_key
 from avalist.domain.errors import BadInput, CardNumberRefused
 from avalist.domain.events import Payment, decode_any, decode_event, decode_payment
+from avalist.domain.schema import Schema
 from avalist.enrich.intake import Intake
 from avalist.policy.economics import decode_policy
 from bench._payments import payment
@@ -53,8 +54,11 @@ def _payment(body: bytes) -> None:
 
 def _request(body: bytes) -> None:
     request = _or_bad_input(decode_request, body)
-    if request is not None:
-        _scan(body, decode_any(body))
+    whole = _or_bad_input(decode_any, body)  # as the route does: a policy is decoded later
+    if request is not None and whole is not None:
+        _scan(body, whole)
+    if isinstance(request, CreateMerchant):
+        _or_bad_input(Schema.check, request.schema)
 
 
 def _policy(body: bytes) -> None:

@@ -4,7 +4,7 @@ AVALIST := .venv/bin/avalist
 STAMP := .venv/.stamp
 BASE_PYTHON ?= python3
 
-.PHONY: help setup demo test check bench docs clean lock
+.PHONY: help setup demo test check bench docs openapi clean lock
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ bench: setup ## Run a benchmark: make bench NAME=decide (ARGS="..." passes optio
 
 docs: setup ## Check the docs: links, settings, errors, endpoints, metrics, examples
 	@$(PY) -m pytest tests/docs $(ARGS)
+
+openapi: setup ## Write docs/reference/openapi.json anew from the code
+	@$(PY) -m avalist.api.openapi docs/reference/openapi.json
 
 lock: ## Pin the newest versions that pyproject.toml allows (needs uv)
 	@uv pip compile --quiet --no-header --no-annotate --extra dev --python-version 3.11 pyproject.toml -o requirements.lock

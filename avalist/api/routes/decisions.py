@@ -26,7 +26,9 @@ async def decide(service: Service, scope: Scope, receive: Receive, send: Send) -
     """Answer one payment: authenticate, decode, decide, make durable, answer."""
     commit = service.commit
     given = dict(scope["headers"])
-    caller = scope["caller"] = service.authenticate(given, "decisions:write", service.clock.now_ms())
+    asked_ms = service.clock.now_ms()
+    caller = scope["caller"] = service.authenticate(given, asked_ms)
+    caller.admit("decisions:write", asked_ms)
     key = caller.key
     body = await read_body(receive, service.settings.body_limit_bytes)
     started_s, started_ms = time.perf_counter(), service.clock.now_ms()

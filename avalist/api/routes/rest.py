@@ -20,14 +20,13 @@ from avalist.api.limits import Caller
 from avalist.api.openapi import rendered
 from avalist.api.operations import DECIDE, MOST_EVENTS, OPERATIONS, Operation
 from avalist.api.routes.lookup import get_decision, look_up, read_request
-from avalist.api.service import Service, check_clock, lacks
+from avalist.api.service import Service, check_clock
 from avalist.api.version import check_version, deprecation_headers
 from avalist.api.wire import Alive, NotRecorded, Ready, Recorded
 from avalist.app.administer import decode_request
 from avalist.domain.cards import refuse_card_numbers
 from avalist.domain.errors import AvalistError, BadInput, LogFailed, Overloaded
 from avalist.domain.events import OutcomeEvent, WireEvent, bad_body, decode_event
-from avalist.domain.keys import ApiKey
 
 _BATCH_FACTOR = 64
 _RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
@@ -43,7 +42,8 @@ def rest(service: Service) -> Starlette:
             try:
                 check_version(given.get(b"avalist-version"))
                 if op.scope:
-                    caller = service.authenticate(given, op.scope, at_ms)
+                    caller = service.authenticate(given, at_ms)
+                    caller.admit(op.scope, at_ms)
                 elif op.access == "admin":
                     service.authenticate_admin(given)
                 response = _answer(op, await _HANDLERS[op.id](service, request, caller))
@@ -89,15 +89,16 @@ async def _no_route(request: Request, error: Exception) -> Response:
 
 
 async def _events(service: Service, request: Request, caller: Caller) -> Recorded:
-    return await _record(service, request, caller.key, outcomes_only=False)
+    return await _record(service, request, caller, outcomes_only=False)
 
 
 async def _outcomes(service: Service, request: Request, caller: Caller) -> Recorded:
-    return await _record(service, request, caller.key, outcomes_only=True)
+    return await _record(service, request, caller, outcomes_only=True)
 
 
-async def _record(service: Service, request: Request, key: ApiKey, *, outcomes_only: bool) -> Recorded:
+async def _record(service: Service, request: Request, caller: Caller, *, outcomes_only: bool) -> Recorded:
     """Record one event or a list: a body that does not decode stores nothing; events that do not fit are named."""
+    key = caller.key
     commit = service.commit
     if commit.depth >= service.settings.queue_limit:
         raise Overloaded("too many requests wait for the log: retry after a second")
@@ -105,8 +106,8 @@ async def _record(service: Service, request: Request, key: ApiKey, *, outcomes_o
     events = await asyncio.to_thread(_decode_batch, body, outcomes_only)  # a long batch stalls no decision
     for event in events:
         check_clock(key, event)
-    if "outcomes:write" not in key.granted and any(isinstance(event, OutcomeEvent) for event in events):
-        raise lacks(key, "outcomes:write")
+    if any(isinstance(event, OutcomeEvent) for event in events):
+        caller.check("outcomes:write")
     errors: list[NotRecorded] = []
     last, problem = -1, None
     for place, event in enumerate(events):

@@ -19,7 +19,6 @@ from avalist.domain.keys import ApiKey
 from avalist.enrich.shapes import email_domain
 
 _MAX_DEADLINE_MS = 10_000
-_RETIRED = deprecation_headers(DECIDE.id)
 
 
 async def decide(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,7 +48,7 @@ async def decide(service: Service, scope: Scope, receive: Receive, send: Send) -
         if word == SLOW and not answer.again:
             await asyncio.sleep(SLOW_S)
     service.metrics.answered(decision.action, time.perf_counter() - started_s)
-    await send_json(send, encode_json(decision), [*caller.headers(started_ms), *_RETIRED])
+    await send_json(send, encode_json(decision), [*caller.headers(started_ms), *deprecation_headers(DECIDE.id)])
 
 
 def _rehearsal(key: ApiKey, event: Payment) -> str:

@@ -4,7 +4,7 @@ AVALIST := .venv/bin/avalist
 STAMP := .venv/.stamp
 BASE_PYTHON ?= python3
 
-.PHONY: help setup demo test check bench docs fuzz fuzz-decoder clean lock
+.PHONY: help setup demo test check bench docs openapi fuzz fuzz-decoder clean lock
 MINUTES ?= 10
 
 help: ## List the targets
@@ -40,6 +40,9 @@ fuzz: setup ## Fuzz a service of its own from its OpenAPI document: make fuzz MI
 
 fuzz-decoder: setup ## Fuzz the decoders with atheris (.venv/bin/pip install atheris first): make fuzz-decoder MINUTES=10
 	@$(PY) -m tests.fuzz.decoder -max_len=4096 -max_total_time=$$(( $(MINUTES) * 60 )) $(ARGS)
+
+openapi: setup ## Write docs/reference/openapi.json anew from the code
+	@$(PY) -m avalist.api.openapi docs/reference/openapi.json
 
 lock: ## Pin the newest versions that pyproject.toml allows (needs uv)
 	@uv pip compile --quiet --no-header --no-annotate --extra dev --python-version 3.11 pyproject.toml -o requirements.lock

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from avalist.domain.errors import RateLimited
-from avalist.domain.keys import ApiKey
+from avalist.domain.errors import NotAllowed, RateLimited
+from avalist.domain.keys import ApiKey, KeyScope
 
 WINDOW_MS: Final = 1000
 
@@ -35,6 +35,16 @@ class Caller:
         self._cost_ms = WINDOW_MS / self._limit if self._limit else 0.0
         self._full_at_ms = 0.0
         self._policy = (b"ratelimit-policy", b'"key";q=%d;w=%d' % (self._limit, WINDOW_MS // 1000))
+
+    def admit(self, need: KeyScope, at_ms: int) -> None:
+        """Take one token. Raises ``RateLimited``, and ``NotAllowed`` if the key lacks the scope `need`."""
+        self.take(at_ms)
+        self.check(need)
+
+    def check(self, need: KeyScope) -> None:
+        """Raise ``NotAllowed`` if the key lacks the scope `need`."""
+        if need not in self.granted:
+            raise NotAllowed(f"the key {self.key.prefix}… lacks the scope {need}; it has {', '.join(self.key.granted)}")
 
     def take(self, at_ms: int) -> None:
         """Take one token. Raises ``RateLimited``."""

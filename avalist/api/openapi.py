@@ -17,6 +17,7 @@ from avalist.api.examples import PROBLEM
 from avalist.api.operations import DECIDE, MOST_EVENTS, OPERATIONS, Operation
 from avalist.api.version import CURRENT, DEPRECATED, KNOWN, VERSION_HEADER
 from avalist.domain.errors import AvalistError
+from avalist.domain.warnings import MEANINGS
 from avalist.policy.economics import Policy
 
 Json = dict[str, Any]
@@ -101,6 +102,9 @@ def _complete(components: Json) -> None:
     components["DecisionRequest"] = {**payment, "title": "DecisionRequest", "required": required}
     components["SetPolicy"]["properties"]["policy"] = _ref("Policy")
     components["Problem"]["examples"] = [PROBLEM]
+    codes = [f"- `{code}`{f' ({field})' if field else ''}: {says}" for code, (field, says) in MEANINGS.items()]
+    components["WarningCode"]["description"] = "\n".join(["More codes may come.", "", *codes])
+    components["WarningCode"]["x-open"] = True
     for schema in components.values():
         if "description" in schema:
             schema["description"] = cleandoc(schema["description"])

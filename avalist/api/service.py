@@ -18,7 +18,7 @@ from avalist.app.writer import Writer
 from avalist.config import Settings
 from avalist.domain.errors import NotAllowed, NotAuthenticated, Unavailable
 from avalist.domain.events import WireEvent
-from avalist.domain.keys import ApiKey, KeyScope, key_hash
+from avalist.domain.keys import ApiKey, key_hash
 from avalist.ports.clock import Clock
 from avalist.ports.documents import Documents
 from avalist.ports.log import Log
@@ -104,8 +104,8 @@ class Service:
             raise self._commit.failed
         return self._commit
 
-    def authenticate(self, given: Given, need: KeyScope, at_ms: int) -> Caller:
-        """Return who calls, having taken a token of its limit.
+    def authenticate(self, given: Given, at_ms: int) -> Caller:
+        """Return who calls; ``Caller.admit`` says whether it may.
 
         Raises
         ------
@@ -113,10 +113,6 @@ class Service:
             If the request pins a version of the contract that is not known.
         NotAuthenticated
             For no key, one nobody issued, or one that has ended.
-        RateLimited
-            If the key sends more than its limit.
-        NotAllowed
-            If the key lacks the scope `need`.
         """
         check_version(given.get(b"avalist-version"))
         caller = self._met.get(given.get(b"authorization", b""))
@@ -125,9 +121,6 @@ class Service:
         key = caller.key
         if key.expires_at_ms is not None and key.expired(at_ms):
             raise NotAuthenticated(f"the key {key.prefix}… has ended: ask your operator for its successor")
-        caller.take(at_ms)
-        if need not in caller.granted:
-            raise lacks(key, need)
         self.administration.used[key.hash] = at_ms
         return caller
 
@@ -165,8 +158,3 @@ def check_clock(key: ApiKey, event: WireEvent) -> None:
     """Raise ``NotAllowed`` when a live key supplies the time: choosing the clock could dodge velocity."""
     if event.received_at is not None and not key.supplies_time:
         raise NotAllowed("received_at is the writer's; only import, sandbox and simulation keys may supply it")
-
-
-def lacks(key: ApiKey, need: KeyScope) -> NotAllowed:
-    """Return the error of a key without a scope."""
-    return NotAllowed(f"the key {key.prefix}… lacks the scope {need}; it has {', '.join(key.granted)}")

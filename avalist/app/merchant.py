@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from avalist.app.doubts import Past
 from avalist.app.index import Generations
 from avalist.domain.core import (
     Control,
@@ -22,6 +23,7 @@ from avalist.domain.core import (
 )
 from avalist.domain.decisions import Mode
 from avalist.domain.errors import ArtefactInvalid, NotFound
+from avalist.domain.keys import is_twin
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.schema import DAY_MS, Schema
 from avalist.features.declare import Feature
@@ -84,6 +86,8 @@ class Merchant:
         self.events = Generations(_EVENT_MEMORY_MS)
         self.payments = Generations(_PAYMENT_MEMORY_MS)
         self.fallbacks: dict[str, int] = {}
+        self.past = Past()
+        self.sandbox = is_twin(id)
         self.seq = 0
         self.at_ms = 0
         self.mode: Mode = "live"
@@ -131,6 +135,8 @@ class Merchant:
         self.events.put(core.event_id, position, at_ms)
         if not core.payment_id:
             return
+        if core.facts is not None:
+            self.past.note(core.facts)
         known = self.payments.get(core.payment_id)
         first, flags = (known >> _FLAG_BITS, known & _FLAGS) if known >= 0 else (position, 0)
         flags |= (CAPTURED if captured > 0 else 0) | (FRAUD if fraud > 0 else 0) | CHECKPOINTS.get(core.checkpoint, 0)

@@ -12,6 +12,7 @@ from avalist.domain.records import FoldKind
 from avalist.domain.row import MISSING
 from avalist.domain.schema import Schema
 from avalist.enrich.facts import identity_facts, payment_facts
+from avalist.enrich.quality import Quality
 from avalist.enrich.sources import Source, Sources, is_text
 
 _MAX_WORD = 2**62
@@ -35,6 +36,7 @@ class Intake:
 
     def __init__(self, schema: Schema, secret: bytes) -> None:
         self._schema = schema
+        self._quality = Quality(schema)
         self._keyed = hashlib.blake2b(digest_size=8, key=secret)
         keys = [d.source for d in schema.entities] + [d.source for d in schema.categories]
         self._keys_of = Sources(keys)
@@ -48,7 +50,7 @@ class Intake:
 
     def payment(self, event: Payment) -> tuple[list[int], Facts]:
         """Return the fold row's words and the facts of a payment. Raises ``BadInput``."""
-        facts = payment_facts(event, self._schema)
+        facts = payment_facts(event, self._schema, self._quality.of(event))
         captured = self._assumed if event.captured is None else event.captured
         return self._row(event, facts, FoldKind.PAYMENT, facts.amount_base_minor, int(captured))
 

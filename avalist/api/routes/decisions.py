@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from avalist.api.http import (
@@ -19,13 +20,15 @@ from avalist.api.operations import DECIDE
 from avalist.api.scan import check_body
 from avalist.api.service import Service, check_clock
 from avalist.api.version import deprecation_headers
+from avalist.app.rehearse import DEGRADED, PROBLEMS, SLOW, SLOW_S, told
 from avalist.app.writer import Answer
 from avalist.domain.decisions import Decision
 from avalist.domain.errors import BadInput
-from avalist.domain.events import decode_payment
+from avalist.domain.events import Payment, decode_payment
+from avalist.domain.keys import ApiKey
+from avalist.enrich.shapes import email_domain
 
 _MAX_DEADLINE_MS = 10_000
-_RETIRED = deprecation_headers(DECIDE.id)
 
 
 async def decide(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,7 +37,9 @@ async def decide(service: Service, scope: Scope, receive: Receive, send: Send) -
     if scope["query_string"]:
         refuse_in_address(scope)
     given = headers_of(scope)
-    caller = scope["caller"] = service.authenticate(given, "decisions:write", service.clock.now_ms())
+    asked_ms = service.clock.now_ms()
+    caller = scope["caller"] = service.authenticate(given, asked_ms)
+    caller.admit("decisions:write", asked_ms)
     key = caller.key
     body = await read_body(given, receive, service.settings.body_limit_bytes)
     started_s, started_ms = time.perf_counter(), service.clock.now_ms()
@@ -42,17 +47,28 @@ async def decide(service: Service, scope: Scope, receive: Receive, send: Send) -
     check_body(body, event)
     check_clock(key, event)
     timeout_s = _timeout_s(service, given, key.merchant)
+    word = _rehearsal(key, event) if key.kind == "sandbox" else ""
     if commit.depth >= service.settings.queue_limit and not service.writer.knows(key.merchant, event.event_id):
         decision = service.writer.answer_unscored(key.merchant, event, started_ms)
         service.metrics.fallbacks.labels("overloaded").inc()
     else:
         answer = service.writer.decide(key.merchant, event, started_ms)
-        if await commit.wait(answer.position, timeout_s):
+        if await commit.wait(answer.position, timeout_s) and word != DEGRADED:
             decision = service.writer.first(key.merchant, answer)
         else:
             decision = _too_late(service, key.merchant, answer)
+        if word == SLOW and not answer.again:
+            await asyncio.sleep(SLOW_S)
     service.metrics.answered(decision.action, time.perf_counter() - started_s)
-    await send_json(send, encode_json(decision), [*caller.headers(started_ms), *_RETIRED])
+    await send_json(send, encode_json(decision), [*caller.headers(started_ms), *deprecation_headers(DECIDE.id)])
+
+
+def _rehearsal(key: ApiKey, event: Payment) -> str:
+    """Return the word by which a sandbox's payment asks for its answer. Raises the problem that it asks for."""
+    word = told(event.payment_id, email_domain(event.customer.email or "") if event.customer else "")
+    if word in PROBLEMS:
+        raise PROBLEMS[word](f"a test payment asked for this problem ({word}); nothing was stored")
+    return word
 
 
 def _too_late(service: Service, merchant: str, answer: Answer) -> Decision:

@@ -21,13 +21,12 @@ from avalist.api.openapi import rendered
 from avalist.api.operations import DECIDE, MOST_EVENTS, OPERATIONS, Operation
 from avalist.api.routes.lookup import get_decision, look_up
 from avalist.api.scan import check_body
-from avalist.api.service import Service, check_clock, lacks
+from avalist.api.service import Service, check_clock
 from avalist.api.version import check_version, deprecation_headers
 from avalist.api.wire import Alive, NotRecorded, Ready, Recorded
 from avalist.app.administer import decode_request
 from avalist.domain.errors import AvalistError, BadInput, LogFailed, Overloaded
 from avalist.domain.events import UNDECODABLE, OutcomeEvent, WireEvent, bad_body, decode_any, decode_event
-from avalist.domain.keys import ApiKey
 
 _BATCH_FACTOR = 64
 _RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
@@ -44,7 +43,8 @@ def rest(service: Service) -> Starlette:
                 given = headers_of(request.scope)
                 check_version(given.get(b"avalist-version"))
                 if op.scope:
-                    caller = service.authenticate(given, op.scope, at_ms)
+                    caller = service.authenticate(given, at_ms)
+                    caller.admit(op.scope, at_ms)
                 elif op.access == "admin":
                     service.authenticate_admin(given)
                 response = _answer(op, await _HANDLERS[op.id](service, request, caller))
@@ -90,15 +90,16 @@ async def _no_route(request: Request, error: Exception) -> Response:
 
 
 async def _events(service: Service, request: Request, caller: Caller) -> Recorded:
-    return await _record(service, request, caller.key, outcomes_only=False)
+    return await _record(service, request, caller, outcomes_only=False)
 
 
 async def _outcomes(service: Service, request: Request, caller: Caller) -> Recorded:
-    return await _record(service, request, caller.key, outcomes_only=True)
+    return await _record(service, request, caller, outcomes_only=True)
 
 
-async def _record(service: Service, request: Request, key: ApiKey, *, outcomes_only: bool) -> Recorded:
+async def _record(service: Service, request: Request, caller: Caller, *, outcomes_only: bool) -> Recorded:
     """Record one event or a list: a body that does not decode stores nothing; events that do not fit are named."""
+    key = caller.key
     commit = service.commit
     if commit.depth >= service.settings.queue_limit:
         raise Overloaded("too many requests wait for the log: retry after a second")
@@ -106,8 +107,8 @@ async def _record(service: Service, request: Request, key: ApiKey, *, outcomes_o
     events = await asyncio.to_thread(_decode_batch, body, outcomes_only)  # a long batch stalls no decision
     for event in events:
         check_clock(key, event)
-    if "outcomes:write" not in key.granted and any(isinstance(event, OutcomeEvent) for event in events):
-        raise lacks(key, "outcomes:write")
+    if any(isinstance(event, OutcomeEvent) for event in events):
+        caller.check("outcomes:write")
     errors: list[NotRecorded] = []
     last, problem = -1, None
     for place, event in enumerate(events):

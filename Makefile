@@ -38,7 +38,7 @@ docs: setup ## Check the docs: links, settings, errors, endpoints, metrics, exam
 fuzz: setup ## Fuzz a service of its own from its OpenAPI document: make fuzz MINUTES=60
 	@$(PY) -m tests.fuzz.api --minutes $(MINUTES) $(ARGS)
 
-fuzz-decoder: setup ## Fuzz the decoders with atheris (.venv/bin/pip install atheris first): make fuzz-decoder MINUTES=10
+fuzz-decoder: setup ## Fuzz the decoders with atheris (first: .venv/bin/pip install -e '.[fuzz]'): make fuzz-decoder MINUTES=10
 	@$(PY) -m tests.fuzz.decoder -max_len=4096 -max_total_time=$$(( $(MINUTES) * 60 )) $(ARGS)
 
 openapi: setup ## Write docs/reference/openapi.json anew from the code

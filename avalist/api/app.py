@@ -8,6 +8,7 @@ from avalist.api.http import Receive, Scope, Send, send_error
 from avalist.api.limits import Caller
 from avalist.api.routes.decisions import decide
 from avalist.api.routes.rest import rest
+from avalist.api.scan import check_body
 from avalist.api.service import Service
 from avalist.app.warm import warm_up
 from avalist.domain.errors import AvalistError, LogFailed
@@ -41,6 +42,7 @@ class App:
         await receive()
         self._service.start()
         warm_up(list(self._service.writer.merchants.values()))
+        check_body(rb'{"\u00e9": 1}', {"\u00e9": 1})  # compiled, and the tables of the slow search made
         # A decision leaves no reference cycles (a test asserts it), so collection only costs pauses.
         gc.collect()
         gc.freeze()

@@ -4,10 +4,11 @@ AVALIST := .venv/bin/avalist
 STAMP := .venv/.stamp
 BASE_PYTHON ?= python3
 
-.PHONY: help setup demo test check bench docs clean lock
+.PHONY: help setup demo test check bench docs openapi fuzz fuzz-decoder clean lock
+MINUTES ?= 10
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## Make .venv with the pinned packages
 $(STAMP): requirements.lock pyproject.toml
@@ -33,6 +34,15 @@ bench: setup ## Run a benchmark: make bench NAME=decide (ARGS="..." passes optio
 
 docs: setup ## Check the docs: links, settings, errors, endpoints, metrics, examples
 	@$(PY) -m pytest tests/docs $(ARGS)
+
+fuzz: setup ## Fuzz a service of its own from its OpenAPI document: make fuzz MINUTES=60
+	@$(PY) -m tests.fuzz.api --minutes $(MINUTES) $(ARGS)
+
+fuzz-decoder: setup ## Fuzz the decoders with atheris (first: .venv/bin/pip install -e '.[fuzz]'): make fuzz-decoder MINUTES=10
+	@$(PY) -m tests.fuzz.decoder -max_len=4096 -max_total_time=$$(( $(MINUTES) * 60 )) $(ARGS)
+
+openapi: setup ## Write docs/reference/openapi.json anew from the code
+	@$(PY) -m avalist.api.openapi docs/reference/openapi.json
 
 lock: ## Pin the newest versions that pyproject.toml allows (needs uv)
 	@uv pip compile --quiet --no-header --no-annotate --extra dev --python-version 3.11 pyproject.toml -o requirements.lock

@@ -2,5 +2,5 @@
 
 __version__ = "0.1.0"
 
-ENGINE = 1
+ENGINE = 2
 """Raised whenever the outputs of ``decide()`` may change for the same log; see CHANGELOG.md."""

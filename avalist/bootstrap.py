@@ -23,6 +23,7 @@ from avalist.app.administer import Administration
 from avalist.app.writer import Writer
 from avalist.config import Settings
 from avalist.domain.errors import BadInput
+from avalist.domain.keys import owner_of
 from avalist.models.artefact import Artefact
 from avalist.models.score import Model
 from avalist.ports.blobs import Blobs
@@ -116,8 +117,8 @@ def build(
 
 
 def load_model(blobs: Blobs, merchant: str, version: str) -> Model:
-    """Load a model from the blobs. Raises ``NotFound``, ``ArtefactInvalid``."""
-    return Model(Artefact.from_bytes(blobs.get(merchant, MODEL_BLOB.format(version=version))))
+    """Load a model from the blobs; a sandbox twin's are its owner's. Raises ``NotFound``, ``ArtefactInvalid``."""
+    return Model(Artefact.from_bytes(blobs.get(owner_of(merchant), MODEL_BLOB.format(version=version))))
 
 
 def open_log(settings: Settings, *, readonly: bool = False) -> Log:

@@ -30,6 +30,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Requests that may wait for the log; beyond it decisions fall back and other events get 429.
     body_limit_bytes
         Largest body of a decision; a batch of events may be 64 times as large.
+    rate_limit_per_s
+        Requests a second of one key that has no limit of its own; 0 is no limit.
     """
 
     data: Path = Path("avalist-data")
@@ -40,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     blobs: str = "folder:"
     queue_limit: int = 1024
     body_limit_bytes: int = 262_144
+    rate_limit_per_s: int = 10_000
 
     @property
     def url(self) -> str:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import msgspec
 
+from avalist.app.lookup import Places, index_keys, places_of
 from avalist.app.merchant import decode_control, decode_event_core, decode_fallback, plan_of
-from avalist.app.stored import stored_decision
+from avalist.app.stored import DECISIONS, FOLDED, StoredDecision, document_id, stored_decision
 from avalist.app.writer import decode_decision
 from avalist.domain.core import DecisionCore, EventCore, MerchantCreated
+from avalist.domain.decisions import Decision
 from avalist.domain.records import Record, RecordKind
 from avalist.ports.documents import Documents
 from avalist.ports.log import Log
 
-MARK = "follower"
-DECISIONS = "decisions"
 _BATCH = 2000
 
 Row = tuple[str, str, str, bytes]
+Entry = tuple[str, str, str, int, str]
 
 
 class Follower:
@@ -29,8 +30,11 @@ class Follower:
         self._log = log
         self._documents = documents
         self._columns: dict[str, tuple[str, ...]] = {}
-        self._event: tuple[int, EventCore] = (0, EventCore("", "", b"", "", "", b""))
-        self.position = documents.mark(MARK)
+        self._places: dict[str, Places] = {}
+        self._event = EventCore("", "", b"", "", "", b"")
+        self._rows: dict[tuple[str, str], bytes] = {}
+        self._entries: list[Entry] = []
+        self.position = documents.mark(FOLDED)
         if self.position > log.end:  # the log was replaced: the documents belong to another one
             self.position = 0
         for _, record in log.read(0, self.position):
@@ -44,36 +48,55 @@ class Follower:
 
     def advance(self) -> int:
         """Fold what became durable, at most one batch; return the number of documents written."""
-        rows: list[Row] = []
         position, stop = self.position, self._log.durable_end
         for position, record in self._log.read(self.position, stop):
-            if len(rows) >= _BATCH and record.kind != RecordKind.DECISION:
+            if len(self._rows) >= _BATCH and record.kind != RecordKind.DECISION:
                 stop = position
                 break
-            rows.extend(self._documents_of(record))
+            self._fold(record)
+        rows: list[Row] = [(merchant, DECISIONS, id, body) for (merchant, id), body in self._rows.items()]
         if stop > self.position:
-            self._documents.put_many(rows, mark=(MARK, stop))
+            self._documents.put_many(rows, keys=self._entries, mark=(FOLDED, stop))
             self.position = stop
+        self._rows, self._entries = {}, []
         return len(rows)
 
-    def _documents_of(self, record: Record) -> list[Row]:
+    def _fold(self, record: Record) -> None:
         if record.kind == RecordKind.CONTROL:
             self._control(record)
         elif record.kind == RecordKind.EVENT:
-            self._event = (record.seq, decode_event_core(record.core))
-        elif record.kind == RecordKind.DECISION and self._event[0] == record.seq:
-            return [self._decision(record.merchant, self._event[1], decode_decision(record.core))]
+            self._event = decode_event_core(record.core)
+        elif record.kind == RecordKind.DECISION:
+            self._decided(record.merchant, decode_decision(record.core))
         elif record.kind == RecordKind.FALLBACK:
-            answer = decode_fallback(record.core).answer
-            core = EventCore("", answer.event_id, b"", answer.payment_id, answer.checkpoint, b"")
-            return [self._decision(record.merchant, core, DecisionCore(answer, b""))]
-        return []
+            self._fell_back(record.merchant, decode_fallback(record.core).answer)
 
     def _control(self, record: Record) -> None:
         control = decode_control(record.core)
         if isinstance(control, MerchantCreated):
             self._columns[record.merchant] = plan_of(control).columns
+            self._places[record.merchant] = places_of(control.schema)
 
-    def _decision(self, merchant: str, core: EventCore, decided: DecisionCore) -> Row:
-        stored = stored_decision(self._columns[merchant], core, decided)
-        return merchant, DECISIONS, f"{core.payment_id}/{core.checkpoint}", msgspec.json.encode(stored)
+    def _decided(self, merchant: str, decided: DecisionCore) -> None:
+        """Store a decision with its event, which stands right before it."""
+        if self._event.event_id == decided.decision.event_id:
+            self._keep(merchant, stored_decision(self._columns[merchant], self._event, decided))
+            self._index(merchant, decided.decision)
+
+    def _fell_back(self, merchant: str, answer: Decision) -> None:
+        """Store a fallback as the answer: over the decision that came too late, or with the event right before it."""
+        id = document_id(answer)
+        body = self._rows.get((merchant, id)) or self._documents.get(merchant, DECISIONS, id)
+        stored = msgspec.json.decode(body, type=StoredDecision) if body else None
+        if stored is not None and stored.decision.event_id == answer.event_id:
+            self._keep(merchant, msgspec.structs.replace(stored, decision=answer))
+        else:
+            self._decided(merchant, DecisionCore(answer, b""))
+
+    def _keep(self, merchant: str, stored: StoredDecision) -> None:
+        self._rows[merchant, document_id(stored.decision)] = msgspec.json.encode(stored)
+
+    def _index(self, merchant: str, decision: Decision) -> None:
+        keys = index_keys(self._places[merchant], self._event.row)
+        id, seq = document_id(decision), decision.seq
+        self._entries += [(merchant, DECISIONS, key, seq, id) for key in keys]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 
 from avalist.api.http import Receive, Scope, Send, send_error
+from avalist.api.limits import Caller
 from avalist.api.routes.decisions import decide
 from avalist.api.routes.rest import rest
+from avalist.api.scan import check_body
 from avalist.api.service import Service
 from avalist.app.warm import warm_up
 from avalist.domain.errors import AvalistError, LogFailed
@@ -29,7 +31,9 @@ class App:
             except AvalistError as error:
                 if isinstance(error, LogFailed):
                     self._service.on_log_failure()
-                problem = await send_error(send, error)
+                caller: Caller | None = scope.get("caller")
+                more = caller.headers(self._service.clock.now_ms()) if caller else ()
+                problem = await send_error(send, error, more)
                 self._service.metrics.problems.labels(problem.title).inc()
         else:
             await self._rest(scope, receive, send)
@@ -38,6 +42,7 @@ class App:
         await receive()
         self._service.start()
         warm_up(list(self._service.writer.merchants.values()))
+        check_body(rb'{"\u00e9": 1}', {"\u00e9": 1})  # compiled, and the tables of the slow search made
         # A decision leaves no reference cycles (a test asserts it), so collection only costs pauses.
         gc.collect()
         gc.freeze()

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cache
+from html import escape
+
 import msgspec
 
 from avalist.domain import errors as e
+from avalist.domain.cards import holds_card_number
 
 STATUS: dict[type[e.AvalistError], int] = {
+    e.UnknownVersion: 400,
     e.CardNumberRefused: 422,
     e.BodyTooLarge: 413,
+    e.UnsupportedMedia: 415,
     e.UnknownCurrency: 422,
     e.ClockWentBack: 422,
     e.BadInput: 422,
@@ -16,6 +22,7 @@ STATUS: dict[type[e.AvalistError], int] = {
     e.NotAllowed: 403,
     e.NotFound: 404,
     e.Conflict: 409,
+    e.RateLimited: 429,
     e.Overloaded: 429,
     e.LogFailed: 503,
     e.Unavailable: 503,
@@ -26,7 +33,17 @@ STATUS: dict[type[e.AvalistError], int] = {
 }
 """HTTP status by error; the first base class that stands here counts."""
 
-_NO_JSON = ("JSON is malformed", "Input data was truncated", "the body is not valid UTF-8 JSON")
+_NO_JSON = (
+    "JSON is malformed",
+    "Input data was truncated",
+    "the body is not valid UTF-8 JSON",
+    "the body is nested",
+    "the body ended",
+)
+
+
+_SHOWN = 600
+_PAGE = "<!doctype html><html lang=en><meta charset=utf-8><title>Problems</title><h1>Problems</h1>{}</html>"
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -54,11 +71,29 @@ def problem_of(error: e.AvalistError) -> Problem:
     if bad and bad.detail.startswith(_NO_JSON):
         status = 400
     return Problem(
-        type=f"urn:avalist:error:{title.replace(' ', '-')}",
+        type=f"/problems#{title.replace(' ', '-')}",
         title=title.capitalize(),
         status=status,
-        detail=str(error),
-        field=bad.field if bad else "",
-        expected=bad.expected if bad else "",
-        got=bad.got if bad else "",
+        detail=shown(str(error)),
+        field=shown(bad.field) if bad else "",
+        expected=shown(bad.expected) if bad else "",
+        got=shown(bad.got) if bad else "",
     )
+
+
+def shown(text: str) -> str:
+    """Return the beginning of `text`, unless a card number stands in it: errors repeat what came."""
+    if holds_card_number(text[: 2 * _SHOWN]):
+        return "(a card number: not shown)"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+@cache
+def problems_page() -> bytes:
+    """Return the page that the types of problem lead to: each error's anchor, status and meaning."""
+    parts = []
+    for kind in STATUS:
+        problem, (meaning, *_) = problem_of(kind("")), (kind.__doc__ or "").splitlines()
+        anchor = problem.type.partition("#")[2]
+        parts.append(f"<h2 id={anchor}>{problem.title}</h2><p>Status {problem.status}. {escape(meaning)}</p>")
+    return _PAGE.format("".join(parts)).encode()

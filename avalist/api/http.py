@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
+from urllib.parse import unquote_plus
 
 import msgspec
 
 from avalist.api.errors import Problem, problem_of
-from avalist.domain.errors import AvalistError, BodyTooLarge
+from avalist.api.version import CURRENT, VERSION_HEADER
+from avalist.domain.cards import holds_card_number
+from avalist.domain.errors import AvalistError, BadInput, BodyTooLarge, CardNumberRefused, UnsupportedMedia
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
+Given = Mapping[bytes, bytes]
+"""A request's headers, their names in small letters."""
 Send = Callable[[Message], Awaitable[None]]
 
+Header = tuple[bytes, bytes]
+Headers = Iterable[Header]
+
+VERSION = (VERSION_HEADER.lower().encode(), CURRENT.encode())
+_TRY_AGAIN = ((b"retry-after", b"1"),)
 _JSON = (b"content-type", b"application/json")
 _PROBLEM = (b"content-type", b"application/problem+json")
+# curl -d and urllib name a form when nothing else is said; what counts is that the body is JSON.
+_PLAIN = (b"application/json", b"text/json", b"text/plain", b"application/x-www-form-urlencoded")
+_ONCE = (b"authorization", b"avalist-deadline-ms", VERSION[0], b"content-type", b"content-encoding")
 encode_json = msgspec.json.Encoder().encode
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """Return the request's body. Raises ``BodyTooLarge`` past `limit` bytes."""
+async def read_body(given: Given, receive: Receive, limit: int) -> bytes:
+    """Return the request's body.
+
+    Raises
+    ------
+    UnsupportedMedia
+        If the headers say that it is not plain JSON in UTF-8.
+    BodyTooLarge
+        Past `limit` bytes.
+    BadInput
+        If the caller hung up before its end.
+    """
+    _check_media(given.get(b"content-type"), given.get(b"content-encoding"))
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
@@ -31,8 +56,10 @@ async def read_body(receive: Receive, limit: int) -> bytes:
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > limit:
-                break
+                raise too_large(limit)
         body = b"".join(parts)
+    if message["type"] == "http.disconnect":
+        raise BadInput("the body ended before its last byte: send it again", field="$", expected="the whole body")
     if len(body) > limit:
         raise too_large(limit)
     return body
@@ -44,23 +71,63 @@ def too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge("the body is too large: send less at once", field="$", expected=expected, got=got)
 
 
-def header(scope: Scope, name: bytes) -> bytes:
-    """Return a request header's value, or nothing."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return bytes(value)
-    return b""
+def headers_of(scope: Scope) -> Given:
+    """Return a request's headers. Raises ``BadInput`` if one that we read was sent twice: which is meant?"""
+    given = dict(scope["headers"])
+    if len(given) < len(scope["headers"]):
+        names = [name for name, _ in scope["headers"] if name in _ONCE]
+        twice = next((name for name in names if names.count(name) > 1), b"")
+        if twice:
+            raise BadInput("sent twice", field=f"header {twice.decode().title()}", expected="once", got="twice")
+    return given
 
 
-async def send_json(send: Send, body: bytes, status: int = 200, kind: tuple[bytes, bytes] = _JSON) -> None:
-    """Send a JSON body."""
-    headers = [kind, (b"content-length", b"%d" % len(body))]
+def refuse_in_address(scope: Scope) -> None:
+    """Raise ``CardNumberRefused`` if a card number stands in the path or the query: servers on the way log them."""
+    if holds_card_number(scope["path"]) or holds_card_number(unquote_plus(scope["query_string"].decode("latin-1"))):
+        raise CardNumberRefused(
+            "a card number stands in the address; use a fingerprint instead. Nothing was stored",
+            field="address",
+            expected="no card number",
+            got="a number of 13 to 19 digits (not shown)",
+        )
+
+
+def _check_media(kind: bytes | None, encoding: bytes | None) -> None:
+    if encoding and encoding.lower() != b"identity":
+        raise UnsupportedMedia(
+            "the body is compressed: send it as it is",
+            field="header Content-Encoding",
+            expected="none",
+            got=encoding[:32].decode("latin-1"),
+        )
+    if kind and kind not in _PLAIN:
+        media, _, rest = kind.decode("latin-1").lower().partition(";")
+        charset = rest.strip().removeprefix("charset=").strip('"')
+        json = media.strip().encode() in _PLAIN or re.fullmatch(r"application/[^/ ]+\+json ?", media)
+        if not json or (charset and charset not in ("utf-8", "utf8", "us-ascii")):
+            raise UnsupportedMedia(
+                "the body's type is not JSON",
+                field="header Content-Type",
+                expected="application/json; charset=utf-8",
+                got=kind[:64].decode("latin-1"),
+            )
+
+
+async def send_json(send: Send, body: bytes, more: Headers = (), status: int = 200, kind: Header = _JSON) -> None:
+    """Send a JSON body, with headers `more` than every answer has."""
+    headers = [kind, VERSION, (b"content-length", b"%d" % len(body)), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_error(send: Send, error: AvalistError) -> Problem:
+async def send_error(send: Send, error: AvalistError, more: Headers = ()) -> Problem:
     """Send an error as a problem document, and return it."""
     problem = problem_of(error)
-    await send_json(send, encode_json(problem), problem.status, _PROBLEM)
+    await send_json(send, encode_json(problem), [*more, *wait_headers(problem.status)], problem.status, _PROBLEM)
     return problem
+
+
+def wait_headers(status: int) -> Headers:
+    """Return what an answer of `status` says of when to try again."""
+    return _TRY_AGAIN if status in (429, 503) else ()

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import hmac
 from collections.abc import Callable
 
 from avalist.api.commit import GroupCommit
 from avalist.api.decider import Decider
-from avalist.api.http import Scope, header
+from avalist.api.http import Given
+from avalist.api.limits import Caller
 from avalist.api.metrics import Metrics
+from avalist.api.version import check_version
 from avalist.app.administer import Administration
+from avalist.app.lookup import Archive
 from avalist.app.writer import Writer
 from avalist.config import Settings
 from avalist.domain.errors import NotAllowed, NotAuthenticated, Unavailable
@@ -19,6 +25,7 @@ from avalist.ports.documents import Documents
 from avalist.ports.log import Log
 
 _MET_KEYS = 4096
+_SAVE_USE_S = 60.0
 
 
 class Service:
@@ -37,7 +44,7 @@ class Service:
         self.settings = settings
         self.writer = writer
         self.administration = administration
-        self.documents = documents
+        self.archive = Archive(event_log, documents, writer)
         self.clock = clock
         self.metrics = Metrics()
         self.ready = False
@@ -46,17 +53,37 @@ class Service:
         self._admin_hash = key_hash(admin_token)
         self._commit: GroupCommit | None = None
         # Keys that callers sent before, so that each is hashed once. In memory alone.
-        self._met: dict[bytes, ApiKey] = {}
+        self._met: dict[bytes, Caller] = {}
+        self._callers: dict[str, Caller] = {}
+        self._saving: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin to answer; called on the event loop."""
         self._commit = GroupCommit(self._log, lambda: self.on_log_failure())
         self.decider = Decider(self.writer, self._commit)
         self.ready = True
+        self._save_use_later()
+
+    def _save_use_later(self) -> None:
+        """Store when keys were last used, now and then; off the event loop."""
+        loop = asyncio.get_running_loop()
+
+        def save() -> None:
+            loop.run_in_executor(None, self._save_use)
+            self._saving = loop.call_later(_SAVE_USE_S, save)
+
+        self._saving = loop.call_later(_SAVE_USE_S, save)
+
+    def _save_use(self) -> None:
+        with contextlib.suppress(Unavailable):  # it is saved again in a minute
+            self.administration.save_use()
 
     def stop(self) -> None:
         """Make everything durable and stop answering."""
         self.ready = False
+        if self._saving is not None:
+            self._saving.cancel()
+            self._save_use()
         if self._commit is not None:
             self._commit.close()
 
@@ -79,28 +106,44 @@ class Service:
             raise self._commit.failed
         return self._commit
 
-    def authenticate(self, scope: Scope) -> ApiKey:
-        """Return the caller's key. Raises ``NotAuthenticated``."""
-        given = header(scope, b"authorization")
-        key = self._met.get(given)
-        if key is None or key.hash not in self.administration.keys:
-            key = self._met[given] = self._identify(given)
-        return key
+    def authenticate(self, given: Given, at_ms: int) -> Caller:
+        """Return who calls; ``Caller.admit`` says whether it may.
 
-    def _identify(self, given: bytes) -> ApiKey:
+        Raises
+        ------
+        UnknownVersion
+            If the request pins a version of the contract that is not known.
+        NotAuthenticated
+            For no key, one nobody issued, or one that has ended.
+        """
+        check_version(given.get(b"avalist-version"))
+        caller = self._met.get(given.get(b"authorization", b""))
+        if caller is None or self.administration.keys.get(caller.key.hash) is not caller.key:
+            caller = self._identify(given.get(b"authorization", b""))
+        key = caller.key
+        if key.expires_at_ms is not None and key.expired(at_ms):
+            raise NotAuthenticated(f"the key {key.prefix}… has ended: ask your operator for its successor")
+        self.administration.used[key.hash] = at_ms
+        return caller
+
+    def _identify(self, given: bytes) -> Caller:
         scheme, _, token = given.partition(b" ")
         key = self.administration.keys.get(key_hash(token)) if scheme.lower() == b"bearer" else None
         if key is None:
             raise NotAuthenticated("send 'Authorization: Bearer <key>' with a key from 'avalist merchant key'")
         if len(self._met) >= _MET_KEYS:
             self._met.clear()
-        return key
+        caller = self._callers.get(key.hash)
+        if caller is None or caller.key is not key:
+            caller = self._callers[key.hash] = Caller(key, self.settings.rate_limit_per_s)
+        self._met[given] = caller
+        return caller
 
-    def authenticate_admin(self, scope: Scope) -> None:
+    def authenticate_admin(self, given: Given) -> None:
         """Raise ``NotAuthenticated`` unless the caller holds the data folder's admin token."""
-        scheme, _, token = header(scope, b"authorization").partition(b" ")
-        if scheme.lower() != b"bearer" or key_hash(token) != self._admin_hash:
-            raise NotAuthenticated("administration needs the token in <data>/admin.token")
+        scheme, _, token = given.get(b"authorization", b"").partition(b" ")
+        if scheme.lower() != b"bearer" or not hmac.compare_digest(key_hash(token), self._admin_hash):
+            raise NotAuthenticated("administration needs the token in <data>/secrets/admin.token")
 
     @property
     def end(self) -> int:

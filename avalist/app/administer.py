@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
 from avalist.app.writer import Writer
 from avalist.domain.core import ModelActivated, ModelStaged, ModeSet, PolicySet
 from avalist.domain.decisions import Mode
-from avalist.domain.errors import BadInput
-from avalist.domain.events import bad_body
-from avalist.domain.keys import ApiKey, KeyKind, key_hash, key_text
+from avalist.domain.errors import BadInput, Conflict, NotFound
+from avalist.domain.events import UNDECODABLE, bad_body
+from avalist.domain.keys import (
+    ALL_SCOPES,
+    ApiKey,
+    KeyKind,
+    KeyScope,
+    is_twin,
+    key_hash,
+    key_prefix,
+    key_text,
+    owner_of,
+    twin,
+)
 from avalist.domain.schema import Schema
 from avalist.ports.documents import Documents
 
 MerchantId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-KEYS = "keys"
+MerchantOrTwin = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}(~[0-9]{1,6})?$")]
+KeyId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{12}$")]
+Rate = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+KEYS, KEY_USE = "keys", "key_use"
+_MOST_KEYS = 10_000
+DAY_S = 86_400
+_YEAR_S = 366 * DAY_S
 
 
 class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="do"):
-    merchant: MerchantId
+    merchant: MerchantOrTwin
 
 
 class CreateMerchant(_Request, frozen=True, tag="create_merchant"):
@@ -31,9 +48,32 @@ class CreateMerchant(_Request, frozen=True, tag="create_merchant"):
 
 
 class IssueKey(_Request, frozen=True, tag="issue_key"):
-    """Issue an API key; its text is shown once."""
+    """Issue an API key; its text is shown once. A sandbox key gets a twin of the merchant to itself.
+
+    `scopes` narrow what its kind may do; `rate_per_s` replaces the settings' limit; `lifetime_s` ends it.
+    """
 
     kind: KeyKind = "live"
+    scopes: tuple[KeyScope, ...] = ()
+    rate_per_s: Rate | None = None
+    lifetime_s: Annotated[int, msgspec.Meta(ge=1, le=10 * _YEAR_S)] | None = None
+
+
+class ListKeys(_Request, frozen=True, tag="list_keys"):
+    """List a merchant's keys: what may be shown of them, and their last use. Never their text."""
+
+
+class RotateKey(_Request, frozen=True, tag="rotate_key"):
+    """Issue a successor of a key, the same in all but its text; the old one ends after `overlap_s` seconds."""
+
+    key: KeyId
+    overlap_s: Annotated[int, msgspec.Meta(ge=0, le=_YEAR_S)] = DAY_S
+
+
+class RevokeKey(_Request, frozen=True, tag="revoke_key"):
+    """End a key now."""
+
+    key: KeyId
 
 
 class SetMode(_Request, frozen=True, tag="set_mode"):
@@ -59,37 +99,107 @@ class Show(_Request, frozen=True, tag="show"):
     """Say how a merchant stands."""
 
 
-AdminRequest = CreateMerchant | IssueKey | SetMode | SetPolicy | ActivateModel | Show
+AdminRequest = CreateMerchant | IssueKey | ListKeys | RotateKey | RevokeKey | SetMode | SetPolicy | ActivateModel | Show
 _REQUEST: msgspec.json.Decoder[AdminRequest] = msgspec.json.Decoder(AdminRequest)
 
 
+class MerchantShown(msgspec.Struct, frozen=True, kw_only=True):
+    """How a merchant stands: its mode, what it knows, and the versions it decides by."""
+
+    merchant: str
+    mode: Mode
+    inputs: int
+    entities: int
+    features: int
+    plan: str
+    model: str
+    policy: str
+
+
+class KeyIssued(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that was issued. `key` is its text, shown once; `id` is what operators call it by."""
+
+    merchant: str
+    key: str
+    id: str
+
+
+class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be shown of a key. `merchant` is the twin's id for a sandbox key; times are ms since 1970.
+
+    `last_used_at_ms` is kept by the minute; None where the key was never used.
+    """
+
+    id: str
+    prefix: str
+    merchant: str
+    kind: KeyKind
+    scopes: tuple[KeyScope, ...]
+    issued_at_ms: int
+    expires_at_ms: int | None
+    last_used_at_ms: int | None
+    rate_per_s: int | None
+
+
+class KeysShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A merchant's keys, the newest first."""
+
+    merchant: str
+    keys: tuple[KeyShown, ...]
+
+
+AdminAnswer = MerchantShown | KeyIssued | KeysShown
+
+
 class Administration:
-    """Carries out operators' requests. `new_secret` draws the random part of a key."""
+    """Carries out operators' requests. `new_secret` draws the random part of a key.
+
+    `keys` holds every key by its hash, and `used` when each was last used (ms): what authenticates writes there, and
+    :meth:`save_use` makes it last.
+    """
 
     def __init__(self, writer: Writer, documents: Documents, new_secret: Callable[[], str]) -> None:
         self._writer = writer
         self._documents = documents
         self._new_secret = new_secret
         self.keys: dict[str, ApiKey] = {}
+        self.used: dict[str, int] = {}
+        self._saved: dict[str, int] = {}
         for merchant in writer.merchants:
-            for _, body in documents.find(merchant, KEYS, limit=10_000):
+            for _, body in documents.find(merchant, KEYS, limit=_MOST_KEYS):
                 key = msgspec.json.decode(body, type=ApiKey)
                 self.keys[key.hash] = key
+            for hash, body in documents.find(merchant, KEY_USE, limit=_MOST_KEYS):
+                self.used[hash] = self._saved[hash] = msgspec.json.decode(body, type=int)
 
     def prepare(self, request: AdminRequest) -> None:
         """Do what takes long before a request is carried out; not on the deciding thread. Raises as the model store."""
         if isinstance(request, ActivateModel):
             self._writer.load_model(request.merchant, request.version)
 
-    def carry_out(self, request: AdminRequest, at_ms: int) -> dict[str, object]:
-        """Carry out one request. What it logs is durable after the next sync. Raises as the writer does."""
+    def carry_out(self, request: AdminRequest, at_ms: int) -> dict[str, Any]:
+        """Carry out one request and return an ``AdminAnswer`` as a dict. Raises as the writer does.
+
+        What it logs is durable after the next sync.
+        """
+        answer: dict[str, Any] = msgspec.to_builtins(self._answer(request, at_ms))
+        return answer
+
+    def _answer(self, request: AdminRequest, at_ms: int) -> AdminAnswer:
         merchant = request.merchant
         match request:
             case CreateMerchant(schema=schema):
                 _check_id(merchant)
                 self._writer.create(merchant, schema, at_ms)
-            case IssueKey(kind=kind):
-                return {"merchant": merchant, "key": self._issue(merchant, kind, at_ms)}
+            case IssueKey():
+                return self._issue(request, at_ms)
+            case ListKeys():
+                return self._list(merchant)
+            case RotateKey(key=id, overlap_s=overlap_s):
+                return self._rotate(merchant, id, at_ms, at_ms + overlap_s * 1000)
+            case RevokeKey(key=id):
+                self._end(self._key(merchant, id), at_ms)
+                return self._list(merchant)
             case SetMode(mode=mode):
                 self._writer.control(merchant, ModeSet(mode), at_ms)
             case SetPolicy(policy=policy):
@@ -101,27 +211,90 @@ class Administration:
                 pass
         return self._show(merchant)
 
-    def _issue(self, merchant: str, kind: KeyKind, at_ms: int) -> str:
-        self._writer.merchant(merchant)
-        text = key_text(merchant, kind, self._new_secret())
-        key = ApiKey(merchant, kind, key_hash(text), at_ms)
-        self._documents.put_many([(merchant, KEYS, key.hash, msgspec.json.encode(key))])
-        self.keys[key.hash] = key
-        return text
+    # --- keys --------------------------------------------------------------------------------------------------------
 
-    def _show(self, id: str) -> dict[str, object]:
+    def _issue(self, request: IssueKey, at_ms: int) -> KeyIssued:
+        self._writer.merchant(request.merchant)
+        if is_twin(request.merchant):
+            raise Conflict("a twin has the one key it was made with: issue another sandbox key to its owner")
+        owner = request.merchant
+        merchant = self._new_twin(owner, at_ms) if request.kind == "sandbox" else owner
+        scopes = tuple(scope for scope in ALL_SCOPES if scope in request.scopes)
+        ends = None if request.lifetime_s is None else at_ms + request.lifetime_s * 1000
+        blank = ApiKey(
+            merchant=merchant, kind=request.kind, hash="", issued_at_ms=at_ms, scopes=scopes, expires_at_ms=ends,
+            rate_per_s=request.rate_per_s,
+        )  # fmt: skip
+        return self._give_text(blank)
+
+    def _give_text(self, blank: ApiKey) -> KeyIssued:
+        owner, secret = owner_of(blank.merchant), self._new_secret()
+        text = key_text(owner, blank.kind, secret)
+        key = msgspec.structs.replace(blank, hash=key_hash(text), prefix=key_prefix(text, secret))
+        self._keep(key)
+        return KeyIssued(merchant=owner, key=text, id=key.id)
+
+    def _new_twin(self, owner: str, at_ms: int) -> str:
+        number = 1
+        while twin(owner, number) in self._writer.merchants:
+            number += 1
+        self._writer.create_twin(owner, twin(owner, number), at_ms)
+        return twin(owner, number)
+
+    def _rotate(self, merchant: str, id: str, at_ms: int, ends_at_ms: int) -> KeyIssued:
+        old = self._key(merchant, id)
+        if old.expired(at_ms):
+            raise Conflict(f"key {id} has ended: issue a new one")
+        issued = self._give_text(msgspec.structs.replace(old, issued_at_ms=at_ms))
+        self._end(old, ends_at_ms)
+        return issued
+
+    def _end(self, key: ApiKey, at_ms: int) -> None:
+        ends = at_ms if key.expires_at_ms is None else min(at_ms, key.expires_at_ms)
+        self._keep(msgspec.structs.replace(key, expires_at_ms=ends))
+
+    def _key(self, merchant: str, id: str) -> ApiKey:
+        found = next((key for key in self._keys_of(merchant) if key.id == id), None)
+        if found is None:
+            raise NotFound(f"merchant {merchant!r} has no key {id!r}: 'avalist merchant keys {merchant}' lists them")
+        return found
+
+    def _keys_of(self, merchant: str) -> list[ApiKey]:
+        self._writer.merchant(merchant)
+        return [key for key in self.keys.values() if merchant in (key.merchant, owner_of(key.merchant))]
+
+    def _list(self, merchant: str) -> KeysShown:
+        newest = sorted(self._keys_of(merchant), key=lambda key: (-key.issued_at_ms, key.id))
+        shown = tuple(
+            KeyShown(
+                id=key.id, prefix=key.prefix, merchant=key.merchant, kind=key.kind, scopes=key.granted,
+                issued_at_ms=key.issued_at_ms, expires_at_ms=key.expires_at_ms,
+                last_used_at_ms=self.used.get(key.hash), rate_per_s=key.rate_per_s,
+            )
+            for key in newest
+        )  # fmt: skip
+        return KeysShown(merchant=merchant, keys=shown)
+
+    def _keep(self, key: ApiKey) -> None:
+        self._documents.put_many([(key.merchant, KEYS, key.hash, msgspec.json.encode(key))])
+        self.keys[key.hash] = key
+
+    def save_use(self) -> None:
+        """Store when keys were last used, where it changed. Any thread but the deciding one."""
+        used = dict(self.used)
+        fresh = [hash for hash, at_ms in used.items() if self._saved.get(hash) != at_ms]
+        if fresh:
+            rows = [(self.keys[hash].merchant, KEY_USE, hash, msgspec.json.encode(used[hash])) for hash in fresh]
+            self._documents.put_many(rows)
+            self._saved = used
+
+    def _show(self, id: str) -> MerchantShown:
         merchant = self._writer.merchant(id)
         model, policy = merchant.versions
-        return {
-            "merchant": id,
-            "mode": merchant.mode,
-            "inputs": merchant.seq,
-            "entities": merchant.features.live_keys,
-            "features": len(merchant.plan.columns),
-            "plan": merchant.plan.hash,
-            "model": model,
-            "policy": policy,
-        }
+        return MerchantShown(
+            merchant=id, mode=merchant.mode, inputs=merchant.seq, entities=merchant.features.live_keys,
+            features=len(merchant.plan.columns), plan=merchant.plan.hash, model=model, policy=policy,
+        )  # fmt: skip
 
 
 def _check_id(merchant: str) -> None:
@@ -137,5 +310,5 @@ def decode_request(body: bytes) -> AdminRequest:
     """Decode an operator's request from JSON. Raises ``BadInput``."""
     try:
         return _REQUEST.decode(body)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise bad_body(error) from None

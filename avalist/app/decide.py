@@ -12,7 +12,9 @@ from itertools import count
 import numpy as np
 
 from avalist.app.merchant import Merchant
+from avalist.app.rehearse import rehearsed
 from avalist.domain.core import DecisionCore, EventCore
+from avalist.domain.row import AT
 from avalist.models.score import Scored
 from avalist.policy.evaluate import evaluate
 
@@ -31,8 +33,12 @@ def decide(merchant: Merchant, events: Sequence[EventCore], seq: int) -> list[De
     scored: Sequence[Scored | None] = [None] * len(events)
     if merchant.model is not None and merchant.mode != "off":
         scored = merchant.model.score(features)
+    warnings = [merchant.past.fold(event, at_ms) for event, at_ms in zip(events, rows[:, AT].tolist(), strict=True)]
     policy, mode, versions = merchant.policy, merchant.mode, merchant.versions
-    return [
-        DecisionCore(evaluate(event, at, score, policy, mode, versions), read.tobytes())
-        for at, event, score, read in zip(count(seq), events, scored, features, strict=False)
+    decisions = [
+        evaluate(event, at, score, policy, mode, versions, warned)
+        for at, event, score, warned in zip(count(seq), events, scored, warnings, strict=False)
     ]
+    if merchant.sandbox:
+        decisions = [rehearsed(decision, event) for decision, event in zip(decisions, events, strict=True)]
+    return [DecisionCore(decision, read.tobytes()) for decision, read in zip(decisions, features, strict=True)]

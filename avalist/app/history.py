@@ -20,6 +20,7 @@ from avalist.domain.cards import refuse_card_numbers
 from avalist.domain.delay import DelayLaw
 from avalist.domain.errors import BadInput
 from avalist.domain.events import (
+    UNDECODABLE,
     AuthorisationResult,
     Capture,
     Chargeback,
@@ -104,7 +105,7 @@ def decode_mapping(text: str) -> Mapping:
     """Decode a mapping from TOML. Raises ``BadInput`` naming the field."""
     try:
         return msgspec.toml.decode(text, type=Mapping)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise bad_body(error) from None
 
 

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from avalist.app.doubts import Past
 from avalist.app.index import Generations, hash_ids
 from avalist.domain.core import (
     Control,
@@ -22,7 +23,9 @@ from avalist.domain.core import (
 )
 from avalist.domain.decisions import Mode
 from avalist.domain.errors import ArtefactInvalid, NotFound
+from avalist.domain.keys import is_twin
 from avalist.domain.records import Record, RecordKind
+from avalist.domain.row import AT
 from avalist.domain.schema import DAY_MS, Schema
 from avalist.features.declare import Feature
 from avalist.features.derive import derive
@@ -96,6 +99,8 @@ class Merchant:
         self.events = Generations(_EVENT_MEMORY_MS)
         self.payments = Generations(_PAYMENT_MEMORY_MS)
         self.fallbacks: dict[str, int] = {}
+        self.past = Past()
+        self.sandbox = is_twin(id)
         self.seq = 0
         self.at_ms = 0
         self.mode: Mode = "live"
@@ -136,6 +141,8 @@ class Merchant:
             self._waiting.clear()
             rows = np.frombuffer(b"".join([core.row for core in cores]), dtype="<i8").reshape(-1, self.plan.width)
             self.features.run(rows, np.zeros(len(rows), dtype=np.bool_))
+            for core, at_ms in zip(cores, rows[:, AT].tolist(), strict=True):
+                self.past.fold(core, at_ms)
             self.note(cores, positions)
 
     def note(self, cores: Sequence[EventCore], positions: Sequence[int]) -> None:

@@ -9,6 +9,10 @@ from avalist.domain.core import DecisionCore, EventCore
 from avalist.domain.decisions import Decision
 from avalist.domain.facts import Facts
 
+DECISIONS = "decisions"
+FOLDED = "follower/2"
+"""Collection of the decisions, and the mark of how far the log is folded into it."""
+
 
 class StoredDecision(msgspec.Struct, frozen=True, kw_only=True):
     """A decision with everything it was made from; an unknown feature is None."""
@@ -23,3 +27,8 @@ def stored_decision(columns: tuple[str, ...], core: EventCore, decided: Decision
     values = np.frombuffer(decided.features, dtype="<f4").tolist()
     named = {name: None if value != value else value for name, value in zip(columns, values, strict=False)}
     return StoredDecision(decision=decided.decision, facts=core.facts, features=named)
+
+
+def document_id(decision: Decision) -> str:
+    """Return the id that a decision is stored under: its payment and checkpoint."""
+    return f"{decision.payment_id}/{decision.checkpoint}"

@@ -26,7 +26,17 @@ from avalist.app.merchant import (
     decode_fallback,
     flags_after,
 )
-from avalist.domain.core import Control, DecisionCore, EventCore, FallbackCore, MerchantCreated, Why
+from avalist.domain.core import (
+    Control,
+    DecisionCore,
+    EventCore,
+    FallbackCore,
+    MerchantCreated,
+    ModelActivated,
+    ModelStaged,
+    PolicySet,
+    Why,
+)
 from avalist.domain.decisions import Decision
 from avalist.domain.errors import AvalistError, BadInput, ClockWentBack, Conflict, LogFailed, NotFound
 from avalist.domain.events import (
@@ -208,6 +218,17 @@ class Writer:
         self._admit(id, created)
         self.control(id, created, at_ms)
 
+    def create_twin(self, owner: str, id: str, at_ms: int) -> None:
+        """Create a merchant that has the owner's schema, plan, policy and model as of now, and none of its history."""
+        original = self.merchant(owner)
+        created = MerchantCreated(original.schema, msgspec.json.encode(original.plan.features))
+        self._admit(id, created)
+        self.control(id, created, at_ms)
+        self.control(id, PolicySet(msgspec.json.encode(original.policy)), at_ms)
+        if original.model is not None:
+            self.control(id, ModelStaged(original.model.version, original.plan.hash), at_ms)
+            self.control(id, ModelActivated(original.model.version), at_ms)
+
     def control(self, id: str, control: Control, at_ms: int) -> int:
         """Log a control event and apply it; return its position. It is checked first: a refused one is not logged."""
         merchant = self.merchant(id)
@@ -370,6 +391,11 @@ class Writer:
         """Tell whether an event came before."""
         (position,), _ = self.merchant(id).find([event_id], [])
         return position >= 0
+
+    def key(self, id: str, value: str) -> int:
+        """Return the merchant's keyed hash of a clear value, as it stands in fold rows."""
+        self.merchant(id)
+        return self._intakes[id].key(value)
 
     def _log_fallback(self, merchant: Merchant, event_id: str, why: Why, decision: Decision, at_ms: int) -> None:
         record = _fallback_record(merchant, merchant.seq + 1, event_id, why, decision, at_ms)

@@ -8,18 +8,32 @@ from typing import Annotated, Any, get_args
 import msgspec
 import typer
 
-from avalist.app.administer import CreateMerchant, IssueKey, SetMode, SetPolicy, Show
+from avalist.app.administer import (
+    CreateMerchant,
+    IssueKey,
+    KeyId,
+    ListKeys,
+    RevokeKey,
+    RotateKey,
+    SetMode,
+    SetPolicy,
+    Show,
+)
 from avalist.app.history import decode_mapping
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, Port, console
 from avalist.config import settings_from
 from avalist.domain.decisions import Mode
 from avalist.domain.errors import BadInput
-from avalist.domain.keys import KeyKind
+from avalist.domain.events import from_ms
+from avalist.domain.keys import ALL_SCOPES, KeyKind
 from avalist.domain.schema import DIGITAL_GOODS, Schema
 from avalist.policy.economics import Policy
 
 app = typer.Typer(help="Create merchants, issue keys, set mode and policy.", no_args_is_help=True)
+SCOPE_NAMES = ", ".join(ALL_SCOPES)
+_UNITS_S = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
+KeyName = Annotated[str, typer.Argument(help="The key's id, from 'avalist merchant keys'")]
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
 
 
@@ -45,13 +59,55 @@ def create(
 def key(
     merchant: Merchant,
     kind: Annotated[str, typer.Option(help="live, import, sandbox or simulation")] = "live",
+    scope: Annotated[
+        list[str] | None, typer.Option(help=f"Only this; again for more [default: what the kind may]: {SCOPE_NAMES}")
+    ] = None,
+    rate: Annotated[int | None, typer.Option(help="Requests a second [default: the service's limit]", min=1)] = None,
+    lifetime: Annotated[str | None, typer.Option(help="When it ends: 30d, 12h, 90m [default: never]")] = None,
     data: Data = None,
     port: Port = None,
 ) -> None:
-    """Issue an API key and print it once. Only keys that are not live may supply received_at."""
+    """Issue an API key and print it once. A sandbox key gets a copy of the merchant to itself, for tests."""
     chosen: Any = _one_of(kind, get_args(KeyKind), "--kind")
+    scopes: Any = tuple(_one_of(name, ALL_SCOPES, "--scope") for name in scope or ())
+    lifetime_s = None if lifetime is None else seconds(lifetime, "--lifetime")
     with office(settings_from(data=data, port=port)) as here:
-        print(here.carry_out(IssueKey(merchant, chosen))["key"])
+        print(here.carry_out(IssueKey(merchant, chosen, scopes, rate, lifetime_s))["key"])
+
+
+@app.command()
+def keys(merchant: Merchant, data: Data = None, port: Port = None) -> None:
+    """List a merchant's keys: id, beginning, kind, scopes, when issued, last used, ending. Never their text."""
+    with office(settings_from(data=data, port=port)) as here:
+        shown = here.carry_out(ListKeys(merchant))["keys"]
+    for one in shown:
+        console.print(
+            f"{one['id']}  {one['prefix']}…  for {one['merchant']}: {', '.join(one['scopes'])}", soft_wrap=True
+        )
+        used, ends = _day(one["last_used_at_ms"], "never"), _day(one["expires_at_ms"], "never")
+        rate = f", {one['rate_per_s']} requests a second" if one["rate_per_s"] else ""
+        print(f"              issued {_day(one['issued_at_ms'], '')}, last used {used}, ends {ends}{rate}")
+
+
+@app.command()
+def key_rotate(
+    merchant: Merchant,
+    key: KeyName,
+    overlap: Annotated[str, typer.Option(help="How long the old key still works: 24h, 30m, 0s")] = "24h",
+    data: Data = None,
+    port: Port = None,
+) -> None:
+    """Issue a key's successor and print it once; the old key ends after the overlap."""
+    with office(settings_from(data=data, port=port)) as here:
+        print(here.carry_out(RotateKey(merchant, _key_id(key), seconds(overlap, "--overlap")))["key"])
+
+
+@app.command()
+def key_revoke(merchant: Merchant, key: KeyName, data: Data = None, port: Port = None) -> None:
+    """End a key now."""
+    with office(settings_from(data=data, port=port)) as here:
+        here.carry_out(RevokeKey(merchant, _key_id(key)))
+    console.print(f"key {key} has ended")
 
 
 @app.command()
@@ -96,6 +152,30 @@ def read_schema(path: Path) -> Schema:
         return msgspec.json.decode(text, type=Schema).check()
     except msgspec.DecodeError as error:
         raise BadInput(str(error), field=str(path), expected="a schema as JSON") from None
+
+
+def seconds(text: str, field: str) -> int:
+    """Return a span of time in seconds. Raises ``BadInput``.
+
+    >>> seconds("24h", "--overlap"), seconds("0s", "--overlap")
+    (86400, 0)
+    """
+    unit = _UNITS_S.get(text[-1:])
+    if unit is None or not text[:-1].isdecimal():
+        raise BadInput("not a span of time", field=field, expected="a number and d, h, m or s: 24h", got=text[:32])
+    return int(text[:-1]) * unit
+
+
+def _key_id(text: str) -> str:
+    try:
+        return msgspec.convert(text, KeyId)
+    except msgspec.ValidationError:
+        expected = "an id of twelve characters from 'avalist merchant keys'"
+        raise BadInput("not a key's id", field="KEY", expected=expected, got=text[:16]) from None
+
+
+def _day(at_ms: int | None, absent: str) -> str:
+    return absent if at_ms is None else f"{from_ms(at_ms):%Y-%m-%d %H:%M}"
 
 
 def _one_of(value: str, allowed: tuple[str, ...], field: str) -> str:

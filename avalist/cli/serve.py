@@ -14,6 +14,7 @@ import typer
 import uvicorn
 
 from avalist.api.app import App
+from avalist.api.protocol import Protocol
 from avalist.api.service import Service
 from avalist.bootstrap import build, open_documents, open_log
 from avalist.cli.options import Data, Port, console, progress_bar
@@ -41,7 +42,7 @@ def up(
             f"serving at [bold]{settings.url}[/] · {len(installation.writer.merchants)} merchants · Ctrl-C stops"
         )
         service = installation.service()
-        server = uvicorn.Server(_uvicorn(service, settings))
+        server = uvicorn.Server(uvicorn_config(service, settings))
         service.on_log_failure = lambda: setattr(server, "should_exit", True)
         # uvicorn raises the signal again when it has shut down; what follows must still be done.
         signal.signal(signal.SIGTERM, lambda *_: None)
@@ -56,15 +57,17 @@ def up(
         )
 
 
-def _uvicorn(service: Service, settings: Settings) -> uvicorn.Config:
+def uvicorn_config(service: Service, settings: Settings) -> uvicorn.Config:
+    """Return how the server is set up."""
     return uvicorn.Config(
         App(service),
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
+        ws="none",
         access_log=False,
-        log_level="warning",
+        log_level="error",  # what callers send wrong is answered and counted, not logged
         server_header=False,
         date_header=False,
         proxy_headers=False,

@@ -9,7 +9,9 @@ with a known issuer prefix of its length. Fields typed as phone, IMEI, time or h
 
 from __future__ import annotations
 
+import functools
 import re
+import unicodedata
 from itertools import accumulate
 from typing import Final
 
@@ -17,16 +19,17 @@ import msgspec
 
 from avalist.domain.errors import CardNumberRefused
 
-_RUN = re.compile(rb"[0-9]+(?:[ \-][0-9]+)*")
+_RUN = re.compile(rb"[0-9]+(?:[ \-]{1,3}[0-9]+)*")
+_GROUP = re.compile(rb"[0-9]+")
 _JOINED_BEFORE = re.compile(rb"[0-9A-Za-z.]")
 _JOINED_AFTER = re.compile(rb"[0-9A-Za-z]|\.0*[1-9]")
-_LENGTHS = range(13, 20)
-_SHORTEST = b"0" * 13
+_SHORTEST_LENGTH = 13
+_SHORTEST = b"0" * _SHORTEST_LENGTH
 _LEAST = 1e12
 _DIGITS_TO_0 = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else byte for byte in range(256))
 _EXEMPT: Final = ("phone", "imei", "hash", "time", "_at", "_ms")
-_DOUBLED = bytes(ord("0") + (d * 2 - 9 if d > 4 else d * 2) for d in range(10))
-_DOUBLE = bytes.maketrans(b"0123456789", _DOUBLED)
+_VALUE = bytes(byte % 16 for byte in range(256))
+_DOUBLED = bytes(value * 2 - 9 if value > 4 else value * 2 for value in _VALUE)
 
 # (lowest prefix, highest prefix, lengths): public issuer identification ranges of the card schemes.
 _RANGES: tuple[tuple[str, str, frozenset[int]], ...] = (
@@ -50,28 +53,42 @@ _RANGES: tuple[tuple[str, str, frozenset[int]], ...] = (
     ("67", "67", frozenset({13, 14, 15, 16, 17, 18, 19})),
     ("2200", "2204", frozenset({16, 17, 18, 19})),  # Mir
 )
-_FIRST_DIGITS = frozenset(low[0] for low, _, _ in _RANGES)
+
+
+_INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
+_DASHES = "\u058a\u05be\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2e3a\u2e3b\u301c\ufe58\ufe63\uff0d"
+
+
+@functools.cache
+def _foreign() -> dict[int, str]:
+    """Return digits, spaces and dashes outside ASCII, and white space, by what each reads as in ASCII."""
+    every = [chr(code) for code in (*range(9, 14), *range(0x80, 0x2_0000))]
+    digits = {ord(char): str(unicodedata.digit(char)) for char in every if char.isdigit()}
+    spaces = {ord(char): " " for char in every if char.isspace()}
+    return digits | spaces | dict.fromkeys(map(ord, _DASHES), "-") | dict.fromkeys(map(ord, _INVISIBLE), "")
+
+
+LEADS: Final = bytes.fromhex("c2 d6 d9 db df e0 e1 e2 e3 ea ef f0")
+"""First UTF-8 bytes of all characters outside ASCII that may take part in a card number."""
 
 
 def is_card_number(digits: str) -> bool:
     """Tell whether a string of digits alone is a card number: Luhn-valid, known prefix, right length."""
-    return _luhn(digits.encode()) and _known_issuer(digits)
+    return len(digits) in _lengths(digits[:4].encode()) and _find_in(digits.encode(), [0], {len(digits)}) == 0
 
 
-def _known_issuer(digits: str) -> bool:
-    return any(low <= digits[: len(low)] <= high and len(digits) in lengths for low, high, lengths in _RANGES)
-
-
-def _luhn(digits: bytes) -> bool:
-    reverse = digits[::-1]
-    total = sum(reverse[::2]) + sum(reverse[1::2].translate(_DOUBLE)) - ord("0") * len(digits)
-    return total % 10 == 0
+@functools.lru_cache(maxsize=16_384)
+def _lengths(prefix: bytes) -> tuple[int, ...]:
+    """Return the lengths of the card numbers that begin with these four digits."""
+    digits = prefix.decode()
+    known = (lengths for low, high, lengths in _RANGES if low <= digits[: len(low)] <= high)
+    return tuple(sorted(frozenset().union(*known)))
 
 
 def find_card_number(raw: bytes) -> int:
     """Return the offset in `raw` of the first card number standing alone, or -1. Linear in ``len(raw)``."""
     for run in _RUN.finditer(raw):
-        if run.end() - run.start() >= _LENGTHS.start and (at := _in_run(raw, run.start(), run.end())) >= 0:
+        if run.end() - run.start() >= _SHORTEST_LENGTH and (at := _in_run(raw, run.start(), run.end())) >= 0:
             return at
     return -1
 
@@ -81,33 +98,54 @@ def _in_run(raw: bytes, start: int, end: int) -> int:
 
     "4111 1111 1111 1111 123" is a card number and its security code.
     """
-    groups = re.split(rb"[ \-]", raw[start:end])
-    digits = b"".join(groups).decode()
-    begins = [*accumulate(map(len, groups), initial=0)]
+    groups = [*_GROUP.finditer(raw, start, end)]
+    begins = [*accumulate((group.end() - group.start() for group in groups), initial=0)]
     ends = set(begins[1:] if not _JOINED_AFTER.match(raw, end) else begins[1:-1])
-    joined = bool(start and _JOINED_BEFORE.match(raw, start - 1))
-    for place, begin in enumerate(begins[:-1]):
-        if digits[begin] in _FIRST_DIGITS and not (joined and not place):
-            for stop in range(begin + _LENGTHS.start, begin + _LENGTHS.stop):
-                if stop in ends and is_card_number(digits[begin:stop]):
-                    return start + begin + place
+    if start and _JOINED_BEFORE.match(raw, start - 1):
+        groups, begins = groups[1:], begins[1:]
+    digits = b"".join(_GROUP.findall(raw, start, end))
+    place = _find_in(digits, begins[:-1], ends)
+    return groups[place].start() if place >= 0 else -1
+
+
+def _find_in(digits: bytes, begins: list[int], ends: set[int]) -> int:
+    """Return which of `begins` is that of a card number that ends at one of `ends`, or -1.
+
+    Each candidate costs two look-ups: the check sums of all are differences of running sums, one where the even places
+    are doubled, one where the odd are.
+    """
+    sums: list[list[int]] = []
+    for place, begin in enumerate(begins):
+        for length in _lengths(digits[begin : begin + 4]):
+            if begin + length in ends:
+                sums = sums or [_running_sum(digits, doubled) for doubled in (1, 0)]
+                running = sums[(begin + length - 1) % 2]
+                if (running[begin + length] - running[begin]) % 10 == 0:
+                    return place
     return -1
 
 
+def _running_sum(digits: bytes, doubled: int) -> list[int]:
+    values = bytearray(digits.translate(_VALUE))
+    values[doubled::2] = values[doubled::2].translate(_DOUBLED)
+    return [*accumulate(values, initial=0)]
+
+
 def holds_card_number(text: str) -> bool:
-    """Tell whether a card number stands in `text`."""
-    return find_card_number(text.encode()) >= 0
+    """Tell whether a card number stands in `text`, in the digits, spaces and dashes of any script."""
+    return find_card_number(text.translate(_foreign()).encode("utf-8", "replace")) >= 0
 
 
 def refuse_card_numbers(body: bytes, event: object) -> None:
     """Raise ``CardNumberRefused`` if a card number stands in `body`, the JSON that `event` was decoded from.
 
     The raw bytes settle nearly every body: without 13 digits in a row, spaces and dashes aside, there is none. A find
-    in them, an escape, or a whole number in exponent form, is settled on the decoded event, where phones, times, hashes
-    and IMEIs are exempt.
+    in them, an escape, a character outside ASCII, or a whole number in exponent form, is settled on the decoded event,
+    where phones, times, hashes and IMEIs are exempt.
     """
     long_run = _SHORTEST in body.translate(_DIGITS_TO_0, b" -")
-    if (long_run and find_card_number(body) >= 0) or b"\\" in body or _holds_long_float(event):
+    hidden = b"\\" in body or not body.isascii() or _holds_long_float(event)
+    if hidden or (long_run and find_card_number(body) >= 0):
         path = _search(msgspec.to_builtins(event), "$")
         if path:
             raise CardNumberRefused(

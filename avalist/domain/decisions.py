@@ -20,6 +20,26 @@ class Action(StrEnum):
     NOT_REVIEWED = "not_reviewed"
 
 
+class WarningCode(StrEnum):
+    """What an answer's reader should know of the data it was made from. A code is never removed: logs hold it."""
+
+    NO_ACTIVE_MODEL = "no_active_model"
+    TEST_PAYMENT = "test_payment"
+    CUSTOMER_MISSING = "customer_missing"
+    EMAIL_MISSING = "email_missing"
+    EMAIL_MALFORMED = "email_malformed"
+    METHOD_MISSING = "method_missing"
+    BIN_MISSING = "bin_missing"
+    DEVICE_MISSING = "device_missing"
+    IP_MISSING = "ip_missing"
+    IP_NOT_PUBLIC = "ip_not_public"
+    CREATED_AFTER_OCCURRED = "created_after_occurred"
+    OCCURRED_IN_FUTURE = "occurred_in_future"
+    OCCURRED_LONG_AGO = "occurred_long_ago"
+    CURRENCY_NEW = "currency_new"
+    AMOUNT_UNUSUAL = "amount_unusual"
+
+
 class Reason(msgspec.Struct, frozen=True, gc=False):
     """One feature's part in the score, in log-odds; positive raises the risk."""
 
@@ -48,7 +68,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     p_fraud: float | None = None
     risk_score: int | None = None
     reasons: tuple[Reason, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[WarningCode, ...] = ()
     expected_profit_minor: dict[str, int] = {}
     cover: Literal["unrequested"] = "unrequested"
     model_version: str = ""

@@ -6,6 +6,8 @@
     ├── BadInput                 the caller can mend it               HTTP 400/422
     │   ├── CardNumberRefused    a card number stands in the payload  HTTP 422
     │   ├── BodyTooLarge         more bytes than the settings allow   HTTP 413
+    │   ├── UnsupportedMedia     a body that is not plain UTF-8 JSON  HTTP 415
+    │   ├── UnknownVersion       a version of the contract not known  HTTP 400
     │   ├── UnknownCurrency      no rate from it to the base currency HTTP 422
     │   └── ClockWentBack        supplied received_at decreases       HTTP 422
     ├── NotAuthenticated         no key, or not a known one           HTTP 401
@@ -13,6 +15,7 @@
     ├── NotFound                 no such merchant, payment, decision  HTTP 404
     ├── Conflict                 same id, other content               HTTP 409
     ├── Overloaded               the bounded queue is full            HTTP 429
+    │   └── RateLimited          the key sends more than its limit    HTTP 429
     ├── Unavailable              not ready, or the log has failed     HTTP 503
     │   └── LogFailed            an append failed; the decider stops
     ├── LogCorrupt               a record before the tail is damaged
@@ -56,6 +59,14 @@ class BodyTooLarge(BadInput):
     """The body has more bytes than the settings allow."""
 
 
+class UnsupportedMedia(BadInput):
+    """The headers say that the body is something else than JSON in UTF-8, or compressed."""
+
+
+class UnknownVersion(BadInput):
+    """The request pins a version of the contract that this service does not speak."""
+
+
 class UnknownCurrency(BadInput):
     """The payment's currency has no rate to the merchant's base currency."""
 
@@ -82,6 +93,10 @@ class Conflict(AvalistError):
 
 class Overloaded(AvalistError):
     """The bounded queue is full; try again after a moment."""
+
+
+class RateLimited(Overloaded):
+    """The key sends more requests than its limit; try again after a moment."""
 
 
 class Unavailable(AvalistError):

@@ -10,6 +10,7 @@ only with import, sandbox and simulation keys: the live clock is the writer's.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 from typing import Annotated, Literal, get_args
 
@@ -308,6 +309,12 @@ _ANY: msgspec.json.Decoder[WireEvent] = msgspec.json.Decoder(WireEvent)
 _PAYMENT = msgspec.json.Decoder(Payment)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
+UNDECODABLE = (ValueError, RecursionError)
+"""What decoders raise: ``msgspec.DecodeError`` and ``UnicodeDecodeError`` are values errors too."""
+_SHOWN, _LONGEST = 300, 400
+_NAMED = re.compile(r"(missing required|unknown) field `(.*)`", re.DOTALL)
+_EARLIEST, _LATEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
+
 
 def decode_event(body: bytes) -> WireEvent:
     """Decode one event from JSON.
@@ -319,10 +326,9 @@ def decode_event(body: bytes) -> WireEvent:
     """
     try:
         event = _ANY.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise bad_body(error) from None
-    if b"\\" in body or b"\x7f" in body:  # nothing else could write a control character
-        _check_ids(event, "$")
+    except UNDECODABLE as error:
+        raise bad_body(error, body) from None
+    _check(event, body)
     return event
 
 
@@ -330,11 +336,24 @@ def decode_payment(body: bytes) -> Payment:
     """Decode a payment; its ``type`` may be left out. Raises as :func:`decode_event`."""
     try:
         event = _PAYMENT.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
+        raise bad_body(error, body) from None
+    _check(event, body)
+    return event
+
+
+def decode_any(body: bytes) -> object:
+    """Decode JSON of no type. Raises as :func:`decode_event`."""
+    try:
+        return msgspec.json.decode(body)
+    except UNDECODABLE as error:
         raise bad_body(error) from None
+
+
+def _check(event: WireEvent, body: bytes) -> None:
     if b"\\" in body or b"\x7f" in body:  # nothing else could write a control character
         _check_ids(event, "$")
-    return event
+    check_times(event)
 
 
 def _check_ids(part: msgspec.Struct, path: str) -> None:
@@ -347,25 +366,69 @@ def _check_ids(part: msgspec.Struct, path: str) -> None:
             raise BadInput("a control character stands in an id", field=at, expected="none", got=ascii(value)[:32])
 
 
-def bad_body(error: Exception) -> BadInput:
-    """Turn a decoder's error into one that names the field.
+def check_times(event: WireEvent) -> None:
+    """Raise ``BadInput`` for a time outside the years 1970 to 2099: a default of some clock, not a time."""
+    customer: Customer | None = getattr(event, "customer", None)
+    created_at = customer.created_at if customer is not None else None
+    if (
+        not _EARLIEST <= event.occurred_at < _LATEST
+        or (event.sent_at is not None and not _EARLIEST <= event.sent_at < _LATEST)
+        or (event.received_at is not None and not _EARLIEST <= event.received_at < _LATEST)
+        or (created_at is not None and not _EARLIEST <= created_at < _LATEST)
+    ):
+        times = {
+            "$.occurred_at": event.occurred_at,
+            "$.sent_at": event.sent_at,
+            "$.received_at": event.received_at,
+            "$.customer.created_at": created_at,
+        }
+        field, got = next((f, t) for f, t in times.items() if t is not None and not _EARLIEST <= t < _LATEST)
+        raise BadInput("a time is out of range", field=field, expected="the years 1970 to 2099", got=got.isoformat())
+
+
+def bad_body(error: Exception, body: bytes = b"") -> BadInput:
+    """Turn a decoder's error into one that names the field. `body`, where given, tells which key of ``custom`` it is.
 
     >>> import msgspec
     >>> bad_body(msgspec.ValidationError("Expected `int`, got `str` - at `$.amount_minor`")).field
     '$.amount_minor'
     """
-    text = str(error)
-    if holds_card_number(text):  # it names an unknown field or choice
-        text = f"something does not belong there{text[text.find(' - at ') :] if ' - at ' in text else ''}"
-    message, _, path = text.partition(" - at ")
+    if not isinstance(error, msgspec.DecodeError):
+        nested = isinstance(error, RecursionError)
+        return BadInput("the body is nested too deeply" if nested else "the body is not valid UTF-8 JSON", field="$")
+    message, _, path = str(error).rpartition(" - at ") if " - at " in str(error) else (str(error), "", "")
     field = path[path.find("$") :].strip("`") or "$"
-    expected, _, got = message.partition(", got ")
+    named = _NAMED.search(message)
+    expected, _, got = message.removeprefix("Expected ").partition(", got ")
+    if named:
+        field = f"{field}.{named[2]}"
+        expected, got = ("a value", "nothing") if named[1] != "unknown" else ("no such field", "an unknown field")
+    elif field == "$.custom[...]":
+        field = _in_custom(body) or field
+    if holds_card_number(f"{message[:_LONGEST]} {field[:_LONGEST]}"):  # it names an unknown field or choice
+        message, field = "something does not belong there", path[path.find("$") :].strip("`") or "$"
+        expected = got = ""
+    where = "" if field == "$" or named else f" - at `{field[:_SHOWN]}`"
     return BadInput(
-        text if isinstance(error, msgspec.DecodeError) else "the body is not valid UTF-8 JSON",
-        field=field,
-        expected=expected.removeprefix("Expected ").strip("`") if got else "",
-        got=got.strip("`"),
+        f"{message[:_SHOWN]}{where}",
+        field=field[:_SHOWN],
+        expected=expected[:_SHOWN].strip("`") if got else "",
+        got=got[:_SHOWN].strip("`"),
     )
+
+
+def _in_custom(body: bytes) -> str:
+    """Return the path of the first value of ``custom`` that does not fit, or nothing."""
+    try:
+        custom = json.loads(body)["custom"].items()
+    except (*UNDECODABLE, LookupError, AttributeError, TypeError):
+        return ""
+    for name, value in custom:
+        try:
+            msgspec.convert({name: value}, Custom)
+        except msgspec.ValidationError:
+            return f"$.custom.{name}"
+    return ""
 
 
 def to_ms(instant: dt.datetime) -> int:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
+from avalist.domain.decisions import WarningCode
+
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Facts of a payment or identity event. Holds no clear personal data.
 
     `amount_base_minor` is in the merchant's base currency; `account_age_s` counts from the declared creation of the
     account; an empty string or None means the event does not carry it.
+    `warnings` are what is odd of a payment by itself.
     """
 
     tables_version: int = 1
@@ -31,3 +34,4 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     account_age_s: int | None = None
     session: bool = False
     categories: dict[str, str] = {}
+    warnings: tuple[WarningCode, ...] = ()

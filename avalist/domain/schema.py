@@ -13,6 +13,7 @@ from avalist.domain.money import exponent_of
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 DAY_MS = 86_400_000
 _LARGEST_RATE = 1e9
+_MOST_DAYS = 3650
 
 
 class EntityDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,7 +93,7 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 "windows lie between one minute and the memory",
                 field="$.windows_s",
                 expected=f"60 to {self.memory_d * 86_400}",
-                got=str(longest),
+                got=str(longest)[:64],
             )
         return self
 
@@ -101,8 +102,9 @@ def _check_numbers(schema: Schema) -> None:
     windows, days = schema.windows_s, schema.rate_windows_d
     if len(windows) < 3 or list(windows) != sorted(set(windows)):
         raise BadInput("windows ascend", field="$.windows_s", expected="three or more", got=str(windows)[:64])
-    if min(days, default=1) < 1 or len(set(days)) < len(days):
-        raise BadInput("not windows in days", field="$.rate_windows_d", expected="distinct, from 1", got=str(days)[:64])
+    if min(days, default=1) < 1 or max(days, default=1) > _MOST_DAYS or len(set(days)) < len(days):
+        expected = f"distinct, 1 to {_MOST_DAYS}"
+        raise BadInput("not windows in days", field="$.rate_windows_d", expected=expected, got=str(days)[:64])
     median, p95 = schema.report_delay_d
     if not 0 < median <= p95 < 36_500:
         raise BadInput("not a delay", field="$.report_delay_d", expected="0 < median <= p95", got=f"{median}, {p95}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
+from avalist.domain.decisions import WarningCode
 from avalist.domain.errors import BadInput
 from avalist.domain.events import (
     Card,
@@ -29,8 +30,8 @@ TABLES_VERSION = 1
 _TAG = {kind: str(kind.__struct_config__.tag) for kind in (*get_args(Method), *get_args(CartItem))}
 
 
-def payment_facts(event: Payment, schema: Schema) -> Facts:
-    """Return the facts of a payment.
+def payment_facts(event: Payment, schema: Schema, warnings: tuple[WarningCode, ...] = ()) -> Facts:
+    """Return the facts of a payment, with the `warnings` found of it.
 
     Raises
     ------
@@ -68,6 +69,7 @@ def payment_facts(event: Payment, schema: Schema) -> Facts:
         items=main.quantity if main and len(cart) == 1 else sum([item.quantity for item in cart]),
         account_age_s=_account_age_s(customer, occurred_at_ms),
         session=event.session is not None,
+        warnings=warnings,
     )
 
 

@@ -12,6 +12,7 @@ from avalist.domain.records import FoldKind
 from avalist.domain.row import MISSING
 from avalist.domain.schema import Schema
 from avalist.enrich.facts import identity_facts, payment_facts
+from avalist.enrich.quality import Quality
 from avalist.enrich.sources import Sources, is_text
 
 _MAX_WORD = 2**62
@@ -35,6 +36,7 @@ class Intake:
 
     def __init__(self, schema: Schema, secret: bytes) -> None:
         self._schema = schema
+        self._quality = Quality(schema)
         self._keyed = hashlib.blake2b(digest_size=8, key=secret)
         keys = [d.source for d in schema.entities] + [d.source for d in schema.categories]
         self._keys_of = Sources(keys)
@@ -48,7 +50,7 @@ class Intake:
 
     def payment(self, event: Payment) -> tuple[list[int], Facts]:
         """Return the fold row's words and the facts of a payment. Raises ``BadInput``."""
-        facts = payment_facts(event, self._schema)
+        facts = payment_facts(event, self._schema, self._quality.of(event))
         captured = self._assumed if event.captured is None else event.captured
         values, texts = self._values_of.payment(event, facts), self._keys_of.payment(event, facts)
         head = [FoldKind.PAYMENT, 0, 0, int(captured), 0, facts.occurred_at_ms, facts.amount_base_minor]
@@ -104,7 +106,7 @@ def _number(name: str, value: object, scale: int) -> int:
         return value * scale
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise BadInput("not a number", field=f"number {name}", expected="a finite number", got=str(value)[:32])
-    scaled = round(value * scale)
-    if abs(scaled) > _MAX_WORD:
+    scaled = value * scale
+    if abs(scaled) > _MAX_WORD:  # before rounding: infinity has no integer
         raise BadInput("the number is too large", field=f"number {name}", expected="below 4.6e18", got=str(value)[:32])
-    return scaled
+    return round(scaled)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from avalist.domain.decisions import Action
-from avalist.domain.events import bad_body
+from avalist.domain.events import UNDECODABLE, bad_body
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Minor = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
@@ -66,7 +66,7 @@ def decode_policy(policy: bytes) -> Policy:
     """Decode a policy from JSON. Raises ``BadInput`` naming the field."""
     try:
         return msgspec.json.decode(policy, type=Policy)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise bad_body(error) from None
 
 

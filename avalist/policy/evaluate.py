@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from avalist import ENGINE
 from avalist.domain.core import EventCore
-from avalist.domain.decisions import Action, Decision, Mode
+from avalist.domain.decisions import Action, Decision, Mode, WarningCode
 from avalist.models.score import Scored
 from avalist.policy.economics import Policy, choose
 
-NO_MODEL = "no_active_model"
+NO_MODEL = WarningCode.NO_ACTIVE_MODEL
 
 
 def evaluate(
@@ -18,10 +18,11 @@ def evaluate(
     policy: Policy,
     mode: Mode,
     versions: tuple[str, str],
+    warnings: tuple[WarningCode, ...] = (),
 ) -> Decision:
-    """Decide one payment; `versions` are of the model and the policy. Pure."""
+    """Decide one payment; `versions` are of the model and the policy, `warnings` those of the data. Pure."""
     if scored is None or event.facts is None:
-        warnings = (NO_MODEL,) if mode != "off" else ()
+        warnings = (NO_MODEL, *warnings) if mode != "off" else warnings
         return _decision(event, seq, mode, versions, Action.NOT_REVIEWED, warnings=warnings)
     action, profits = choose(scored.p_fraud, event.facts.amount_base_minor, policy)
     observing = mode == "observe"
@@ -36,6 +37,7 @@ def evaluate(
         risk_score=scored.risk_score,
         reasons=scored.reasons,
         expected_profit_minor=profits,
+        warnings=warnings,
     )
 
 

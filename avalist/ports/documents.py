@@ -12,15 +12,21 @@ class Documents(Protocol):
     Contract: ``put_many`` is atomic and replaces documents of the same id; with `mark` it stores the given position in
     the same transaction (exactly-once effect for folds), which ``mark`` reads back. ``get`` gives None for an unknown
     id. ``find`` yields newest first by insertion of the id, at most `limit`.
+
+    A document may be found by keys too: an entry (key, at, id) of the same batch puts the document `id` under `key` at
+    `at`, and stays; repeating it changes nothing. ``find_by`` yields the documents of a key by falling `at`.
     """
 
     def put_many(
         self,
         rows: Iterable[tuple[str, str, str, bytes]],
         *,
+        keys: Iterable[tuple[str, str, str, int, str]] = (),
         mark: tuple[str, int] | None = None,
     ) -> None:
-        """Store ``(merchant, collection, id, json)`` rows, and the mark ``(name, position)``, in one transaction."""
+        """Store ``(merchant, collection, id, json)`` rows, ``(merchant, collection, key, at, id)`` entries and the mark
+        ``(name, position)`` in one transaction.
+        """
         ...
 
     def get(self, merchant: str, collection: str, id: str) -> bytes | None:
@@ -29,6 +35,12 @@ class Documents(Protocol):
 
     def find(self, merchant: str, collection: str, *, limit: int = 100) -> Iterator[tuple[str, bytes]]:
         """Yield ``(id, json)`` of a collection, newest first."""
+        ...
+
+    def find_by(
+        self, merchant: str, collection: str, key: str, *, before: int | None = None, limit: int = 100
+    ) -> Iterator[tuple[int, bytes]]:
+        """Yield ``(at, json)`` of the documents under a key, with `at` below `before`, the highest first."""
         ...
 
     def mark(self, name: str) -> int:

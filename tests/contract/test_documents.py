@@ -22,6 +22,11 @@ def broken_batch() -> Iterator[Row]:
     raise RuntimeError("the fold stopped here")
 
 
+def entries(**at: int) -> list[tuple[str, str, str, int, str]]:
+    """Return entries under the key ``k``."""
+    return [("shop", "cases", "k", when, id) for id, when in at.items()]
+
+
 class DocumentsContract:
     @pytest.fixture
     def documents(self, tmp_path: Path) -> Iterator[Documents]:
@@ -83,6 +88,26 @@ class DocumentsContract:
         next(found)
         documents.put_many([("shop", "cases", "c", b"{}")])
         assert [id for id, _ in found] == ["a"]
+
+    def test_documents_are_found_by_key_the_highest_first(self, documents: Documents) -> None:
+        documents.put_many([("shop", "cases", id, id.encode()) for id in "abc"], keys=entries(a=3, b=9, c=5))
+        assert list(documents.find_by("shop", "cases", "k")) == [(9, b"b"), (5, b"c"), (3, b"a")]
+        assert list(documents.find_by("shop", "cases", "k", before=9, limit=1)) == [(5, b"c")]
+        assert list(documents.find_by("shop", "cases", "other")) == []
+
+    def test_an_entry_may_repeat_and_follows_its_document(self, documents: Documents) -> None:
+        documents.put_many([("shop", "cases", "a", b"old")], keys=entries(a=3))
+        documents.put_many([("shop", "cases", "a", b"new")], keys=[*entries(a=3), *entries(b=4)])
+        assert list(documents.find_by("shop", "cases", "k")) == [(3, b"new")]
+
+    def test_a_key_is_its_merchants_and_collections_alone(self, documents: Documents) -> None:
+        documents.put_many([("shop", "cases", "a", b"ours")], keys=entries(a=3))
+        assert list(documents.find_by("rival", "cases", "k")) == list(documents.find_by("shop", "claims", "k")) == []
+        documents.clear("rival", "cases")
+        assert list(documents.find_by("shop", "cases", "k")) == [(3, b"ours")]
+        documents.clear("shop", "cases")
+        documents.put_many([("shop", "cases", "a", b"again")])
+        assert list(documents.find_by("shop", "cases", "k")) == []
 
     def test_closing_twice_is_harmless(self, documents: Documents) -> None:
         documents.close()

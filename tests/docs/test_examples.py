@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from avalist.api.errors import Problem
-from avalist.api.routes.rest import Recorded
+from avalist.api.wire import Recorded
 from avalist.app.administer import decode_request
 from avalist.app.history import decode_mapping
+from avalist.app.lookup import Lookup
 from avalist.app.stored import StoredDecision
 from avalist.domain.decisions import Decision
 from avalist.domain.events import decode_event, decode_payment
@@ -33,7 +34,9 @@ def check_json(text: str) -> None:
             assert set(fields) <= set(struct.__struct_fields__)
             return
     body = text.encode()
-    if "do" in fields:
+    if "by" in fields:
+        msgspec.convert(fields, Lookup)
+    elif "do" in fields:
         decode_request(body)
     elif "base_currency" in fields:
         msgspec.json.decode(body, type=Schema).check()
@@ -96,5 +99,5 @@ def test_bodies_of_curl_decode(block: Block) -> None:
     found = re.search(r" -d '(.*?)'\n", block.text, re.DOTALL)
     assert found
     sent = msgspec.json.decode(found.group(1))
-    for event in sent if isinstance(sent, list) else [sent]:
-        check_json(msgspec.json.encode(event).decode())
+    for body in sent if isinstance(sent, list) else [sent]:
+        check_json(msgspec.json.encode(body).decode())

@@ -14,11 +14,15 @@ from avalist.adapters.file import segment
 from avalist.adapters.file.log import SEGMENT_BYTES
 from avalist.api.errors import problem_of
 from avalist.api.metrics import Metrics
+from avalist.api.openapi import document
+from avalist.api.operations import MOST_EVENTS, OPERATIONS, Operation
 from avalist.api.routes.decisions import _MAX_DEADLINE_MS
-from avalist.api.routes.rest import _MOST_EVENTS, rest
+from avalist.api.routes.rest import rest
 from avalist.api.service import Service
+from avalist.api.version import KNOWN
 from avalist.app.administer import AdminRequest
 from avalist.app.merchant import _EVENT_MEMORY_MS, _PAYMENT_MEMORY_MS
+from avalist.app.rehearse import WORDS
 from avalist.app.train import FEWEST_FRAUDS
 from avalist.cli import app
 from avalist.config import Settings
@@ -27,9 +31,10 @@ from avalist.domain import events as ev
 from avalist.domain.core import Control
 from avalist.domain.decisions import Action, Mode
 from avalist.domain.delay import LONGEST_D
-from avalist.domain.keys import KeyKind
+from avalist.domain.keys import ALL_SCOPES, SCOPES, KeyKind
 from avalist.domain.records import FoldKind, RecordKind
 from avalist.domain.schema import DAY_MS, DIGITAL_GOODS
+from avalist.domain.warnings import MEANINGS
 from avalist.features.declare import DISTINCT_EXACT, Aggregate
 from avalist.features.derive import PRIOR_PAYMENTS, derive
 from tests.docs.fields import tables
@@ -79,30 +84,53 @@ def test_errors() -> None:
     problems = [problem_of(kind("x")) for kind in all_errors(e.AvalistError)]
     shown = {(code(row[0])[0], int(row[1])) for row in rows(section(ERRORS, "Which may be retried"))}
     assert shown == {(p.type, p.status) for p in problems}
-    assert {p.type.rpartition(":")[2] for p in problems} <= set(headings(ERRORS))
+    assert {p.type.rpartition("#")[2] for p in problems} <= set(headings(ERRORS))
 
 
 def test_endpoints() -> None:
     routes = cast(list[Route], rest(cast(Service, None)).routes)
     paths = {f"{m} {r.path.replace(':path', '')}" for r in routes for m in (r.methods or ()) if m != "HEAD"}
     documented = {h for h in headings(API) if h.split()[0] in ("GET", "POST", "PUT", "DELETE")}
-    assert documented == paths | {"POST /v1/decisions"}
+    assert documented == paths | {"POST /v1/decisions"} == {f"{op.method} {op.path}" for op in OPERATIONS}
 
 
 def test_limits_and_headers_of_the_api() -> None:
     assert f"1 to {_MAX_DEADLINE_MS}" in section(API, "POST /v1/decisions")
     assert "`Avalist-Deadline-Ms`" in section(API, "POST /v1/decisions")
-    assert f"up to {_MOST_EVENTS:,}" in section(API, "POST /v1/events")
+    assert f"up to {MOST_EVENTS:,}" in section(API, "POST /v1/events")
     assert f"({Settings().body_limit_bytes >> 10} KiB by default)" in API
 
 
 def test_keys_and_requests_of_operators() -> None:
     assert set(first_cells(section(API, "Keys"))) == set(get_args(KeyKind))
-    shown = {code(row[0])[0]: row[1] for row in rows(section(API, "POST /v1/admin"))}
+    shown = {code(row[0])[0]: row[1] for row in rows(section(API, "POST /v1/admin")) if code(row[0])}
     for request in get_args(AdminRequest):
         fields = set(request.__struct_fields__) - {"merchant"}
         assert fields <= set(code(shown.pop(tag(request)))), tag(request)
     assert not shown
+
+
+def test_scopes_and_what_each_kind_of_key_has() -> None:
+    shown = {code(row[0])[0]: code(row[2]) for row in rows(section(API, "Scopes"))}
+    assert shown == {scope: [kind for kind, has in SCOPES.items() if scope in has] for scope in ALL_SCOPES}
+
+
+def test_warnings() -> None:
+    shown = {code(row[0])[0]: (*code(row[1]), "")[0] for row in rows(section(API, "Warnings"))}
+    assert shown == {code.value: meaning.field for code, meaning in MEANINGS.items()}
+
+
+@pytest.mark.parametrize("op", OPERATIONS, ids=[op.id for op in OPERATIONS])
+def test_every_status_of_an_operation_is_listed(op: Operation) -> None:
+    text = section(API, f"{op.method} {op.path}")
+    listed = {status for row in rows(text) for status in re.findall(r"\b[2-5]\d\d\b", row[0])}
+    assert listed == set(document()["paths"][op.path][op.method.lower()]["responses"])
+    assert f"`{op.access}`" in text or op.access in ("admin", "public")
+
+
+def test_test_payments_and_versions() -> None:
+    assert set(first_cells(section(read("docs/how-to/integrate.md"), "Test payments"))) == WORDS
+    assert set(first_cells(section(API, "Versions"))) == set(KNOWN)
 
 
 def test_actions_and_modes() -> None:

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from avalist import ENGINE
-from avalist.app.administer import ActivateModel, CreateMerchant, SetMode, SetPolicy
+from avalist.app.administer import ActivateModel, CreateMerchant, IssueKey, SetMode, SetPolicy
 from avalist.app.replay import replay
 from avalist.app.train import Training, train
 from avalist.bootstrap import MODEL_BLOB, Installation, build
@@ -82,6 +82,9 @@ def live(here: Installation, rng: np.random.Generator) -> None:
         outcomes(here, made, rng)
     made = msgspec.structs.replace(made, event_id="again", checkpoint="rescore")
     writer.decide("shop", made, 0)
+    office.carry_out(IssueKey("shop", "sandbox"), 0)
+    for n, id in enumerate(["test_decline", "test_review-1", "order"]):
+        writer.decide("shop~1", msgspec.structs.replace(payment(n, rng), payment_id=id), 0)
     here.log.sync()
 
 

@@ -124,8 +124,8 @@ def test_copies_of_one_request_in_flight_get_one_answer(gateway: Gateway) -> Non
         ({"currency": "USD"}, 422, "$.currency"),
         ({"currency": "XXX"}, 422, "$.currency"),
         ({"custom": {"lat": "north"}}, 422, "number lat"),
-        ({"custom": {"x": 10**30}}, 422, "$.custom[...]"),
-        ({"occurred_at": "9999-12-31T23:59:59-14:00"}, 422, "$"),
+        ({"custom": {"x": 10**30}}, 422, "$.custom.x"),
+        ({"occurred_at": "9999-12-31T23:59:59-14:00"}, 422, "$.occurred_at"),
         ({"custom": {"note": CARD_NUMBER}}, 422, "$.custom.note"),
         ({"type": "login"}, 422, "$.type"),
     ],
@@ -164,8 +164,9 @@ def test_a_live_key_may_not_choose_the_time(gateway: Gateway) -> None:
 @pytest.mark.parametrize("kind", ["import", "sandbox", "simulation"])
 def test_other_keys_may(gateway: Gateway, kind: Any) -> None:
     key = gateway.shop.key(kind=kind)
-    assert gateway.decide(1, received_at=iso(T0_MS + 5), key=key).status_code == 200
-    refused = problem(gateway.decide(2, received_at=iso(T0_MS), key=key), 422)
+    late, early = ({**LOGIN, "event_id": f"l{n}", "received_at": iso(T0_MS + n)} for n in (5, 0))
+    assert gateway.post("/v1/events", late, key=key).status_code == 200
+    refused = problem(gateway.post("/v1/events", early, key=key), 422)
     assert (refused["field"], refused["title"]) == ("$.received_at", "Clock went back")
 
 

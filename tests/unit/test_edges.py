@@ -123,7 +123,7 @@ def test_every_error_stands_in_the_table_and_in_the_tree(kind: type[AvalistError
 def test_every_error_is_a_problem_and_none_is_a_500(kind: type[AvalistError]) -> None:
     problem = problem_of(kind("what to do"))
     assert (problem.detail, 400 <= problem.status < 600, problem.status != 500) == ("what to do", True, True)
-    assert problem.type.startswith("urn:avalist:error:")
+    assert problem.type.startswith("/problems#")
     assert problem.title.replace(" ", "").lower() == kind.__name__.lower()
 
 

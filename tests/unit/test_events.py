@@ -50,13 +50,13 @@ def refusal(body: bytes | dict[str, Any]) -> BadInput:
         ({"cart": [{"kind": "other", "quantity": 0}]}, "$.cart[0].quantity"),
         ({"cart": [{"kind": "crypto", "asset_quantity": "1e5"}]}, "$.cart[0].asset_quantity"),
         ({"cart": [{"kind": "other"}] * 201}, "$.cart"),
-        ({"method": {"kind": "card"}}, "$.method"),
+        ({"method": {"kind": "card"}}, "$.method.fingerprint"),
         ({"method": {"kind": "card", "fingerprint": "f", "bin": "12345"}}, "$.method.bin"),
-        ({"method": {"kind": "card", "fingerprint": "f", "number": "1"}}, "$.method"),
+        ({"method": {"kind": "card", "fingerprint": "f", "number": "1"}}, "$.method.number"),
         ({"customer": {"id": 7}}, "$.customer.id"),
-        ({"custom": {"x": [1]}}, "$.custom[...]"),
-        ({"custom": {"x": 2**63}}, "$.custom[...]"),
-        ({"custom": {"x": -(2**63) - 1}}, "$.custom[...]"),
+        ({"custom": {"y": 1, "x": [1]}}, "$.custom.x"),
+        ({"custom": {"x": 2**63}}, "$.custom.x"),
+        ({"custom": {"x": -(2**63) - 1}}, "$.custom.x"),
         ({"custom": {"": 1}}, "$.custom"),
         ({"session": {"duration_ms": -1}}, "$.session.duration_ms"),
     ],
@@ -114,11 +114,6 @@ def test_malformed_json_is_400_and_a_wrong_field_422() -> None:
 def test_what_was_expected_and_what_came_stand_apart() -> None:
     error = refusal(payment_json(amount_minor="5"))
     assert (error.expected, error.got) == ("int", "str")
-
-
-def test_of_duplicate_keys_the_last_counts() -> None:
-    body = json.dumps(payment_json()).replace('"currency": "EUR"', '"currency": "USD", "currency": "EUR"')
-    assert decode_payment(body.encode()) == payment()
 
 
 def test_a_payment_may_leave_out_its_type() -> None:

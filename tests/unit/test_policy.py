@@ -88,7 +88,7 @@ def test_a_fallback_says_what_it_is(beyond: str, amount: int, action: Action) ->
         (b'{"deadline_ms":0}', "$.deadline_ms"),
         (b'{"lifetime_value_minor":-1}', "$.lifetime_value_minor"),
         (b'{"fallback":{"beyond":"approve"}}', "$.fallback.beyond"),
-        (b'{"fee":1}', "$"),
+        (b'{"fee":1}', "$.fee"),
         (b"", "$"),
     ],
 )

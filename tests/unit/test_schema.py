@@ -58,7 +58,8 @@ def schema(**changes: Any) -> Schema:
         ({"rates": {"USD": 1e300}}, "$.rates.USD"),
         ({"rates": {"XYZ": 1.0}}, "$.currency"),
         ({"capture": "never"}, "$.capture"),
-        ({"colour": "red"}, "$"),
+        ({"colour": "red"}, "$.colour"),
+        ({"rate_windows_d": (10**400,)}, "$.rate_windows_d"),
     ],
 )
 def test_a_schema_that_makes_no_sense_is_refused(changes: dict[str, Any], field: str) -> None:

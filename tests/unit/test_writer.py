@@ -161,7 +161,7 @@ def test_a_model_scores_from_its_activation_on(shop: Shop, artefact: Artefact) -
     before = shop.decide(1).decision
     shop.activate(artefact)
     after = shop.decide(2).decision
-    assert (before.p_fraud, before.action, before.warnings) == (None, Action.NOT_REVIEWED, ("no_active_model",))
+    assert (before.p_fraud, before.action, before.warnings[0]) == (None, Action.NOT_REVIEWED, "no_active_model")
     assert after.p_fraud is not None
     assert (before.model_version, after.model_version) == ("", artefact.version)
     assert shop.decide(1).decision == before
@@ -344,12 +344,10 @@ def test_a_time_of_an_event_is_clamped_to_its_arrival(shop: Shop) -> None:
 
 @pytest.mark.parametrize("field", ["occurred_at", "received_at", "sent_at"])
 @pytest.mark.parametrize("time", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
-def test_a_time_beyond_the_calendar_is_refused_or_kept_out_of_the_way(shop: Shop, field: str, time: str) -> None:
-    if field == "sent_at":
+def test_a_time_beyond_the_calendar_is_refused(shop: Shop, field: str, time: str) -> None:
+    with pytest.raises(BadInput) as refused:
         shop.decide(1, **{field: time})
-    else:
-        with pytest.raises(BadInput):
-            shop.decide(1, **{field: time})
+    assert refused.value.field == f"$.{field}"
     shop.decide(2)
 
 

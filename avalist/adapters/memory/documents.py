@@ -18,17 +18,23 @@ class MemoryDocuments:
 
     def __init__(self) -> None:
         self._collections: defaultdict[tuple[str, str], dict[str, bytes]] = defaultdict(dict)
+        self._keys: defaultdict[tuple[str, str], defaultdict[str, set[tuple[int, str]]]]
+        self._keys = defaultdict(lambda: defaultdict(set))
         self._marks: dict[str, int] = {}
 
     def put_many(
         self,
         rows: Iterable[tuple[str, str, str, bytes]],
         *,
+        keys: Iterable[tuple[str, str, str, int, str]] = (),
         mark: tuple[str, int] | None = None,
     ) -> None:
-        """Store all rows and the mark, or none if `rows` raises."""
-        for merchant, collection, id, json in list(rows):
+        """Store all rows, entries and the mark, or none if `rows` or `keys` raises."""
+        batch, entries = list(rows), list(keys)
+        for merchant, collection, id, json in batch:
             self._collections[merchant, collection][id] = json
+        for merchant, collection, key, at, id in entries:
+            self._keys[merchant, collection][key].add((at, id))
         if mark is not None:
             self._marks[mark[0]] = mark[1]
 
@@ -40,6 +46,15 @@ class MemoryDocuments:
         """Yield ``(id, json)``, newest first."""
         return islice(reversed(list(self._collections[merchant, collection].items())), max(limit, 0))
 
+    def find_by(
+        self, merchant: str, collection: str, key: str, *, before: int | None = None, limit: int = 100
+    ) -> Iterator[tuple[int, bytes]]:
+        """Yield ``(at, json)`` of the documents under a key, the highest `at` first."""
+        documents = self._collections[merchant, collection]
+        entries = sorted(self._keys[merchant, collection][key], reverse=True)
+        found = [(at, documents[id]) for at, id in entries if id in documents and (before is None or at < before)]
+        return iter(found[: max(limit, 0)])
+
     def mark(self, name: str) -> int:
         """Return the position stored under `name`; 0 if none."""
         return self._marks.get(name, 0)
@@ -47,6 +62,7 @@ class MemoryDocuments:
     def clear(self, merchant: str, collection: str) -> None:
         """Delete one collection of one merchant."""
         self._collections.pop((merchant, collection), None)
+        self._keys.pop((merchant, collection), None)
 
     def close(self) -> None:
         """Do nothing: there is nothing to release."""

@@ -16,6 +16,10 @@ CREATE TABLE IF NOT EXISTS documents (
     UNIQUE (merchant, collection, id)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS newest ON documents (merchant, collection, place);
+CREATE TABLE IF NOT EXISTS keys (
+    merchant TEXT NOT NULL, collection TEXT NOT NULL, key TEXT NOT NULL, at INTEGER NOT NULL, id TEXT NOT NULL,
+    PRIMARY KEY (merchant, collection, key, at, id)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT;
 """
 # An upsert keeps the row and so its place: newest first is by the first insertion of an id.
@@ -25,8 +29,15 @@ ON CONFLICT (merchant, collection, id) DO UPDATE SET json = excluded.json
 """
 GET = "SELECT json FROM documents WHERE merchant = ? AND collection = ? AND id = ?"
 FIND = "SELECT id, json FROM documents WHERE merchant = ? AND collection = ? ORDER BY place DESC LIMIT ?"
+PUT_KEY = "INSERT OR IGNORE INTO keys VALUES (?, ?, ?, ?, ?)"
+FIND_BY = """
+SELECT keys.at, documents.json FROM keys JOIN documents USING (merchant, collection, id)
+WHERE keys.merchant = ? AND keys.collection = ? AND key = ? AND at < ? ORDER BY at DESC, id DESC LIMIT ?
+"""
 CLEAR = "DELETE FROM documents WHERE merchant = ? AND collection = ?"
+CLEAR_KEYS = "DELETE FROM keys WHERE merchant = ? AND collection = ?"
 PUT_MARK = "INSERT INTO marks VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET position = excluded.position"
+_HIGHEST = 2**63 - 1
 GET_MARK = "SELECT position FROM marks WHERE name = ?"
 
 
@@ -61,12 +72,14 @@ class SqliteDocuments:
         self,
         rows: Iterable[tuple[str, str, str, bytes]],
         *,
+        keys: Iterable[tuple[str, str, str, int, str]] = (),
         mark: tuple[str, int] | None = None,
     ) -> None:
-        """Store all rows and the mark in one transaction, or nothing."""
-        batch = list(rows)
+        """Store all rows, entries and the mark in one transaction, or nothing."""
+        batch, entries = list(rows), list(keys)
         with self._mapped(), self._lock, self._connection:
             self._connection.executemany(PUT, batch)
+            self._connection.executemany(PUT_KEY, entries)
             if mark is not None:
                 self._connection.execute(PUT_MARK, mark)
 
@@ -82,6 +95,15 @@ class SqliteDocuments:
             rows = self._connection.execute(FIND, (merchant, collection, max(limit, 0))).fetchall()
         return iter(rows)
 
+    def find_by(
+        self, merchant: str, collection: str, key: str, *, before: int | None = None, limit: int = 100
+    ) -> Iterator[tuple[int, bytes]]:
+        """Yield ``(at, json)`` of the documents under a key, the highest `at` first; all are read at once."""
+        wanted = (merchant, collection, key, _HIGHEST if before is None else before, max(limit, 0))
+        with self._mapped(), self._lock:
+            rows = self._connection.execute(FIND_BY, wanted).fetchall()
+        return iter(rows)
+
     def mark(self, name: str) -> int:
         """Return the position stored under `name`; 0 if none."""
         with self._mapped(), self._lock:
@@ -92,6 +114,7 @@ class SqliteDocuments:
         """Delete one collection of one merchant."""
         with self._mapped(), self._lock, self._connection:
             self._connection.execute(CLEAR, (merchant, collection))
+            self._connection.execute(CLEAR_KEYS, (merchant, collection))
 
     def close(self) -> None:
         """Close the file. Closing twice is harmless."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -13,101 +14,92 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from avalist.api.errors import Problem, problem_of
-from avalist.api.http import encode_json, too_large
+from avalist.api.errors import Problem, problem_of, problems_page, shown
+from avalist.api.http import VERSION, encode_json, headers_of, read_body, refuse_in_address, wait_headers
+from avalist.api.limits import Caller
+from avalist.api.openapi import rendered
+from avalist.api.operations import DECIDE, MOST_EVENTS, OPERATIONS, Operation
+from avalist.api.routes.lookup import get_decision, look_up
+from avalist.api.scan import check_body
 from avalist.api.service import Service, check_clock
+from avalist.api.version import check_version, deprecation_headers
+from avalist.api.wire import Alive, NotRecorded, Ready, Recorded
 from avalist.app.administer import decode_request
-from avalist.app.merchant import CHECKPOINTS
-from avalist.app.stored import StoredDecision, stored_decision
-from avalist.domain.cards import refuse_card_numbers
-from avalist.domain.errors import AvalistError, BadInput, LogFailed, NotFound, Overloaded
-from avalist.domain.events import OutcomeEvent, WireEvent, bad_body, decode_event
+from avalist.domain.errors import AvalistError, BadInput, LogFailed, Overloaded
+from avalist.domain.events import UNDECODABLE, OutcomeEvent, WireEvent, bad_body, decode_any, decode_event
 
 _BATCH_FACTOR = 64
-_MOST_EVENTS = 10_000
 _RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a batch: how many events were recorded, and why the others were not, by place in the batch."""
-
-    recorded: int
-    errors: list[dict[str, Any]] = []
-
-
 def rest(service: Service) -> Starlette:
-    """Return the framework app."""
+    """Return the framework app, with every operation of the table but the raw one."""
 
-    def route(path: str, method: str, handler: Any) -> Route:
+    def route(op: Operation) -> Route:
         async def answer(request: Request) -> Response:
+            caller, at_ms = None, service.clock.now_ms()
             try:
-                status, body = await handler(service, request)
+                refuse_in_address(request.scope)
+                given = headers_of(request.scope)
+                check_version(given.get(b"avalist-version"))
+                if op.scope:
+                    caller = service.authenticate(given, at_ms)
+                    caller.admit(op.scope, at_ms)
+                elif op.access == "admin":
+                    service.authenticate_admin(given)
+                response = _answer(op, await _HANDLERS[op.id](service, request, caller))
             except AvalistError as error:
                 if isinstance(error, LogFailed):
                     service.on_log_failure()
                 problem = problem_of(error)
                 service.metrics.problems.labels(problem.title).inc()
-                return Response(encode_json(problem), problem.status, media_type="application/problem+json")
-            kind = "application/json" if not isinstance(body, bytes) else "text/plain; version=0.0.4"
-            return Response(body if isinstance(body, bytes) else encode_json(body), status, media_type=kind)
+                response = _problem(problem)
+            limits = caller.headers(at_ms) if caller else []
+            response.raw_headers += [*limits, *deprecation_headers(op.id)]
+            return response
 
-        return Route(path, answer, methods=[method])
+        return Route(op.path.replace("_id}", "_id:path}"), answer, methods=[op.method])
 
     app = Starlette(
-        routes=[
-            route("/v1/decisions/{payment_id:path}", "GET", _decision),
-            route("/v1/events", "POST", _events),
-            route("/v1/outcomes", "POST", _outcomes),
-            route("/v1/admin", "POST", _admin),
-            route("/healthz", "GET", _healthz),
-            route("/readyz", "GET", _readyz),
-            route("/metrics", "GET", _metrics),
-        ],
+        routes=[route(op) for op in OPERATIONS if op is not DECIDE],
         exception_handlers={HTTPException: _no_route},
     )
     app.router.redirect_slashes = False
     return app
 
 
+def _answer(op: Operation, body: object) -> Response:
+    media = op.answer if isinstance(op.answer, str) else "application/json"
+    content = body if isinstance(body, bytes) else encode_json(body)
+    response = Response(content, headers={"content-type": media})
+    response.raw_headers.append(VERSION)
+    return response
+
+
+def _problem(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    response = Response(encode_json(problem), problem.status, headers, media_type="application/problem+json")
+    response.raw_headers += [VERSION, *wait_headers(problem.status)]
+    return response
+
+
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    problem = Problem(
-        type="about:blank",
-        title=error.detail,
-        status=error.status_code,
-        detail=f"{request.method} {request.url.path[:64]} is no endpoint; see docs/reference/http.md",
-    )
-    return Response(encode_json(problem), error.status_code, error.headers, media_type="application/problem+json")
+    detail = f"{request.method} {shown(request.url.path)[:64]} is no endpoint; GET /openapi.json lists them"
+    problem = Problem(type="about:blank", title=error.detail, status=error.status_code, detail=detail)
+    return _problem(problem, error.headers)
 
 
-async def _decision(service: Service, request: Request) -> tuple[int, StoredDecision]:
-    merchant = service.authenticate(request.scope).merchant
-    checkpoint = request.query_params.get("checkpoint", "pre_auth")
-    if checkpoint not in CHECKPOINTS:
-        raise BadInput("no such checkpoint", field="checkpoint", expected=" or ".join(CHECKPOINTS), got=checkpoint[:32])
-    payment_id = request.path_params["payment_id"]
-    try:
-        core, decided = service.writer.lookup(merchant, payment_id, checkpoint)
-    except NotFound:
-        stored = service.documents.get(merchant, "decisions", f"{payment_id}/{checkpoint}")
-        if stored is None:
-            raise
-        return 200, msgspec.json.decode(stored, type=StoredDecision)
-    columns = service.writer.merchant(merchant).plan.columns
-    return 200, stored_decision(columns, core, decided)
+async def _events(service: Service, request: Request, caller: Caller) -> Recorded:
+    return await _record(service, request, caller, outcomes_only=False)
 
 
-async def _events(service: Service, request: Request) -> tuple[int, Recorded]:
-    return await _record(service, request, outcomes_only=False)
+async def _outcomes(service: Service, request: Request, caller: Caller) -> Recorded:
+    return await _record(service, request, caller, outcomes_only=True)
 
 
-async def _outcomes(service: Service, request: Request) -> tuple[int, Recorded]:
-    return await _record(service, request, outcomes_only=True)
-
-
-async def _record(service: Service, request: Request, *, outcomes_only: bool) -> tuple[int, Recorded]:
+async def _record(service: Service, request: Request, caller: Caller, *, outcomes_only: bool) -> Recorded:
     """Record one event or a list: a body that does not decode stores nothing; events that do not fit are named."""
-    key = service.authenticate(request.scope)
+    key = caller.key
     commit = service.commit
     if commit.depth >= service.settings.queue_limit:
         raise Overloaded("too many requests wait for the log: retry after a second")
@@ -115,7 +107,9 @@ async def _record(service: Service, request: Request, *, outcomes_only: bool) ->
     events = await asyncio.to_thread(_decode_batch, body, outcomes_only)  # a long batch stalls no decision
     for event in events:
         check_clock(key, event)
-    errors: list[dict[str, Any]] = []
+    if any(isinstance(event, OutcomeEvent) for event in events):
+        caller.check("outcomes:write")
+    errors: list[NotRecorded] = []
     last, problem = -1, None
     for place, event in enumerate(events):
         try:
@@ -123,40 +117,34 @@ async def _record(service: Service, request: Request, *, outcomes_only: bool) ->
             service.metrics.events.labels(event.type).inc()
         except AvalistError as error:
             problem = error
-            errors.append({"at": place, "event_id": event.event_id, "problem": problem_of(error)})
+            errors.append(NotRecorded(at=place, event_id=event.event_id, problem=problem_of(error)))
         if place % 500 == 499:
             await asyncio.sleep(0)
     if problem is not None and len(errors) == len(events):
         raise problem
     if last >= 0:
         await service.durable(last)
-    return 200, Recorded(recorded=len(events) - len(errors), errors=errors)
+    return Recorded(recorded=len(events) - len(errors), errors=tuple(errors))
 
 
 async def _body(service: Service, request: Request) -> bytes:
     limit = service.settings.body_limit_bytes * _BATCH_FACTOR
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise too_large(limit)
-        parts.append(part)
-    return b"".join(parts)
+    return await read_body(headers_of(request.scope), request.receive, limit)
 
 
 def _decode_batch(body: bytes, outcomes_only: bool) -> list[WireEvent]:
     single = body.lstrip()[:1] != b"["
     try:
         raw = [msgspec.Raw(body)] if single else _RAW_LIST.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise bad_body(error) from None
-    if len(raw) > _MOST_EVENTS:
-        raise BadInput("too many events in one batch", field="$", expected=f"at most {_MOST_EVENTS}", got=str(len(raw)))
+    if len(raw) > MOST_EVENTS:
+        raise BadInput("too many events in one batch", field="$", expected=f"at most {MOST_EVENTS}", got=str(len(raw)))
     events = []
     for place, part in enumerate(raw):
         try:
             event = decode_event(bytes(part))
-            refuse_card_numbers(bytes(part), event)
+            check_body(bytes(part), event)
         except BadInput as error:
             if not single:
                 error.field = error.field.replace("$", f"$[{place}]", 1)
@@ -168,25 +156,48 @@ def _decode_batch(body: bytes, outcomes_only: bool) -> list[WireEvent]:
     return events
 
 
-async def _admin(service: Service, request: Request) -> tuple[int, dict[str, object]]:
-    service.authenticate_admin(request.scope)
-    wanted = decode_request(await _body(service, request))
+async def _admin(service: Service, request: Request, caller: None) -> dict[str, Any]:
+    body = await _body(service, request)
+    wanted = decode_request(body)
+    check_body(body, decode_any(body))
     await asyncio.to_thread(service.administration.prepare, wanted)
     answer = service.administration.carry_out(wanted, service.clock.now_ms())
     await service.durable(service.end - 1)
-    return 200, answer
+    return answer
 
 
-async def _healthz(service: Service, request: Request) -> tuple[int, dict[str, str]]:
-    return 200, {"status": "alive"}
+async def _healthz(service: Service, request: Request, caller: None) -> Alive:
+    return Alive()
 
 
-async def _readyz(service: Service, request: Request) -> tuple[int, dict[str, object]]:
+async def _readyz(service: Service, request: Request, caller: None) -> Ready:
     service.commit  # noqa: B018  raises what makes the service not ready
-    return 200, {"status": "ready", "merchants": len(service.writer.merchants)}
+    return Ready(merchants=len(service.writer.merchants))
 
 
-async def _metrics(service: Service, request: Request) -> tuple[int, bytes]:
+async def _metrics(service: Service, request: Request, caller: None) -> bytes:
     service.metrics.waiting.set(service.waiting)
     service.metrics.entities.set(sum(m.features.live_keys for m in service.writer.merchants.values()))
-    return 200, generate_latest(service.metrics.registry)
+    return generate_latest(service.metrics.registry)
+
+
+async def _openapi(service: Service, request: Request, caller: None) -> bytes:
+    return rendered()
+
+
+async def _problems(service: Service, request: Request, caller: None) -> bytes:
+    return problems_page()
+
+
+_HANDLERS: dict[str, Callable[[Service, Request, Any], Awaitable[object]]] = {
+    "get_decision": get_decision,
+    "look_up": look_up,
+    "record_events": _events,
+    "record_outcomes": _outcomes,
+    "administer": _admin,
+    "healthz": _healthz,
+    "readyz": _readyz,
+    "metrics": _metrics,
+    "openapi": _openapi,
+    "problems": _problems,
+}

@@ -1,0 +1,66 @@
+"""The HTTP/1.1 of the service: uvicorn's, but that what is no HTTP gets a problem document, and a head has a limit."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from avalist.api.errors import Problem
+from avalist.api.http import encode_json
+
+LARGEST_HEAD_BYTES: Final = 65_536
+_IN_BODY: Final = -(2**62)
+_NO_HTTP: Final = Problem(
+    type="about:blank",
+    title="Bad Request",
+    status=400,
+    detail="what came is no HTTP/1.1 request: see RFC 9112",
+    field="request",
+    expected="HTTP/1.1",
+)
+_HEAD_TOO_LARGE: Final = Problem(
+    type="about:blank",
+    title="Request Header Fields Too Large",
+    status=431,
+    detail="the request line and headers are too large",
+    field="headers",
+    expected=f"at most {LARGEST_HEAD_BYTES} bytes",
+    got="more",
+)
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    _head_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came."""
+        super().data_received(data)
+        self._head_bytes += len(data)
+        if self._head_bytes > LARGEST_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(_HEAD_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        """Begin to count the head's bytes."""
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Stop counting: bodies have a limit of their own."""
+        self._head_bytes = _IN_BODY
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP."""
+        self._refuse(_NO_HTTP)
+
+    def _refuse(self, problem: Problem) -> None:
+        body = encode_json(problem)
+        head = (
+            f"HTTP/1.1 {problem.status} {problem.title}\r\ncontent-type: application/problem+json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()

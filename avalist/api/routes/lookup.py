@@ -1,0 +1,42 @@
+"""Reading decisions back: one by its payment, or those that share something."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from starlette.requests import Request
+
+from avalist.api.http import headers_of, read_body
+from avalist.api.limits import Caller
+from avalist.api.scan import check_body
+from avalist.api.service import Service
+from avalist.app.lookup import Found, Lookup
+from avalist.app.merchant import CHECKPOINTS
+from avalist.app.stored import StoredDecision
+from avalist.domain.errors import BadInput
+from avalist.domain.events import UNDECODABLE, bad_body
+
+_LOOKUP = msgspec.json.Decoder(Lookup)
+
+
+async def get_decision(service: Service, request: Request, caller: Caller) -> StoredDecision:
+    """Return one decision; it reads through the log, then the documents."""
+    checkpoint = request.query_params.get("checkpoint", "pre_auth")
+    if checkpoint not in CHECKPOINTS:
+        raise BadInput("no such checkpoint", field="checkpoint", expected=" or ".join(CHECKPOINTS), got=checkpoint[:32])
+    return service.archive.get(caller.key.merchant, request.path_params["payment_id"], checkpoint)
+
+
+async def look_up(service: Service, request: Request, caller: Caller) -> Found:
+    """Return the decisions on payments that share a value; off the event loop."""
+    body = await read_body(headers_of(request.scope), request.receive, service.settings.body_limit_bytes)
+    try:
+        wanted = _LOOKUP.decode(body)
+    except UNDECODABLE as error:
+        raise bad_body(error) from None
+    check_body(body, wanted)
+    archive, merchant = service.archive, caller.key.merchant
+    if wanted.by == "payment_id":
+        return archive.of_payment(merchant, wanted)
+    return await asyncio.to_thread(archive.find, merchant, archive.key(merchant, wanted), wanted)

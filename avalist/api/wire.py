@@ -1,0 +1,37 @@
+"""Bodies that only the HTTP edge knows."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from avalist.api.errors import Problem
+
+
+class NotRecorded(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of a batch that was not recorded: its place, its id, and why."""
+
+    at: int
+    event_id: str
+    problem: Problem
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a batch: how many events were recorded, and why the others were not, by place in the batch."""
+
+    recorded: int
+    errors: tuple[NotRecorded, ...] = ()
+
+
+class Alive(msgspec.Struct, frozen=True):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """The service can decide, for so many merchants (sandbox twins included)."""
+
+    merchants: int
+    status: Literal["ready"] = "ready"

@@ -1,0 +1,180 @@
+"""Look-up: a merchant's decisions by what it knows in clear text, hashed on the way (architecture §7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from avalist.app.merchant import CHECKPOINTS, decode_event_core, decode_fallback
+from avalist.app.stored import DECISIONS, FOLDED, StoredDecision, document_id, stored_decision
+from avalist.app.writer import Writer, decode_decision
+from avalist.domain.core import EventCore
+from avalist.domain.decisions import Decision
+from avalist.domain.errors import BadInput, NotFound, Unavailable
+from avalist.domain.facts import Facts
+from avalist.domain.records import Record, RecordKind
+from avalist.domain.row import keys_at, unpack_row
+from avalist.domain.schema import Schema
+from avalist.enrich.shapes import normal_email
+from avalist.ports.documents import Documents
+from avalist.ports.log import Log
+
+_SOURCES: Final = {
+    "customer_id": "customer.id",
+    "email": "email",
+    "fingerprint": "method.fingerprint",
+    "ip": "ip",
+    "device_id": "device.id",
+}
+_MOST_BEHIND: Final = 1 << 28
+_WORD: Final = 2**64 - 1
+
+By = Literal["payment_id", "customer_id", "email", "fingerprint", "ip", "device_id"]
+
+
+class Lookup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which decisions are wanted: those on payments with this `value`, in clear text; it is hashed and not kept.
+
+    `before` is the ``next`` of an earlier answer: it continues where that one ended.
+    """
+
+    by: By
+    value: Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+    limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
+    before: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)] | None = None
+
+
+class FoundDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision that was found, and the facts it was made from; its features are at ``GET /v1/decisions/{id}``."""
+
+    decision: Decision
+    facts: Facts | None
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """The decisions found, newest first. `next` continues the list; None where it ends."""
+
+    decisions: tuple[FoundDecision, ...]
+    next: int | None = None
+
+
+Places = tuple[tuple[str, int], ...]
+"""What decisions can be found by, each with the place of its key in the fold row."""
+
+
+def places_of(schema: Schema) -> Places:
+    """Return what the decisions of a schema can be found by: the entities it declares, of those that look-up knows."""
+    declared = {entity.source: place for place, entity in enumerate(schema.entities)}
+    return tuple((by, keys_at(schema) + declared[source]) for by, source in _SOURCES.items() if source in declared)
+
+
+def index_keys(places: Places, row: bytes) -> list[str]:
+    """Return the index keys of an event's fold row."""
+    words = unpack_row(row)
+    return [_index_key(by, words[place]) for by, place in places if words[place]]
+
+
+def _index_key(by: str, word: int) -> str:
+    return f"{by}:{word & _WORD:016x}"
+
+
+class Archive:
+    """Reads decisions back: from the documents, and from the end of the log that is not folded into them yet."""
+
+    def __init__(self, log: Log, documents: Documents, writer: Writer) -> None:
+        self._log = log
+        self._documents = documents
+        self._writer = writer
+
+    def get(self, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision:
+        """Return one decision; of the last 400 days from the log, else from the documents. Raises ``NotFound``."""
+        try:
+            core, decided = self._writer.lookup(merchant, payment_id, checkpoint)
+        except NotFound:
+            stored = self._documents.get(merchant, DECISIONS, f"{payment_id}/{checkpoint}")
+            if stored is None:
+                raise
+            return msgspec.json.decode(stored, type=StoredDecision)
+        return stored_decision(self._writer.merchant(merchant).plan.columns, core, decided)
+
+    def of_payment(self, merchant: str, wanted: Lookup) -> Found:
+        """Return the decisions of a payment, one a checkpoint."""
+        found = []
+        for checkpoint in CHECKPOINTS:
+            try:
+                stored = self.get(merchant, wanted.value, checkpoint)
+            except NotFound:
+                continue
+            found.append(FoundDecision(decision=stored.decision, facts=stored.facts))
+        return _page(found, wanted)
+
+    def key(self, merchant: str, wanted: Lookup) -> str:
+        """Return the index key of what is wanted. Raises ``BadInput`` if the schema does not declare such an entity."""
+        if wanted.by not in dict(places_of(self._writer.merchant(merchant).schema)):
+            raise BadInput(
+                f"the merchant's schema declares no entity with the source {_SOURCES[wanted.by]!r}, so decisions are "
+                "not indexed by it",
+                field="$.by",
+                expected=" or ".join(["payment_id", *dict(places_of(self._writer.merchant(merchant).schema))]),
+                got=wanted.by,
+            )
+        value = normal_email(wanted.value) if wanted.by == "email" else wanted.value
+        return _index_key(wanted.by, self._writer.key(merchant, value))
+
+    def find(self, merchant: str, key: str, wanted: Lookup) -> Found:
+        """Return the decisions under an index key, newest first; not on the deciding thread.
+
+        Raises ``Unavailable`` while the documents are too far behind the log.
+        """
+        found, fallen = self._recent(merchant, key)
+        limit = wanted.limit + 1 + len(found)
+        for seq, body in self._documents.find_by(merchant, DECISIONS, key, before=wanted.before, limit=limit):
+            stored = msgspec.json.decode(body, type=FoundDecision)
+            if stored.decision.seq == seq:  # else a rescore came later, under its own entry
+                decision = fallen.get(stored.decision.event_id, stored.decision)
+                found.setdefault(document_id(decision), FoundDecision(decision=decision, facts=stored.facts))
+        return _page([*found.values()], wanted)
+
+    def _recent(self, merchant: str, key: str) -> tuple[dict[str, FoundDecision], dict[str, Decision]]:
+        """Return what the documents lack: the decisions under the key, and every fallback by its event's id."""
+        places = places_of(self._writer.merchant(merchant).schema)
+        found: dict[str, FoundDecision] = {}
+        fallen: dict[str, Decision] = {}
+        event: EventCore | None = None
+        for record in self._tail(merchant):
+            if record.kind == RecordKind.EVENT:
+                event = decode_event_core(record.core)
+            decision = _decision_of(record)
+            if decision is None:
+                continue
+            id = document_id(decision)
+            if record.kind == RecordKind.FALLBACK:
+                fallen[decision.event_id] = decision
+            if event and event.event_id == decision.event_id and key in index_keys(places, event.row):
+                found[id] = FoundDecision(decision=decision, facts=event.facts)
+            elif id in found and found[id].decision.event_id == decision.event_id:
+                found[id] = msgspec.structs.replace(found[id], decision=decision)
+        return found, fallen
+
+    def _tail(self, merchant: str) -> Iterator[Record]:
+        """Yield a merchant's records that are not folded into the documents yet. Raises ``Unavailable``."""
+        begin = self._documents.mark(FOLDED)
+        begin = begin if begin <= self._log.end else 0  # else the log was replaced
+        if self._log.end - begin > _MOST_BEHIND:
+            raise Unavailable("look-up is still catching up with the log: try again in a few minutes")
+        return (record for _, record in self._log.read(begin) if record.merchant == merchant)
+
+
+def _decision_of(record: Record) -> Decision | None:
+    if record.kind == RecordKind.DECISION:
+        return decode_decision(record.core).decision
+    return decode_fallback(record.core).answer if record.kind == RecordKind.FALLBACK else None
+
+
+def _page(found: list[FoundDecision], wanted: Lookup) -> Found:
+    newest = sorted(found, key=lambda one: one.decision.seq, reverse=True)
+    shown = [one for one in newest if wanted.before is None or one.decision.seq < wanted.before]
+    page, more = shown[: wanted.limit], len(shown) > wanted.limit
+    return Found(decisions=tuple(page), next=page[-1].decision.seq if more else None)

@@ -1,0 +1,75 @@
+"""What is odd of a payment by itself: what the schema would have used and is not there, and what cannot be right."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import ipaddress
+
+from avalist.domain.decisions import WarningCode
+from avalist.domain.events import Card, Customer, Payment
+from avalist.domain.schema import Schema
+from avalist.domain.warnings import FUTURE_MS
+
+_SKEW = dt.timedelta(milliseconds=FUTURE_MS)
+
+
+class Quality:
+    """Finds warnings of payments under a schema."""
+
+    def __init__(self, schema: Schema) -> None:
+        sources = {d.source for d in schema.entities} | {d.source for d in schema.categories}
+        self._customer = "customer.id" in sources
+        self._email = bool(sources & {"email", "email_shape", "email_domain"})
+        self._method = "method.fingerprint" in sources
+        self._bin = "bin" in sources
+        self._device = "device.id" in sources
+        self._ip = bool(sources & {"ip", "ip24"})
+
+    def of(self, event: Payment) -> tuple[WarningCode, ...]:
+        """Return the warnings of a payment, in the order of their codes."""
+        found: list[WarningCode] = []
+        customer, method = event.customer, event.method
+        if customer is None:
+            if self._customer:
+                found.append(WarningCode.CUSTOMER_MISSING)
+            if self._email:
+                found.append(WarningCode.EMAIL_MISSING)
+        elif not customer.email:
+            if self._email:
+                found.append(WarningCode.EMAIL_MISSING)
+        elif "@" not in customer.email:
+            found.append(WarningCode.EMAIL_MALFORMED)
+        if method is None:
+            if self._method:
+                found.append(WarningCode.METHOD_MISSING)
+        elif self._bin and isinstance(method, Card) and not method.bin:
+            found.append(WarningCode.BIN_MISSING)
+        if self._device and not (event.device and event.device.id):
+            found.append(WarningCode.DEVICE_MISSING)
+        if not event.ip:
+            if self._ip:
+                found.append(WarningCode.IP_MISSING)
+        elif not is_public(event.ip):
+            found.append(WarningCode.IP_NOT_PUBLIC)
+        if customer is not None and _created_after(customer, event):
+            found.append(WarningCode.CREATED_AFTER_OCCURRED)
+        return tuple(found)
+
+
+def _created_after(customer: Customer, event: Payment) -> bool:
+    created = customer.created_at
+    return created is not None and created > event.occurred_at and created - event.occurred_at > _SKEW
+
+
+@functools.lru_cache(maxsize=65_536)
+def is_public(ip: str) -> bool:
+    """Tell whether an address can be a customer's on the public internet.
+
+    >>> is_public("8.8.4.4"), is_public("10.0.0.1"), is_public("192.0.2.1"), is_public("nonsense")
+    (True, False, False, False)
+    """
+    try:
+        return ipaddress.ip_address(ip).is_global
+    except ValueError:
+        return False

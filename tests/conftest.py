@@ -19,6 +19,8 @@ from avalist.models.train import TrainingSet, TrainParams, train
 from tests.gateway import Gateway
 from tests.shop import DAY_MS, SCHEMA, T0_MS, FakeClock, Shop
 
+collect_ignore = ["fuzz/decoder.py"]  # needs the extra "fuzz"
+
 settings.register_profile("avalist", deadline=None)  # a shared machine stands still now and then
 settings.load_profile("avalist")
 

@@ -41,6 +41,7 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except KafkaException as error:
-        raise mapped(error.args[0], what) from error
+        known = error.args and isinstance(error.args[0], KafkaError)
+        raise mapped(error.args[0] if known else KafkaError(KafkaError._FAIL, str(error)), what) from error
     except (BufferError, RuntimeError, TypeError, ValueError, OverflowError, NotImplementedError) as error:
         raise LogFailed(f"{what}: {error or type(error).__name__}; mend the cause and start again") from error

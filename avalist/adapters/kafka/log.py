@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from itertools import chain
 from typing import TypeAlias
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from avalist.adapters.kafka.errors import mapped, translated
 from avalist.domain.errors import AvalistError, LogFailed, NotFound
@@ -38,8 +38,13 @@ _READING = {
     "auto.offset.reset": "error",
     "check.crcs": True,
 }
-# One record is wanted, so no more than the batch that holds it is fetched ahead.
-_GETTING = {"queued.min.messages": 1, "fetch.message.max.bytes": 1 << 16}
+# One record is wanted: no more than the batch that holds it is fetched ahead, and none is waited for behind it.
+_GETTING = {
+    "queued.min.messages": 1,
+    "fetch.message.max.bytes": 1 << 16,
+    "fetch.queue.backoff.ms": 0,
+    "fetch.wait.max.ms": 1,
+}
 _POLL_S = 0.1
 
 
@@ -227,8 +232,9 @@ class KafkaLog:
 
     def _fail(self, what: str) -> LogFailed:
         """Refuse all that comes later; what was not yet sent is dropped."""
-        self._refusal = self._refusal or what
-        self._producer.purge(blocking=False)
+        if not self._refusal:
+            self._refusal = what
+            self._producer.purge(blocking=False)
         return LogFailed(self._refusal)
 
     def _check_open(self) -> None:
@@ -236,8 +242,9 @@ class KafkaLog:
             raise LogFailed(self._refusal)
 
     def _release(self) -> None:
-        self._producer.purge()
-        self._producer.flush(0)
+        with suppress(KafkaException):  # it says once more why it failed
+            self._producer.purge()
+            self._producer.close()
         self._getter.close()
 
     # --- reading ---------------------------------------------------------------------------------------------------
@@ -259,6 +266,8 @@ class KafkaLog:
     def _get_durable(self, position: int) -> bytes | None:
         with self._kept:
             message = next(self._messages(self._getter, position), None)
+            with translated(self._name):
+                self._getter.unassign()
         return _counted(message) if message is not None and _offset(message) == position else None
 
     @contextmanager

@@ -38,8 +38,8 @@ def topic(kafka: Broker, tmp_path: Path) -> str:
 def open_log(kafka: Broker, topic: str) -> Iterator[Open]:
     opened: list[KafkaLog] = []
 
-    def open_log(**more: float) -> KafkaLog:
-        opened.append(KafkaLog(kafka.client, topic, **more))
+    def open_log(timeout_s: float = 30.0) -> KafkaLog:
+        opened.append(KafkaLog(kafka.client, topic, timeout_s=timeout_s))
         return opened[-1]
 
     yield open_log

@@ -1,4 +1,4 @@
-"""The shape of a decision over Kafka: ``events`` in, the writer's log, ``replies`` out by gateway; deadline, redelivery.
+"""A decision over Kafka: ``events`` in, the writer's log, ``replies`` out by gateway; deadline, redelivery.
 
 The decider and the gateway here are the smallest that show it; writer, log, features and policy are the real ones.
 """

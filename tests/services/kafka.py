@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from tests.live import free_port
 
@@ -124,7 +125,7 @@ class Broker(NamedTuple):
     folder: Path
 
     @property
-    def client(self) -> dict[str, str | int]:
+    def client(self) -> dict[str, str | int | float | bool]:
         """Return the settings of a client, which logs nothing."""
         return {"bootstrap.servers": self.servers, "log_level": 0}
 
@@ -233,15 +234,16 @@ def main() -> None:
     """Carry out a command."""
     parser = argparse.ArgumentParser(prog="python -m tests.services.kafka", description=__doc__)
     parser.add_argument("command", choices=("up", "down", "run"))
-    command = parser.parse_args().command
-    if command == "down":
-        there = running()
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where its data lies [default: %(default)s]")
+    arguments = parser.parse_args()
+    if arguments.command == "down":
+        there = running(arguments.folder)
         if there is not None:
             there.stop()
         return
-    broker = start(outlives=command == "up")
+    broker = start(arguments.folder, outlives=arguments.command == "up")
     print(broker.servers, flush=True)
-    if command == "run":
+    if arguments.command == "run":
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: broker.stop())
         while not _dead(broker.pid):

@@ -35,12 +35,12 @@ def test_every_code_is_mapped_and_named(code: int) -> None:
 
 @pytest.mark.parametrize("raised", list(vendor_exceptions()), ids=lambda raised: type(raised).__name__)
 def test_every_exception_is_translated(raised: Exception) -> None:
-    with pytest.raises(AvalistError, match="^log events"), translated("log events[0]"):
+    with pytest.raises(AvalistError, match=r"^log events"), translated("log events[0]"):
         raise raised
 
 
 def test_our_own_errors_pass() -> None:
-    with pytest.raises(NotFound, match="^mine$"), translated("log events[0]"):
+    with pytest.raises(NotFound, match=r"^mine$"), translated("log events[0]"):
         raise NotFound("mine")
 
 

@@ -17,7 +17,7 @@ from avalist.adapters.kafka.errors import mapped, translated
 from avalist.domain.errors import AvalistError, LogFailed, NotFound
 from avalist.domain.records import Record, decode_record, encode_record
 
-Client: TypeAlias = Mapping[str, str | int]
+Client: TypeAlias = Mapping[str, str | int | float | bool]
 
 PLACE = "place"
 """Header of every record: the offset that its writer meant it to have, eight bytes, big-endian."""

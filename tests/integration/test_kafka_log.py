@@ -148,10 +148,12 @@ def test_a_payload_that_is_no_record_is_corrupt(kafka: Broker, topic: str, open_
 
 def test_a_broker_that_stands_still_fails_the_log_which_keeps_a_prefix(kafka: Broker, open_log: Open) -> None:
     log = open_log(timeout_s=1.0)
-    log.append([record(0)])
+    (first,) = log.append([record(0)])
     log.sync()
     kafka.pause()
     try:
+        with pytest.raises(LogFailed, match="no broker sent what was acknowledged in 1 s"):
+            log.get(first)
         log.append([record(n) for n in (1, 2, 3)])
         with pytest.raises(LogFailed, match="no broker acknowledged in 1 s"):
             log.sync()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,6 +45,19 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(Unobtainable, match="not on PATH: java, mvn"):
         services.start(tmp_path / "broker")
     assert not (tmp_path / "broker").exists()
+
+
+def test_a_fetch_that_fails_leaves_nothing(tmp_path: Path, kafka: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "java").symlink_to(str(shutil.which("java")))
+    (tools / "mvn").write_text("#!/bin/sh\necho unknown host\nexit 1\n")
+    (tools / "mvn").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    monkeypatch.setattr(services, "BUILD", tmp_path / "build")
+    with pytest.raises(Unobtainable, match=r"could not fetch Kafka .*unknown host"):
+        services.jars()
+    assert list((tmp_path / "build").iterdir()) == []
 
 
 def test_a_broker_that_runs_is_found_and_not_started_twice(kafka: Broker) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from functools import partial
 from itertools import chain
 from typing import TypeAlias
@@ -34,7 +34,6 @@ _WRITING = {
 _READING = {
     "group.id": "avalist-log",  # the library asks for one; nothing is committed
     "enable.auto.commit": False,
-    "enable.partition.eof": True,
     "auto.offset.reset": "error",
     "check.crcs": True,
 }
@@ -94,10 +93,10 @@ class KafkaLog:
         self._closed = False
         self._end = self._durable_end = 0
         with translated(self._name):
-            self._check_partition_exists()
             self._producer = Producer({**self._client, **_WRITING})
             self._getter = Consumer({**self._client, **_READING, **_GETTING})
         try:
+            self._check_partition_exists()
             self._end = self._durable_end = self._take_over() + 1
         except BaseException:
             self._release()
@@ -179,8 +178,8 @@ class KafkaLog:
     # --- writing ---------------------------------------------------------------------------------------------------
 
     def _check_partition_exists(self) -> None:
-        with closing(Consumer({**self._client, **_READING})) as asking:
-            found = asking.list_topics(self._topic, timeout=self._timeout_s).topics[self._topic]
+        with translated(self._name):
+            found = self._getter.list_topics(self._topic, timeout=self._timeout_s).topics[self._topic]
         if found.error is not None:
             raise mapped(found.error, self._name)
         if self._partition not in found.partitions:
@@ -252,42 +251,32 @@ class KafkaLog:
     def _read_durable(self, start: int, stop: int) -> Iterator[tuple[int, Record]]:
         if start >= stop:
             return
-        with self._reader() as reader:
+        with translated(self._name), closing(Consumer({**self._client, **_READING})) as reader:
             for message in self._messages(reader, start):
                 position = _offset(message)
-                if position >= stop:
-                    return
                 payload = _counted(message)
-                if payload is not None:
+                if payload is not None and position < stop:
                     yield position, decode_record(payload, position)
-                if position + 1 == stop:
+                if position + 1 >= stop:
                     return
 
     def _get_durable(self, position: int) -> bytes | None:
         with self._kept:
-            message = next(self._messages(self._getter, position), None)
+            message = next(self._messages(self._getter, position))
             with translated(self._name):
                 self._getter.unassign()
-        return _counted(message) if message is not None and _offset(message) == position else None
-
-    @contextmanager
-    def _reader(self) -> Iterator[Consumer]:
-        with translated(self._name), closing(Consumer({**self._client, **_READING})) as reader:
-            yield reader
+        return _counted(message) if _offset(message) == position else None
 
     def _messages(self, reader: Consumer, start: int) -> Iterator[Message]:
-        """Yield the messages from offset `start` to the end of the partition."""
+        """Yield the messages from offset `start` on; the caller knows where to stop."""
         with translated(self._name):
             reader.assign([TopicPartition(self._topic, self._partition, start)])
             while (message := reader.poll(self._timeout_s)) is not None:
                 error = message.error()
-                if error is None:
-                    yield message
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    return
-                else:
+                if error is not None:
                     raise mapped(error, self._name)
-        raise LogFailed(f"{self._name}: no broker sent a record in {self._timeout_s:g} s; try again")
+                yield message
+        raise LogFailed(f"{self._name}: no broker sent what was acknowledged in {self._timeout_s:g} s; try again")
 
 
 def _counted(message: Message) -> bytes | None:

@@ -38,7 +38,7 @@ _JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-XX:Tier
 _CLUSTER_ID = "QXZhbGlzdFRlc3RzMDAwMQ"
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
-_POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
+_POM = """<project>
   <modelVersion>4.0.0</modelVersion>
   <groupId>avalist</groupId><artifactId>services</artifactId><version>1</version><packaging>pom</packaging>
   <dependencies>

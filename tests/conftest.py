@@ -17,6 +17,7 @@ from avalist.features.plan import compile_plan
 from avalist.models.artefact import Artefact
 from avalist.models.train import TrainingSet, TrainParams, train
 from tests.gateway import Gateway
+from tests.services.kafka import Broker, Unobtainable, start
 from tests.shop import DAY_MS, SCHEMA, T0_MS, FakeClock, Shop
 
 collect_ignore = ["fuzz/decoder.py"]  # needs the extra "fuzz"
@@ -61,6 +62,17 @@ def gateway(shop: Shop) -> Iterator[Gateway]:
     gateway = Gateway(shop)
     yield gateway
     gateway.close()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Return a real broker. Tests that ask for it are marked ``sockets``; where there is none to be had they skip."""
+    try:
+        broker = start(tmp_path_factory.mktemp("kafka"))
+    except Unobtainable as error:
+        pytest.skip(f"no Kafka broker: {error}")
+    yield broker
+    broker.kill()
 
 
 @pytest.hookimpl(tryfirst=True)

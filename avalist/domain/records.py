@@ -6,6 +6,8 @@ from enum import IntEnum
 
 import msgspec
 
+from avalist.domain.errors import LogCorrupt
+
 
 class RecordKind(IntEnum):
     """Inputs are folded into state; outputs are compared by replay."""
@@ -30,6 +32,27 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     received_at_ms: int
     core: bytes
     sealed: bytes = b""
+
+
+encode_record = msgspec.msgpack.Encoder().encode
+"""Return a record as every log keeps it: msgpack, an array."""
+
+_decode = msgspec.msgpack.Decoder(Record).decode
+
+
+def decode_record(payload: bytes | memoryview, position: int) -> Record:
+    """Return the record that stands at `position`. Raises ``LogCorrupt`` where its bytes are none.
+
+    >>> record = Record("shop", 1, RecordKind.EVENT, 0, b"core")
+    >>> decode_record(encode_record(record), position=7) == record
+    True
+    """
+    try:
+        return _decode(payload)
+    except msgspec.MsgspecError as error:
+        raise LogCorrupt(
+            f"the record at position {position} does not decode as this version's Record: {error}"
+        ) from error
 
 
 class FoldKind(IntEnum):

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from avalist.adapters.file.log import FileLog
+from avalist.adapters.kafka.log import KafkaLog
 from avalist.adapters.memory.log import MemoryLog
 from avalist.domain.errors import LogFailed, NotFound
 from avalist.domain.records import Record, RecordKind
 from avalist.ports.log import Log
+from tests.services.kafka import Broker
 
 
 def records(count: int, merchant: str = "shop") -> list[Record]:
@@ -106,10 +108,7 @@ class TestMemoryLog(LogContract):
         return MemoryLog()
 
 
-class TestFileLog(LogContract):
-    def open(self, folder: Path) -> Log:
-        return FileLog(folder / "log")
-
+class DurableLogContract(LogContract):
     def test_records_survive_a_reopening(self, log: Log, tmp_path: Path) -> None:
         positions = log.append(records(3))
         log.close()
@@ -119,6 +118,22 @@ class TestFileLog(LogContract):
         with_more.close()
 
 
+class TestFileLog(DurableLogContract):
+    def open(self, folder: Path) -> Log:
+        return FileLog(folder / "log")
+
+
 class TestFileLogOfTinySegments(TestFileLog):
     def open(self, folder: Path) -> Log:
         return FileLog(folder / "log", segment_bytes=64)
+
+
+@pytest.mark.sockets
+class TestKafkaLog(DurableLogContract):
+    @pytest.fixture(autouse=True)
+    def broker(self, kafka: Broker) -> None:
+        self.kafka = kafka
+
+    def open(self, folder: Path) -> Log:
+        self.kafka.create(folder.name)
+        return KafkaLog(self.kafka.client, folder.name)

@@ -17,7 +17,7 @@ from avalist.adapters.file.blobs import sync_folder
 from avalist.adapters.file.lock import lock_folder
 from avalist.adapters.file.watermark import Watermark
 from avalist.domain.errors import LogCorrupt, LogFailed, NotFound
-from avalist.domain.records import Record
+from avalist.domain.records import Record, decode_record, encode_record
 
 SEGMENT_BYTES = 64 << 20
 CLEARED_BYTES = 1 << 20
@@ -66,7 +66,6 @@ class FileLog:
 
     def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES, readonly: bool = False) -> None:
         self._folder, self._segment_bytes, self._readonly = folder, segment_bytes, readonly
-        self._encode = msgspec.msgpack.Encoder().encode
         # Payloads by position: those appended since the last swap, and those that a sync is writing.
         self._pending: dict[int, bytes] = {}
         self._flushing: dict[int, bytes] = {}
@@ -92,7 +91,7 @@ class FileLog:
     def append(self, records: Sequence[Record]) -> list[int]:
         """Append records in memory and return their positions. No system call; about a microsecond per kilobyte."""
         try:
-            payloads = [self._encode(record) for record in records]
+            payloads = [encode_record(record) for record in records]
         except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
             raise self._fail(f"a record cannot be encoded: {error}") from error
         positions = []
@@ -134,7 +133,8 @@ class FileLog:
             stop = self.end if stop is None else min(stop, self.end)
             unsynced = chain(self._flushing.items(), self._pending.items())
             wanted = [(position, payload) for position, payload in unsynced if start <= position < stop]
-        return chain(self._read_durable(start, min(stop, durable), durable), _decoded(wanted))
+        late = ((position, decode_record(payload, position)) for position, payload in wanted)
+        return chain(self._read_durable(start, min(stop, durable), durable), late)
 
     def get(self, position: int) -> Record:
         """Return the record at `position`, synced or not. Raises ``NotFound`` or ``LogCorrupt``."""
@@ -148,7 +148,7 @@ class FileLog:
             first, end = self._extent(position, durable)
             with self._mapped():
                 payload = segment.payload_at(self._folder, first, position, end)
-        return segment.decode(payload, position)
+        return decode_record(payload, position)
 
     def close(self) -> None:
         """Sync, unless the log has failed, and release every resource. Closing twice is harmless."""
@@ -240,7 +240,7 @@ class FileLog:
             first, end = self._extent(position, durable)
             with self._mapped():
                 for at, payload in segment.payloads(self._folder, first, position, min(stop, end), end):
-                    yield at, segment.decode(payload, at)
+                    yield at, decode_record(payload, at)
             position = end
 
     def _extent(self, position: int, durable: int) -> tuple[int, int]:
@@ -274,8 +274,3 @@ class FileLog:
             yield
         except OSError as error:
             raise LogFailed(f"the log in {self._folder}: {error}") from error
-
-
-def _decoded(unsynced: list[tuple[int, bytes]]) -> Iterator[tuple[int, Record]]:
-    for position, payload in unsynced:
-        yield position, segment.decode(payload, position)

@@ -18,11 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from zlib import crc32
 
-import msgspec
-
 from avalist.adapters.file.blobs import sync_folder
 from avalist.domain.errors import LogCorrupt, NotFound
-from avalist.domain.records import Record
 
 MAGIC = b"AVALOG"
 VERSION = 1
@@ -166,19 +163,6 @@ def sound_end(folder: Path, first: int) -> tuple[int, bool]:
                 end = position + FRAME.size + len(payload)
         rest = os.pread(fd, limit - end, HEADER.size + end - first)
     return end, rest.count(0) == len(rest)
-
-
-def decode(payload: bytes | memoryview, position: int) -> Record:
-    """Return the record of a payload whose checksum matched."""
-    try:
-        return _decode(payload)
-    except msgspec.MsgspecError as error:
-        raise LogCorrupt(
-            f"the record at position {position} does not decode as this version's Record: {error}"
-        ) from error
-
-
-_decode = msgspec.msgpack.Decoder(Record).decode
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Apache Kafka: one partition of a topic as a log."""

@@ -1,0 +1,207 @@
+"""What a Kafka log promises beyond the contract of logs: one writer, offsets without records, a broker that stalls."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from avalist.adapters.kafka.log import PLACE, KafkaLog
+from avalist.domain.errors import LogCorrupt, LogFailed, NotFound
+from avalist.domain.records import Record, RecordKind, encode_record
+from tests.services.kafka import Broker
+
+pytestmark = pytest.mark.sockets
+
+Open = Callable[..., KafkaLog]
+
+
+def record(seq: int, size: int = 10) -> Record:
+    return Record("shop", seq, RecordKind.EVENT, 1_000, b"x" * size)
+
+
+def seqs(log: KafkaLog) -> list[int]:
+    return [found.seq for _, found in log.read()]
+
+
+@pytest.fixture
+def topic(kafka: Broker, tmp_path: Path) -> str:
+    kafka.create(tmp_path.name)
+    return tmp_path.name
+
+
+@pytest.fixture
+def open_log(kafka: Broker, topic: str) -> Iterator[Open]:
+    opened: list[KafkaLog] = []
+
+    def open_log(timeout_s: float = 30.0) -> KafkaLog:
+        opened.append(KafkaLog(kafka.client, topic, timeout_s=timeout_s))
+        return opened[-1]
+
+    yield open_log
+    for log in opened:
+        log.close()
+
+
+def write(kafka: Broker, topic: str, value: bytes, place: int | None, transaction: str = "") -> None:
+    """Write to the log's partition as another client would."""
+    producer = Producer({**kafka.client, **({"transactional.id": transaction} if transaction else {})})
+    if transaction:
+        producer.init_transactions(20)
+        producer.begin_transaction()
+    producer.produce(topic, value, partition=0, headers=[] if place is None else [(PLACE, place.to_bytes(8, "big"))])
+    if transaction:
+        producer.commit_transaction(20)
+    assert producer.flush(20) == 0
+
+
+# --- one writer ----------------------------------------------------------------------------------------------------
+
+
+def test_a_new_writer_ends_the_turn_of_the_old_one(open_log: Open) -> None:
+    old = open_log()
+    old.append([record(1)])
+    old.sync()
+    open_log()
+    old.append([record(2)])
+    with pytest.raises(LogFailed, match="another writer took over"):
+        old.sync()
+    with pytest.raises(LogFailed, match="another writer took over"):
+        old.append([record(3)])
+    assert seqs(open_log()) == [1]
+
+
+def test_what_an_ousted_writer_still_wrote_costs_the_new_one_its_turn_and_nothing_else(open_log: Open) -> None:
+    old, new = open_log(), open_log()
+    old.append([record(1)])
+    with pytest.raises(LogFailed):
+        old.sync()
+    new.append([record(2)])
+    with pytest.raises(LogFailed):
+        new.sync()
+    third = open_log()
+    third.append([record(3)])
+    third.sync()
+    assert seqs(third) == [3]
+
+
+@pytest.mark.parametrize("place", [None, 0, 2])
+def test_a_record_that_stands_elsewhere_does_not_count(
+    kafka: Broker, topic: str, open_log: Open, place: int | None
+) -> None:
+    log = open_log()
+    write(kafka, topic, encode_record(record(1)), place)
+    assert (seqs(open_log()), log.durable_end) == ([], 1)
+
+
+def test_a_record_in_its_place_counts(kafka: Broker, topic: str, open_log: Open) -> None:
+    end = open_log().end
+    write(kafka, topic, encode_record(record(1)), end)
+    assert seqs(open_log()) == [1]
+
+
+# --- offsets -------------------------------------------------------------------------------------------------------
+
+
+def test_offsets_that_hold_no_record_are_stepped_over(kafka: Broker, topic: str, open_log: Open) -> None:
+    first = open_log()
+    (before,) = first.append([record(1)])
+    first.sync()
+    write(kafka, topic, b"", None, transaction=topic)  # leaves a control record behind it
+    log = open_log()
+    (after,) = log.append([record(2)])
+    log.sync()
+    assert (list(log.read()), after - before) == ([(before, record(1)), (after, record(2))], 4)
+    assert list(log.read(before + 1, after)) == []
+    for position in range(before + 1, after):
+        with pytest.raises(NotFound):
+            log.get(position)
+
+
+def test_what_retention_deleted_is_not_found(kafka: Broker, topic: str, open_log: Open) -> None:
+    log = open_log()
+    positions = log.append([record(n) for n in range(3)])
+    log.sync()
+    admin = AdminClient(kafka.client)
+    admin.delete_records([TopicPartition(topic, 0, positions[2])])[TopicPartition(topic, 0)].result(20)
+    assert [found.seq for _, found in log.read(positions[2])] == [2]
+    with pytest.raises(NotFound, match="retention"):
+        log.get(positions[0])
+    with pytest.raises(NotFound, match="retention"):
+        list(log.read())
+
+
+def test_a_payload_that_is_no_record_is_corrupt(kafka: Broker, topic: str, open_log: Open) -> None:
+    end = open_log().end
+    write(kafka, topic, b"no record", end)
+    log = open_log()
+    with pytest.raises(LogCorrupt, match=f"position {end} does not decode"):
+        list(log.read())
+
+
+# --- what fails ----------------------------------------------------------------------------------------------------
+
+
+def test_a_broker_that_stands_still_fails_the_log_which_keeps_a_prefix(kafka: Broker, open_log: Open) -> None:
+    log = open_log(timeout_s=1.0)
+    (first,) = log.append([record(0)])
+    log.sync()
+    kafka.pause()
+    try:
+        with pytest.raises(LogFailed, match="no broker sent what was acknowledged in 1 s"):
+            log.get(first)
+        log.append([record(n) for n in (1, 2, 3)])
+        with pytest.raises(LogFailed, match="no broker acknowledged in 1 s"):
+            log.sync()
+        assert log.durable_end == log.end - 3
+    finally:
+        kafka.resume()
+    again = open_log()
+    again.append([record(9)])
+    again.sync()
+    *kept, last = seqs(again)
+    assert (kept, last) == (list(range(len(kept))), 9)
+
+
+@pytest.mark.parametrize(("name", "partition"), [("absent", 0), (None, 7)])
+def test_a_log_needs_its_partition(kafka: Broker, topic: str, name: str | None, partition: int) -> None:
+    with pytest.raises(NotFound):
+        KafkaLog(kafka.client, name or topic, partition)
+
+
+@pytest.mark.parametrize("bad", [record(1, size=2 << 20), Record("shop", 2**70, 1, 0, b"")])
+def test_a_record_that_cannot_be_sent_is_final(open_log: Open, bad: Record) -> None:
+    log = open_log()
+    with pytest.raises(LogFailed):
+        log.append([bad])
+    for call in (lambda: log.append([record(2)]), log.sync, log.read, lambda: log.get(0)):
+        with pytest.raises(LogFailed):
+            call()
+
+
+def test_no_broker_at_all_is_a_failed_log() -> None:
+    with pytest.raises(LogFailed, match=r"log events\[0\]: "):
+        KafkaLog({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}, "events", timeout_s=0.5)
+
+
+def test_appends_and_syncs_on_two_threads_lose_nothing(open_log: Open) -> None:
+    log = open_log()
+    done = threading.Event()
+
+    def sync() -> None:
+        while not done.is_set():
+            log.sync()
+
+    syncing = threading.Thread(target=sync)
+    syncing.start()
+    for n in range(500):
+        (position,) = log.append([record(n)])
+        assert log.get(position).seq == n
+    done.set()
+    syncing.join(30)
+    assert log.sync() == log.end
+    assert seqs(log) == list(range(500))

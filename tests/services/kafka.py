@@ -1,0 +1,257 @@
+"""A real Apache Kafka broker (KRaft, one node) on loopback, its jars from Maven Central; needs Java 17 and Maven.
+
+``python -m tests.services.kafka up`` starts it and prints its address, ``down`` stops it, ``run`` stops it at Ctrl-C.
+Everything lies under ``build/services``; deleting that folder costs one download.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from tests.live import free_port
+
+VERSION = "4.3.1"
+BUILD = Path(__file__).parents[2] / "build" / "services"
+FOLDER = BUILD / "kafka"
+SUMS = Path(__file__).with_suffix(".sha256")
+
+_FETCH_S, _READY_S, _STOP_S = 300.0, 60.0, 10.0
+_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+# Half an optimising compiler is enough, and starts in half the time.
+_JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-XX:TieredStopAtLevel=1")
+_CLUSTER_ID = "QXZhbGlzdFRlc3RzMDAwMQ"
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+
+_POM = """<project>
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>avalist</groupId><artifactId>services</artifactId><version>1</version><packaging>pom</packaging>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{kafka}</version></dependency>
+    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
+  </dependencies>
+</project>
+"""
+
+_PROPERTIES = """process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{control}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{control}
+log.dirs={data}
+auto.create.topics.enable=false
+num.network.threads=2
+num.io.threads=2
+offsets.topic.num.partitions=1
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+"""
+
+
+class Unobtainable(Exception):
+    """Java, Maven or the jars are not to be had here; the message says which."""
+
+
+def jars() -> Path:
+    """Return the folder of Kafka's jars, fetched once and checked each time against ``kafka.sha256``.
+
+    Raises ``Unobtainable``; ``ValueError`` for a jar that is not the pinned one.
+    """
+    folder = BUILD / f"kafka-{VERSION}"
+    _check_tools()
+    if not folder.exists():
+        _fetch(folder)
+    _check_sums(folder)
+    return folder
+
+
+def _check_tools() -> None:
+    missing = [tool for tool in ("java", "mvn") if shutil.which(tool) is None]
+    if missing:
+        raise Unobtainable(f"not on PATH: {', '.join(missing)} (Kafka needs Java 17 and Maven)")
+    said = subprocess.run(("java", "-version"), capture_output=True, text=True, check=False).stderr
+    major = re.search(r'version "(\d+)', said)
+    if major is None or int(major.group(1)) < 17:
+        raise Unobtainable(f"Kafka needs Java 17 or newer; 'java -version' says {said.strip()!r}")
+
+
+def _fetch(folder: Path) -> None:
+    new = folder.with_suffix(f".{os.getpid()}")
+    new.mkdir(parents=True)
+    try:
+        (new / "pom.xml").write_text(_POM.format(kafka=VERSION))
+        command = ("mvn", "-B", "-q", "-f", str(new / "pom.xml"), _COPY, f"-DoutputDirectory={new}")
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=_FETCH_S, check=False)
+        if ran.returncode:
+            raise Unobtainable(f"Maven could not fetch Kafka {VERSION}: {ran.stdout[-500:]}")
+        new.replace(folder)
+    except subprocess.TimeoutExpired:
+        raise Unobtainable(f"Maven did not fetch Kafka {VERSION} in {_FETCH_S:.0f} s") from None
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _check_sums(folder: Path) -> None:
+    pinned = {name: digest for digest, name in (line.split() for line in SUMS.read_text().splitlines())}
+    found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in folder.glob("*.jar")}
+    wrong = sorted(name for name in pinned.keys() | found.keys() if pinned.get(name) != found.get(name))
+    if wrong:
+        raise ValueError(f"not the jars pinned in {SUMS.name}: {', '.join(wrong)}")
+
+
+class Broker(NamedTuple):
+    """A running broker: the id of its process, which leads a group of its own, and the address for clients."""
+
+    pid: int
+    servers: str
+    folder: Path
+
+    @property
+    def client(self) -> dict[str, str | int | float | bool]:
+        """Return the settings of a client, which logs nothing."""
+        return {"bootstrap.servers": self.servers, "log_level": 0}
+
+    def create(self, topic: str, partitions: int = 1) -> None:
+        """Create a topic, unless there is one of that name."""
+        admin = AdminClient(self.client)
+        if topic not in admin.list_topics(timeout=_READY_S).topics:
+            admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(_READY_S)
+
+    def pause(self) -> None:
+        """Let it stand still, its connections open."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        os.killpg(self.pid, signal.SIGCONT)
+
+    def stop(self) -> None:
+        """Ask it to stop, and kill it if it does not."""
+        for number in (signal.SIGCONT, signal.SIGTERM):
+            os.killpg(self.pid, number)
+        until = time.monotonic() + _STOP_S
+        while not _dead(self.pid) and time.monotonic() < until:
+            time.sleep(0.02)
+        self.kill()
+
+    def kill(self) -> None:
+        """End it at once."""
+        if not _dead(self.pid):
+            os.killpg(self.pid, signal.SIGKILL)
+            while not _dead(self.pid):
+                time.sleep(0.01)
+        (self.folder / "broker").unlink(missing_ok=True)
+
+
+def running(folder: Path = FOLDER) -> Broker | None:
+    """Return the broker whose data lies in `folder`, if it runs; one that died is forgotten."""
+    note = folder / "broker"
+    if not note.exists():
+        return None
+    pid, servers = note.read_text().split()
+    command = Path(f"/proc/{pid}/cmdline")
+    if command.exists() and str(folder).encode() in command.read_bytes():
+        return Broker(int(pid), servers, folder)
+    note.unlink()
+    return None
+
+
+def start(folder: Path = FOLDER, *, outlives: bool = False) -> Broker:
+    """Start a broker, or return the one that runs there; once it is ready. Unless it `outlives` this process, it ends
+    with it.
+
+    Raises ``Unobtainable``; ``RuntimeError`` if it does not get ready.
+    """
+    there = running(folder)
+    if there is not None:
+        return there
+    java = ("java", *_JVM, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars()}/*")
+    folder.mkdir(parents=True, exist_ok=True)
+    port, control = free_port(), free_port()
+    config = folder / "server.properties"
+    config.write_text(_PROPERTIES.format(port=port, control=control, data=folder / "data"))
+    tool = (*java, "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(config), "--ignore-formatted")
+    subprocess.run(tool, check=True, capture_output=True, timeout=_READY_S)
+    with open(folder / "broker.log", "ab") as said:
+        process = subprocess.Popen(
+            (*java, "kafka.Kafka", str(config)), stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+            start_new_session=True, preexec_fn=None if outlives else _end_with_parent,
+        )  # fmt: skip
+    broker = Broker(process.pid, f"127.0.0.1:{port}", folder)
+    with ExitStack() as failed:
+        failed.callback(broker.kill)
+        (folder / "broker").write_text(f"{broker.pid} {broker.servers}")
+        _wait(broker, process)
+        failed.pop_all()
+    process.returncode = 0  # who stops it reaps it by its id
+    return broker
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+
+
+def _wait(broker: Broker, process: subprocess.Popen[bytes]) -> None:
+    client = AdminClient(broker.client)
+    until = time.monotonic() + _READY_S
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            client.list_topics(timeout=0.5)
+        except KafkaException:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"the broker did not get ready: {(broker.folder / 'broker.log').read_text()[-2000:]}")
+
+
+def _dead(pid: int) -> bool:
+    """Tell whether a process is gone, and reap it if it was a child."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return not Path(f"/proc/{pid}").exists()
+
+
+def main() -> None:
+    """Carry out a command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.services.kafka", description=__doc__)
+    parser.add_argument("command", choices=("up", "down", "run"))
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where its data lies [default: %(default)s]")
+    arguments = parser.parse_args()
+    if arguments.command == "down":
+        there = running(arguments.folder)
+        if there is not None:
+            there.stop()
+        return
+    broker = start(arguments.folder, outlives=arguments.command == "up")
+    print(broker.servers, flush=True)
+    if arguments.command == "run":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: broker.stop())
+        while not _dead(broker.pid):
+            time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (Unobtainable, RuntimeError) as error:
+        sys.exit(str(error))

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from avalist.app.mapping import Mapping, decode_mapping
 from avalist.domain.cards import refuse_card_numbers
 from avalist.domain.delay import DelayLaw
 from avalist.domain.errors import BadInput
@@ -32,80 +33,10 @@ from avalist.domain.events import (
 from avalist.domain.money import minor_from_text
 from avalist.domain.schema import Schema
 
+__all__ = ["Mapping", "Reader", "decode_mapping"]
+
 Cell = Any
 RowOf = Map[str, Cell]
-
-
-class SchemaTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The ``[schema]`` table: entities, numbers, categories as ``name = "source"``; other fields under ``settings``."""
-
-    base_currency: str
-    entities: dict[str, str]
-    numbers: dict[str, str] = {}
-    categories: dict[str, str] = {}
-    settings: dict[str, Any] = {}
-
-
-class Outcomes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Columns that say what became of a payment. Every one is optional; times are of when it was learnt."""
-
-    fraud: str = ""
-    fraud_reported_at: str = ""
-    early_warning_at: str = ""
-    captured: str = ""
-    auth_approved: str = ""
-    issuer_code: str = ""
-
-
-class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a file's columns become payments.
-
-    `payment_id` names the column, or the columns that make an id together. `fields` maps paths of the payment event
-    (``customer.id``, ``custom.terminal``, ``cart.sku``) to columns; a value that begins with ``=`` is a constant.
-    `amount` is a decimal column, `amount_minor` one in minor units. `hashed` columns are hashed before anything reads
-    them.
-    """
-
-    schema: SchemaTable
-    payment_id: str | tuple[str, ...]
-    occurred_at: str
-    currency: str
-    amount: str = ""
-    amount_minor: str = ""
-    fields: dict[str, str] = {}
-    hashed: tuple[str, ...] = ()
-    outcomes: Outcomes = Outcomes()
-
-    def merchant_schema(self) -> Schema:
-        """Return the schema that the mapping declares. Raises ``BadInput``."""
-        table = self.schema
-        given = {
-            "base_currency": table.base_currency,
-            "entities": [{"name": n, "source": s} for n, s in table.entities.items()],
-            "numbers": [{"name": n, **_decimals(s)} for n, s in table.numbers.items()],
-            "categories": [{"name": n, "source": s} for n, s in table.categories.items()],
-            **table.settings,
-        }
-        try:
-            return msgspec.convert(given, Schema).check()
-        except msgspec.ValidationError as error:
-            raise bad_body(error) from None
-
-
-def _decimals(source: str) -> dict[str, object]:
-    """Split ``custom.lat:3`` into the source and its decimals."""
-    path, _, decimals = source.partition(":")
-    if decimals and not decimals.isdecimal():
-        raise BadInput("not a number of decimals", field="schema.numbers", expected="source:decimals", got=source[:64])
-    return {"source": path, "decimals": int(decimals or 0)}
-
-
-def decode_mapping(text: str) -> Mapping:
-    """Decode a mapping from TOML. Raises ``BadInput`` naming the field."""
-    try:
-        return msgspec.toml.decode(text, type=Mapping)
-    except msgspec.DecodeError as error:
-        raise bad_body(error) from None
 
 
 class Reader:

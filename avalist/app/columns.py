@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import polars as pl
 
@@ -25,6 +25,8 @@ _ISO_FORMATS = tuple(
 _ISO_DATE = r"^(\d{4})[-/](\d\d?)[-/](\d\d?)[T ]"
 _ZULU = r"\s*(?:Z|UTC|GMT)$"
 _CARD_SHAPED = r"[0-9](?:[ \-]?[0-9]){12}"
+_NOTHING = ("null", "nan", "none", "\\n", "n/a", "#n/a", "<na>")
+_NO_NUMBER = (*_NOTHING, "na", "-", "--", "?", ".")
 _NOISE = r"[^0-9.,()+\-]"
 _GAP_US = 3600 * 10**6
 YES = ("1", "true", "yes", "y", "t", "ja", "j", "oui", "si", "sí", "sim", "tak")
@@ -32,7 +34,7 @@ NO = ("0", "false", "no", "n", "f", "nein", "non", "não", "nao", "nie")
 
 
 def text(column: pl.Series) -> pl.Series:
-    """Return cells as text, stripped; empty ones are null. A whole float loses its ``.0``.
+    """Return cells as text, stripped; empty ones, and words such as ``null``, are null. A whole float loses its ``.0``.
 
     >>> text(pl.Series([1.0, 2.5, None])).to_list()
     ['1', '2.5', None]
@@ -45,7 +47,21 @@ def text(column: pl.Series) -> pl.Series:
     elif column.dtype != pl.String:
         column = column.cast(pl.String, strict=False)
     stripped = column.str.strip_chars()
-    return stripped.set(stripped == "", None)
+    return _without(stripped, _NOTHING)
+
+
+def missing(column: pl.Series) -> pl.Series:
+    """Return cells with null where there is no number or time: dashes, question marks, ``NA``."""
+    return _without(column.str.strip_chars(), _NO_NUMBER) if column.dtype == pl.String else column
+
+
+def _without(cells: pl.Series, words: Sequence[str]) -> pl.Series:
+    lengths = cells.str.len_bytes()
+    short = lengths <= 4
+    if not short.any():
+        return cells
+    nothing = (lengths == 0) | (short & cells.str.to_lowercase().is_in(words))
+    return cells.set(nothing.fill_null(False), None)
 
 
 # --- times ---------------------------------------------------------------------------------------------------------------
@@ -128,6 +144,14 @@ def _counted(column: pl.Series, unit: str, origin: str) -> pl.Series:
     numbers = column.cast(pl.Float64, strict=False)
     numbers = numbers.set(~numbers.is_finite() | (numbers.abs() > 1e18 / max(scale, 1)), None)
     return (numbers * scale).round().cast(pl.Int64) + start
+
+
+def date_only(column: pl.Series, format: str = ISO) -> pl.Series:
+    """Tell which cells are days without a time."""
+    if column.dtype == pl.String and format == ISO:
+        return (text(column).str.len_chars() <= len("2026-01-01")).fill_null(False)
+    days = column.dtype == pl.Date or format.startswith("d since") or ("%d" in format and "%H" not in format and "%I" not in format)
+    return pl.repeat(days, len(column), dtype=pl.Boolean, eager=True)
 
 
 # --- numbers, flags --------------------------------------------------------------------------------------------------------

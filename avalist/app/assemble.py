@@ -62,7 +62,9 @@ def _payments(plan: Plan, frame: pl.DataFrame) -> Iterable[Payment]:
 def _parts(plan: Plan, frame: pl.DataFrame) -> dict[str, Sequence[Any]]:
     parts: dict[str, Sequence[Any]] = {}
     for part in plan.parts.values():
-        made = _part(part, {f.path.partition(".")[2]: f.path for f in plan.fields if f.path.startswith(f"{part.name}.")}, frame)
+        made = _part(
+            part, {f.path.partition(".")[2]: f.path for f in plan.fields if f.path.startswith(f"{part.name}.")}, frame
+        )
         parts[part.name] = [(one,) if one else () for one in made] if part.name == "cart" else made
     if "ip" in frame.columns:
         parts["ip"] = frame["ip"].to_list()
@@ -107,8 +109,10 @@ def _values(column: pl.Series) -> Sequence[Any]:
 
 
 def _times(at: pl.Series) -> list[dt.datetime | None]:
-    naive: list[dt.datetime | None] = at.to_numpy().astype("datetime64[us]").tolist() if not at.null_count() else (
-        at.cast(pl.Datetime("us")).to_list()
+    naive: list[dt.datetime | None] = (
+        at.to_numpy().astype("datetime64[us]").tolist()
+        if not at.null_count()
+        else (at.cast(pl.Datetime("us")).to_list())
     )
     return [time and time.replace(tzinfo=dt.UTC) for time in naive]
 

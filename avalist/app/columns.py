@@ -150,7 +150,11 @@ def date_only(column: pl.Series, format: str = ISO) -> pl.Series:
     """Tell which cells are days without a time."""
     if column.dtype == pl.String and format == ISO:
         return (text(column).str.len_chars() <= len("2026-01-01")).fill_null(False)
-    days = column.dtype == pl.Date or format.startswith("d since") or ("%d" in format and "%H" not in format and "%I" not in format)
+    days = (
+        column.dtype == pl.Date
+        or format.startswith("d since")
+        or ("%d" in format and "%H" not in format and "%I" not in format)
+    )
     return pl.repeat(days, len(column), dtype=pl.Boolean, eager=True)
 
 

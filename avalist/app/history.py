@@ -10,15 +10,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import polars as pl
 
-from avalist.app.mapping import Mapping, decode_mapping
-from avalist.app.rejects import Rejects
 from avalist.app.assemble import assemble
+from avalist.app.mapping import Mapping, decode_mapping
 from avalist.app.merchant import REMEMBERED_MS, Merchant
-from avalist.app.rows import Checked, Plan, Rows
+from avalist.app.rejects import Rejects
+from avalist.app.rows import Checked, Plan, Rows, Survey
 from avalist.app.spill import Spill
 from avalist.app.tables import Reject, Table
 from avalist.domain.errors import Conflict
@@ -29,16 +28,6 @@ __all__ = ["Mapping", "RowHistory", "Survey", "decode_mapping"]
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _REPEATED = "the payment id came before: it must be unique"
-
-
-class Survey(NamedTuple):
-    """What a first look through a file found. `left_out` payments were known too late."""
-
-    payments: int
-    outcomes: int
-    left_out: int
-    rejected: int
-    read: int
 
 
 class RowHistory:
@@ -57,7 +46,13 @@ class RowHistory:
     """
 
     def __init__(
-        self, file: Path, mapping: Mapping, schema: Schema, hash_key: bytes, folder: Path, until: dt.datetime | None = None
+        self,
+        file: Path,
+        mapping: Mapping,
+        schema: Schema,
+        hash_key: bytes,
+        folder: Path,
+        until: dt.datetime | None = None,
     ) -> None:
         self._table = Table(file)
         self._plan = Plan(mapping, schema)
@@ -113,7 +108,11 @@ class RowHistory:
         rejects.add([Reject(line, column, _REPEATED) for line in self._repeated.to_list()])
 
     def _unique(self, frame: pl.DataFrame) -> pl.DataFrame:
-        return frame.filter(~pl.col("line").is_in(self._repeated.implode())) if len(self._repeated) and len(frame) else frame
+        return (
+            frame.filter(~pl.col("line").is_in(self._repeated.implode()))
+            if len(self._repeated) and len(frame)
+            else frame
+        )
 
 
 def remaining(merchant: Merchant, events: Iterator[list[WireEvent]]) -> Iterator[list[WireEvent]]:

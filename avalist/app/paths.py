@@ -59,7 +59,9 @@ def part_of(name: str, kind: str = "") -> Part:
     made = _CHOICES[name].get(kind or _USUAL[name]) if name in _CHOICES else _PARTS.get(name)
     if made is None:
         known = _CHOICES.get(name) or {**_PARTS, **dict.fromkeys(("ip", "method", "cart", "custom"))}
-        raise BadInput("no such part of a payment", field=f"fields.{name}", expected=" or ".join(known), got=kind or name)
+        raise BadInput(
+            "no such part of a payment", field=f"fields.{name}", expected=" or ".join(known), got=kind or name
+        )
     return Part(name, made, tuple(f.name for f in msgspec.structs.fields(made) if f.required))
 
 

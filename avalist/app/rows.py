@@ -43,6 +43,16 @@ class Checked(NamedTuple):
     outcomes: pl.DataFrame
 
 
+class Survey(NamedTuple):
+    """What a first look through a file found. `left_out` payments were known too late."""
+
+    payments: int
+    outcomes: int
+    left_out: int
+    rejected: int
+    read: int
+
+
 class Field(NamedTuple):
     """A column on its way to a path of the event."""
 
@@ -57,22 +67,35 @@ class Plan:
     def __init__(self, mapping: Mapping, schema: Schema) -> None:
         self.mapping, self.schema = mapping, schema
         self.explicit = schema.capture == "explicit"
-        scaled = {str(source["source"]): int(str(source["decimals"])) for source in map(number_source, mapping.schema.numbers.values())}
+        scaled = {
+            str(source["source"]): int(str(source["decimals"]))
+            for source in map(number_source, mapping.schema.numbers.values())
+        }
         self.decimals = {**scaled, **{d.source: d.decimals for d in schema.numbers}}
         self.kinds = {name: self._constant(f"{name}.kind") for name in ("method", "cart")}
         self.parts: dict[str, Part] = {}
-        self.fields = [self._field(path, column) for path, column in mapping.fields.items() if path not in ("method.kind", "cart.kind")]
+        self.fields = [
+            self._field(path, column)
+            for path, column in mapping.fields.items()
+            if path not in ("method.kind", "cart.kind")
+        ]
         if not mapping.amount and not mapping.amount_minor:
             raise BadInput("no column of amounts", field="amount", expected="a column, or a constant such as =5.00")
         for part in self.parts.values():
-            missing = [f for f in part.needed if f"{part.name}.{f}" not in mapping.fields and not (part.name == "customer")]
+            missing = [
+                f for f in part.needed if f"{part.name}.{f}" not in mapping.fields and not (part.name == "customer")
+            ]
             if missing:
-                raise BadInput(f"map {part.name}.{missing[0]} too: a payment's {part.name} needs it", field=f"fields.{part.name}")
+                raise BadInput(
+                    f"map {part.name}.{missing[0]} too: a payment's {part.name} needs it", field=f"fields.{part.name}"
+                )
 
     def _constant(self, path: str) -> str:
         value = self.mapping.fields.get(path, "")
         if value and not value.startswith("="):
-            raise BadInput("the kind is the same for all rows", field=f"fields.{path}", expected="such as =card", got=value)
+            raise BadInput(
+                "the kind is the same for all rows", field=f"fields.{path}", expected="such as =card", got=value
+            )
         return value[1:]
 
     def _field(self, path: str, column: str) -> Field:
@@ -81,7 +104,9 @@ class Plan:
             return Field(path, column, IP)
         if head == "custom":
             if not 1 <= len(tail) <= 64 or holds_card_number(tail):
-                raise BadInput("not a name", field="fields", expected="custom.name of at most 64 letters", got=path[:32])
+                raise BadInput(
+                    "not a name", field="fields", expected="custom.name of at most 64 letters", got=path[:32]
+                )
             return Field(path, column, Rule("number") if path in self.decimals else CUSTOM)
         part = self.parts.setdefault(head, part_of(head, self.kinds.get(head, "")))
         return Field(path, column, rule_of(part, tail))
@@ -153,7 +178,9 @@ class _Batch:
         self.rows.left_out += int(self.ok.sum() - known.sum())
         kept = [frame.filter(pl.Series(known[rows])) for frame, rows in outcomes]
         due = pl.concat(kept, how="vertical_relaxed") if kept else pl.DataFrame()
-        return Checked(payments.filter(pl.Series(known)), due.filter(pl.col("at") < self.rows.until_us) if len(due) else due)
+        return Checked(
+            payments.filter(pl.Series(known)), due.filter(pl.col("at") < self.rows.until_us) if len(due) else due
+        )
 
     # --- cells ---------------------------------------------------------------------------------------------------------
 
@@ -176,7 +203,8 @@ class _Batch:
         cells = self._text(column).gather(np.flatnonzero(fresh)).fill_null("")
         values = cells.to_list() if column not in self.mapping.hashed else [""] * len(cells)
         self.rows.rejects += [
-            Reject(line, column, reason, shown(value)) for line, value in zip(self.lines[fresh].tolist(), values, strict=True)
+            Reject(line, column, reason, shown(value))
+            for line, value in zip(self.lines[fresh].tolist(), values, strict=True)
         ]
 
     def _refuse_unread(self, parsed: pl.Series, column: str, reason: str, *, needed: bool = False) -> None:
@@ -302,7 +330,9 @@ class _Batch:
 
     def _refuse_cards(self, cells: pl.Series, column: str, path: str) -> None:
         if not path.endswith(EXEMPT):
-            self._refuse(with_card_number(cells), column, "a card number stands in the payload: list the column under hashed")
+            self._refuse(
+                with_card_number(cells), column, "a card number stands in the payload: list the column under hashed"
+            )
 
     # --- what became of it -------------------------------------------------------------------------------------------------
 
@@ -311,10 +341,16 @@ class _Batch:
         o = self.mapping.outcomes
         if o.auth_approved:
             approved = self._flag(o.auth_approved)
-            codes = self._text(o.issuer_code) if o.issuer_code else pl.repeat("", len(payments), dtype=pl.String, eager=True)
+            codes = (
+                self._text(o.issuer_code)
+                if o.issuer_code
+                else pl.repeat("", len(payments), dtype=pl.String, eager=True)
+            )
             if o.issuer_code:
                 self._refuse_text(codes, o.issuer_code, IP, "issuer_code")
-            yield self._known(payments, approved.is_not_null(), AUTH, approved=approved, issuer_code=codes.fill_null(""))
+            yield self._known(
+                payments, approved.is_not_null(), AUTH, approved=approved, issuer_code=codes.fill_null("")
+            )
         if o.captured and self.plan.explicit:
             yield self._known(payments, self._flag(o.captured).fill_null(False), CAPTURE)
         if o.early_warning_at:
@@ -352,8 +388,12 @@ class _Batch:
             "kind": pl.repeat(kind, len(rows), dtype=pl.Int8, eager=True),
             "key": of["key"],
             "payment_id": of["payment_id"],
-            "approved": more["approved"].gather(rows) if more else pl.repeat(None, len(rows), dtype=pl.Boolean, eager=True),
-            "issuer_code": more["issuer_code"].gather(rows) if more else pl.repeat("", len(rows), dtype=pl.String, eager=True),
+            "approved": more["approved"].gather(rows)
+            if more
+            else pl.repeat(None, len(rows), dtype=pl.Boolean, eager=True),
+            "issuer_code": more["issuer_code"].gather(rows)
+            if more
+            else pl.repeat("", len(rows), dtype=pl.String, eager=True),
         }
         return pl.DataFrame({name: column.alias(name) for name, column in columns.items()}), rows
 

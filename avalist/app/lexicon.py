@@ -88,10 +88,10 @@ COUNTING: Final = _words(
 PLACES: Final[tuple[tuple[str, str, frozenset[str]], ...]] = (
     # path in the event, entity's name (empty: no entity), words; the first that fits wins
     ("device.user_agent", "", _words("useragent agent ua browser")),
-    ("device.id", "device", _words("device fingerprint machine cookie imei appliance gerat gerät appareil dispositivo visitor")),
     ("method.bin", "bin", _words("bin iin card6 first6")),
     ("method.last4", "", _words("last4 lastfour")),
     ("method.fingerprint", "card", _words("card cc pan karte kartennummer carte tarjeta carta karta creditcard instrument iban")),
+    ("device.id", "device", _words("device fingerprint machine cookie imei appliance gerat gerät appareil dispositivo visitor")),
     ("payee.id", "payee", _words(
         "merchant terminal seller shop store payee beneficiary recipient dest destination vendor mid tid receiver händler "
         "haendler empfänger empfaenger marchand comercio vendedor negozio sklep pos")),
@@ -107,7 +107,14 @@ BILLING: Final[tuple[tuple[str, frozenset[str]], ...]] = (
     ("billing.postcode", _words("zip zipcode postcode postal plz postleitzahl cp")),
 )
 CATEGORY: Final = _words("category cat mcc kategorie categorie categoria type")
-CARD: Final = PLACES[4][2]
+NOT_PLACE: Final = _words(
+    "country city state region zip zipcode postcode postal plz category cat mcc type kind class age days gender segment tier "
+    "level lat lon long latitude longitude balance email mail phone address street since brand os browser version score "
+    "population pop count amount present flag attempts"
+)
+NOT_BILLING: Final = _words(
+    "ip issuer card bin merchant shipping ship delivery pop population lat long lon latitude longitude device"
+)
 SUFFIX: Final = re.compile(r"(.{3,}?)(id|nr|no|num|nummer|number)$")
 
 

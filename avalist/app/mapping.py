@@ -40,7 +40,8 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     id. `occurred_at` names the column of the time, or those of date and time of day. `fields` maps paths of the payment
     event (``customer.id``, ``custom.terminal``, ``cart.sku``) to columns; a value that begins with ``=`` is a constant.
     `amount` is a decimal column, `amount_minor` one in minor units. `hashed` columns are hashed before anything reads
-    them. `formats` gives the format of a column of times, `yes` the values that mean yes in a column of words.
+    them. `formats` gives the format of a column of times, `yes` the values that
+    mean yes of an outcome that is told in words.
     """
 
     schema: SchemaTable

@@ -285,11 +285,12 @@ class _Batch:
         column = self.mapping.outcomes.captured
         if not column:
             return pl.repeat(None, len(self.frame), dtype=pl.Boolean, eager=True)
-        found = self._flag(column)
+        found = self._flag("captured")
         return pl.repeat(False, len(self.frame), dtype=pl.Boolean, eager=True) if self.plan.explicit else found
 
-    def _flag(self, column: str) -> pl.Series:
-        found = flags(self._cells(column), self.mapping.yes.get(column, ()))
+    def _flag(self, outcome: str) -> pl.Series:
+        column = getattr(self.mapping.outcomes, outcome)
+        found = flags(self._cells(column), self.mapping.yes.get(outcome, ()))
         self._refuse_unread(found, column, "not a yes or no: list the values that mean yes under [yes]")
         return found
 
@@ -340,7 +341,7 @@ class _Batch:
         """Yield outcomes of one kind each, and the rows they belong to."""
         o = self.mapping.outcomes
         if o.auth_approved:
-            approved = self._flag(o.auth_approved)
+            approved = self._flag("auth_approved")
             codes = (
                 self._text(o.issuer_code)
                 if o.issuer_code
@@ -352,7 +353,7 @@ class _Batch:
                 payments, approved.is_not_null(), AUTH, approved=approved, issuer_code=codes.fill_null("")
             )
         if o.captured and self.plan.explicit:
-            yield self._known(payments, self._flag(o.captured).fill_null(False), CAPTURE)
+            yield self._known(payments, self._flag("captured").fill_null(False), CAPTURE)
         if o.early_warning_at:
             at = self._reported(o.early_warning_at)
             yield self._known(payments, at.is_not_null(), WARNING, at=at)
@@ -360,7 +361,7 @@ class _Batch:
             at = self._reported(o.fraud_reported_at)
             yield self._known(payments, at.is_not_null(), CHARGEBACK, at=at)
         elif o.fraud:
-            fraud = self._flag(o.fraud).fill_null(False) & pl.Series(self.ok)
+            fraud = self._flag("fraud").fill_null(False) & pl.Series(self.ok)
             rows = np.flatnonzero(fraud.to_numpy())
             delays = [self.rows.drawn_us(id) for id in payments["payment_id"].gather(rows)]
             drawn = payments["at"].scatter(rows, payments["at"].gather(rows) + pl.Series(delays, dtype=pl.Int64))

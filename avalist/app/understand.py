@@ -197,7 +197,7 @@ class Reading:
     def _counter(self, p: Profile) -> str:
         epoch = _epoch(p)
         if epoch:
-            self.notes.append(f"{p.name} counts {epoch.split()[0]} since 1970")
+            self.notes.append(f"{p.name} counts {epoch.split()[0]} since 1970, which names its zone")
             return epoch
         unit = next((lex.COUNTERS[w] for w in p.words[::-1] if w in lex.COUNTERS), "s")
         self.notes.append(
@@ -377,7 +377,7 @@ class Reading:
             self._ignore(p.name, f"{self.outcomes['fraud_reported_at']} tells the same, and when it was known")
             return
         if yes:
-            self.yes[p.name] = yes
+            self.yes["fraud"] = yes
         self.outcomes["fraud"] = p.name
         self._take(
             p.name,
@@ -414,7 +414,7 @@ class Reading:
                 self.outcomes["auth_approved"] = p.name
                 self._take(p.name, "outcomes.auth_approved", "its name, and it is a yes or no")
                 if words:
-                    self.yes[p.name] = words
+                    self.yes["auth_approved"] = words
             elif "issuer_code" not in self.outcomes and self._called(p, lex.RESPONSE) and p.longest <= 64:
                 self.outcomes["issuer_code"] = p.name
                 self._take(p.name, "outcomes.issuer_code", "its name, and it has few values")
@@ -433,14 +433,24 @@ class Reading:
                 and any(lex.DECLINED_VALUES.fullmatch(v.lower()) for v in p.top)
             ):
                 self.outcomes["old_decision"] = p.name
-                self.yes[p.name] = words
+                self.yes["old_decision"] = words
                 self._take(
                     p.name, "outcomes.old_decision", f"its values are what was decided then: {', '.join(p.top[:4])}"
                 )
+        self._status()
         old = self.outcomes.get("old_decision")
         if old and "captured" not in self.outcomes:
-            self.outcomes["captured"] = old
+            self.outcomes["captured"], self.yes["captured"] = old, self.yes["old_decision"]
             self.notes.append(f"what {old} shows as not approved was never paid: it is not learnt from")
+
+    def _status(self) -> None:
+        """Take the old decision from the column of labels, where its other words tell one."""
+        p = self.profiles.get(self.outcomes.get("fraud", ""))
+        if p is None or "fraud" not in self.yes or "old_decision" in self.outcomes:
+            return
+        if any(lex.DECLINED_VALUES.fullmatch(v.lower()) for v in p.top) and self._approved(p):
+            self.outcomes["old_decision"] = p.name
+            self.yes["old_decision"] = (*self._approved(p), *self.yes["fraud"])
 
     def _approved(self, p: Profile) -> tuple[str, ...]:
         return tuple(sorted(v for v in p.top if lex.APPROVED_VALUES.fullmatch(v.lower())))
@@ -449,7 +459,9 @@ class Reading:
         """Ignore what is only known after the fact: a model that saw it would be blind when it matters."""
         y = self._known_frauds()
         for p in list(self._left()):
-            if self._called(p, lex.AFTERWARDS):
+            if p.distinct == 1 and p.filled == 1:
+                self._ignore(p.name, "it is the same in every row")
+            elif self._called(p, lex.AFTERWARDS):
                 self._ignore(p.name, "its name says that it is known only afterwards")
             elif self._called(p, lex.OTHER_MODEL) and (p.numeric or p.flag):
                 self._ignore(p.name, "another system's verdict, not the payment's own")
@@ -461,7 +473,7 @@ class Reading:
             if role in self.outcomes:
                 return text(self.frame[self.outcomes[role]]).is_not_null()
         column = self.outcomes.get("fraud")
-        return flags(self.frame[column], self.yes.get(column, ())).fill_null(False) if column else None
+        return flags(self.frame[column], self.yes.get("fraud", ())).fill_null(False) if column else None
 
     def _leak(self, p: Profile, y: pl.Series) -> str:
         filled = text(self.frame[p.name]).is_not_null()
@@ -499,16 +511,11 @@ class Reading:
                     "its name" + ("; card numbers, so it is hashed" if hashed else f"; {p.distinct:,} values"),
                 )
         for path, words in lex.BILLING:
-            for p in self._left():
-                if (
-                    path not in self.fields
-                    and self._called(p, words)
-                    and p.longest <= 100
-                    and (p.numeric == 0 or path == "billing.postcode" or p.distinct < 300)
-                    and not self._called(p, ("pop", "population", "lat", "long"))
-                ):
-                    self._place(p, path, "", "its name")
-                    break
+            named = [p for p in self._left() if self._called(p, words) and not self._called(p, lex.NOT_BILLING)]
+            fitting = [p for p in named if p.longest <= 100 and (not p.numeric or p.whole) and not p.time]
+            fitting.sort(key=lambda p: not self._called(p, ("billing", "bill", "customer", "cust")))
+            if fitting:
+                self._place(fitting[0], path, "", "its name")
         for p in list(self._left()):
             if p.name in self.hashed:
                 free = "method.fingerprint" not in self.fields
@@ -520,18 +527,7 @@ class Reading:
                 )
 
     def _fits_place(self, p: Profile, path: str) -> bool:
-        if (
-            p.decimals
-            or p.time
-            or p.clock
-            or p.longest > 128
-            or p.distinct < 2
-            or self._called(p, lex.NOT_AMOUNT - lex.ID - {"unit", "items", "type", "class", "old", "new"})
-        ):
-            return False
-        if self._called(
-            p, ("lat", "lon", "long", "latitude", "longitude", "type", "kind", "class", "country", "age", "balance")
-        ):
+        if p.decimals or p.time or p.clock or p.longest > 128 or p.distinct < 2 or self._called(p, lex.NOT_PLACE):
             return False
         if path == "device.user_agent":
             return p.longest <= 512
@@ -541,7 +537,7 @@ class Reading:
             return p.longest == 4
         if path in ("method.fingerprint", "device.id"):
             return p.distinct > 30 or p.card > 0 or self._called(p, lex.ID)
-        return not self._called(p, lex.PERSONAL) or self._called(p, lex.ID)
+        return path == "payee.id" or p.token > 0.9 or self._called(p, lex.ID) or not self._called(p, lex.PERSONAL)
 
     def _by_value(self) -> None:
         for p in list(self._left()):
@@ -623,8 +619,6 @@ class Reading:
     def _useless(self, p: Profile) -> str:
         if p.is_index or (self._called(p, lex.INDEX) and p.repeats < 1.01):
             return "it numbers the rows"
-        if p.distinct == 1 and p.filled == 1:
-            return "it is the same in every row"
         if self._called(p, lex.PERSONAL):
             return "personal data that no feature needs"
         if p.time or p.clock:

@@ -107,7 +107,7 @@ def generator_like(path: Path) -> Path:
     draw, rows = draws(), []
     for n, at in enumerate(times()):
         rows.append({
-            "trans": f"{n % 390:032x}", "ts": at, "cc_num": f"411111111111{n % 50:04d}", "merchant": f"Shop {n % 30}",
+            "trans": f"{n % 396:032x}", "ts": at, "cc_num": f"411111111111{n % 50:04d}", "merchant": f"Shop {n % 30}",
             "category": draw.choice(["travel", "food", "home"]), "amt": round(draw.uniform(1, 300), 2), "first": "Ann",
             "last": f"Smith{n % 50}", "zip": f"{10_000 + n % 50}", "lat": 40 + n % 50 / 7, "city_pop": 1000 + n % 50 * 37,
             "dob": "1980-01-02", "is_fraud": int(is_fraud(n)),

@@ -145,7 +145,7 @@ def _in_zone(times: pl.Series, zone: str) -> pl.Series:
 
 
 def _counted(column: pl.Series, unit: str, origin: str) -> pl.Series:
-    start = pl.Series([origin]).str.to_datetime("%Y-%m-%d", time_unit="us").cast(pl.Int64)[0]
+    start = pl.Series([origin]).str.to_datetime("%Y-%m-%d", time_unit="us").cast(pl.Int64).to_numpy()[0]
     if column.dtype == pl.String:
         column = column.str.strip_chars()
         whole = column.cast(pl.Int64, strict=False)
@@ -219,6 +219,12 @@ def flags(column: pl.Series, yes: Collection[str] = ()) -> pl.Series:
     return cells.replace_strict(
         {**dict.fromkeys(YES, True), **dict.fromkeys(NO, False)}, default=None, return_dtype=pl.Boolean
     )
+
+
+def share(flags: pl.Series) -> float:
+    """Return the share of what is true among what is known; 0 where nothing is."""
+    mean = flags.mean()
+    return mean if isinstance(mean, float) else 0.0
 
 
 # --- identifiers -----------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import polars as pl
 
 from avalist.app.assemble import Assembler
 from avalist.app.mapping import Mapping
-from avalist.app.merchant import REMEMBERED_MS, Merchant
+from avalist.app.merchant import EVENT_MEMORY_MS, Merchant
 from avalist.app.rejects import Rejects
 from avalist.app.rows import Checked, Plan, Rows, Survey
 from avalist.app.spill import RUN_ROWS, Spill
@@ -124,7 +124,7 @@ def remaining(merchant: Merchant, events: Iterator[list[WireEvent]]) -> Iterator
     Conflict
         If what the merchant has is not the beginning of these events.
     """
-    checked_from_ms = merchant.at_ms - REMEMBERED_MS
+    checked_from_ms = merchant.at_ms - EVENT_MEMORY_MS
     for batch in events:
         if not merchant.at_ms or to_ms(_known_at(batch[0])) > merchant.at_ms:
             yield batch

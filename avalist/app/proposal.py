@@ -81,7 +81,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
             if field.name not in tables and (field.required or value != field.default):
                 lines.append(_line(field.name, value, why.get(field.name, "")))
         for name in ("fields", "formats", "yes", "outcomes", "schema"):
-            lines += _table(name, {k: v for k, v in tables[name].items() if v not in ("", {})}, why)  # type: ignore[attr-defined]
+            lines += _table(name, {k: v for k, v in tables[name].items() if v not in ("", {})}, why)
         ignored = [reason for reason in self.reasons if reason.role == IGNORED]
         lines += ["", "# Ignored:"] * bool(ignored) + [f"#   {_text(r.column)}: {r.why}" for r in ignored]
         return "\n".join(lines) + "\n"

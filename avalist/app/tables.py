@@ -184,7 +184,7 @@ class Table:
 def _opened(file: Path) -> BinaryIO:
     with file.open("rb") as raw:
         packed = raw.read(2) == _GZIP
-    return io.BufferedReader(gzip.open(file), _CHUNK_BYTES) if packed else file.open("rb")  # type: ignore[arg-type]
+    return io.BufferedReader(gzip.open(file), _CHUNK_BYTES) if packed else file.open("rb")
 
 
 def _kind(head: bytes, file: Path) -> Kind:

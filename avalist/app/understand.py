@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from avalist.app import lexicon as lex
-from avalist.app.columns import flags, text
+from avalist.app.columns import flags, share, text
 from avalist.app.mapping import Mapping, Outcomes, SchemaTable
 from avalist.app.profile import Profile, Sample, decimal_mark_of, profile
 from avalist.app.proposal import IGNORED, ROUGH_RATES, Question, Reason
@@ -372,7 +372,7 @@ class Reading:
         if not p.flag and not yes:
             expected = "two values, or words such as fraud"
             raise BadInput("not a column of fraud labels", field="--label", expected=expected, got=", ".join(p.top[:5]))
-        share = float(flags(self.frame[p.name], yes).mean() or 0)
+        shown = share(flags(self.frame[p.name], yes))
         if "fraud_reported_at" in self.outcomes:
             self._ignore(p.name, f"{self.outcomes['fraud_reported_at']} tells the same, and when it was known")
             return
@@ -382,7 +382,7 @@ class Reading:
         self._take(
             p.name,
             "outcomes.fraud",
-            f"{'you said so' if given else 'its name and values'}; {share:.2%} of the sample are yes",
+            f"{'you said so' if given else 'its name and values'}; {shown:.2%} of the sample are yes",
         )
         self.notes.append(
             "the file does not say when a fraud was reported: the delay is drawn, median 25 days (report_delay_d in [schema.settings])"
@@ -400,7 +400,7 @@ class Reading:
         return [p for p in self._left() if fits(p)]
 
     def _minority(self, p: Profile) -> bool:
-        return 0 < float(flags(self.frame[p.name]).mean() or 0) < 0.5
+        return 0 < share(flags(self.frame[p.name])) < 0.5
 
     def _fraud_values(self, p: Profile) -> tuple[str, ...]:
         return () if p.flag > _SURE else tuple(sorted(v for v in p.top if _is_fraud_value(v)))
@@ -477,7 +477,7 @@ class Reading:
 
     def _leak(self, p: Profile, y: pl.Series) -> str:
         filled = text(self.frame[p.name]).is_not_null()
-        if p.filled < 0.5 and y.filter(filled).mean() > 0.95 and (y & filled).sum() > 0.5 * y.sum():  # type: ignore[operator]
+        if p.filled < 0.5 and share(y.filter(filled)) > 0.95 and share(filled.filter(y)) > 0.5:
             return "it is filled only where there was fraud: known only afterwards"
         if p.distinct <= 30 and p.filled > 0.5:
             by = (
@@ -485,8 +485,8 @@ class Reading:
                 .group_by("v")
                 .agg(pl.col("y").sum().alias("bad"), pl.len())
             )
-            pure = by.filter(pl.col("bad") > 0.95 * pl.col("len"))["bad"].sum()
-            if pure > 0.9 * y.sum():
+            pure = by.filter(pl.col("bad") > 0.95 * pl.col("len"))["bad"].to_numpy().sum()
+            if pure > 0.9 * y.to_numpy().sum():
                 return "it tells fraud by itself: known only afterwards"
         return ""
 

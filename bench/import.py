@@ -1,10 +1,10 @@
 """Time the import of history, end to end, on one core: from the file to a log that is durable and a state that is warm.
 
 ``python -m bench.import``; raw samples in ``bench/out/import.json``, the last line is one JSON object. Two files: the
-Handbook's payments (skipped where they are absent), and the simulator's full events as JSON lines. Each run is a process of
-its own, bound to one core, with a new data folder; the kernel is compiled before the clock starts. ``reader`` is the way
-from the file to ordered events alone, without the writer. Memory is the largest resident set of the whole process; of the
-Handbook it is also given for half of the file, for it is not to grow with it.
+Handbook's payments (skipped where they are absent), and the simulator's full events as JSON lines. Each run is a
+process of its own, bound to one core, with a new data folder; the kernel is compiled before the clock starts.
+``reader`` is the way from the file to ordered events alone, without the writer. Memory is the largest resident set of
+the whole process; of the Handbook it is also given for half of the file, for it is not to grow with it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def measure(file: Path, mapping: Mapping | None, reader: bool) -> dict[str, Any]
 def whole(file: Path, mapping: Mapping | None, folder: Path) -> int:
     with build(Settings(data=folder / "data")) as here:
         brought = bring_in(here, "shop", file, mapping, rejects=folder / "rejects.csv")
-    return brought.payments
+    payments: int = brought.payments
+    return payments
 
 
 def read(file: Path, mapping: Mapping | None, folder: Path) -> int:
@@ -92,7 +93,7 @@ def child(*words: str) -> dict[str, Any]:
 
 
 def rate(sample: dict[str, Any], clock: str = "wall_s") -> int:
-    return round(sample["payments"] / sample[clock])
+    return int(sample["payments"] / sample[clock])
 
 
 def main() -> None:

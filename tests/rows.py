@@ -38,7 +38,8 @@ def one_by_one(rows: Iterable[Row], mapping: Mapping, schema: Schema, key: bytes
 def _payment(row: Row, mapping: Mapping, key: bytes) -> Payment:
     pan = row["pan"] and "h" + hashlib.blake2b(row["pan"].encode(), digest_size=16, key=key).hexdigest()
     whole: Row = {
-        "type": "payment", "event_id": f"pay:{row['id']}", "payment_id": row["id"], "occurred_at": row["t"], "received_at": row["t"],
+        "type": "payment", "event_id": f"pay:{row['id']}", "payment_id": row["id"], "occurred_at": row["t"],
+        "received_at": row["t"],
         "amount_minor": minor_from_text(str(row["amt"]), "EUR"), "currency": "EUR",
         "custom": {} if row["lat"] is None else {"lat": row["lat"]},
     }  # fmt: skip

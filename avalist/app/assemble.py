@@ -92,9 +92,9 @@ def _payment(
     customer: Any, device: Any, session: Any, billing: Any, payee: Any, ip: str | None, custom: dict[str, Any],
 ) -> Payment:  # fmt: skip
     return Payment(
-        event_id="pay:" + id, payment_id=id, occurred_at=at, received_at=at, amount_minor=amount_minor, currency=currency,
-        captured=captured, cart=cart, method=method, customer=customer, device=device, session=session, billing=billing,
-        payee=payee, ip=ip, custom=custom,
+        event_id="pay:" + id, payment_id=id, occurred_at=at, received_at=at, amount_minor=amount_minor,
+        currency=currency, captured=captured, cart=cart, method=method, customer=customer, device=device,
+        session=session, billing=billing, payee=payee, ip=ip, custom=custom,
     )  # fmt: skip
 
 

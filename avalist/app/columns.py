@@ -76,7 +76,7 @@ def _without(cells: pl.Series, words: Sequence[str]) -> pl.Series:
     return cells.set(nothing, None) if nothing.any() else cells
 
 
-# --- times ---------------------------------------------------------------------------------------------------------------
+# --- times ----------------------------------------------------------------------------------------------------------
 
 
 def instants(column: pl.Series, format: str = ISO, zone: str = "UTC") -> pl.Series:
@@ -84,6 +84,8 @@ def instants(column: pl.Series, format: str = ISO, zone: str = "UTC") -> pl.Seri
 
     Parameters
     ----------
+    column
+        Text, numbers, dates or times.
     format
         ``iso``; a pattern such as ``%d/%m/%Y %H:%M``; or a number's unit and origin, such as ``s since 1970-01-01``
         (units ns, us, ms, s, min, h, d).
@@ -145,7 +147,7 @@ def _in_zone(times: pl.Series, zone: str) -> pl.Series:
 
 
 def _counted(column: pl.Series, unit: str, origin: str) -> pl.Series:
-    start = pl.Series([origin]).str.to_datetime("%Y-%m-%d", time_unit="us").cast(pl.Int64).to_numpy()[0]
+    start = int(pl.Series([origin]).str.to_datetime("%Y-%m-%d", time_unit="us").cast(pl.Int64).to_numpy()[0])
     if column.dtype == pl.String:
         column = column.str.strip_chars()
         whole = column.cast(pl.Int64, strict=False)
@@ -170,11 +172,11 @@ def date_only(column: pl.Series, format: str = ISO) -> pl.Series:
     return pl.repeat(days, len(column), dtype=pl.Boolean, eager=True)
 
 
-# --- numbers, flags --------------------------------------------------------------------------------------------------------
+# --- numbers, flags -------------------------------------------------------------------------------------------------
 
 
 def numbers(column: pl.Series, decimal_mark: str = ".") -> pl.Series:
-    """Return numbers (Float64): currency signs, spaces and thousands marks are dropped, ``(5)`` and ``5-`` are negative.
+    """Return numbers (Float64) without currency signs and thousands marks; ``(5)`` and ``5-`` are negative.
 
     >>> numbers(pl.Series(["1.234,50 €", "(7)", "x"]), ",").to_list()
     [1234.5, -7.0, None]
@@ -227,7 +229,7 @@ def share(flags: pl.Series) -> float:
     return mean if isinstance(mean, float) else 0.0
 
 
-# --- identifiers -----------------------------------------------------------------------------------------------------------
+# --- identifiers ----------------------------------------------------------------------------------------------------
 
 
 def hashed(column: pl.Series, key: bytes) -> pl.Series:

@@ -85,7 +85,7 @@ class EventHistory:
         while chunk := list(islice(lines, _CHUNK)):
             yield [_received(decode_event(raw)) for _, raw in chunk]
 
-    # --- checks --------------------------------------------------------------------------------------------------------
+    # --- checks -----------------------------------------------------------------------------------------------------
 
     def _checked(self, n: int, raw: bytes, rejects: Rejects) -> _Line | None:
         try:

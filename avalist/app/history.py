@@ -148,6 +148,6 @@ def _known_at(event: WireEvent) -> dt.datetime:
 
 def _other_history(event: WireEvent, merchant: Merchant) -> Conflict:
     return Conflict(
-        f"{merchant.id} has other events up to {from_ms(merchant.at_ms).isoformat()}, and {event.event_id[:64]!r} of this file "
-        "was known before that. History goes in before all else, in order: use another merchant id"
+        f"{merchant.id} has other events up to {from_ms(merchant.at_ms).isoformat()}, and {event.event_id[:64]!r} "
+        "of this file was known before that. History goes in before all else, in order: use another merchant id"
     )

@@ -62,7 +62,7 @@ class Field(NamedTuple):
 
 
 class Plan:
-    """What a mapping and a schema make of each column. Raises ``BadInput`` for a mapping that does not hold together."""
+    """What a mapping and a schema make of each column. Raises ``BadInput`` if they do not hold together."""
 
     def __init__(self, mapping: Mapping, schema: Schema) -> None:
         self.mapping, self.schema = mapping, schema
@@ -82,9 +82,7 @@ class Plan:
         if not mapping.amount and not mapping.amount_minor:
             raise BadInput("no column of amounts", field="amount", expected="a column, or a constant such as =5.00")
         for part in self.parts.values():
-            missing = [
-                f for f in part.needed if f"{part.name}.{f}" not in mapping.fields and not (part.name == "customer")
-            ]
+            missing = [f for f in part.needed if f"{part.name}.{f}" not in mapping.fields and part.name != "customer"]
             if missing:
                 raise BadInput(
                     f"map {part.name}.{missing[0]} too: a payment's {part.name} needs it", field=f"fields.{part.name}"
@@ -182,7 +180,7 @@ class _Batch:
             payments.filter(pl.Series(known)), due.filter(pl.col("at") < self.rows.until_us) if len(due) else due
         )
 
-    # --- cells ---------------------------------------------------------------------------------------------------------
+    # --- cells ------------------------------------------------------------------------------------------------------
 
     def _cells(self, column: str) -> pl.Series:
         if column.startswith("="):
@@ -217,7 +215,7 @@ class _Batch:
             self._refuse(empty, column, "the cell is empty")
         self._refuse(parsed.is_null() & ~empty, column, reason)
 
-    # --- a payment -----------------------------------------------------------------------------------------------------
+    # --- a payment --------------------------------------------------------------------------------------------------
 
     def _time(self) -> pl.Series:
         columns = self.mapping.time_columns
@@ -308,7 +306,7 @@ class _Batch:
         self._refuse_unread(found, column, "not a yes or no: list the values that mean yes under [yes]")
         return found
 
-    # --- its fields ------------------------------------------------------------------------------------------------------
+    # --- its fields -------------------------------------------------------------------------------------------------
 
     def _field(self, field: Field) -> pl.Series:
         column, rule = field.column, field.rule
@@ -345,7 +343,7 @@ class _Batch:
         self._refuse_cards(cells, column, path)
 
     def _is_small_whole(self, column: str) -> bool:
-        """Tell whether a column's cells are whole numbers of so few digits that nothing can be wrong with them as text."""
+        """Tell whether cells are whole numbers of so few digits that as text nothing can be wrong with them."""
         if column.startswith("=") or not self.frame[column].dtype.is_integer():
             return False
         return bool((self.frame[column].drop_nulls().cast(pl.Int64, strict=False).abs() < _LONG).all())
@@ -356,7 +354,7 @@ class _Batch:
                 with_card_number(cells), column, "a card number stands in the payload: list the column under hashed"
             )
 
-    # --- what became of it -------------------------------------------------------------------------------------------------
+    # --- what became of it ------------------------------------------------------------------------------------------
 
     def _outcomes(self, payments: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, npt.NDArray[np.int64]]]:
         """Yield outcomes of one kind each, and the rows they belong to."""

@@ -77,11 +77,11 @@ class Reading:
         base = self.parts.pop("base_currency")
         schema = SchemaTable(base, self.entities, self.numbers, self.categories, self.settings)
         return Mapping(
-            schema=schema, **self.parts, fields=self.fields, hashed=tuple(self.hashed), formats=self.formats, yes=self.yes,
-            decimal_mark="," if self.mark == "," else ".", outcomes=Outcomes(**self.outcomes),
+            schema=schema, **self.parts, fields=self.fields, hashed=tuple(self.hashed), formats=self.formats,
+            yes=self.yes, decimal_mark="," if self.mark == "," else ".", outcomes=Outcomes(**self.outcomes),
         )  # fmt: skip
 
-    # --- bookkeeping ---------------------------------------------------------------------------------------------------
+    # --- bookkeeping ------------------------------------------------------------------------------------------------
 
     def _check_answers(self) -> None:
         for about in ("amount", "time", "label", "id"):
@@ -111,7 +111,7 @@ class Reading:
     def _ask(self, about: str, text: str, choices: Iterable[str] = (), *, needed: bool = True) -> None:
         self.questions.append(Question(about, text, tuple(choices), needed))
 
-    # --- what is there and what is not -----------------------------------------------------------------------------------
+    # --- what is there and what is not ------------------------------------------------------------------------------
 
     def _empty(self) -> None:
         for p in self._left():
@@ -127,7 +127,7 @@ class Reading:
             else:
                 self.hashed.append(p.name)
 
-    # --- time ------------------------------------------------------------------------------------------------------------
+    # --- time -------------------------------------------------------------------------------------------------------
 
     def _time(self) -> None:
         given = self.answers.get("time")
@@ -201,11 +201,12 @@ class Reading:
             return epoch
         unit = next((lex.COUNTERS[w] for w in p.words[::-1] if w in lex.COUNTERS), "s")
         self.notes.append(
-            f"{p.name} counts {unit} from a start that the file does not tell: 2020-01-01 stands in, so hours and weekdays mean little"
+            f"{p.name} counts {unit} from a start that the file does not tell: 2020-01-01 stands in, so hours and "
+            "weekdays mean little"
         )
         return f"{unit} since 2020-01-01"
 
-    # --- amount, id, currency ----------------------------------------------------------------------------------------------
+    # --- amount, id, currency ---------------------------------------------------------------------------------------
 
     def _amount(self) -> None:
         given = self.answers.get("amount")
@@ -315,11 +316,12 @@ class Reading:
             rates = {c: float(f"{ROUGH_RATES[c] / ROUGH_RATES[base]:.4g}") for c in codes[1:] if c in ROUGH_RATES}
             self.settings["rates"] = rates
             self.notes.append(
-                f"amounts are summed in {base}, the most common currency, by rough rates: correct [schema.settings.rates]"
+                f"amounts are summed in {base}, the most common currency, by rough rates: correct them under "
+                "[schema.settings.rates]"
             )
         self._take(p.name, "currency", why)
 
-    # --- what became of it -----------------------------------------------------------------------------------------------
+    # --- what became of it ------------------------------------------------------------------------------------------
 
     def _outcomes(self) -> None:
         self._report_times()
@@ -385,7 +387,8 @@ class Reading:
             f"{'you said so' if given else 'its name and values'}; {shown:.2%} of the sample are yes",
         )
         self.notes.append(
-            "the file does not say when a fraud was reported: the delay is drawn, median 25 days (report_delay_d in [schema.settings])"
+            "the file does not say when a fraud was reported: the delay is drawn, median 25 days (report_delay_d in "
+            "[schema.settings])"
         )
 
     def _labels(self) -> list[Profile]:
@@ -490,7 +493,7 @@ class Reading:
                 return "it tells fraud by itself: known only afterwards"
         return ""
 
-    # --- who, with what, where ---------------------------------------------------------------------------------------------
+    # --- who, with what, where --------------------------------------------------------------------------------------
 
     def _places(self) -> None:
         self._by_value()

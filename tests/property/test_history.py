@@ -1,4 +1,4 @@
-"""Reading by columns and sorting on disk give what reading row by row gives, in the order in which things were known."""
+"""Reading by columns and sorting on disk give what reading row by row gives, in known-time order."""
 
 from __future__ import annotations
 

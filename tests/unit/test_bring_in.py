@@ -52,8 +52,8 @@ def logged(here: Installation) -> list[tuple[object, ...]]:
     return [(r.merchant, r.seq, r.kind, r.received_at_ms, r.core, r.sealed) for _, r in here.log.read()]
 
 
-@pytest.mark.parametrize("make", [files.european, files.american, files.epochs, files.anonymous, files.nested, files.generator_like,
-                                  files.book_like, files.transfers])  # fmt: skip
+@pytest.mark.parametrize("make", [files.european, files.american, files.epochs, files.anonymous, files.nested,
+                                  files.generator_like, files.book_like, files.transfers])  # fmt: skip
 def test_unlike_files_go_in_without_help(make: Callable[[Path], Path], tmp_path: Path, opened: Opened) -> None:
     done = bring(opened(), make(tmp_path / "file"))
     assert done.payments == files.ROWS

@@ -35,7 +35,7 @@ from avalist.simulator import World, history
 DATA = Path("../shared/data/handbook/transactions.parquet")
 MAPPING = Path("docs/mappings/handbook.toml")
 OUT = Path(__file__).parent / "out" / "import.json"
-DAYS, SEED = 60.0, 1
+DAYS, SEED = 30.0, 1
 
 
 def simulated(folder: Path, days: float) -> Path:

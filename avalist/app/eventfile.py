@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from avalist.app.spill import Spill
 from avalist.app.tables import Reject, Table
 from avalist.domain.cards import refuse_card_numbers
 from avalist.domain.errors import BadInput
-from avalist.domain.events import OutcomeEvent, Payment, WireEvent, decode_event
+from avalist.domain.events import Payment, WireEvent, decode_event
 from avalist.domain.money import EXPONENT, MAX_MINOR, convert_minor
 from avalist.domain.schema import DIGITAL_GOODS, Schema
 
@@ -102,9 +102,8 @@ class EventHistory:
             self._left.add(n)
         self._in_order = self._in_order and at >= self._last
         self._last = at
-        payment_id = event.payment_id if isinstance(event, Payment | OutcomeEvent) else ""
         slot = event.checkpoint if isinstance(event, Payment) else ""
-        return _Line((at - _EPOCH) // _US, n, event.event_id, payment_id, slot)
+        return _Line((at - _EPOCH) // _US, n, event.event_id, getattr(event, "payment_id", ""), slot)
 
     def _check_money(self, event: Payment) -> None:
         schema = self._schema
@@ -112,10 +111,10 @@ class EventHistory:
         if base > MAX_MINOR:
             raise BadInput("the amount is too large", field="$.amount_minor")
 
-    def _keep(self, lines: Iterable[_Line]) -> None:
-        frame = pl.DataFrame(lines, schema=_Line._fields, orient="row")
-        if frame.is_empty():
+    def _keep(self, lines: Sequence[_Line]) -> None:
+        if not lines:
             return
+        frame = pl.DataFrame(dict(zip(_Line._fields, zip(*lines, strict=True), strict=True)))
         self._ids.add(frame.select(_key("event_id"), "at", "line"))
         named = frame.filter(pl.col("payment_id") != "")
         self._payments.add(named.select(_key("payment_id"), "at", "line", "payment_id", "slot"))

@@ -78,7 +78,7 @@ class EventHistory:
         others = self._ids.rows - payments - len(again) - len(orphans)
         return Survey(payments, others, late, rejects.count, read)
 
-    def events(self) -> Iterator[list[WireEvent]]:
+    def events(self, since_ms: int = 0) -> Iterator[list[WireEvent]]:
         """Yield the events in known-time order, some thousands at a time; after :meth:`survey`."""
         sound = ((n, raw) for n, raw in self._table.lines() if n not in self._left)
         lines = sound if self._in_order else self._resorted(sound)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import polars as pl
 
@@ -24,6 +25,7 @@ from avalist.domain.errors import Conflict
 from avalist.domain.events import WireEvent, from_ms, to_ms
 from avalist.domain.schema import Schema
 
+_NEVER_US = 2**63 - 1
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _REPEATED = "the payment id came before: it must be unique"
 
@@ -78,10 +80,18 @@ class RowHistory:
         kept = self._payments.rows - len(self._repeated)
         return Survey(kept, self._outcomes.rows, self._rows.left_out, rejects.count, read + rejects.unread)
 
-    def events(self) -> Iterator[list[WireEvent]]:
-        """Yield the events in known-time order, some thousands at a time; after :meth:`survey`."""
+    def events(self, since_ms: int = 0) -> Iterator[list[WireEvent]]:
+        """Yield the events in known-time order, some thousands at a time; after :meth:`survey`.
+
+        Thousands that were all known before `since_ms` may be left out.
+        """
         bounds, assembler = self._payments.bounds(), Assembler(self._plan)
-        for payments, outcomes in zip(self._payments.ranges(bounds), self._outcomes.ranges(bounds), strict=True):
+        ends = [*bounds, _NEVER_US]
+        for end, payments, outcomes in zip(
+            ends, self._payments.ranges(bounds), self._outcomes.ranges(bounds), strict=True
+        ):
+            if end <= since_ms * 1000:
+                continue
             events = assembler.events(self._unique(payments), self._unique(outcomes))
             if events:
                 yield events
@@ -116,7 +126,17 @@ class RowHistory:
         )
 
 
-def remaining(merchant: Merchant, events: Iterator[list[WireEvent]]) -> Iterator[list[WireEvent]]:
+class History(Protocol):
+    """What a file of rows and a file of events have in common."""
+
+    def survey(self, rejects: Rejects, progress: Callable[[int], None] = ...) -> Survey:
+        """Read the file through and check all of it."""
+
+    def events(self, since_ms: int = 0) -> Iterator[list[WireEvent]]:
+        """Yield the events in known-time order."""
+
+
+def remaining(merchant: Merchant, history: History) -> Iterator[list[WireEvent]]:
     """Yield the events that the merchant has not yet, where an import was stopped half way; all of a new merchant's.
 
     Raises
@@ -125,7 +145,7 @@ def remaining(merchant: Merchant, events: Iterator[list[WireEvent]]) -> Iterator
         If what the merchant has is not the beginning of these events.
     """
     checked_from_ms = merchant.at_ms - EVENT_MEMORY_MS
-    for batch in events:
+    for batch in history.events(checked_from_ms):
         if not merchant.at_ms or to_ms(_known_at(batch[0])) > merchant.at_ms:
             yield batch
             continue

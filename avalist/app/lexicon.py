@@ -63,7 +63,7 @@ DECISION: Final = _words(
 )
 APPROVED_VALUES: Final = re.compile(
     r"(?:approved?|accept(?:ed)?|captured?|succe(?:ss|eded|ssful)|completed?|paid|settled|authori[sz]ed|ok|pass(?:ed)?|"
-    r"genehmigt|bezahlt|fulfilled|allow(?:ed)?|shipped|delivered)"
+    r"genehmigt|bezahlt|fulfilled|allow(?:ed)?|shipped|delivered|(?:partially[ _])?refunded)"
 )
 DECLINED_VALUES: Final = re.compile(
     r"(?:declined?|reject(?:ed)?|refused?|denied|deny|block(?:ed)?|fail(?:ed)?|failure|cancel(?:l?ed)?|void(?:ed)?|error|"
@@ -71,6 +71,7 @@ DECLINED_VALUES: Final = re.compile(
 )
 RESPONSE: Final = _words("response issuer reason")
 AFTERWARDS: Final = _words(
+    "decline declined failure "
     "refund refunded refunds chargeback chargebacks dispute disputes disputed investigation investigated "
     "reviewed resolution resolved recovered recovery writeoff loss representment fraud closed after post "
     "newbalance"
@@ -112,7 +113,7 @@ BILLING: Final[tuple[tuple[str, frozenset[str]], ...]] = (
     ("billing.city", _words("city town ort stadt ville ciudad citta miasto")),
     ("billing.postcode", _words("zip zipcode postcode postal plz postleitzahl cp")),
 )
-CATEGORY: Final = _words("category cat mcc kategorie categorie categoria type")
+CATEGORY: Final = _words("category cat mcc kategorie categorie categoria")
 NOT_PLACE: Final = _words(
     "country city state region zip zipcode postcode postal plz category cat mcc type kind class age days gender "
     "segment tier level lat lon long latitude longitude balance email mail phone address street since brand os "
@@ -134,5 +135,7 @@ def split(words: tuple[str, ...]) -> frozenset[str]:
     for word in words:
         if match := SUFFIX.fullmatch(word):
             found |= {match[1], match[2]}
+    if any(re.fullmatch(r"card\d", word) for word in words):
+        found.add("card")
     joined = "".join(words)
     return frozenset(found | {joined, joined.removesuffix("id"), joined.removeprefix("is")})

@@ -374,7 +374,7 @@ class Reading:
         if not p.flag and not yes:
             expected = "two values, or words such as fraud"
             raise BadInput("not a column of fraud labels", field="--label", expected=expected, got=", ".join(p.top[:5]))
-        shown = share(flags(self.frame[p.name], yes))
+        shown = share(flags(self.frame[p.name], yes).fill_null(False))
         if "fraud_reported_at" in self.outcomes:
             self._ignore(p.name, f"{self.outcomes['fraud_reported_at']} tells the same, and when it was known")
             return
@@ -393,7 +393,8 @@ class Reading:
 
     def _labels(self) -> list[Profile]:
         def fits(p: Profile) -> bool:
-            if self._called(p, lex.OTHER_MODEL) or p.distinct > 12 or p.distinct < 2 or p.time:
+            marks = p.distinct == 1 and p.filled < 0.5  # a yes where it was fraud, and nothing elsewhere
+            if self._called(p, lex.OTHER_MODEL) or p.distinct > 12 or (p.distinct < 2 and not marks) or p.time:
                 return False
             if any(_is_fraud_value(v) for v in p.top):
                 return True
@@ -403,7 +404,7 @@ class Reading:
         return [p for p in self._left() if fits(p)]
 
     def _minority(self, p: Profile) -> bool:
-        return 0 < share(flags(self.frame[p.name])) < 0.5
+        return 0 < share(flags(self.frame[p.name]).fill_null(False)) < 0.5
 
     def _fraud_values(self, p: Profile) -> tuple[str, ...]:
         return () if p.flag > _SURE else tuple(sorted(v for v in p.top if _is_fraud_value(v)))
@@ -466,7 +467,7 @@ class Reading:
                 self._ignore(p.name, "it is the same in every row")
             elif self._called(p, lex.AFTERWARDS):
                 self._ignore(p.name, "its name says that it is known only afterwards")
-            elif self._called(p, lex.OTHER_MODEL) and (p.numeric or p.flag):
+            elif self._called(p, lex.OTHER_MODEL):
                 self._ignore(p.name, "another system's verdict, not the payment's own")
             elif y is not None and y.sum() >= 20 and (why := self._leak(p, y)):
                 self._ignore(p.name, why)
@@ -589,7 +590,7 @@ class Reading:
                 p, self.entities, "", f"identifies: {p.distinct:,} values, each in {p.repeats:.1f} rows of the sample"
             )
         elif (
-            self._called(p, lex.CATEGORY)
+            (self._called(p, lex.CATEGORY) or p.words == ("type",))
             and "cart.category" not in self.fields
             and p.distinct <= 500
             and not p.decimals

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from avalist.app.administer import CreateMerchant
 from avalist.app.eventfile import EventHistory, schema_of_events
-from avalist.app.history import RowHistory, remaining
+from avalist.app.history import History, RowHistory, remaining
 from avalist.app.mapping import Mapping
 from avalist.app.proposal import Proposal
 from avalist.app.propose import propose
@@ -120,7 +120,7 @@ def bring_in(
                 bar.done(survey.read)
             refused.stop_if_many(survey.read, max_rejects)
         _create(here, merchant, _schema(here, merchant, file, mapping))
-        events = itertools.chain.from_iterable(remaining(here.writer.merchant(merchant), history.events()))
+        events = itertools.chain.from_iterable(remaining(here.writer.merchant(merchant), history))
         with progress_bar(f"importing {file.name}", survey.payments) as bar:
             recorded, payments = record_all(here, merchant, events, bar)
     finally:
@@ -131,7 +131,7 @@ def bring_in(
 
 def _history(
     here: Installation, merchant: str, file: Path, mapping: Mapping | None, folder: Path, until: dt.datetime
-) -> RowHistory | EventHistory:
+) -> History:
     schema = _schema(here, merchant, file, mapping)
     if mapping is not None:
         return RowHistory(file, mapping, schema, here.secrets.merchant(merchant), folder, until)

@@ -15,7 +15,7 @@ from pathlib import Path
 from avalist.app.profile import draw
 from avalist.app.proposal import Proposal, Question, Reason
 from avalist.app.tables import Table
-from avalist.app.understand import Reading
+from avalist.app.understanding import understand
 from avalist.domain.errors import BadInput
 
 __all__ = ["Proposal", "Question", "Reason", "propose"]
@@ -44,14 +44,13 @@ def propose(file: Path, answers: Map[str, str] | None = None) -> Proposal:
     sample = draw(table)
     if not sample.rows:
         raise BadInput("the file has no rows", field=file.name, expected="one payment a row")
-    reading = Reading(sample, answers or {})
-    mapping = reading.understand()
+    draft, mapping = understand(sample, answers or {})
     return Proposal(
         file=file.name,
         kind=table.kind,
         mapping=mapping,
-        reasons=tuple(reading.reasons[name] for name in table.names if name in reading.reasons),
-        questions=tuple(reading.questions),
-        notes=tuple(reading.notes),
+        reasons=tuple(draft.reasons[name] for name in table.names if name in draft.reasons),
+        questions=tuple(draft.questions),
+        notes=tuple(draft.notes),
         rows=sample.rows,
     )

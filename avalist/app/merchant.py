@@ -40,7 +40,7 @@ CHECKPOINTS: Final = {"pre_auth": 4, "post_auth": 8, "rescore": 16}
 _FLAG_BITS: Final = 8
 _FLAGS: Final = (1 << _FLAG_BITS) - 1
 _HEAD: Final = struct.Struct("<5q")
-_EVENT_MEMORY_MS: Final = 35 * DAY_MS
+EVENT_MEMORY_MS: Final = 35 * DAY_MS
 _PAYMENT_MEMORY_MS: Final = 400 * DAY_MS
 _BATCH: Final = 8192
 
@@ -96,7 +96,7 @@ class Merchant:
         self.schema = created.schema
         self.plan = plan_of(created)
         self.features = State(self.plan)
-        self.events = Generations(_EVENT_MEMORY_MS)
+        self.events = Generations(EVENT_MEMORY_MS)
         self.payments = Generations(_PAYMENT_MEMORY_MS)
         self.fallbacks: dict[str, int] = {}
         self.past = Past()
@@ -179,6 +179,16 @@ class Merchant:
         values = self.payments.get(hash_ids(payment_ids))
         payments = [(value >> _FLAG_BITS, value & _FLAGS) if value >= 0 else (-1, 0) for value in values]
         return self.events.get(hash_ids(event_ids)), payments
+
+    def knows(self, event_id: str) -> bool:
+        """Tell whether an event came before, in the last 35 days at least."""
+        ((position,), _) = self.find([event_id], [])
+        return position >= 0
+
+    def knows_payment(self, payment_id: str) -> bool:
+        """Tell whether a payment came before, in the last 400 days at least."""
+        _, ((position, _),) = self.find([], [payment_id])
+        return position >= 0
 
     def decided_at(self, payment_id: str, checkpoint: str) -> int:
         """Return the position of a payment's last event at a checkpoint, or −1."""

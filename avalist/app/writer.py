@@ -389,8 +389,7 @@ class Writer:
 
     def knows(self, id: str, event_id: str) -> bool:
         """Tell whether an event came before."""
-        (position,), _ = self.merchant(id).find([event_id], [])
-        return position >= 0
+        return self.merchant(id).knows(event_id)
 
     def key(self, id: str, value: str) -> int:
         """Return the merchant's keyed hash of a clear value, as it stands in fold rows."""

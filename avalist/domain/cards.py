@@ -27,7 +27,7 @@ _SHORTEST_LENGTH = 13
 _SHORTEST = b"0" * _SHORTEST_LENGTH
 _LEAST = 1e12
 _DIGITS_TO_0 = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else byte for byte in range(256))
-_EXEMPT: Final = ("phone", "imei", "hash", "time", "_at", "_ms")
+EXEMPT: Final = ("phone", "imei", "hash", "time", "_at", "_ms")
 _VALUE = bytes(byte % 16 for byte in range(256))
 _DOUBLED = bytes(value * 2 - 9 if value > 4 else value * 2 for value in _VALUE)
 
@@ -168,7 +168,7 @@ def _search(value: object, path: str) -> str:
         for name, inner in value.items():
             if holds_card_number(str(name)):
                 return path
-            if not str(name).endswith(_EXEMPT) and (found := _search(inner, f"{path}.{name}")):
+            if not str(name).endswith(EXEMPT) and (found := _search(inner, f"{path}.{name}")):
                 return found
         return ""
     if isinstance(value, list | tuple):

@@ -10,8 +10,8 @@ import pytest
 from avalist.api.errors import Problem
 from avalist.api.wire import Recorded
 from avalist.app.administer import decode_request
-from avalist.app.history import decode_mapping
 from avalist.app.lookup import Lookup
+from avalist.app.mapping import decode_mapping
 from avalist.app.stored import StoredDecision
 from avalist.domain.decisions import Decision
 from avalist.domain.events import decode_event, decode_payment

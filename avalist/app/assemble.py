@@ -1,0 +1,140 @@
+"""Checked columns become events of the wire, in the order in which they were known."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from avalist.app.paths import Part
+from avalist.app.rows import AT_ONCE, AUTH, CAPTURE, CHARGEBACK, WARNING, Plan
+from avalist.domain.events import (
+    AuthorisationResult,
+    Capture,
+    Chargeback,
+    EarlyFraudWarning,
+    Label,
+    Payment,
+    WireEvent,
+)
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_HELD = 100_000
+_ORDER = ("at", "rank", "line", "kind")
+_BARE: dict[int, tuple[str, type[Capture | EarlyFraudWarning | Chargeback]]] = {
+    CAPTURE: ("capture", Capture), WARNING: ("efw", EarlyFraudWarning), CHARGEBACK: ("chargeback", Chargeback),
+}  # fmt: skip
+
+
+class Assembler:
+    """Makes events of checked columns. Parts of payments that come again, such as a customer, are made once."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._made: dict[str, dict[tuple[Any, ...], Any]] = {name: {} for name in plan.parts}
+        self._custom = [f.path for f in plan.fields if f.path.startswith("custom.")]
+
+    def events(self, payments: pl.DataFrame, outcomes: pl.DataFrame) -> list[WireEvent]:
+        """Return the events by time; at one instant first what was due from earlier payments, then by line and kind."""
+        events: list[WireEvent] = [*self._payments(payments), *_outcomes(outcomes)]
+        keys = [_key(payments.with_columns(rank=AT_ONCE, kind=0)), _key(outcomes)]
+        order = np.lexsort([np.concatenate([key[name] for key in keys]) for name in reversed(_ORDER)])
+        return [events[place] for place in order.tolist()]
+
+    def _payments(self, frame: pl.DataFrame) -> Iterable[Payment]:
+        if not len(frame):
+            return ()
+        parts = {name: self._part(part, frame) for name, part in self._plan.parts.items()}
+        custom = _custom(frame.select(self._custom)) if self._custom else repeat({})
+        ip = frame["ip"].to_list() if "ip" in frame.columns else repeat(None)
+        return map(
+            _payment,
+            frame["payment_id"].to_list(),
+            _times(frame["at"]),
+            frame["amount_minor"].to_list(),
+            frame["currency"].to_list(),
+            frame["captured"].to_list(),
+            [(item,) if item else () for item in parts["cart"]] if "cart" in parts else repeat(()),
+            *(
+                parts.get(name, repeat(None))
+                for name in ("method", "customer", "device", "session", "billing", "payee")
+            ),
+            ip,
+            custom,
+        )
+
+    def _part(self, part: Part, frame: pl.DataFrame) -> list[Any]:
+        """Return a part of every payment; None where it is empty or lacks what it cannot be without.
+
+        A customer without an id is known by the e-mail address.
+        """
+        fields = {f.path.partition(".")[2]: f.path for f in self._plan.fields if f.path.startswith(f"{part.name}.")}
+        columns = {name: _values(frame[path]) for name, path in fields.items()}
+        if part.name == "customer" and "email" in columns:
+            ids = columns.get("id", [None] * len(frame))
+            columns["id"] = [id or email for id, email in zip(ids, columns["email"], strict=True)]
+        rows = list(zip(*columns.values(), strict=True))
+        made = self._made[part.name]
+        if len(made) > _HELD:
+            made.clear()
+        for row in set(rows) - made.keys():
+            given = {name: value for name, value in zip(columns, row, strict=True) if value is not None}
+            made[row] = part.kind(**given) if given and given.keys() >= set(part.needed) else None
+        return [made[row] for row in rows]
+
+
+def _payment(
+    id: str, at: dt.datetime, amount_minor: int, currency: str, captured: bool | None, cart: Any, method: Any,
+    customer: Any, device: Any, session: Any, billing: Any, payee: Any, ip: str | None, custom: dict[str, Any],
+) -> Payment:  # fmt: skip
+    return Payment(
+        event_id="pay:" + id, payment_id=id, occurred_at=at, received_at=at, amount_minor=amount_minor,
+        currency=currency, captured=captured, cart=cart, method=method, customer=customer, device=device,
+        session=session, billing=billing, payee=payee, ip=ip, custom=custom,
+    )  # fmt: skip
+
+
+def _key(frame: pl.DataFrame) -> dict[str, Any]:
+    empty = np.zeros(0, dtype=np.int64)
+    return {name: frame[name].to_numpy() if len(frame) else empty for name in _ORDER}
+
+
+def _custom(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    names = [path.removeprefix("custom.") for path in frame.columns]
+    rows = zip(*(column.to_list() for column in frame.iter_columns()), strict=True)
+    if not any(column.null_count() for column in frame.iter_columns()):
+        return [dict(zip(names, row, strict=True)) for row in rows]
+    return [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
+
+
+def _values(column: pl.Series) -> list[Any]:
+    return column.to_list() if column.dtype != pl.Datetime else _times(column.cast(pl.Int64))
+
+
+def _times(at: pl.Series) -> list[Any]:
+    """Return microseconds since 1970 as times in UTC; null is None."""
+    deltas = (
+        at.to_numpy().astype("timedelta64[us]").tolist()
+        if not at.null_count()
+        else at.cast(pl.Duration("us")).to_list()
+    )
+    return [delta if delta is None else _EPOCH + delta for delta in deltas]
+
+
+def _outcomes(frame: pl.DataFrame) -> Iterable[WireEvent]:
+    if not len(frame):
+        return
+    columns = frame.select("kind", "payment_id", "approved", "issuer_code").iter_rows()
+    for (kind, id, approved, code), at in zip(columns, _times(frame["at"]), strict=True):
+        when: dict[str, Any] = {"occurred_at": at, "received_at": at, "payment_id": id}
+        if kind in _BARE:
+            name, type = _BARE[kind]
+            yield type(event_id=f"{name}:{id}", **when)
+        elif kind == AUTH:
+            yield AuthorisationResult(event_id=f"auth:{id}", approved=approved, issuer_code=code, **when)
+        else:
+            yield Label(event_id=f"label:{id}", fraud=True, source="imputed", **when)

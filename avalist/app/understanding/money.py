@@ -1,0 +1,131 @@
+"""What payments are called, how much they are, and of which currency."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from avalist.app import lexicon as lex
+from avalist.app.profile import Profile
+from avalist.app.proposal import ROUGH_RATES
+from avalist.app.understanding.draft import ASSUMED_CURRENCY, SURE, Draft
+from avalist.domain.errors import BadInput
+from avalist.domain.money import EXPONENT
+
+
+def take_amount(d: Draft) -> None:
+    """Take the column of amounts."""
+    given = d.answers.get("amount")
+    fitting = [p for p in d.left() if p.numeric > SURE and not p.time and not p.card]
+    if given:
+        fitting = [p for p in fitting if p.name == given]
+        if not fitting:
+            raise BadInput(
+                "not a column of amounts", field="--amount", expected="numbers", got=d.profiles[given].samples[0]
+            )
+    named = [
+        p
+        for p in fitting
+        if p.name == given or (d.called(p, lex.AMOUNT, lex.MINOR) and not d.called(p, lex.NOT_AMOUNT))
+    ]
+    money = [p for p in fitting if p.symbol or (0 < p.decimals <= 2 and p.distinct > 20 and not p.negative)]
+    best = sorted(named or [p for p in money if not d.called(p, lex.NOT_AMOUNT)], key=lambda p: _amount_rank(d, p))
+    if not best or (not named and len(best) > 1):
+        choices = [p.name for p in (best or fitting) if not p.is_index]
+        d.ask("amount", "which column holds the amount of a payment?", choices)
+        return
+    p = best[0]
+    minor = p.whole and d.called(p, lex.MINOR)
+    d.parts["amount_minor" if minor else "amount"] = p.name
+    why = (
+        "you said so"
+        if given
+        else "its name, and it holds numbers"
+        if named
+        else "the only numbers that look like money"
+    )
+    if p.negative > 0.5:
+        d.parts["negative_amounts"] = "flip"
+        why += "; most are negative, so the sign is turned round"
+    elif p.negative:
+        why += "; negative ones are no payments and are rejected (negative_amounts)"
+    if d.mark == ",":
+        why += "; with decimal commas"
+    d.take(p.name, "amount_minor" if minor else "amount", why)
+
+
+def _amount_rank(d: Draft, p: Profile) -> tuple[bool, bool, bool, bool, float]:
+    called = d.called(p, ("amount", "amt", "betrag", "montant", "importe"))
+    return not p.symbol, not called, p.distinct < 3, p.whole, -p.filled
+
+
+def take_payment_id(d: Draft) -> None:
+    """Take the column of the payment's id, or the line's number."""
+    given = d.answers.get("id")
+    if given == "none":
+        _no_id(d, "you said so")
+        return
+    found = [p for p in d.left() if p.name == given or (not given and _is_id(d, p))]
+    found.sort(key=lambda p: (p.name != given, not d.called(p, lex.PAYMENT), -p.distinct))
+    if not found:
+        _no_id(d, "no column holds another value in every row")
+        return
+    p = found[0]
+    why = "you said so" if given else "its name, and its values do not repeat"
+    d.parts["payment_id"] = p.name
+    times = d.parts.get("occurred_at")
+    if p.distinct < p.filled * p.rows and times:
+        key = (p.name, *((times,) if isinstance(times, str) else times))
+        if d.frame.select(pl.struct(key).n_unique()).item() > p.distinct:
+            d.parts["payment_id"] = key
+            why = f"its name; {p.name} alone repeats, so the time is part of the id"
+    d.take(p.name, "payment_id", why + ("; hashed, for card numbers look so" if p.card else ""))
+
+
+def _is_id(d: Draft, p: Profile) -> bool:
+    if p.filled < 1 or p.repeats > 1.02 or p.decimals or p.time or p.email or p.agent or p.longest > 100:
+        return False
+    named = d.called(p, lex.PAYMENT) and (d.called(p, lex.ID) or len(p.words) <= 2)
+    return named or (p.words[-1:] and p.words[-1] in lex.ID and len(p.words) == 1) or (
+        p.token == 1 and p.length >= 16 and not p.numeric and not d.called(p, lex.IDENTIFYING - lex.ID)
+    )  # fmt: skip
+
+
+def _no_id(d: Draft, why: str) -> None:
+    d.notes.append(f"payments are named by their line in the file ({why}): outcomes sent later cannot name them")
+
+
+def take_currency(d: Draft) -> None:
+    """Take the currency from a column, from the amounts, or assume it."""
+    given = d.answers.get("currency", "")
+    columns = [
+        p
+        for p in d.left()
+        if p.currency > SURE and p.length == 3 and (p.name == given or d.called(p, lex.CURRENCY) or not given)
+    ]
+    columns.sort(key=lambda p: not d.called(p, lex.CURRENCY))
+    if columns and given not in EXPONENT:
+        _currency_column(d, columns[0])
+        return
+    amount = d.profiles.get(d.parts.get("amount", "") or d.parts.get("amount_minor", ""))
+    called = next((w.upper() for p in [amount] if p for w in p.words if w.upper() in EXPONENT and len(w) == 3), "")
+    found = given or (amount.symbol if amount else "") or called
+    why = (
+        "you said so" if given else "the amounts say so" if found else "no column tells, so it is assumed (--currency)"
+    )
+    d.parts["currency"], d.parts["base_currency"] = f"={found or ASSUMED_CURRENCY}", found or ASSUMED_CURRENCY
+    d.notes.append(f"amounts are in {found or ASSUMED_CURRENCY}: {why}")
+
+
+def _currency_column(d: Draft, p: Profile) -> None:
+    d.parts["currency"] = p.name
+    codes = [value.upper() for value in p.top]
+    base = d.parts["base_currency"] = codes[0]
+    why = "its cells are ISO 4217 codes"
+    if len(codes) > 1 and base in ROUGH_RATES:
+        rates = {c: float(f"{ROUGH_RATES[c] / ROUGH_RATES[base]:.4g}") for c in codes[1:] if c in ROUGH_RATES}
+        d.settings["rates"] = rates
+        d.notes.append(
+            f"amounts are summed in {base}, the most common currency, by rough rates: correct them under "
+            "[schema.settings.rates]"
+        )
+    d.take(p.name, "currency", why)

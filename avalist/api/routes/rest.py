@@ -107,7 +107,7 @@ async def _record(service: Service, request: Request, caller: Caller, *, outcome
     for event in events:
         check_clock(key, event)
     if any(isinstance(event, OutcomeEvent) for event in events):
-        caller.check("outcomes:write")
+        caller.need("outcomes:write")
     errors: list[NotRecorded] = []
     last, problem = -1, None
     for place, event in enumerate(events):

@@ -51,10 +51,12 @@ class Caller:
     def take(self, at_ms: int) -> None:
         """Take one token. Raises ``RateLimited``."""
         full_at_ms = self._full_at_ms
-        full_at_ms = (at_ms if full_at_ms < at_ms else full_at_ms) + self._cost_ms
-        if full_at_ms > at_ms + _FULL_MS:
+        if not at_ms <= full_at_ms <= at_ms + _WINDOW_MS:  # full for a while, or the clock went back
+            full_at_ms = at_ms if full_at_ms < at_ms else at_ms + _WINDOW_MS
+        if full_at_ms + self._cost_ms > at_ms + _FULL_MS:
+            self._full_at_ms = full_at_ms
             raise RateLimited(f"the key may send {self._limit} requests a second: retry after a second")
-        self._full_at_ms = full_at_ms
+        self._full_at_ms = full_at_ms + self._cost_ms
 
     def headers(self, at_ms: int) -> list[tuple[bytes, bytes]]:
         """Return the limit and what is left of it, as draft-ietf-httpapi-ratelimit-headers-10 names them."""

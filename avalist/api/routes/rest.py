@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from avalist.api.errors import Problem, problem_of, problems_page
-from avalist.api.http import VERSION, encode_json, wait_headers
+from avalist.api.http import VERSION, encode_json, status_headers
 from avalist.api.limits import Caller
 from avalist.api.openapi import rendered
 from avalist.api.operations import DECIDE, MOST_EVENTS, OPERATIONS, Operation
@@ -77,7 +77,7 @@ def _answer(op: Operation, body: object) -> Response:
 
 def _problem(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     response = Response(encode_json(problem), problem.status, headers, media_type="application/problem+json")
-    response.raw_headers += [VERSION, *wait_headers(problem.status)]
+    response.raw_headers += [VERSION, *status_headers(problem.status)]
     return response
 
 

@@ -84,7 +84,7 @@ def import_file(
 
 
 def record_all(installation: Installation, merchant: str, events: Iterable[WireEvent], bar: Bar) -> tuple[int, int]:
-    """Record events that carry their time of arrival; return how many events and payments. Raises as the writer does."""
+    """Record events that carry their time of arrival; return how many events and payments. Raises as the writer."""
     writer, waiting = installation.writer, iter(events)
     count = payments = 0
     while batch := list(islice(waiting, _BATCH)):

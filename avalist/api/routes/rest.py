@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from avalist.api.errors import Problem, problem_of, problems_page, shown
-from avalist.api.http import VERSION, encode_json, headers_of, read_body, refuse_in_address, wait_headers
+from avalist.api.http import VERSION, encode_json, headers_of, read_body, refuse_in_address, status_headers
 from avalist.api.limits import Caller
 from avalist.api.openapi import rendered
 from avalist.api.operations import DECIDE, MOST_EVENTS, OPERATIONS, Operation
@@ -78,7 +78,7 @@ def _answer(op: Operation, body: object) -> Response:
 
 def _problem(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     response = Response(encode_json(problem), problem.status, headers, media_type="application/problem+json")
-    response.raw_headers += [VERSION, *wait_headers(problem.status)]
+    response.raw_headers += [VERSION, *status_headers(problem.status)]
     return response
 
 
@@ -100,15 +100,15 @@ async def _outcomes(service: Service, request: Request, caller: Caller) -> Recor
 async def _record(service: Service, request: Request, caller: Caller, *, outcomes_only: bool) -> Recorded:
     """Record one event or a list: a body that does not decode stores nothing; events that do not fit are named."""
     key = caller.key
-    commit = service.commit
-    if commit.depth >= service.settings.queue_limit:
+    service.commit  # noqa: B018  raises what keeps the service from answering
+    if service.waiting >= service.settings.queue_limit:
         raise Overloaded("too many requests wait for the log: retry after a second")
     body = await _body(service, request)
     events = await asyncio.to_thread(_decode_batch, body, outcomes_only)  # a long batch stalls no decision
     for event in events:
         check_clock(key, event)
     if any(isinstance(event, OutcomeEvent) for event in events):
-        caller.check("outcomes:write")
+        caller.need("outcomes:write")
     errors: list[NotRecorded] = []
     last, problem = -1, None
     for place, event in enumerate(events):

@@ -9,7 +9,9 @@ from avalist.api.commit import GroupCommit, Kept
 from avalist.app.writer import Answer, Asked, Writer
 
 MOST = 32
-"""Payments that are decided without waiting for a sync under way: more would gain little and wait longer."""
+"""So many payments are decided without waiting for a sync under way: more would gain little."""
+PATIENCE_S = 0.002
+"""So long a payment waits for a sync under way: a slow log delays answers, not decisions."""
 
 _Done = asyncio.Future[Kept[Answer]]
 
@@ -30,6 +32,7 @@ class Decider:
         self._writer, self._commit = writer, commit
         self._loop = asyncio.get_running_loop()
         self._requests: list[_Request] = []
+        self._waiting: asyncio.TimerHandle | None = None
         commit.on_idle = self._decide
 
     @property
@@ -43,9 +46,14 @@ class Decider:
         self._requests.append(_Request(asked, self._loop.time() + timeout_s, done))
         if len(self._requests) == MOST or (len(self._requests) == 1 and self._commit.idle):
             self._loop.call_soon(self._decide)  # after those that are being read in this very turn
+        elif len(self._requests) == 1:
+            self._waiting = self._loop.call_later(PATIENCE_S, self._decide)
         return done
 
     def _decide(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
         requests, self._requests = self._requests, []
         if not requests:
             return

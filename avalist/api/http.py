@@ -26,6 +26,7 @@ Headers = Iterable[Header]
 
 VERSION = (VERSION_HEADER.lower().encode(), CURRENT.encode())
 _TRY_AGAIN = ((b"retry-after", b"1"),)
+_BY_STATUS: dict[int, Headers] = {401: ((b"www-authenticate", b"Bearer"),), 429: _TRY_AGAIN, 503: _TRY_AGAIN}
 _JSON = (b"content-type", b"application/json")
 _PROBLEM = (b"content-type", b"application/problem+json")
 # curl -d and urllib name a form when nothing else is said; what counts is that the body is JSON.
@@ -124,10 +125,10 @@ async def send_json(send: Send, body: bytes, more: Headers = (), status: int = 2
 async def send_error(send: Send, error: AvalistError, more: Headers = ()) -> Problem:
     """Send an error as a problem document, and return it."""
     problem = problem_of(error)
-    await send_json(send, encode_json(problem), [*more, *wait_headers(problem.status)], problem.status, _PROBLEM)
+    await send_json(send, encode_json(problem), [*more, *status_headers(problem.status)], problem.status, _PROBLEM)
     return problem
 
 
-def wait_headers(status: int) -> Headers:
-    """Return what an answer of `status` says of when to try again."""
-    return _TRY_AGAIN if status in (429, 503) else ()
+def status_headers(status: int) -> Headers:
+    """Return what an answer of `status` says of who may come, or when to try again."""
+    return _BY_STATUS.get(status, ())

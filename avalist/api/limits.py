@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 from avalist.domain.errors import NotAllowed, RateLimited
 from avalist.domain.keys import ApiKey, KeyScope
 
-WINDOW_MS: Final = 1000
+_WINDOW_MS: Final = 1000
+_FULL_MS: Final = _WINDOW_MS + 1e-3  # so that rounding denies nobody its last token
 
 
 class Caller:
@@ -32,31 +32,37 @@ class Caller:
         self.key = key
         self.granted = frozenset(key.granted)
         self._limit = limit_per_s if key.rate_per_s is None else key.rate_per_s
-        self._cost_ms = WINDOW_MS / self._limit if self._limit else 0.0
+        self._cost_ms = _WINDOW_MS / self._limit if self._limit else 0.0
         self._full_at_ms = 0.0
-        self._policy = (b"ratelimit-policy", b'"key";q=%d;w=%d' % (self._limit, WINDOW_MS // 1000))
+        self._policy = (b"ratelimit-policy", b'"key";q=%d;w=1' % self._limit)
 
     def admit(self, need: KeyScope, at_ms: int) -> None:
         """Take one token. Raises ``RateLimited``, and ``NotAllowed`` if the key lacks the scope `need`."""
         self.take(at_ms)
-        self.check(need)
+        self.need(need)
 
-    def check(self, need: KeyScope) -> None:
-        """Raise ``NotAllowed`` if the key lacks the scope `need`."""
-        if need not in self.granted:
-            raise NotAllowed(f"the key {self.key.prefix}… lacks the scope {need}; it has {', '.join(self.key.granted)}")
+    def need(self, scope: KeyScope) -> None:
+        """Raise ``NotAllowed`` if the key lacks the `scope`."""
+        if scope not in self.granted:
+            raise NotAllowed(
+                f"the key {self.key.prefix}… lacks the scope {scope}; it has {', '.join(self.key.granted)}"
+            )
 
     def take(self, at_ms: int) -> None:
         """Take one token. Raises ``RateLimited``."""
-        full_at_ms = max(self._full_at_ms, at_ms) + self._cost_ms
-        if full_at_ms - at_ms > WINDOW_MS + 1e-6 and self._limit:
+        full_at_ms = self._full_at_ms
+        if not at_ms <= full_at_ms <= at_ms + _WINDOW_MS:  # full for a while, or the clock went back
+            full_at_ms = at_ms if full_at_ms < at_ms else at_ms + _WINDOW_MS
+        if full_at_ms + self._cost_ms > at_ms + _FULL_MS:
+            self._full_at_ms = full_at_ms
             raise RateLimited(f"the key may send {self._limit} requests a second: retry after a second")
-        self._full_at_ms = full_at_ms
+        self._full_at_ms = full_at_ms + self._cost_ms
 
     def headers(self, at_ms: int) -> list[tuple[bytes, bytes]]:
         """Return the limit and what is left of it, as draft-ietf-httpapi-ratelimit-headers-10 names them."""
         if not self._limit:
             return []
-        owed_ms = max(self._full_at_ms - at_ms, 0.0)
-        left = int((WINDOW_MS - owed_ms + 1e-6) / self._cost_ms)
-        return [self._policy, (b"ratelimit", b'"key";r=%d;t=%d' % (left, math.ceil(owed_ms / 1000)))]
+        owed_ms = self._full_at_ms - at_ms
+        if owed_ms <= 0:
+            return [self._policy, (b"ratelimit", b'"key";r=%d;t=0' % self._limit)]
+        return [self._policy, (b"ratelimit", b'"key";r=%d;t=1' % max((_FULL_MS - owed_ms) / self._cost_ms, 0))]

@@ -31,9 +31,11 @@ _HEADERS: Final[Json] = {
     "RateLimit-Policy": {"description": "The key's limit: `q` requests in `w` seconds.", "schema": _STRING},
     "RateLimit": {"description": "What is left of it: `r` requests, full again in `t` seconds.", "schema": _STRING},
     "Retry-After": {"description": "Seconds to wait before trying again.", "schema": {"type": "integer"}},
+    "WWW-Authenticate": {"description": "`Bearer`: send a key.", "schema": _STRING},
     "Deprecation": {"description": "Since when the operation is discouraged (RFC 9745).", "schema": _STRING},
     "Sunset": {"description": "From when the operation may be gone (RFC 8594).", "schema": _STRING},
 }
+_BY_STATUS: Final = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 _ABOUT: Final = (
     "Decides, in real time, whether an online payment should be approved. Amounts are integers in minor units; times "
     "are ISO 8601 with a zone; unknown fields are refused; errors are RFC 9457 problem documents. Send an event again "
@@ -161,7 +163,7 @@ def _problems(op: Operation) -> Json:
     return {
         str(status): {
             "description": "A problem: " + ", ".join(f"`{name}`" for name in sorted(set(names))),
-            "headers": _headers(VERSION_HEADER, *(["Retry-After"] if status in (429, 503) else [])),
+            "headers": _headers(VERSION_HEADER, *_BY_STATUS.get(status, ())),
             "content": {_PROBLEM: {"schema": _ref("Problem")}},
         }
         for status, names in sorted(by_status.items())

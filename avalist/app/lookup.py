@@ -28,6 +28,7 @@ _SOURCES: Final = {
     "ip": "ip",
     "device_id": "device.id",
 }
+_BATCH: Final = 100
 _MOST_BEHIND: Final = 1 << 28
 _WORD: Final = 2**64 - 1
 
@@ -112,12 +113,13 @@ class Archive:
 
     def key(self, merchant: str, wanted: Lookup) -> str:
         """Return the index key of what is wanted. Raises ``BadInput`` if the schema does not declare such an entity."""
-        if wanted.by not in dict(places_of(self._writer.merchant(merchant).schema)):
+        known = dict(places_of(self._writer.merchant(merchant).schema))
+        if wanted.by not in known:
             raise BadInput(
                 f"the merchant's schema declares no entity with the source {_SOURCES[wanted.by]!r}, so decisions are "
                 "not indexed by it",
                 field="$.by",
-                expected=" or ".join(["payment_id", *dict(places_of(self._writer.merchant(merchant).schema))]),
+                expected=" or ".join(["payment_id", *known]),
                 got=wanted.by,
             )
         value = normal_email(wanted.value) if wanted.by == "email" else wanted.value
@@ -129,13 +131,21 @@ class Archive:
         Raises ``Unavailable`` while the documents are too far behind the log.
         """
         found, fallen = self._recent(merchant, key)
-        limit = wanted.limit + 1 + len(found)
-        for seq, body in self._documents.find_by(merchant, DECISIONS, key, before=wanted.before, limit=limit):
+        enough = wanted.limit + 1 + len(found)
+        for seq, body in self._stored(merchant, key, wanted.before):
             stored = msgspec.json.decode(body, type=FoundDecision)
             if stored.decision.seq == seq:  # else a rescore came later, under its own entry
                 decision = fallen.get(stored.decision.event_id, stored.decision)
                 found.setdefault(document_id(decision), FoundDecision(decision=decision, facts=stored.facts))
+            if len(found) >= enough:
+                break
         return _page([*found.values()], wanted)
+
+    def _stored(self, merchant: str, key: str, before: int | None) -> Iterator[tuple[int, bytes]]:
+        """Yield every entry of a key below `before`, the highest first."""
+        while batch := list(self._documents.find_by(merchant, DECISIONS, key, before=before, limit=_BATCH)):
+            yield from batch
+            before = batch[-1][0]
 
     def _recent(self, merchant: str, key: str) -> tuple[dict[str, FoundDecision], dict[str, Decision]]:
         """Return what the documents lack: the decisions under the key, and every fallback by its event's id."""

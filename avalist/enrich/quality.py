@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import ipaddress
+import socket
 
 from avalist.domain.decisions import WarningCode
 from avalist.domain.events import Card, Customer, Payment
 from avalist.domain.schema import Schema
 from avalist.domain.warnings import FUTURE_MS
+from avalist.enrich.shapes import is_address
 
 _SKEW = dt.timedelta(milliseconds=FUTURE_MS)
 
@@ -62,14 +64,24 @@ def _created_after(customer: Customer, event: Payment) -> bool:
     return created is not None and created > event.occurred_at and created - event.occurred_at > _SKEW
 
 
-@functools.lru_cache(maxsize=65_536)
 def is_public(ip: str) -> bool:
     """Tell whether an address can be a customer's on the public internet.
 
     >>> is_public("8.8.4.4"), is_public("10.0.0.1"), is_public("192.0.2.1"), is_public("nonsense")
     (True, False, False, False)
     """
+    if ip.partition(".")[0] in _PLAIN:
+        return is_address(socket.AF_INET, ip)
+    return _is_global(ip)
+
+
+@functools.lru_cache(maxsize=65_536)
+def _is_global(ip: str) -> bool:
     try:
         return ipaddress.ip_address(ip).is_global
     except ValueError:
         return False
+
+
+# First numbers of IPv4 under which every address is public: most are told at once.
+_PLAIN = frozenset(map(str, range(1, 224))) - {"10", "100", "127", "169", "172", "192", "198", "203"}

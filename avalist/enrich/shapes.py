@@ -84,14 +84,15 @@ def network_of(ip: str) -> str:
     ('192.0.2.0/24', '2001:db8::/48', '')
     """
     head, _, _ = ip.rpartition(".")
-    if head and _is_address(socket.AF_INET, ip):
+    if head and is_address(socket.AF_INET, ip):
         return f"{head}.0/24"
-    if not _is_address(socket.AF_INET6, ip):
+    if not is_address(socket.AF_INET6, ip):
         return ""
     return str(ipaddress.ip_network((ip, 48), strict=False))
 
 
-def _is_address(family: socket.AddressFamily, ip: str) -> bool:
+def is_address(family: socket.AddressFamily, ip: str) -> bool:
+    """Tell whether `ip` is an address of a family, in the notation of its standard."""
     try:
         socket.inet_pton(family, ip)
     except (OSError, ValueError):

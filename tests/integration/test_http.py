@@ -148,7 +148,9 @@ def test_a_body_that_is_no_event(gateway: Gateway, path: str, body: bytes) -> No
 @pytest.mark.parametrize("key", ["", "nonsense", "av_live_shop_x"])
 @pytest.mark.parametrize("path", ["/v1/decisions", "/v1/events", "/v1/outcomes", "/v1/admin"])
 def test_a_key_nobody_issued(gateway: Gateway, path: str, key: str) -> None:
-    problem(gateway.post(path, payment_json(), key=key), 401)
+    answer = gateway.post(path, payment_json(), key=key)
+    problem(answer, 401)
+    assert answer.headers["www-authenticate"] == "Bearer"
 
 
 def test_no_authorisation_at_all(gateway: Gateway) -> None:

@@ -101,6 +101,17 @@ def test_each_checkpoint_is_found_and_only_the_last_rescore(goods: Gateway, fold
     assert ids(look_up(goods, "payment_id", "p1")) == ["e12", "e10", "e1"]
 
 
+def test_many_rescores_of_one_payment_hide_no_other(goods: Gateway, fold: Fold) -> None:
+    goods.decide(0)
+    goods.decide(1)
+    for n in range(120):
+        goods.decide(f"r{n}", payment_id="p1", checkpoint="rescore")
+    fold()
+    first = look_up(goods, "email", "ann@example.com", limit=2)
+    rest = look_up(goods, "email", "ann@example.com", limit=2, before=first.json()["next"])
+    assert (ids(first), ids(rest), rest.json()["next"]) == (["er119", "e1"], ["e0"], None)
+
+
 @pytest.mark.parametrize("why", ["deadline", "overloaded"])
 @pytest.mark.parametrize("early", [True, False])
 def test_a_fallback_is_found_as_the_answer_that_was_given(goods: Gateway, fold: Fold, why: Any, early: bool) -> None:

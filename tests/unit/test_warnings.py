@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from avalist.app.replay import replay
 from avalist.domain.decisions import WarningCode
 from avalist.domain.schema import DIGITAL_GOODS
 from avalist.domain.warnings import FEWEST_PAYMENTS, MEANINGS
+from avalist.enrich.quality import is_public
 from tests.shop import DAY_MS, T0_MS, Shop, iso
 
 WHOLE: dict[str, Any] = {
@@ -83,3 +87,8 @@ def test_warnings_are_the_same_after_a_restart_and_in_replay(shop: Shop) -> None
 
 def test_every_code_has_a_meaning() -> None:
     assert set(MEANINGS) == set(WarningCode)
+
+
+@given(st.ip_addresses())
+def test_a_public_address_is_one_that_the_registries_call_global(ip: IPv4Address | IPv6Address) -> None:
+    assert is_public(str(ip)) == ip.is_global

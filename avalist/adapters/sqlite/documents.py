@@ -79,7 +79,7 @@ class SqliteDocuments:
         batch, entries = list(rows), list(keys)
         with self._mapped(), self._lock, self._connection:
             self._connection.executemany(PUT, batch)
-            self._connection.executemany(PUT_KEY, entries)
+            self._connection.executemany(PUT_KEY, sorted(entries))
             if mark is not None:
                 self._connection.execute(PUT_MARK, mark)
 

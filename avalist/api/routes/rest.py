@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from avalist.api.errors import Problem, problem_of, problems_page, shown
-from avalist.api.http import VERSION, encode_json, headers_of, read_body, refuse_in_address, wait_headers
+from avalist.api.http import VERSION, encode_json, headers_of, read_body, refuse_in_address, status_headers
 from avalist.api.limits import Caller
 from avalist.api.openapi import rendered
 from avalist.api.operations import DECIDE, MOST_EVENTS, OPERATIONS, Operation
@@ -78,7 +78,7 @@ def _answer(op: Operation, body: object) -> Response:
 
 def _problem(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     response = Response(encode_json(problem), problem.status, headers, media_type="application/problem+json")
-    response.raw_headers += [VERSION, *wait_headers(problem.status)]
+    response.raw_headers += [VERSION, *status_headers(problem.status)]
     return response
 
 
@@ -108,7 +108,7 @@ async def _record(service: Service, request: Request, caller: Caller, *, outcome
     for event in events:
         check_clock(key, event)
     if any(isinstance(event, OutcomeEvent) for event in events):
-        caller.check("outcomes:write")
+        caller.need("outcomes:write")
     errors: list[NotRecorded] = []
     last, problem = -1, None
     for place, event in enumerate(events):

@@ -26,7 +26,6 @@ _JOINED_AFTER = re.compile(rb"[0-9A-Za-z]|\.0*[1-9]")
 _SHORTEST_LENGTH = 13
 _SHORTEST = b"0" * _SHORTEST_LENGTH
 _LEAST = 1e12
-_DIGITS_TO_0 = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else byte for byte in range(256))
 EXEMPT: Final = ("phone", "imei", "hash", "time", "_at", "_ms")
 _VALUE = bytes(byte % 16 for byte in range(256))
 _DOUBLED = bytes(value * 2 - 9 if value > 4 else value * 2 for value in _VALUE)
@@ -70,6 +69,8 @@ def _foreign() -> dict[int, str]:
 
 LEADS: Final = bytes.fromhex("c2 d6 d9 db df e0 e1 e2 e3 ea ef f0")
 """First UTF-8 bytes of all characters outside ASCII that may take part in a card number."""
+_COUNTED_AS_0 = bytes(ord("0") if byte in b"0123456789" or byte in LEADS else byte for byte in range(256))
+_BETWEEN = b" -" + bytes(range(0x80, 0xC0))
 
 
 def is_card_number(digits: str) -> bool:
@@ -140,11 +141,11 @@ def refuse_card_numbers(body: bytes, event: object) -> None:
     """Raise ``CardNumberRefused`` if a card number stands in `body`, the JSON that `event` was decoded from.
 
     The raw bytes settle nearly every body: without 13 digits in a row, spaces and dashes aside, there is none. A find
-    in them, an escape, a character outside ASCII, or a whole number in exponent form, is settled on the decoded event,
-    where phones, times, hashes and IMEIs are exempt.
+    in them, an escape, characters outside ASCII that may be digits, or a whole number in exponent form, is settled on
+    the decoded event, where phones, times, hashes and IMEIs are exempt.
     """
-    long_run = _SHORTEST in body.translate(_DIGITS_TO_0, b" -")
-    hidden = b"\\" in body or not body.isascii() or _holds_long_float(event)
+    long_run = _SHORTEST in body.translate(_COUNTED_AS_0, _BETWEEN)
+    hidden = b"\\" in body or _holds_long_float(event) or (long_run and not body.isascii())
     if hidden or (long_run and find_card_number(body) >= 0):
         path = _search(msgspec.to_builtins(event), "$")
         if path:

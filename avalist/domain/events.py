@@ -310,7 +310,7 @@ _PAYMENT = msgspec.json.Decoder(Payment)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 UNDECODABLE = (ValueError, RecursionError)
-"""What decoders raise: ``msgspec.DecodeError`` and ``UnicodeDecodeError`` are values errors too."""
+"""What decoders raise: ``msgspec.DecodeError`` and ``UnicodeDecodeError`` are ``ValueError`` too."""
 _SHOWN, _LONGEST = 300, 400
 _NAMED = re.compile(r"(missing required|unknown) field `(.*)`", re.DOTALL)
 _EARLIEST, _LATEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
@@ -369,21 +369,14 @@ def _check_ids(part: msgspec.Struct, path: str) -> None:
 def check_times(event: WireEvent) -> None:
     """Raise ``BadInput`` for a time outside the years 1970 to 2099: a default of some clock, not a time."""
     customer: Customer | None = getattr(event, "customer", None)
-    created_at = customer.created_at if customer is not None else None
-    if (
-        not _EARLIEST <= event.occurred_at < _LATEST
-        or (event.sent_at is not None and not _EARLIEST <= event.sent_at < _LATEST)
-        or (event.received_at is not None and not _EARLIEST <= event.received_at < _LATEST)
-        or (created_at is not None and not _EARLIEST <= created_at < _LATEST)
+    for field, at in (
+        ("$.occurred_at", event.occurred_at),
+        ("$.sent_at", event.sent_at),
+        ("$.received_at", event.received_at),
+        ("$.customer.created_at", None if customer is None else customer.created_at),
     ):
-        times = {
-            "$.occurred_at": event.occurred_at,
-            "$.sent_at": event.sent_at,
-            "$.received_at": event.received_at,
-            "$.customer.created_at": created_at,
-        }
-        field, got = next((f, t) for f, t in times.items() if t is not None and not _EARLIEST <= t < _LATEST)
-        raise BadInput("a time is out of range", field=field, expected="the years 1970 to 2099", got=got.isoformat())
+        if at is not None and not _EARLIEST <= at < _LATEST:
+            raise BadInput("a time is out of range", field=field, expected="the years 1970 to 2099", got=at.isoformat())
 
 
 def bad_body(error: Exception, body: bytes = b"") -> BadInput:
@@ -412,7 +405,7 @@ def bad_body(error: Exception, body: bytes = b"") -> BadInput:
     return BadInput(
         f"{message[:_SHOWN]}{where}",
         field=field[:_SHOWN],
-        expected=expected[:_SHOWN].strip("`") if got else "",
+        expected=expected[:_SHOWN].replace("`", "") if named or message.startswith("Expected ") else "",
         got=got[:_SHOWN].strip("`"),
     )
 

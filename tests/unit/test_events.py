@@ -111,9 +111,19 @@ def test_malformed_json_is_400_and_a_wrong_field_422() -> None:
     assert problem_of(refusal(payment_json(amount_minor="5"))).status == 422
 
 
-def test_what_was_expected_and_what_came_stand_apart() -> None:
-    error = refusal(payment_json(amount_minor="5"))
-    assert (error.expected, error.got) == ("int", "str")
+@pytest.mark.parametrize(
+    ("changes", "expected", "got"),
+    [
+        ({"amount_minor": "5"}, "int", "str"),
+        ({"amount_minor": -1}, "int >= 0", ""),
+        ({"currency": None}, "a value", "nothing"),
+        ({"amount": 5}, "no such field", "an unknown field"),
+        ({"sent_at": "1969-12-31T23:59:59Z"}, "the years 1970 to 2099", "1969-12-31T23:59:59+00:00"),
+    ],
+)
+def test_what_was_expected_and_what_came_stand_apart(changes: dict[str, Any], expected: str, got: str) -> None:
+    error = refusal(payment_json(**changes))
+    assert (error.expected, error.got) == (expected, got)
 
 
 def test_a_payment_may_leave_out_its_type() -> None:

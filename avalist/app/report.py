@@ -292,9 +292,7 @@ def _fold(graded: _Graded, k: int, soft: F64) -> FoldQuality:
     y, amount = graded.fraud[rows].astype(np.float64), graded.data.amount_minor[rows].astype(np.float64)
     days = graded.data.t_ms[rows] // DAY_MS
     both = 0 < y.sum() < len(y)
-    metrics = (
-        measure(y, graded.forward.p[rows], amount, target=soft[rows], groups=days, resamples=50) if both else None
-    )
+    metrics = measure(y, graded.forward.p[rows], amount, target=soft[rows], groups=days, resamples=50) if both else None
     return FoldQuality(
         cut_ms=fold.cut_ms,
         end_ms=fold.end_ms,

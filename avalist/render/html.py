@@ -26,7 +26,8 @@ _STYLE = """
 @media (prefers-color-scheme:dark){:root{--ink:#e7ebf0;--soft:#9aa6b4;--grid:#323b46;--back:#14181d;--card:#1d232a;
 --c1:#6db3ee;--c2:#f0955a;--c3:#7fcf92;--warn:#e8b85a}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--back);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+body{margin:0;background:var(--back);color:var(--ink);
+font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main{max-width:1000px;margin:0 auto;padding:24px 16px 64px}
 h1{font-size:1.7rem;line-height:1.2;margin:.2em 0}h2{font-size:1.2rem;margin:2.4em 0 .5em;padding-top:.7em;
 border-top:1px solid var(--grid)}
@@ -34,7 +35,8 @@ p{margin:.6em 0;max-width:46em}.subtitle,.small,figcaption,caption{color:var(--s
 .lead{font-size:1.12rem}.warning{border-left:4px solid var(--warn);padding-left:12px}
 ul{padding-left:1.2em;max-width:46em}li{margin:.3em 0}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(165px,1fr));gap:12px;margin:1.2em 0}
-.figure{background:var(--card);border-radius:8px;padding:12px 14px}.figure b{display:block;font-size:1.4rem;line-height:1.3}
+.figure{background:var(--card);border-radius:8px;padding:12px 14px}
+.figure b{display:block;font-size:1.4rem;line-height:1.3}
 .figure span{display:block;font-size:.875rem;color:var(--soft)}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));gap:8px 24px}
 figure{margin:1em 0;max-width:640px}.pair figure{max-width:none}figure h3{font-size:.95rem;margin:0 0 .2em}
@@ -43,7 +45,8 @@ svg{display:block;width:100%;height:auto;overflow:visible}svg text{fill:var(--so
 caption{text-align:left;caption-side:top;padding-bottom:.3em}
 th,td{padding:5px 14px 5px 0;border-bottom:1px solid var(--grid);vertical-align:top;text-align:right}
 th{color:var(--soft);font-weight:600}.t{text-align:left}
-.g{stroke:var(--grid);stroke-width:1}.a{stroke:var(--soft);stroke-width:1}.l{fill:none;stroke-width:2.2;stroke-linejoin:round}
+.g{stroke:var(--grid);stroke-width:1}.a{stroke:var(--soft);stroke-width:1}
+.l{fill:none;stroke-width:2.2;stroke-linejoin:round}
 .b{opacity:.17;stroke:none}.d{stroke-dasharray:5 4}.f{opacity:.35}.s{fill:var(--soft);opacity:.12}
 svg .m{fill:var(--ink);font-weight:600}
 .k1{stroke:var(--c1)}.k2{stroke:var(--c2)}.k3{stroke:var(--c3)}.n1{fill:var(--c1)}.n2{fill:var(--c2)}.n3{fill:var(--c3)}
@@ -52,6 +55,7 @@ svg text.n1{fill:var(--c1)}svg text.n2{fill:var(--c2)}svg text.n3{fill:var(--c3)
 main{max-width:none;padding:0}h2{break-after:avoid}figure,tr,.figure{break-inside:avoid}.wide{overflow:visible}
 body{font-size:12px}}
 """
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -61,10 +65,7 @@ def page(page: Page) -> str:
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element(
-            "meta",
-            **{"http-equiv": "Content-Security-Policy", "content": "default-src 'none'; style-src 'unsafe-inline'"},
-        ),
+        element("meta", content=_POLICY, **{"http-equiv": "Content-Security-Policy"}),
         element("title", page.title),
         element("style", _STYLE),
     )

@@ -40,7 +40,7 @@ def _precise(interval: Interval, digits: int = 3) -> tuple[str, str]:
 
 
 def _ranking(m: Report) -> Table:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("average precision", *_precise(m.average_precision), f"by chance {m.prevalence:.4f} (the prevalence)"),
         ("area under the ROC curve", *_precise(m.roc_auc), "by chance 0.5"),
         *(
@@ -73,7 +73,7 @@ def _folds(report: FitReport, q: Quality) -> Table:
                 percent(m.value_recall[2].value),
             )
             rows.append((*head, f"{count(m.rows)} / {count(m.frauds)}", f"{m.prevalence:.4f}", *shown))
-    head = (
+    names = (
         "learnt by",
         "payments learnt",
         "frauds known",
@@ -85,7 +85,7 @@ def _folds(report: FitReport, q: Quality) -> Table:
     )
     trees = report.evaluation.params.trees
     return Table(
-        head,
+        names,
         tuple(rows),
         f"Cut by cut: each model knew what was logged by its day. Lighter models than the one that ships: {trees} "
         f"trees at most, "
@@ -205,8 +205,8 @@ def _calibration(q: Quality) -> Iterator[Block]:
         "is wrong."
     )
     yield Pair(
-        _levels(q.by_decile, "By risk: tenths of equal expected fraud", "safest to riskiest", _risk),
-        _levels(q.by_age, "By age when the data end", "days since the payment", _age),
+        _levels(q.by_decile, "By risk: tenths of equal expected fraud", "safest to riskiest"),
+        _levels(q.by_age, "By age when the data end", "days since the payment", aged=True),
     )
     rows = tuple(_level(level, _risk(level)) for level in q.by_decile) + tuple(
         _level(level, f"age {_age(level)} days") for level in q.by_age
@@ -226,8 +226,7 @@ def _level(level: Level, name: str) -> tuple[str, ...]:
     return name, count(level.payments), number(level.expected), number(level.observed), *_precise(level.ratio, 2)
 
 
-def _levels(levels: tuple[Level, ...], title: str, x_label: str, name: object) -> Chart:
-    aged = name is _age
+def _levels(levels: tuple[Level, ...], title: str, x_label: str, *, aged: bool = False) -> Chart:
     xs = tuple(float(i + 1) for i in range(len(levels)))
     return Chart(
         title=title,

@@ -36,8 +36,9 @@ from avalist.policy.frontier import AsBefore, Judged, Outcome, as_before, by_pro
 
 FORMAT: Final = 1
 MATURITIES: Final = (0.9, 0.8, 0.65, 0.5, 0.3, LEAST_REPORTED)
-"""Payments are graded at the first of these shares of fraud reported that leaves ENOUGH frauds."""
+"""Payments are graded at the first of these shares of fraud reported that leaves ENOUGH frauds, ENOUGH_SHARE of all."""
 ENOUGH: Final = 50
+ENOUGH_SHARE: Final = 0.4
 FEWEST_GRADED: Final = 10
 _AGES_D: Final = (0.0, 7.0, 14.0, 30.0, 60.0, 90.0, 120.0, 180.0, 36_500.0)
 _SAMPLE: Final = 20_000
@@ -227,7 +228,7 @@ def grade_by(data: Dataset, forward: Forward) -> _Graded:
     scored = ~np.isnan(forward.p) & captured
     for maturity in MATURITIES:
         rows = np.flatnonzero(scored & (reported >= maturity))
-        if fraud[rows].sum() >= ENOUGH:
+        if fraud[rows].sum() >= ENOUGH and len(rows) >= ENOUGH_SHARE * scored.sum():
             break
     return _Graded(data, forward, captured, fraud, reported, maturity, rows)
 

@@ -26,6 +26,12 @@ def period(ms: int) -> str:
     return f"{ms / 1000:g} seconds"
 
 
+def _spoken(ms: int) -> str:
+    """Return a window with its number: 1 day."""
+    text = period(ms)
+    return text if text[0].isdigit() else f"1 {text}"
+
+
 def in_words(feature: Feature) -> str:
     """Return what a column tells, for a reader who knows payments and no column names.
 
@@ -37,7 +43,7 @@ def in_words(feature: Feature) -> str:
     who, window = _who(feature.entity), f"in the last {period(feature.window_ms)}"
     own = ", this payment included" if feature.include_current else ""
     of = "amount" if feature.field == "amount" else _plain(feature.field)
-    judged = f"of the {period(feature.window_ms)} before labels could be late"
+    over = f"over {_spoken(feature.window_ms)}"
     texts = {
         "value": "amount of this payment" if feature.field == "amount" else f"{of} of this payment",
         "hour": "hour of the day",
@@ -50,10 +56,10 @@ def in_words(feature: Feature) -> str:
         "mean": f"mean {of} of {who} {window}{own}",
         "max": f"largest {of} of {who} {window}{own}",
         "distinct": f"different {_plain(feature.of)} values seen with {who} {window}",
-        "rate": f"share of fraud among earlier payments of {who}, {judged}",
-        "captured": f"judged payments of {who}, {judged}",
-        "frauds": f"reported frauds of {who}, {judged}",
-        "fraud_mean": f"mean amount of earlier frauds of {who}, {judged}",
+        "rate": f"known fraud rate of {who} {over}",
+        "captured": f"payments of {who} old enough to be judged {over}",
+        "frauds": f"known frauds of {who} {over}",
+        "fraud_mean": f"mean amount of known frauds of {who} {over}",
         "since_fraud": f"time since the latest known fraud of {who}",
         "since_first_fraud": f"time since the latest run of frauds of {who} began",
         "clean": f"payments of {who} without fraud since its latest known fraud",

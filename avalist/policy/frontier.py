@@ -12,9 +12,8 @@ from avalist.models.metrics import Interval
 from avalist.models.trees import F64
 from avalist.policy.economics import Policy, expected_profit
 
-_NEAR: Final = tuple(1.0 - n / 400 for n in range(21))
-_FAR: Final = (0.94, 0.93, 0.92, 0.91, 0.90)
-RATES: Final = (*_NEAR, *_FAR)
+_THOUSANDTHS: Final = (*range(11), 12, 14, 16, 18, 20, 25, 30, 35, 40, 45, 50, 60, 70, 80, 90, 100)
+RATES: Final = tuple((1000 - n) / 1000 for n in _THOUSANDTHS)
 """Approval rates of the curve, from approve-all down."""
 
 

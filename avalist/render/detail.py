@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from avalist.app.census import Bucket, Census
 from avalist.app.report import FitReport
 from avalist.render.blocks import Block, Chart, Heading, Listing, Pair, Series, Table, Text
-from avalist.render.numbers import count, day, money, number, percent
+from avalist.render.numbers import count, day, measured, money, number, percent
 
 _STEPS = {1: "day", 7: "week", 14: "two weeks", 28: "four weeks", 91: "quarter", 364: "year"}
 
@@ -38,7 +38,10 @@ def _rows(report: FitReport) -> Iterator[tuple[str, str]]:
     if report.rejected is not None:
         yield "rows that could not be read", count(report.rejected)
     yield "first and last", f"{day(c.first_ms)} to {day(c.last_ms)}"
-    yield "days without a payment; longest time without one", f"{count(c.empty_days)}; {number(c.longest_gap_d)} days"
+    yield (
+        "days without a payment; longest time without one",
+        f"{count(c.empty_days)}; {measured(c.longest_gap_d * 86_400, 'seconds', '')}",
+    )
     yield "captured (money was taken)", f"{count(c.captured)}, {money(c.captured_minor, c.base_currency)}"
     yield "declined by the issuer", count(c.issuer_declined)
     yield "approved by the issuer, never captured", count(c.approved_only)

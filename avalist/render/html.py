@@ -39,11 +39,12 @@ ul{padding-left:1.2em;max-width:46em}li{margin:.3em 0}
 .figure b{display:block;font-size:1.4rem;line-height:1.3}
 .figure span{display:block;font-size:.875rem;color:var(--soft)}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));gap:8px 24px}
-figure{margin:1em 0;max-width:640px}.pair figure{max-width:none}figure h3{font-size:.95rem;margin:0 0 .2em}
+figure{margin:1em 0;max-width:580px}.pair figure{max-width:none}figure h3{font-size:.95rem;margin:0 0 .2em}
 svg{display:block;width:100%;height:auto;overflow:visible}svg text{fill:var(--soft);font-size:13px}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;margin:1em 0;font-variant-numeric:tabular-nums}
 caption{text-align:left;caption-side:top;padding-bottom:.3em}
 th,td{padding:5px 14px 5px 0;border-bottom:1px solid var(--grid);vertical-align:top;text-align:right}
+td{white-space:nowrap}td.t{white-space:normal;min-width:6em}
 th{color:var(--soft);font-weight:600}.t{text-align:left}
 .g{stroke:var(--grid);stroke-width:1}.a{stroke:var(--soft);stroke-width:1}
 .l{fill:none;stroke-width:2.2;stroke-linejoin:round}
@@ -52,7 +53,7 @@ svg .m{fill:var(--ink);font-weight:600}
 .k1{stroke:var(--c1)}.k2{stroke:var(--c2)}.k3{stroke:var(--c3)}.n1{fill:var(--c1)}.n2{fill:var(--c2)}.n3{fill:var(--c3)}
 svg text.n1{fill:var(--c1)}svg text.n2{fill:var(--c2)}svg text.n3{fill:var(--c3)}
 @media print{:root{--ink:#000;--soft:#444;--grid:#ccc;--back:#fff;--card:#f4f4f4;--c1:#1f6fb2;--c2:#c2571a;--c3:#3d8b4f}
-main{max-width:none;padding:0}h2{break-after:avoid}figure,tr,.figure{break-inside:avoid}.wide{overflow:visible}
+main{max-width:none;padding:0}h2{break-after:avoid}figure,tr,.figure{break-inside:avoid}.wide{overflow:visible}td{white-space:normal}
 body{font-size:12px}}
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"

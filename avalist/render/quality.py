@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from avalist.app.report import Example, FitReport, Quality
+from avalist.app.report import Example, FitReport, FoldQuality, Quality
 from avalist.domain.events import from_ms
 from avalist.models.judge import Level
 from avalist.models.metrics import APPROVAL_RATES, Interval, Report
 from avalist.policy.frontier import Outcome
 from avalist.render.blocks import Bars, Block, Chart, Heading, Mark, Pair, Series, Table, Text
-from avalist.render.numbers import between, count, day, measured, money, number, percent
+from avalist.render.numbers import NOTHING, between, count, day, measured, money, number, percent
 
 _TABLE_RATES = (1.0, 0.995, 0.99, 0.98, 0.97, 0.95, 0.90)
-_FAMILIES = 12
+_FAMILIES = 10
+_FEWEST_EXPECTED = 3.0
+"""A level of fewer expected frauds is in the table and not in the plot."""
 
 
 def at_rate(report: FitReport, rate: float) -> Outcome:
@@ -58,38 +60,42 @@ def _ranking(m: Report) -> Table:
     return Table(("", "value", "90 % interval", "to compare"), tuple(rows), caption)
 
 
+_FOLD = (
+    "learnt by",
+    "payments learnt",
+    "frauds known",
+    "graded / frauds",
+    "prevalence",
+    "average precision",
+    "AUC",
+    "stopped at 99 %",
+    "observed / expected",
+)
+
+
 def _folds(report: FitReport, q: Quality) -> Table:
-    rows: list[tuple[str, ...]] = []
-    for fold in q.folds:
-        m = fold.metrics
-        head = (day(fold.cut_ms), count(fold.learnt_rows), count(fold.learnt_frauds))
-        if m is None:
-            rows.append((*head, "none", "–", "–", "–", "–"))
-        else:
-            ap = m.average_precision
-            shown = (
-                f"{ap.value:.3f} ({ap.low:.3f} to {ap.high:.3f})",
-                f"{m.roc_auc.value:.3f}",
-                percent(m.value_recall[2].value),
-            )
-            rows.append((*head, f"{count(m.rows)} / {count(m.frauds)}", f"{m.prevalence:.4f}", *shown))
-    names = (
-        "learnt by",
-        "payments learnt",
-        "frauds known",
-        "graded / frauds",
-        "prevalence",
-        "average precision",
-        "AUC",
-        "stopped at 99 %",
-    )
-    trees = report.evaluation.params.trees
+    trees, most = report.evaluation.params.trees, report.evaluation.most_rows
     return Table(
-        names,
-        tuple(rows),
-        f"Cut by cut: each model knew what was logged by its day. Lighter models than the one that ships: {trees} "
-        f"trees at most, "
-        f"the last {count(report.evaluation.most_rows)} payments at most.",
+        _FOLD,
+        tuple(_fold(fold) for fold in q.folds),
+        "Cut by cut: each model knew what was logged by its day. These models are lighter than the one that ships: "
+        f"{trees} trees and the last {count(most)} payments at most.",
+    )
+
+
+def _fold(fold: FoldQuality) -> tuple[str, ...]:
+    m, learnt = fold.metrics, (day(fold.cut_ms), count(fold.learnt_rows), count(fold.learnt_frauds))
+    if m is None:
+        return (*learnt, "too young", *[NOTHING] * (len(_FOLD) - 4))
+    ap = m.average_precision
+    return (
+        *learnt,
+        f"{count(m.rows)} / {count(m.frauds)}",
+        f"{m.prevalence:.4f}",
+        f"{ap.value:.3f} ({ap.low:.3f} to {ap.high:.3f})",
+        f"{m.roc_auc.value:.3f}",
+        percent(m.value_recall[2].value),
+        f"{m.observed_expected.value:.2f}",
     )
 
 
@@ -227,12 +233,13 @@ def _level(level: Level, name: str) -> tuple[str, ...]:
 
 
 def _levels(levels: tuple[Level, ...], title: str, x_label: str, *, aged: bool = False) -> Chart:
+    levels = tuple(level for level in levels if level.expected >= _FEWEST_EXPECTED)
     xs = tuple(float(i + 1) for i in range(len(levels)))
     return Chart(
         title=title,
         x_label=x_label,
         y_label="observed / expected",
-        level=(1.0, "calibrated"),
+        level=(1.0, ""),
         x_ticks=tuple((x, _age(level) if aged else f"{x:g}") for x, level in zip(xs, levels, strict=True)),
         series=(
             Series(

@@ -12,7 +12,9 @@ from avalist.render.limits import limits
 from avalist.render.numbers import between, count, day, money, percent
 from avalist.render.quality import at_rate, quality
 
-_SHOWN_TO = 0.90
+_SHOWN_TO = 0.95
+_TOO_LITTLE = 1.15
+"""An interval beyond this factor is worth a warning."""
 
 
 def story(report: FitReport) -> Page:
@@ -34,6 +36,7 @@ def _blocks(report: FitReport) -> Iterator[Block]:
         yield Text("What follows describes the data; the rest of the report comes with more history.")
     else:
         yield from (Text(sentence, "lead") for sentence in headline(report))
+        yield from _off(report)
         yield stopped_curve(report)
         yield Figures(tuple(five_figures(report)))
         yield Text(
@@ -46,6 +49,18 @@ def _blocks(report: FitReport) -> Iterator[Block]:
     yield from quality(report)
     yield Heading("What this report cannot tell")
     yield limits(report)
+
+
+def _off(report: FitReport) -> Iterator[Text]:
+    """Warn where the probabilities were clearly wrong: ranking may be good all the same, decisions by profit are not."""
+    assert report.quality is not None
+    level = report.quality.metrics.observed_expected
+    if level.low > _TOO_LITTLE or level.high < 1.0 / _TOO_LITTLE:
+        yield Text(
+            f"The probabilities were off: {level.value:.2f} times the fraud that the models expected was reported "
+            f"({level.low:.2f} to {level.high:.2f}). Decisions by profit suffer from that; decisions by rank do not.",
+            "warning",
+        )
 
 
 def headline(report: FitReport) -> tuple[str, ...]:
@@ -110,7 +125,7 @@ def stopped_curve(report: FitReport) -> Chart:
         y_format="percent",
         series=(
             Series(
-                name="models, judged on payments they had not seen",
+                name="the models",
                 x=tuple(1.0 - o.approval_rate for o in points),
                 y=tuple(o.stopped.value for o in points),
                 low=tuple(o.stopped.low for o in points),
@@ -125,7 +140,7 @@ def stopped_curve(report: FitReport) -> Chart:
             ),
         ),
         marks=(Mark(0.01, marked.stopped.value, f"1 % declined: {percent(marked.stopped.value)} stopped"),),
-        caption="The band is the 90 % interval.",
+        caption="Judged on payments that the models had not seen. The band is the 90 % interval.",
     )
 
 

@@ -10,7 +10,7 @@ from avalist.render.blocks import Bars, Chart, Format, Series
 from avalist.render.numbers import day, money, percent, shown
 from avalist.render.tree import Element, element
 
-WIDTH, HEIGHT = 560.0, 320.0
+WIDTH, HEIGHT = 480.0, 290.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 14.0, 30.0, 46.0
 _BAR: Final = 26.0
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
@@ -117,10 +117,10 @@ def _axes(chart: Chart, frame: _Frame) -> list[Element]:
 
 def _x_ticks(chart: Chart, frame: _Frame) -> list[tuple[float, str]]:
     if chart.x_format != "date":
-        return [(t, _tick(t, chart.x_format, chart.currency)) for t in ticks(frame.x0, frame.x1, 6)]
+        return [(t, _tick(t, chart.x_format, chart.currency)) for t in ticks(frame.x0, frame.x1)]
     day_ms = 86_400_000.0
     first, last = math.ceil(frame.x0 / day_ms), math.floor(frame.x1 / day_ms)
-    step = max(math.ceil((last - first) / 5), 1)
+    step = max(math.ceil((last - first) / 4), 1)
     return [(n * day_ms, day(n * day_ms)) for n in range(first + (last - first) % step // 2, last + 1, step)]
 
 
@@ -155,7 +155,7 @@ def _level(chart: Chart, frame: _Frame) -> list[Element]:
         return []
     y, label = frame.y(chart.level[0]), chart.level[1]
     line = element("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=y, y2=y, cls="a d")
-    return [line, element("text", label, x=WIDTH - _RIGHT, y=y - 5, text_anchor="end")]
+    return [line, element("text", label, x=_LEFT + 5, y=y - 5)]
 
 
 def _series(series: Series, frame: _Frame) -> list[Element]:

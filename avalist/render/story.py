@@ -52,7 +52,7 @@ def _blocks(report: FitReport) -> Iterator[Block]:
 
 
 def _off(report: FitReport) -> Iterator[Text]:
-    """Warn where the probabilities were clearly wrong: ranking may be good all the same, decisions by profit are not."""
+    """Warn where the probabilities were clearly wrong: the ranking may be good all the same, the profit is not."""
     assert report.quality is not None
     level = report.quality.metrics.observed_expected
     if level.low > _TOO_LITTLE or level.high < 1.0 / _TOO_LITTLE:

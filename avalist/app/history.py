@@ -1,267 +1,152 @@
-"""History in one's own columns: a mapping names them, and rows become events in the order they were known.
+"""History from a file: its rows become events, in the order in which they were known.
 
 A payment is known at its time, a label at its report time. Where a file does not say when a fraud was reported, the
-time is drawn from the schema's delay law and the label's source says ``imputed``.
+time is drawn from the schema's delay law and the label's source says ``imputed``. The file is read twice: once to check
+everything before anything is recorded, and once in order, from sorted runs on disk: memory stays flat.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import heapq
-import itertools
-from collections.abc import Iterable, Iterator
-from collections.abc import Mapping as Map
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-import msgspec
+import polars as pl
 
-from avalist.domain.cards import refuse_card_numbers
-from avalist.domain.delay import DelayLaw
-from avalist.domain.errors import BadInput
-from avalist.domain.events import (
-    AuthorisationResult,
-    Capture,
-    Chargeback,
-    EarlyFraudWarning,
-    Label,
-    Payment,
-    WireEvent,
-    bad_body,
-)
-from avalist.domain.money import minor_from_text
+from avalist.app.assemble import assemble
+from avalist.app.mapping import Mapping, decode_mapping
+from avalist.app.merchant import REMEMBERED_MS, Merchant
+from avalist.app.rejects import Rejects
+from avalist.app.rows import Checked, Plan, Rows, Survey
+from avalist.app.spill import Spill
+from avalist.app.tables import Reject, Table
+from avalist.domain.errors import Conflict
+from avalist.domain.events import WireEvent, from_ms, to_ms
 from avalist.domain.schema import Schema
 
-Cell = Any
-RowOf = Map[str, Cell]
+__all__ = ["Mapping", "RowHistory", "Survey", "decode_mapping"]
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_REPEATED = "the payment id came before: it must be unique"
 
 
-class SchemaTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The ``[schema]`` table: entities, numbers, categories as ``name = "source"``; other fields under ``settings``."""
+class RowHistory:
+    """The history that a file of rows tells.
 
-    base_currency: str
-    entities: dict[str, str]
-    numbers: dict[str, str] = {}
-    categories: dict[str, str] = {}
-    settings: dict[str, Any] = {}
-
-
-class Outcomes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Columns that say what became of a payment. Every one is optional; times are of when it was learnt."""
-
-    fraud: str = ""
-    fraud_reported_at: str = ""
-    early_warning_at: str = ""
-    captured: str = ""
-    auth_approved: str = ""
-    issuer_code: str = ""
-
-
-class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a file's columns become payments.
-
-    `payment_id` names the column, or the columns that make an id together. `fields` maps paths of the payment event
-    (``customer.id``, ``custom.terminal``, ``cart.sku``) to columns; a value that begins with ``=`` is a constant.
-    `amount` is a decimal column, `amount_minor` one in minor units. `hashed` columns are hashed before anything reads
-    them.
+    Parameters
+    ----------
+    file, mapping, schema
+        The file, what its columns mean, and the merchant's schema.
+    hash_key
+        Keys the hashes of `hashed` columns.
+    folder
+        A folder for sorted runs; it must not exist, and the caller removes it. It holds clear data.
+    until
+        What was known at this time or later is left out.
     """
 
-    schema: SchemaTable
-    payment_id: str | tuple[str, ...]
-    occurred_at: str
-    currency: str
-    amount: str = ""
-    amount_minor: str = ""
-    fields: dict[str, str] = {}
-    hashed: tuple[str, ...] = ()
-    outcomes: Outcomes = Outcomes()
+    def __init__(
+        self,
+        file: Path,
+        mapping: Mapping,
+        schema: Schema,
+        hash_key: bytes,
+        folder: Path,
+        until: dt.datetime | None = None,
+    ) -> None:
+        self._table = Table(file)
+        self._plan = Plan(mapping, schema)
+        self._plan.check_columns(self._table)
+        until_us = None if until is None else (until - _EPOCH) // dt.timedelta(microseconds=1)
+        self._rows = Rows(self._plan, hash_key, until_us)
+        self._payments = Spill(folder / "payments", "at")
+        self._outcomes = Spill(folder / "outcomes", "at")
+        self._keys = Spill(folder / "keys", "key")
+        self._repeated = pl.Series("line", [], dtype=pl.Int64)
 
-    def merchant_schema(self) -> Schema:
-        """Return the schema that the mapping declares. Raises ``BadInput``."""
-        table = self.schema
-        given = {
-            "base_currency": table.base_currency,
-            "entities": [{"name": n, "source": s} for n, s in table.entities.items()],
-            "numbers": [{"name": n, **_decimals(s)} for n, s in table.numbers.items()],
-            "categories": [{"name": n, "source": s} for n, s in table.categories.items()],
-            **table.settings,
-        }
-        try:
-            return msgspec.convert(given, Schema).check()
-        except msgspec.ValidationError as error:
-            raise bad_body(error) from None
+    def survey(self, rejects: Rejects, progress: Callable[[int], None] = lambda rows: None) -> Survey:
+        """Read the file through, check every row and sort what passes. Rows that do not pass go to `rejects`."""
+        read = 0
+        for batch in self._table.batches(list(self._plan.mapping.columns())):
+            read += len(batch.frame)
+            self._keep(self._rows.check(batch))
+            self._hand_over(rejects)
+            progress(read)
+        self._hand_over(rejects)
+        self._find_repeated(rejects)
+        kept = self._payments.rows - len(self._repeated)
+        return Survey(kept, self._outcomes.rows, self._rows.left_out, rejects.count, read + rejects.unread)
 
+    def events(self) -> Iterator[list[WireEvent]]:
+        """Yield the events in known-time order, some thousands at a time; after :meth:`survey`."""
+        bounds = self._payments.bounds()
+        for payments, outcomes in zip(self._payments.ranges(bounds), self._outcomes.ranges(bounds), strict=True):
+            events = assemble(self._plan, self._unique(payments), self._unique(outcomes))
+            if events:
+                yield events
 
-def _decimals(source: str) -> dict[str, object]:
-    """Split ``custom.lat:3`` into the source and its decimals."""
-    path, _, decimals = source.partition(":")
-    if decimals and not decimals.isdecimal():
-        raise BadInput("not a number of decimals", field="schema.numbers", expected="source:decimals", got=source[:64])
-    return {"source": path, "decimals": int(decimals or 0)}
+    def _keep(self, checked: Checked) -> None:
+        self._payments.add(checked.payments)
+        self._keys.add(checked.payments.select("key", "at", "line"))
+        self._outcomes.add(checked.outcomes)
 
+    def _hand_over(self, rejects: Rejects) -> None:
+        rejects.unread += len(self._table.rejects)
+        rejects.add([*self._table.rejects, *self._rows.rejects])
+        self._table.rejects.clear()
+        self._rows.rejects.clear()
 
-def decode_mapping(text: str) -> Mapping:
-    """Decode a mapping from TOML. Raises ``BadInput`` naming the field."""
-    try:
-        return msgspec.toml.decode(text, type=Mapping)
-    except msgspec.DecodeError as error:
-        raise bad_body(error) from None
+    def _find_repeated(self, rejects: Rejects) -> None:
+        """Reject the rows of a payment id but the first known: the writer would refuse them."""
+        again = [
+            range.sort("key", "at", "line").filter(~pl.col("key").is_first_distinct())["line"]
+            for range in self._keys.ranges(self._keys.bounds())
+            if len(range)
+        ]
+        self._repeated = pl.concat(again).sort() if again else self._repeated
+        column = (*self._plan.mapping.id_columns, "")[0]
+        rejects.add([Reject(line, column, _REPEATED) for line in self._repeated.to_list()])
 
-
-class Reader:
-    """Makes events of rows. `hash_key` keys the hashes of `hashed` columns."""
-
-    def __init__(self, mapping: Mapping, schema: Schema, hash_key: bytes) -> None:
-        self._mapping = mapping
-        self._explicit = schema.capture == "explicit"
-        self._law = DelayLaw(*schema.report_delay_d)
-        self._hash_key = hash_key
-        self._fields = [(path.split("."), column) for path, column in mapping.fields.items()]
-
-    def events(self, rows: Iterable[RowOf], until: dt.datetime | None = None) -> Iterator[WireEvent]:
-        """Yield the events of `rows` (sorted by time) in known-time order; those known at or after `until` are left
-        out.
-        """
-        outcomes: list[tuple[dt.datetime, int, WireEvent]] = []
-        order = itertools.count()
-        for row in rows:
-            payment = self.payment(row)
-            now = payment.occurred_at
-            if until is not None and now >= until:
-                break
-            while outcomes and outcomes[0][0] <= now:
-                yield heapq.heappop(outcomes)[2]
-            yield msgspec.structs.replace(payment, received_at=now)
-            for known_at, event in self.outcomes(row, payment):
-                heapq.heappush(outcomes, (known_at, next(order), event))
-        while outcomes:
-            known_at, _, event = heapq.heappop(outcomes)
-            if until is None or known_at < until:
-                yield event
-
-    def payment(self, row: RowOf) -> Payment:
-        """Return the payment of a row, without ``received_at``. Raises ``BadInput`` naming the column."""
-        m = self._mapping
-        if m.hashed:
-            row = {**row, **{c: self._hash(cell) for c in m.hashed if (cell := _cell(row, c)) is not None}}
-        columns = (m.payment_id,) if isinstance(m.payment_id, str) else m.payment_id
-        payment_id, currency = "/".join(str(_known(row, c)) for c in columns), str(_known(row, m.currency))
-        whole: dict[str, Any] = {
-            "type": "payment",
-            "event_id": f"pay:{payment_id}",
-            "payment_id": payment_id,
-            "occurred_at": _instant(_cell(row, m.occurred_at), m.occurred_at),
-            "amount_minor": self._amount(row, currency),
-            "currency": currency,
-            "captured": None
-            if not m.outcomes.captured
-            else False
-            if self._explicit
-            else _flag(row, m.outcomes.captured),
-        }
-        for path, column in self._fields:
-            value = _cell(row, column)
-            if value is not None and value != "":
-                _put(whole, path, value)
-        try:
-            payment = msgspec.convert(_finished(whole), Payment)
-        except msgspec.ValidationError as error:
-            raise bad_body(error) from None
-        refuse_card_numbers(msgspec.json.encode(payment), payment)
-        return payment
-
-    def outcomes(self, row: RowOf, payment: Payment) -> Iterator[tuple[dt.datetime, WireEvent]]:
-        """Yield what became of a payment, with the time each became known."""
-        o, id, now = self._mapping.outcomes, payment.payment_id, payment.occurred_at
-
-        def when(name: str, at: dt.datetime) -> dict[str, Any]:
-            return {"event_id": f"{name}:{id}", "occurred_at": at, "received_at": at, "payment_id": id}
-
-        if o.auth_approved and (approved := _flag(row, o.auth_approved)) is not None:
-            code = str(_cell(row, o.issuer_code) or "") if o.issuer_code else ""
-            yield now, AuthorisationResult(**when("auth", now), approved=approved, issuer_code=code)
-        if o.captured and self._explicit and _flag(row, o.captured):
-            yield now, Capture(**when("capture", now))
-        if o.early_warning_at and (warned := _cell(row, o.early_warning_at)) is not None:
-            at = _instant(warned, o.early_warning_at)
-            yield at, EarlyFraudWarning(**when("efw", at))
-        if o.fraud_reported_at and (reported := _cell(row, o.fraud_reported_at)) is not None:
-            at = _instant(reported, o.fraud_reported_at)
-            yield at, Chargeback(**when("chargeback", at))
-        elif o.fraud and not o.fraud_reported_at and _flag(row, o.fraud):
-            at = now + dt.timedelta(days=self._law.draw_d(id))
-            yield at, Label(**when("label", at), fraud=True, source="imputed")
-
-    def _amount(self, row: RowOf, currency: str) -> int:
-        if self._mapping.amount_minor:
-            text, column = str(_cell(row, self._mapping.amount_minor)), self._mapping.amount_minor
-            if not text.isdecimal():
-                raise BadInput("not an amount", field=column, expected="an integer of minor units", got=text[:32])
-            return int(text)
-        return minor_from_text(str(_cell(row, self._mapping.amount)), currency)
-
-    def _hash(self, value: Cell) -> str:
-        return "h" + hashlib.blake2b(str(value).encode(), digest_size=16, key=self._hash_key).hexdigest()
+    def _unique(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return (
+            frame.filter(~pl.col("line").is_in(self._repeated.implode()))
+            if len(self._repeated) and len(frame)
+            else frame
+        )
 
 
-def _cell(row: RowOf, column: str) -> Cell:
-    if column.startswith("="):
-        return column[1:]
-    try:
-        return row[column]
-    except KeyError:
-        expected = ", ".join(list(row)[:30])
-        raise BadInput("the file has no such column", field="mapping", expected=expected, got=column) from None
+def remaining(merchant: Merchant, events: Iterator[list[WireEvent]]) -> Iterator[list[WireEvent]]:
+    """Yield the events that the merchant has not yet, where an import was stopped half way; all of a new merchant's.
+
+    Raises
+    ------
+    Conflict
+        If what the merchant has is not the beginning of these events.
+    """
+    checked_from_ms = merchant.at_ms - REMEMBERED_MS
+    for batch in events:
+        if not merchant.at_ms or to_ms(_known_at(batch[0])) > merchant.at_ms:
+            yield batch
+            continue
+        fresh = []
+        for event in batch:
+            at_ms = to_ms(_known_at(event))
+            if at_ms > merchant.at_ms:
+                fresh.append(event)
+            elif at_ms >= checked_from_ms and merchant.events.get(event.event_id) < 0:
+                if at_ms < merchant.at_ms:
+                    raise _other_history(event, merchant)
+                fresh.append(event)
+        if fresh:
+            yield fresh
 
 
-def _known(row: RowOf, column: str) -> Cell:
-    """Return a cell that may not be empty."""
-    value = _cell(row, column)
-    if value is None or value == "":
-        raise BadInput("the cell is empty", field=column, expected="a value in every row")
-    return value
+def _known_at(event: WireEvent) -> dt.datetime:
+    return event.received_at or event.occurred_at
 
 
-_FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": None}
-
-
-def _flag(row: RowOf, column: str) -> bool | None:
-    """Return a yes or no; None where the cell is empty. The text "no" is not taken for a yes."""
-    value = _cell(row, column)
-    text = "" if value is None else str(int(value) if isinstance(value, float) and value in (0, 1) else value)
-    try:
-        return _FLAGS[text.strip().lower()]
-    except KeyError:
-        expected = "1 or 0, true or false, yes or no"
-        raise BadInput("not a yes or no", field=column, expected=expected, got=text[:32]) from None
-
-
-def _instant(value: Cell, column: str) -> dt.datetime:
-    if isinstance(value, dt.datetime):
-        return value if value.tzinfo else value.replace(tzinfo=dt.UTC)
-    try:
-        instant = dt.datetime.fromisoformat(str(value))
-    except ValueError:
-        raise BadInput("not a time", field=column, expected="ISO 8601", got=str(value)[:32]) from None
-    return instant if instant.tzinfo else instant.replace(tzinfo=dt.UTC)
-
-
-_TEXT_PARTS = frozenset({"customer", "device", "billing", "payee", "method", "ip"})
-
-
-def _put(whole: dict[str, Any], path: list[str], value: Cell) -> None:
-    """Set a nested value; identifiers become text."""
-    if path[0] in _TEXT_PARTS and not isinstance(value, str | dt.datetime):
-        value = str(value)
-    for name in path[:-1]:
-        whole = whole.setdefault(name, {})
-    whole[path[-1]] = value
-
-
-def _finished(whole: dict[str, Any]) -> dict[str, Any]:
-    """Give a flat cart, method and billing the shape of the wire."""
-    if "cart" in whole:
-        whole["cart"] = [{"kind": "other", **whole["cart"]}]
-    if "method" in whole:
-        whole["method"] = {"kind": "card", **whole["method"]}
-    return whole
+def _other_history(event: WireEvent, merchant: Merchant) -> Conflict:
+    return Conflict(
+        f"{merchant.id} has other events up to {from_ms(merchant.at_ms).isoformat()}, and {event.event_id[:64]!r} of this file "
+        "was known before that. History goes in before all else, in order: use another merchant id"
+    )

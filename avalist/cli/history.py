@@ -3,90 +3,83 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, get_args
+from typing import Annotated, Any, BinaryIO, get_args
 
 import msgspec
 import typer
+from rich.markup import escape
 
 from avalist.app.administer import CreateMerchant
-from avalist.app.history import Mapping, Reader, decode_mapping
+from avalist.app.mapping import Mapping, decode_mapping
 from avalist.bootstrap import Installation, build
 from avalist.cli.options import Bar, Data, Merchant, console, progress_bar
 from avalist.config import settings_from
-from avalist.domain.errors import BadInput, ClockWentBack, Conflict
-from avalist.domain.events import WireEvent, from_ms
-from avalist.domain.schema import DIGITAL_GOODS, Schema
+from avalist.domain.errors import BadInput
+from avalist.domain.events import WireEvent
+from avalist.domain.schema import DIGITAL_GOODS
 from avalist.simulator import World, history
 from avalist.simulator.config import Vertical
 
-if TYPE_CHECKING:
-    import polars as pl
-
 _SYNC_EVERY = 20_000
-_SLICE = 50_000
 
 
 def import_file(
     merchant: Merchant,
-    file: Annotated[Path, typer.Argument(help="CSV or Parquet, one payment a row", exists=True, dir_okay=False)],
-    mapping: Annotated[
-        Path, typer.Option(help="Which columns mean what (TOML); see docs/how-to/import.md", exists=True)
+    file: Annotated[
+        Path, typer.Argument(help="CSV, Parquet or JSON lines, plain or gzip", exists=True, dir_okay=False)
     ],
+    mapping: Annotated[
+        Path | None,
+        typer.Option(help="Which columns mean what (TOML) [default: told from names and values]", exists=True),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", "--dry-run", help="Show what the file is understood to be, and stop there")
+    ] = False,
+    save_mapping: Annotated[
+        Path | None, typer.Option(help="Where to write the mapping that was told [default: FILE.mapping.toml]")
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="The column that says when a payment was made")] = None,
+    amount: Annotated[str | None, typer.Option(help="The column of amounts")] = None,
+    label: Annotated[str | None, typer.Option(help="The column that says which were fraud, or none")] = None,
+    id: Annotated[str | None, typer.Option(help="The column of the payment's id, or none")] = None,
+    currency: Annotated[str | None, typer.Option(help="The currency of all amounts, or its column")] = None,
+    timezone: Annotated[str | None, typer.Option(help="The zone of times that name none, such as Europe/Paris")] = None,
+    date_order: Annotated[str | None, typer.Option(help="dmy or mdy, where dates may be read either way")] = None,
     until: Annotated[
         dt.datetime | None, typer.Option(help="Leave out what was known at this time or later [default: now]")
     ] = None,
+    max_rejects: Annotated[float, typer.Option(help="Share of rows that may be rejected")] = 0.05,
+    rejects: Annotated[Path | None, typer.Option(help="Where rejected rows go [default: FILE.rejects.csv]")] = None,
     data: Data = None,
 ) -> None:
-    """Import history before a merchant's first live event; creates the merchant from the mapping if need be.
+    """Import history before a merchant's first live event; creates the merchant if need be.
 
-    Events go in by the time they were known: a payment at its time, a label at its report time.
+    Without --mapping the columns are told from their names and values, with the reasons; what only you can know is asked.
+    Events go in by the time they were known: a payment at its time, a label at its report time. An import that was
+    stopped goes on where it was when it is run again.
     """
-    plan = decode_mapping(mapping.read_text())
-    frame = read_frame(file, plan)
+    from avalist.cli.bring_in import beside, bring_in, tell, understand  # here: polars would slow other commands' start
+
+    source: Mapping | None
+    if mapping is not None:
+        source = decode_mapping(mapping.read_text())
+    else:
+        given = {"time": time, "amount": amount, "label": label, "id": id, "currency": currency}
+        given |= {"timezone": timezone, "date_order": date_order}
+        understood = understand(file, {about: said for about, said in given.items() if said is not None})
+        source = understood.mapping
+        if source is not None and (save_mapping or not explain):
+            saved = save_mapping or beside(file, "mapping.toml")
+            saved.write_text(understood.toml())
+            console.print(f"wrote the mapping, to read and to edit: [bold]{escape(str(saved))}[/]", soft_wrap=True)
+    if explain:
+        return
     with build(settings_from(data=data)) as here:
-        _create(here, merchant, plan.merchant_schema())
-        until = until or from_ms(here.clock.now_ms())
-        with progress_bar(f"importing {file.name}", frame.height) as bar:
-            try:
-                events, payments = import_frame(here, merchant, frame, plan, bar, until)
-            except ClockWentBack as error:
-                raise BadInput(
-                    f"{merchant}'s log reaches beyond this file's beginning: was it imported before, in part perhaps? "
-                    "History goes in once, before all else: use another merchant id or data folder",
-                    field="occurred_at",
-                    expected=error.expected,
-                    got=error.got,
-                ) from None
-    console.print(f"imported {payments:,} payments and {events - payments:,} outcomes of [bold]{merchant}[/]")
-    console.print(f"next: [bold]avalist train {merchant}[/], [bold]avalist merchant key {merchant}[/], avalist up")
-
-
-def _create(here: Installation, merchant: str, schema: Schema) -> None:
-    """Create a merchant unless it exists with this very schema. Raises ``Conflict`` if it has another."""
-    known = here.writer.merchants.get(merchant)
-    if known is None:
-        here.administration.carry_out(CreateMerchant(merchant, schema), 0)
-        console.print(f"created [bold]{merchant}[/] with the mapping's schema")
-    elif known.schema != schema:
-        raise Conflict(f"merchant {merchant!r} has another schema than this mapping: use another merchant id")
-
-
-def import_frame(
-    installation: Installation,
-    merchant: str,
-    frame: pl.DataFrame,
-    mapping: Mapping,
-    bar: Bar,
-    until: dt.datetime | None = None,
-) -> tuple[int, int]:
-    """Record a frame's events in known-time order; return how many events and payments."""
-    schema = installation.writer.merchant(merchant).schema
-    reader = Reader(mapping, schema, installation.secrets.merchant(merchant))
-    if until is not None and until.tzinfo is None:
-        until = until.replace(tzinfo=dt.UTC)
-    return record_all(installation, merchant, reader.events(_rows(frame), until), bar)
+        rejected = rejects or beside(file, "rejects.csv")
+        done = bring_in(here, merchant, file, source, until=until, max_rejects=max_rejects, rejects=rejected)
+    tell(merchant, done, rejected)
 
 
 def record_all(installation: Installation, merchant: str, events: Iterable[WireEvent], bar: Bar) -> tuple[int, int]:
@@ -145,24 +138,3 @@ def _write_lines(events: Iterable[WireEvent], file: BinaryIO, bar: Bar) -> None:
         payments += event.type == "payment"
         bar.at(payments)
     bar.done(payments)
-
-
-def read_frame(file: Path, mapping: Mapping) -> pl.DataFrame:
-    """Read a file sorted by time. Raises ``BadInput`` for another kind of file or a column that is not there."""
-    import polars as pl  # here, for the other commands start faster without it
-
-    if file.suffix == ".parquet":
-        frame = pl.read_parquet(file)
-    elif file.suffix == ".csv":
-        frame = pl.read_csv(file, infer_schema_length=10_000, try_parse_dates=True)
-    else:
-        raise BadInput("not a file that can be imported", field="file", expected=".csv or .parquet", got=file.name)
-    if mapping.occurred_at not in frame.columns:
-        expected = ", ".join(frame.columns[:40])
-        raise BadInput("the file has no such column", field="occurred_at", expected=expected, got=mapping.occurred_at)
-    return frame.sort(mapping.occurred_at, maintain_order=True)
-
-
-def _rows(frame: pl.DataFrame) -> Iterator[dict[str, Any]]:
-    for part in frame.iter_slices(_SLICE):
-        yield from part.iter_rows(named=True)

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from avalist.app.administer import CreateMerchant, IssueKey, SetMode, SetPolicy, Show
-from avalist.app.history import decode_mapping
+from avalist.app.mapping import decode_mapping
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, Port, console
 from avalist.config import settings_from

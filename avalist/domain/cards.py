@@ -24,7 +24,7 @@ _LENGTHS = range(13, 20)
 _SHORTEST = b"0" * 13
 _LEAST = 1e12
 _DIGITS_TO_0 = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else byte for byte in range(256))
-_EXEMPT: Final = ("phone", "imei", "hash", "time", "_at", "_ms")
+EXEMPT: Final = ("phone", "imei", "hash", "time", "_at", "_ms")
 _DOUBLED = bytes(ord("0") + (d * 2 - 9 if d > 4 else d * 2) for d in range(10))
 _DOUBLE = bytes.maketrans(b"0123456789", _DOUBLED)
 
@@ -130,7 +130,7 @@ def _search(value: object, path: str) -> str:
         for name, inner in value.items():
             if holds_card_number(str(name)):
                 return path
-            if not str(name).endswith(_EXEMPT) and (found := _search(inner, f"{path}.{name}")):
+            if not str(name).endswith(EXEMPT) and (found := _search(inner, f"{path}.{name}")):
                 return found
         return ""
     if isinstance(value, list | tuple):

@@ -10,7 +10,7 @@ import pytest
 from avalist.api.errors import Problem
 from avalist.api.routes.rest import Recorded
 from avalist.app.administer import decode_request
-from avalist.app.history import decode_mapping
+from avalist.app.mapping import decode_mapping
 from avalist.app.stored import StoredDecision
 from avalist.domain.decisions import Decision
 from avalist.domain.events import decode_event, decode_payment

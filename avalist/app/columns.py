@@ -1,0 +1,216 @@
+"""Columns of cells become columns of values: times, numbers, flags, text. A cell that is no such value becomes null.
+
+Each function takes a column of any kind, of a text file or of Parquet, and works on all of it at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Sequence
+
+import polars as pl
+
+from avalist.domain.cards import holds_card_number
+from avalist.domain.errors import BadInput
+
+ISO = "iso"
+UNITS_US = {
+    "ns": 0.001, "us": 1, "ms": 1000, "s": 10**6, "min": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6,
+}  # fmt: skip
+_SINCE = re.compile(r"(ns|us|ms|s|min|h|d) since (\d{4}-\d{2}-\d{2})")
+_ISO_FORMATS = tuple(
+    f"%Y-%m-%d{rest}{zone}" for rest in (" %H:%M:%S%.f", " %H:%M", "") for zone in ("%#z", "") if rest or not zone
+)
+_ISO_DATE = r"^(\d{4})[-/](\d\d?)[-/](\d\d?)[T ]"
+_ZULU = r"\s*(?:Z|UTC|GMT)$"
+_CARD_SHAPED = r"[0-9](?:[ \-]?[0-9]){12}"
+_NOTHING = ("null", "nan", "none", "\\n", "n/a", "#n/a", "<na>")
+_NO_NUMBER = (*_NOTHING, "na", "-", "--", "?", ".")
+_NOISE = r"[^0-9.,()+\-]"
+_GAP_US = 3600 * 10**6
+YES = ("1", "true", "yes", "y", "t", "ja", "j", "oui", "si", "sí", "sim", "tak")
+NO = ("0", "false", "no", "n", "f", "nein", "non", "não", "nao", "nie")
+
+
+def text(column: pl.Series) -> pl.Series:
+    """Return cells as text, stripped; empty ones, and words such as ``null``, are null. A whole float loses its ``.0``.
+
+    >>> text(pl.Series([1.0, 2.5, None])).to_list()
+    ['1', '2.5', None]
+    """
+    if column.dtype.is_float():
+        whole = column.is_finite() & (column == column.floor()) & (column.abs() < 2**53)
+        column = column.is_finite().fill_null(False).replace_strict({False: None, True: 1.0}) * column
+        whole_text = column.cast(pl.Int64, strict=False).cast(pl.String)
+        column = whole_text.zip_with(whole.fill_null(False), column.cast(pl.String))
+    elif column.dtype != pl.String:
+        column = column.cast(pl.String, strict=False)
+    stripped = column.str.strip_chars()
+    return _without(stripped, _NOTHING)
+
+
+def missing(column: pl.Series) -> pl.Series:
+    """Return cells with null where there is no number or time: dashes, question marks, ``NA``."""
+    return _without(column.str.strip_chars(), _NO_NUMBER) if column.dtype == pl.String else column
+
+
+def _without(cells: pl.Series, words: Sequence[str]) -> pl.Series:
+    lengths = cells.str.len_bytes()
+    short = lengths <= 4
+    if not short.any():
+        return cells
+    nothing = (lengths == 0) | (short & cells.str.to_lowercase().is_in(words))
+    return cells.set(nothing.fill_null(False), None)
+
+
+# --- times ---------------------------------------------------------------------------------------------------------------
+
+
+def instants(column: pl.Series, format: str = ISO, zone: str = "UTC") -> pl.Series:
+    """Return times as microseconds since 1970 (Int64).
+
+    Parameters
+    ----------
+    format
+        ``iso``; a pattern such as ``%d/%m/%Y %H:%M``; or a number's unit and origin, such as ``s since 1970-01-01``
+        (units ns, us, ms, s, min, h, d).
+    zone
+        The zone of times that name none. A time that a clock skipped in spring is moved on by the hour; one that it
+        showed twice in autumn is the first.
+
+    Raises
+    ------
+    BadInput
+        For a zone or format that is not known.
+    """
+    if column.dtype in (pl.Datetime, pl.Date):
+        return _located(column.cast(pl.Datetime("us", getattr(column.dtype, "time_zone", None))), zone)
+    since = _SINCE.fullmatch(format)
+    if since:
+        return _counted(column, since[1], since[2])
+    cells = text(column)
+    if format != ISO:
+        return _patterned(cells, format, zone)
+    cells = cells.str.replace(_ISO_DATE, "$1-$2-$3 ")
+    found = _patterned(cells, _ISO_FORMATS[0], zone)
+    for pattern in _ISO_FORMATS[1:]:
+        if found.null_count() == cells.null_count():
+            break
+        found = found.zip_with(found.is_not_null(), _patterned(cells, pattern, zone))
+    return found
+
+
+def _patterned(cells: pl.Series, pattern: str, zone: str) -> pl.Series:
+    if pattern.endswith("z"):
+        cells = cells.str.replace(_ZULU, "+0000")
+    try:
+        times = cells.str.to_datetime(pattern, time_unit="us", strict=False)
+    except pl.exceptions.PolarsError:
+        raise BadInput("not a format of times", field="formats", expected="such as %d/%m/%Y", got=pattern) from None
+    return _located(times, zone)
+
+
+def _located(times: pl.Series, zone: str) -> pl.Series:
+    if times.dtype.time_zone is not None:  # type: ignore[attr-defined]
+        return times.dt.convert_time_zone("UTC").dt.replace_time_zone(None).cast(pl.Int64)
+    if zone == "UTC":
+        return times.cast(pl.Int64)
+    try:
+        known = _in_zone(times, zone)
+        if known.null_count() > times.null_count():
+            known = known.zip_with(
+                known.is_not_null(), _in_zone((times.cast(pl.Int64) - _GAP_US).cast(times.dtype), zone) + _GAP_US
+            )
+    except pl.exceptions.PolarsError:
+        raise BadInput("no such time zone", field="timezone", expected="such as Europe/Paris", got=zone[:64]) from None
+    return known
+
+
+def _in_zone(times: pl.Series, zone: str) -> pl.Series:
+    local = times.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    return local.dt.convert_time_zone("UTC").dt.replace_time_zone(None).cast(pl.Int64)
+
+
+def _counted(column: pl.Series, unit: str, origin: str) -> pl.Series:
+    start = pl.Series([origin]).str.to_datetime("%Y-%m-%d", time_unit="us").cast(pl.Int64)[0]
+    if column.dtype == pl.String:
+        column = column.str.strip_chars()
+        whole = column.cast(pl.Int64, strict=False)
+        column = whole if whole.null_count() == column.null_count() else column.cast(pl.Float64, strict=False)
+    scale = UNITS_US[unit]
+    if column.dtype.is_integer() and scale >= 1:
+        return column.cast(pl.Int64) * int(scale) + start
+    numbers = column.cast(pl.Float64, strict=False)
+    numbers = numbers.set(~numbers.is_finite() | (numbers.abs() > 1e18 / max(scale, 1)), None)
+    return (numbers * scale).round().cast(pl.Int64) + start
+
+
+def date_only(column: pl.Series, format: str = ISO) -> pl.Series:
+    """Tell which cells are days without a time."""
+    if column.dtype == pl.String and format == ISO:
+        return (text(column).str.len_chars() <= len("2026-01-01")).fill_null(False)
+    days = (
+        column.dtype == pl.Date
+        or format.startswith("d since")
+        or ("%d" in format and "%H" not in format and "%I" not in format)
+    )
+    return pl.repeat(days, len(column), dtype=pl.Boolean, eager=True)
+
+
+# --- numbers, flags --------------------------------------------------------------------------------------------------------
+
+
+def numbers(column: pl.Series, decimal_mark: str = ".") -> pl.Series:
+    """Return numbers (Float64): currency signs, spaces and thousands marks are dropped, ``(5)`` and ``5-`` are negative.
+
+    >>> numbers(pl.Series(["1.234,50 €", "(7)", "x"]), ",").to_list()
+    [1234.5, -7.0, None]
+    """
+    if column.dtype != pl.String:
+        return column.cast(pl.Float64, strict=False)
+    plain = column.str.strip_chars()
+    found = (
+        plain.cast(pl.Float64, strict=False)
+        if decimal_mark == "."
+        else pl.Series([None] * len(plain), dtype=pl.Float64)
+    )
+    if found.null_count() == 0:
+        return found
+    thousands = "." if decimal_mark == "," else ","
+    cleaned = plain.str.replace_all(_NOISE, "").str.replace_all(thousands, "", literal=True)
+    cleaned = cleaned.str.replace(decimal_mark, ".", literal=True) if decimal_mark == "," else cleaned
+    cleaned = cleaned.str.replace(r"^\((.*)\)$", "-$1").str.replace(r"^([0-9.]+)-$", "-$1")
+    return found.zip_with(found.is_not_null(), cleaned.cast(pl.Float64, strict=False))
+
+
+def flags(column: pl.Series, yes: Collection[str] = ()) -> pl.Series:
+    """Return flags (Boolean): the values of `yes` are true and others false; without it, words such as yes and no."""
+    if column.dtype == pl.Boolean:
+        return column
+    cells = text(column).str.to_lowercase()
+    if yes:
+        return cells.is_in([value.strip().lower() for value in yes])
+    return cells.replace_strict(
+        {**dict.fromkeys(YES, True), **dict.fromkeys(NO, False)}, default=None, return_dtype=pl.Boolean
+    )
+
+
+# --- identifiers -----------------------------------------------------------------------------------------------------------
+
+
+def hashed(column: pl.Series, key: bytes) -> pl.Series:
+    """Return keyed hashes of cells: equal cells have equal hashes, and without the key none can be undone."""
+    cells = text(column)
+    distinct = cells.unique().drop_nulls()
+    hashes = ["h" + hashlib.blake2b(cell.encode(), digest_size=16, key=key).hexdigest() for cell in distinct]
+    return cells.replace_strict(distinct, pl.Series(hashes, dtype=pl.String), default=None, return_dtype=pl.String)
+
+
+def with_card_number(cells: pl.Series) -> pl.Series:
+    """Tell which cells of text hold a card number."""
+    shaped = cells.str.contains(_CARD_SHAPED).fill_null(False)
+    if not shaped.any():
+        return shaped
+    cards = [cell for cell in cells.filter(shaped).unique() if holds_card_number(cell)]
+    return cells.is_in(cards).fill_null(False)

@@ -1,0 +1,132 @@
+"""The words by which columns are called, in the languages that shops keep their books in. Names are only a hint: what
+the cells hold has to agree.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+PAYMENT: Final = _words(
+    "payment transaction transactions trans tx txn trx order charge invoice operation purchase sale bestellung auftrag "
+    "bestell rechnung transaktion zahlung commande paiement pedido pago orden ordine pagamento transaccion zamowienie"
+)
+ID: Final = _words("id ids no nr num number nummer numero numer ref reference key uuid guid code hash token identifier")
+TIME: Final = _words(
+    "time date datetime timestamp ts created occurred paid at when day dt posted placed ordered datum zeit uhrzeit "
+    "zeitpunkt zeitstempel fecha hora data ora heure horodatage czas date_time authorised authorized"
+)
+COUNTERS: Final = {
+    "step": "h", "steps": "h", "hour": "h", "hours": "h", "day": "d", "days": "d", "minute": "min", "minutes": "min",
+    "second": "s", "seconds": "s", "sec": "s", "time": "s", "dt": "s", "elapsed": "s", "timestamp": "s", "ts": "s",
+}  # fmt: skip
+NOT_PAYMENT_TIME: Final = _words(
+    "birth dob birthday expiry expires expiration exp chargeback cb dispute disputed fraud report reported refund refunded "
+    "settle settled settlement updated modified signup registered registration joined opened first last since "
+    "delta diff gap geburtsdatum naissance nacimiento alert warning payout delivered shipped score"
+)
+AMOUNT: Final = _words(
+    "amount amt value total price sum gross betrag summe preis wert umsatz montant prix valeur importe valor precio monto "
+    "total_amount importo prezzo kwota cena bedrag transactionamount grand"
+)
+NOT_AMOUNT: Final = _words(
+    "balance old new avg average mean max min std fee fees tax vat net refund refunded count limit discount shipping "
+    "unit items qty quantity number prev previous last ratio score id rank age class type dist saldo"
+)
+MINOR: Final = _words("minor cents cent pence centimes pennies kopecks")
+CURRENCY: Final = _words("currency curr ccy cur wahrung währung waehrung devise moneda divisa valuta waluta monnaie")
+FRAUD: Final = _words(
+    "fraud fraudulent isfraud chargeback chargebacks chargedback cb dispute disputed betrug fraude frode oszustwo "
+    "fraudster scam unauthorised unauthorized"
+)
+LABEL: Final = _words("label target class y outcome bad result truth")
+FRAUD_VALUES: Final = re.compile(
+    r"(?:.*\b|is[_ ]?)?(?:fraud\w*|charge[ _]?back\w*|charged[ _]?back|disputed?|betrug|fraude|frode|scam)\b.*"
+)
+NOT_FRAUD_VALUES: Final = re.compile(r"\b(?:no|not|non|kein|sin)\b|legit|genuine|normal")
+OTHER_MODEL: Final = _words(
+    "flagged predicted prediction score scores scored probability proba prob risk suspected suspicious rule rules alert alerts"
+)
+WARNING: Final = _words("efw tc40 safe early warning")
+CAPTURED: Final = _words("captured capture settled paid")
+AUTHORISED: Final = _words("authorised authorized authorisation authorization auth approved issuer approval")
+DECISION: Final = _words(
+    "decision status action state disposition verdict entscheidung statut estado accepted declined"
+)
+APPROVED_VALUES: Final = re.compile(
+    r"(?:approved?|accept(?:ed)?|captured?|succe(?:ss|eded|ssful)|completed?|paid|settled|authori[sz]ed|ok|pass(?:ed)?|"
+    r"genehmigt|bezahlt|fulfilled|allow(?:ed)?|shipped|delivered)"
+)
+DECLINED_VALUES: Final = re.compile(
+    r"(?:declined?|reject(?:ed)?|refused?|denied|deny|block(?:ed)?|fail(?:ed)?|failure|cancel(?:l?ed)?|void(?:ed)?|error|"
+    r"abgelehnt|expired|review|pending|challenge[d]?)"
+)
+RESPONSE: Final = _words("response issuer reason")
+AFTERWARDS: Final = _words(
+    "refund refunded refunds chargeback chargebacks dispute disputes disputed investigation investigated reviewed resolution resolved "
+    "recovered recovery writeoff loss representment fraud closed after post newbalance"
+)
+PERSONAL: Final = _words(
+    "first last firstname lastname surname name fullname holder cardholder street address addr address1 address2 line1 line2 "
+    "dob birth birthday birthdate gender sex ssn passport phone mobile tel telephone vorname nachname strasse telefon "
+    "nom prenom nombre apellido geburtsdatum maiden race ethnicity religion"
+)
+INDEX: Final = _words("unnamed index idx row rownum rowid level")
+IDENTIFYING: Final = ID | _words(
+    "account acct customer client user card device ip email terminal merchant seller shop store payee session cookie "
+    "fingerprint beneficiary recipient member player dest orig sender receiver"
+)
+COUNTING: Final = _words(
+    "count number num amount total sum age days hours population pop qty quantity score balance limit distance dist"
+)
+
+PLACES: Final[tuple[tuple[str, str, frozenset[str]], ...]] = (
+    # path in the event, entity's name (empty: no entity), words; the first that fits wins
+    ("device.user_agent", "", _words("useragent agent ua browser")),
+    ("method.bin", "bin", _words("bin iin card6 first6")),
+    ("method.last4", "", _words("last4 lastfour")),
+    ("method.fingerprint", "card", _words("card cc pan karte kartennummer carte tarjeta carta karta creditcard instrument iban")),
+    ("device.id", "device", _words("device fingerprint machine cookie imei appliance gerat gerät appareil dispositivo visitor")),
+    ("payee.id", "payee", _words(
+        "merchant terminal seller shop store payee beneficiary recipient dest destination vendor mid tid receiver händler "
+        "haendler empfänger empfaenger marchand comercio vendedor negozio sklep pos")),
+    ("customer.id", "account", _words(
+        "customer client user account acct buyer payer member player cust kunde kunden kundennummer konto client_id orig "
+        "origin sender usuario cliente utilisateur acheteur klient shopper nutzer uid")),
+    ("cart.sku", "product", _words("sku product item game title artikel produkt produit producto article")),
+)  # fmt: skip
+BILLING: Final[tuple[tuple[str, frozenset[str]], ...]] = (
+    ("billing.country", _words("country land pays pais país paese kraj")),
+    ("billing.region", _words("state region province bundesland provincia")),
+    ("billing.city", _words("city town ort stadt ville ciudad citta miasto")),
+    ("billing.postcode", _words("zip zipcode postcode postal plz postleitzahl cp")),
+)
+CATEGORY: Final = _words("category cat mcc kategorie categorie categoria type")
+NOT_PLACE: Final = _words(
+    "country city state region zip zipcode postcode postal plz category cat mcc type kind class age days gender segment tier "
+    "level lat lon long latitude longitude balance email mail phone address street since brand os browser version score "
+    "population pop count amount present flag attempts"
+)
+NOT_BILLING: Final = _words(
+    "ip issuer card bin merchant shipping ship delivery pop population lat long lon latitude longitude device"
+)
+SUFFIX: Final = re.compile(r"(.{3,}?)(id|nr|no|num|nummer|number)$")
+
+
+def split(words: tuple[str, ...]) -> frozenset[str]:
+    """Return the words with such as ``bestellnr`` taken apart and ``e mail`` put together.
+
+    >>> sorted(split(("bestellnr",)))
+    ['bestell', 'bestellnr', 'nr']
+    """
+    found = set(words)
+    for word in words:
+        if match := SUFFIX.fullmatch(word):
+            found |= {match[1], match[2]}
+    joined = "".join(words)
+    return frozenset(found | {joined, joined.removesuffix("id"), joined.removeprefix("is")})

@@ -1,0 +1,319 @@
+"""What the cells of a column look like, from a sample of a file: kinds of value, formats of time, decimal marks."""
+
+from __future__ import annotations
+
+import functools
+import re
+from itertools import product
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from avalist.app.columns import ISO, NO, YES, instants, numbers, text, with_card_number
+from avalist.app.tables import Batch, Table
+from avalist.domain.money import EXPONENT
+
+SAMPLE_ROWS = 40_000
+SCANNED_ROWS = 2_000_000
+_FIRST_ROWS = 4000
+_TRIED = 300
+_MOST = 0.98
+_EARLIEST_US, _LATEST_US = 315_532_800 * 10**6, 4_102_444_800 * 10**6  # 1980 to 2100
+
+_EMAIL = r"^[^@\s]+@[^@\s]+\.[A-Za-z]{2,}$"
+_IP = r"^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7})$"
+_TOKEN = r"^(?:[0-9a-fA-F\-]{16,}|[A-Za-z0-9_\-+/=]*\d[A-Za-z0-9_\-+/=]*)$"
+_AGENT = r"(?:Mozilla/|Opera/|AppleWebKit|okhttp|Dalvik)"
+_CLOCK = r"^\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp]\.?[Mm]\.?)?$"
+_COMMA = r"^[^0-9,.]{0,5}\d{1,3}(?:[. ']?\d{3})*,(?:\d{1,2}|\d{4,})[^0-9,.]{0,5}$"
+_DOT = r"^[^0-9,.]{0,5}\d{1,3}(?:[, ']?\d{3})*\.(?:\d{1,2}|\d{4,})[^0-9,.]{0,5}$"
+_TIMELIKE = re.compile(r"^(?=.*\d)(?:\d{8}|\d{12}|\d{14}|.*\d[-/.:, ]+[\dA-Za-z].*)$")
+SYMBOLS = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY", "₹": "INR", "zł": "PLN", "₽": "RUB", "₺": "TRY", "₩": "KRW"}
+
+_DATES = {
+    "dmy": ("%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d/%m/%y", "%d.%m.%y", "%d-%m-%y"),
+    "mdy": ("%m/%d/%Y", "%m.%d.%Y", "%m-%d-%Y", "%m/%d/%y", "%m.%d.%y", "%m-%d-%y"),
+    "": ("%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y"),
+}
+_CLOCKS = ("%H:%M:%S%.f", "%H:%M", "%I:%M:%S %p", "%I:%M %p", "%H%M%S")
+_WHOLE = (
+    "%a %b %d %H:%M:%S %Y",
+    "%a, %d %b %Y %H:%M:%S %z",
+    "%d/%b/%Y:%H:%M:%S %z",
+    "%Y%m%d%H%M%S",
+    "%Y%m%dT%H%M%S%#z",
+)
+
+
+class Profile(msgspec.Struct, kw_only=True):
+    """What one column looks like. Shares are of the filled cells of the sample, from 0 to 1.
+
+    `time` is the format of a column of times and `times` how it was told; `orders` holds the readings, ``dmy`` and
+    ``mdy``, that fit all cells where nothing decides between them.
+    """
+
+    name: str
+    words: tuple[str, ...] = ()
+    rows: int = 0
+    filled: float = 0.0
+    distinct: int = 0
+    repeats: float = 0.0
+    numeric: float = 0.0
+    whole: bool = False
+    low: float = 0.0
+    high: float = 0.0
+    decimals: int = 0
+    negative: float = 0.0
+    symbol: str = ""
+    time: str = ""
+    times: str = ""
+    has_clock: bool = False
+    orders: tuple[str, ...] = ()
+    clock: bool = False
+    email: float = 0.0
+    ip: float = 0.0
+    card: float = 0.0
+    agent: float = 0.0
+    token: float = 0.0
+    flag: float = 0.0
+    currency: float = 0.0
+    country: float = 0.0
+    length: float = 0.0
+    longest: int = 0
+    spaces: float = 0.0
+    is_index: bool = False
+    rising: bool = False
+    top: tuple[str, ...] = ()
+    samples: tuple[str, ...] = ()
+
+
+class Sample(NamedTuple):
+    """Rows drawn evenly from a file, in its order, with their lines; `rows` counts those that were looked through."""
+
+    frame: pl.DataFrame
+    lines: npt.NDArray[np.int64]
+    rows: int
+    whole: bool
+
+
+def draw(table: Table) -> Sample:
+    """Return a sample: the first rows, and then evenly more, from at most SCANNED_ROWS."""
+    parts: list[Batch] = []
+    rows, step, whole = 0, 1, True
+    for batch in table.batches():
+        take = np.arange(0, len(batch.frame), step) if rows else np.arange(min(len(batch.frame), _FIRST_ROWS))
+        if not rows:
+            more = np.arange(_FIRST_ROWS, len(batch.frame), 8)
+            take = np.concatenate([take, more])
+            step = 32
+        parts.append(Batch(batch.frame[take], batch.lines[take]))
+        rows += len(batch.frame)
+        if rows >= SCANNED_ROWS:
+            whole = False
+            break
+    if not rows:
+        return Sample(pl.DataFrame({name: [] for name in table.names}), np.array([], dtype=np.int64), 0, True)
+    return Sample(pl.concat([p.frame for p in parts]), np.concatenate([p.lines for p in parts]), rows, whole)
+
+
+def decimal_mark_of(frame: pl.DataFrame) -> str:
+    """Return the decimal mark of a file's columns of text: the one that more columns show."""
+    commas = dots = 0
+    for column in frame.iter_columns():
+        if column.dtype == pl.String:
+            cells = column.drop_nulls().head(2000).str.strip_chars()
+            commas += float(cells.str.contains(_COMMA).mean() or 0) > 0.5
+            dots += float(cells.str.contains(_DOT).mean() or 0) > 0.5
+    return "," if commas > dots else "."
+
+
+def profile(column: pl.Series, lines: npt.NDArray[np.int64], decimal_mark: str) -> Profile:
+    """Return what a column of a sample looks like."""
+    cells = text(column)
+    filled = cells.drop_nulls()
+    found = Profile(name=column.name, words=words_of(column.name), rows=len(column))
+    if filled.is_empty():
+        return found
+    counts = filled.value_counts(sort=True)
+    values = counts.to_series(0)
+    found.filled, found.distinct = len(filled) / len(cells), len(values)
+    found.repeats = len(filled) / len(values)
+    found.top = tuple(values.head(30).to_list())
+    _numbers(found, column, filled, lines, decimal_mark)
+    _shapes(found, filled)
+    if column.dtype.is_temporal() and column.dtype != pl.Duration:
+        _native_time(found, column)
+    elif found.flag < _MOST:
+        _time(found, filled, values)
+    found.samples = tuple(shown(value) for value in _spread(values))
+    return found
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """Return the words of a column's name, in lower case.
+
+    >>> words_of("isFraud"), words_of("TX_DATETIME"), words_of("Card No.")
+    (('is', 'fraud'), ('tx', 'datetime'), ('card', 'no'))
+    """
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    return tuple(re.findall(r"[^\W_]+", spaced.lower()))
+
+
+def shown(value: str) -> str:
+    """Return a cell as it may be shown: short, and never a card number."""
+    if with_card_number(pl.Series([value]))[0]:
+        return "(a card number)"
+    return value if len(value) <= 24 else value[:21] + "..."
+
+
+def _spread(values: pl.Series) -> list[str]:
+    picked = [values[0], values[len(values) // 2], values[-1]]
+    return list(dict.fromkeys(str(value) for value in picked))
+
+
+def _numbers(found: Profile, column: pl.Series, filled: pl.Series, lines: npt.NDArray[np.int64], mark: str) -> None:
+    if column.dtype == pl.Boolean or column.dtype.is_temporal():
+        return
+    if column.dtype == pl.String:
+        if filled.str.contains(r"^[^0-9]{0,6}[0-9][0-9.,' \u00a0]*[^0-9]{0,6}$").mean() != 1:
+            return
+        letters = filled.str.extract(r"([^0-9.,' \u00a0+\-()]+)").drop_nulls().unique()
+        signs = {s.strip() for s in letters}
+        if any(s not in SYMBOLS and s.upper() not in EXPONENT and s != "%" for s in signs):
+            return
+        found.symbol = next((SYMBOLS.get(s, s.upper()) for s in sorted(signs) if s != "%"), "")
+    parsed = numbers(column, mark)
+    known = parsed.drop_nulls().drop_nans()
+    if known.is_empty():
+        return
+    found.numeric = len(known) / len(filled)
+    found.low, found.high = float(known.min()), float(known.max())  # type: ignore[arg-type]
+    found.whole = bool((known == known.floor()).all())
+    found.negative = float((known < 0).mean() or 0)
+    found.decimals = next((d for d in range(6) if ((known * 10**d).round() - known * 10**d).abs().max() < 1e-6), 6)  # type: ignore[operator]
+    found.rising = (
+        bool((known.diff().drop_nulls() >= 0).mean() or 0)
+        and float((known.diff().drop_nulls() >= 0).mean() or 0) > 0.999
+    )
+    if found.whole and len(known) == len(column) > 2 and found.distinct == len(column):
+        steps = known.to_numpy() - lines
+        found.is_index = bool((steps == steps[0]).all())
+
+
+def _shapes(found: Profile, filled: pl.Series) -> None:
+    def share(pattern: str) -> float:
+        return float(filled.str.contains(pattern).mean() or 0)
+
+    lower = filled.str.to_lowercase()
+    found.email, found.ip, found.agent, found.token = share(_EMAIL), share(_IP), share(_AGENT), share(_TOKEN)
+    found.clock = share(_CLOCK) >= _MOST
+    found.card = float(with_card_number(filled).mean() or 0)
+    found.flag = float(lower.is_in([*YES, *NO]).mean() or 0) if found.distinct <= 6 else 0.0
+    found.currency = float(filled.str.to_uppercase().is_in(list(EXPONENT)).mean() or 0)
+    found.country = share(r"^[A-Z]{2}$")
+    lengths = filled.str.len_chars()
+    found.length, found.longest = float(lengths.mean() or 0), int(lengths.max() or 0)  # type: ignore[arg-type]
+    found.spaces = share(r"\s")
+
+
+# --- times ---------------------------------------------------------------------------------------------------------------
+
+
+def _native_time(found: Profile, column: pl.Series) -> None:
+    if column.dtype == pl.Time:
+        found.clock = True
+        return
+    found.time, found.times = ISO, "the file says that it is a time"
+    at = instants(column).drop_nulls()
+    found.has_clock = bool((at % (86_400 * 10**6) != 0).any())
+    found.rising = _rising(at)
+
+
+def _rising(at: pl.Series) -> bool:
+    """Tell whether times (nearly) never go back in the order of the file."""
+    return len(at) > 2 and float((at.diff().drop_nulls() >= 0).mean() or 0) > 0.98
+
+
+def _time(found: Profile, filled: pl.Series, values: pl.Series) -> None:
+    tried = values.head(_TRIED)
+    if found.clock or found.ip > _MOST or not _TIMELIKE.match(str(tried[0])):
+        return
+    if found.numeric and found.decimals and "," not in str(tried[0]):
+        return
+    fitting = {ISO: ""} if _fits(tried, ISO) else {p: o for o, p in _patterns(str(tried[0])) if _fits(tried, p)}
+    fitting = {p: o for p, o in fitting.items() if _fits(filled, p)}
+    if not fitting:
+        return
+    orders = {order: pattern for pattern, order in reversed(fitting.items())}
+    order = _order_of(orders, filled, found)
+    found.time = orders[order]
+    at = instants(filled, found.time).drop_nulls()
+    found.has_clock = bool((at % (86_400 * 10**6) != 0).any())
+    found.rising = _rising(at)
+
+
+_PARTS = {
+    "%Y": r"\d{4}", "%y": r"\d\d", "%m": r"\d\d?", "%d": r"\d\d?", "%H": r"\d\d?", "%I": r"\d\d?", "%M": r"\d\d",
+    "%S%.f": r"\d\d(?:\.\d+)?", "%S": r"\d\d", "%p": "[AaPp][Mm]", "%#z": r"(?:[+-]\d\d:?\d*|Z|UTC|GMT)",
+    "%z": r"[+-]\d\d:?\d\d", "%b": r"[^\W\d_]{3}", "%B": r"[^\W\d_]+", "%a": r"[^\W\d_]{3}",
+}  # fmt: skip
+
+
+def _patterns(cell: str) -> list[tuple[str, str]]:
+    """Return every (order of day and month, pattern) that one cell has the shape of."""
+    return [(order, pattern) for order, pattern, shape in _all_patterns() if shape.fullmatch(cell)]
+
+
+@functools.cache
+def _all_patterns() -> list[tuple[str, str, re.Pattern[str]]]:
+    some = [("", pattern) for pattern in _WHOLE]
+    for order, dates in _DATES.items():
+        some += [(order, date) for date in dates]
+        joined = product(dates, (" ", "T", ", "), _CLOCKS, ("", "%#z", " %#z"))
+        some += [(order, "".join(parts)) for parts in joined]
+    return [(order, pattern, _shape(pattern)) for order, pattern in some]
+
+
+def _shape(pattern: str) -> re.Pattern[str]:
+    shape = re.escape(pattern).replace("\\ ", " ")
+    for part, form in _PARTS.items():
+        shape = shape.replace(re.escape(part), form)
+    return re.compile(shape)
+
+
+def _fits(cells: pl.Series, pattern: str) -> bool:
+    if len(cells) > 20 and not _fits(cells.head(5), pattern):
+        return False
+    at = instants(cells, pattern)
+    if at.null_count() > (1 - _MOST) * len(cells):
+        return False
+    return (
+        bool(at.is_between(_EARLIEST_US, _LATEST_US).mean() or 0)
+        and float(at.is_between(_EARLIEST_US, _LATEST_US).mean() or 0) > 0.9
+    )
+
+
+def _order_of(orders: dict[str, str], filled: pl.Series, found: Profile) -> str:
+    """Decide between day first and month first by all cells of the column."""
+    if len(orders) == 1:
+        (order,) = orders
+        names = {"dmy": "day first: some first numbers exceed 12", "mdy": "month first: some second numbers exceed 12"}
+        found.times = names.get(order, "every cell is read so")
+        return order
+    if not {"dmy", "mdy"} <= orders.keys():
+        found.times = "every cell is read so"
+        return next(iter(orders))
+    rising = [order for order in ("dmy", "mdy") if _rising(instants(filled, orders[order]).drop_nulls())]
+    if len(rising) == 1:
+        name = {"dmy": "day first", "mdy": "month first"}[rising[0]]
+        found.times = f"{name}: only then do the rows stand in order of time"
+        return rising[0]
+    if "." in orders["dmy"][:4]:
+        found.times = "day first, as dates with dots are written"
+        return "dmy"
+    found.orders = ("dmy", "mdy")
+    found.times = "day and month may be either way round"
+    return "dmy"

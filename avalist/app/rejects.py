@@ -1,0 +1,68 @@
+"""Rows that cannot be imported go to a file beside it: line, column, reason and the value, shortened."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+
+from avalist.app.tables import Reject
+from avalist.domain.errors import BadInput
+
+COMMONEST = 3
+
+
+class Rejects:
+    """Writes rejects to a CSV file, made with the first one; counts them by column and reason."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.count = 0
+        self.unread = 0
+        self._reasons: Counter[tuple[str, str]] = Counter()
+        self._stream: TextIO | None = None
+        file.unlink(missing_ok=True)
+
+    def add(self, rejects: Sequence[Reject]) -> None:
+        """Write some more."""
+        if not rejects:
+            return
+        if self._stream is None:
+            self._stream = self.file.open("w", newline="", encoding="utf-8")
+            csv.writer(self._stream).writerow(Reject._fields)
+        csv.writer(self._stream).writerows(rejects)
+        self.count += len(rejects)
+        self._reasons.update((reject.column, reject.reason) for reject in rejects)
+
+    def commonest(self) -> list[str]:
+        """Return the commonest reasons, with how often each came."""
+        named = [(f"{column}: {reason}" if column else reason, n) for (column, reason), n in self._reasons.items()]
+        return [f"{n:,} x {reason}" for reason, n in sorted(named, key=lambda r: -r[1])[:COMMONEST]]
+
+    def stop_if_many(self, read: int, most: float) -> None:
+        """Raise ``BadInput`` if more than the share `most` of the rows read were rejected, or all of them."""
+        self.close()
+        if read and (self.count > most * read or self.count == read):
+            raise BadInput(
+                f"{self.count:,} of {read:,} rows cannot be imported, so nothing was recorded: {'; '.join(self.commonest())}. "
+                f"Every one stands in {self.file.name}; mend the mapping, or allow more with --max-rejects",
+                field="rows",
+                expected=f"at most {most:.0%} rejected",
+                got=f"{self.count / read:.1%}",
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._stream is not None:
+            self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,320 @@
+"""Files of any merchant as batches of columns: CSV of any dialect, Parquet, JSON lines, and gzip of these.
+
+What a file is, is told by its bytes, not by its name. Cells of text files stay text; Parquet keeps its types. Nested
+objects become columns with dotted names.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, NamedTuple, get_args
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from avalist.domain.errors import BadInput
+from avalist.domain.events import WireEvent
+
+Kind = Literal["csv", "parquet", "json", "events"]
+BATCH_ROWS = 65_536
+_HEAD_BYTES = 1 << 18
+_BLOCK_BYTES = 8 << 20
+_CHUNK_BYTES = 1 << 20
+_DELIMITERS = ",;\t|"
+_GZIP, _PARQUET, _ZIP = b"\x1f\x8b", b"PAR1", b"PK\x03\x04"
+_EVENT_TYPES = frozenset(str(kind.__struct_config__.tag) for kind in get_args(WireEvent))
+_NUMERIC = re.compile(r"[-+(]?[0-9][0-9.,:/ T-]*")
+
+
+class Reject(NamedTuple):
+    """A row that cannot be imported; `value` is shortened and never a card number."""
+
+    line: int
+    column: str
+    reason: str
+    value: str = ""
+
+
+class Batch(NamedTuple):
+    """Rows of a file with the line that each stands on (of Parquet: its number, from 1)."""
+
+    frame: pl.DataFrame
+    lines: npt.NDArray[np.int64]
+
+
+class Table:
+    """A file of rows. `names` are its columns; `rejects` fills with rows that could not be told apart, while reading.
+
+    Raises ``BadInput`` for a file that is none of the known kinds.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.rejects: list[Reject] = []
+        with _opened(file) as stream:
+            head = stream.read(_HEAD_BYTES)
+        self.kind: Kind = _kind(head, file)
+        self.encoding = _encoding(file, head) if self.kind == "csv" else "utf-8"
+        self.delimiter, self.has_header = ",", True
+        self.names: list[str] = self._read_names(head)
+
+    def batches(self, columns: Sequence[str] | None = None, rows: int = BATCH_ROWS) -> Iterator[Batch]:
+        """Yield the rows in the order of the file; of every column, or of some."""
+        self.rejects.clear()
+        wanted = self.names if columns is None else list(columns)
+        read = {"csv": self._csv, "parquet": self._parquet}.get(self.kind, self._json)
+        yield from read(wanted, rows)
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the lines of a text file, or the elements of a JSON array, with their numbers."""
+        with _opened(self.file) as stream:
+            if _first_byte(stream) == b"[":
+                for n, raw in enumerate(msgspec.json.decode(stream.read(), type=list[msgspec.Raw]), 1):
+                    yield n, bytes(raw)
+                return
+            for n, line in enumerate(stream, 1):
+                if line.strip():
+                    yield n, line.removeprefix(codecs.BOM_UTF8)
+
+    # --- CSV -------------------------------------------------------------------------------------------------------
+
+    def _read_names(self, head: bytes) -> list[str]:
+        if self.kind == "parquet":
+            return [field.name for field in _flat_schema(_parquet_file(self.file).schema_arrow)]
+        if self.kind == "csv":
+            text = head.decode(self.encoding, errors="ignore")
+            self.delimiter = _delimiter(text)
+            first = next(csv.reader(io.StringIO(text), delimiter=self.delimiter))
+            self.has_header = not any(_NUMERIC.fullmatch(cell.strip()) for cell in first)
+            cells = [cell.strip().removeprefix("\ufeff") for cell in first] if self.has_header else [""] * len(first)
+            return _distinct(cells)
+        names: dict[str, None] = {}
+        for (_, line), _n in zip(self.lines(), range(2000), strict=False):
+            names.update(dict.fromkeys(_flat(_decoded(line) or {})))
+        return list(names)
+
+    def _csv(self, wanted: list[str], rows: int) -> Iterator[Batch]:
+        broken: list[int] = []
+
+        def skip(row: Any) -> str:
+            broken.append(row.number)
+            reason = f"the line has {row.actual_columns} cells, not {row.expected_columns}"
+            self.rejects.append(Reject(row.number, "", reason))
+            return "skip"
+
+        seen = 0
+        first = 1 + self.has_header
+        with _opened(self.file) as stream:
+            try:
+                for part in self._csv_reader(stream, wanted, skip):
+                    lines = _line_numbers(np.arange(seen, seen + part.num_rows) + first, broken)
+                    seen += part.num_rows
+                    frame = pl.DataFrame(pl.from_arrow(part))
+                    for at in range(0, len(frame), rows):
+                        yield _without_empty(Batch(frame[at : at + rows], lines[at : at + rows]))
+            except pa.ArrowInvalid as error:
+                raise BadInput("not a table", field=self.file.name, expected="CSV", got=str(error)[:100]) from None
+
+    def _csv_reader(self, stream: BinaryIO, wanted: list[str], skip: Any) -> Any:
+        text = pa.string()
+        options = pyarrow.csv.ReadOptions(
+            use_threads=False,
+            block_size=_BLOCK_BYTES,
+            encoding=self.encoding,
+            column_names=self.names,
+            skip_rows=int(self.has_header),
+        )
+        parse = pyarrow.csv.ParseOptions(
+            delimiter=self.delimiter, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
+        )
+        convert = pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(wanted, text), strings_can_be_null=False, include_columns=wanted
+        )
+        return pyarrow.csv.open_csv(
+            pa.PythonFile(stream, "r"), read_options=options, parse_options=parse, convert_options=convert
+        )
+
+    # --- Parquet and JSON --------------------------------------------------------------------------------------------
+
+    def _parquet(self, wanted: list[str], rows: int) -> Iterator[Batch]:
+        source = _parquet_file(self.file)
+        roots = sorted({name if name in source.schema_arrow.names else name.split(".")[0] for name in wanted})
+        seen = 0
+        for part in source.iter_batches(batch_size=rows, columns=roots, use_threads=False):
+            flat = pa.Table.from_batches([part])
+            while any(pa.types.is_struct(kind) for kind in flat.schema.types):
+                flat = flat.flatten()
+            frame = pl.DataFrame(pl.from_arrow(flat))
+            lines = np.arange(seen + 1, seen + 1 + len(frame))
+            seen += len(frame)
+            yield Batch(frame.select(wanted), lines)
+
+    def _json(self, wanted: list[str], rows: int) -> Iterator[Batch]:
+        objects: list[dict[str, str | None]] = []
+        lines: list[int] = []
+        for n, line in self.lines():
+            whole = _decoded(line)
+            if whole is None:
+                self.rejects.append(Reject(n, "", "the line is not a JSON object"))
+                continue
+            objects.append(_flat(whole))
+            lines.append(n)
+            if len(objects) == rows:
+                yield _batch_of(objects, lines, wanted)
+                objects, lines = [], []
+        if objects:
+            yield _batch_of(objects, lines, wanted)
+
+
+# --- what a file is ----------------------------------------------------------------------------------------------------
+
+
+def _opened(file: Path) -> BinaryIO:
+    with file.open("rb") as raw:
+        packed = raw.read(2) == _GZIP
+    return io.BufferedReader(gzip.open(file), _CHUNK_BYTES) if packed else file.open("rb")  # type: ignore[arg-type]
+
+
+def _kind(head: bytes, file: Path) -> Kind:
+    if not head.strip():
+        raise BadInput("the file is empty", field=file.name, expected="CSV, Parquet or JSON lines")
+    if head.startswith(_PARQUET):
+        return "parquet"
+    if head.startswith(_ZIP):
+        expected = "CSV, Parquet or JSON lines, plain or gzip"
+        raise BadInput("unpack it first; save a spreadsheet as CSV", field=file.name, expected=expected, got="zip")
+    start = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    if start[:1] not in (b"{", b"["):
+        return "csv"
+    whole = [line for line in start.splitlines()[:-1] or [start] if line.strip()][:100]
+    events = sum(_is_event(_decoded(line)) for line in whole)
+    return "events" if events >= 0.9 * len(whole) else "json"
+
+
+def _is_event(whole: dict[str, Any] | None) -> bool:
+    return whole is not None and whole.get("type") in _EVENT_TYPES and "event_id" in whole and "occurred_at" in whole
+
+
+def _encoding(file: Path, head: bytes) -> str:
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with _opened(file) as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
+def _delimiter(text: str) -> str:
+    """Return the delimiter that cuts the first lines into the most cells, equally many in each."""
+    lines = text.splitlines()[:60]
+    lines = lines[:-1] if len(lines) > 2 else lines
+
+    def cells(delimiter: str) -> float:
+        counts = Counter(len(row) for row in csv.reader(lines, delimiter=delimiter) if row)
+        width, often = counts.most_common(1)[0]
+        return (width - 1) * (often / counts.total()) ** 2
+
+    return max(_DELIMITERS, key=cells)
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Return column names without gaps or repetition.
+
+    >>> _distinct(["a", "", "a"])
+    ['a', 'column_2', 'a_3']
+    """
+    found: list[str] = []
+    for n, name in enumerate(names, 1):
+        name = name or f"column_{n}"
+        found.append(name if name not in found else f"{name}_{n}")
+    return found
+
+
+def _line_numbers(numbers: npt.NDArray[np.int64], broken: list[int]) -> npt.NDArray[np.int64]:
+    """Return the lines of sound rows: those before them that were broken are counted in."""
+    before = np.sort(np.array(broken, dtype=np.int64)) - np.arange(len(broken))
+    return numbers + np.searchsorted(before, numbers, side="right")
+
+
+def _without_empty(batch: Batch) -> Batch:
+    empty = batch.frame.select(pl.all_horizontal(pl.all() == "")).to_series()
+    if not empty.any():
+        return batch
+    return Batch(batch.frame.filter(~empty), batch.lines[~empty.to_numpy()])
+
+
+def _parquet_file(file: Path) -> Any:
+    with file.open("rb") as raw:
+        packed = raw.read(2) == _GZIP
+    source = pa.BufferReader(gzip.decompress(file.read_bytes())) if packed else file
+    try:
+        return pyarrow.parquet.ParquetFile(source)
+    except pa.ArrowInvalid as error:
+        raise BadInput("the Parquet file is damaged", field=file.name, got=str(error)[:100]) from None
+
+
+def _flat_schema(schema: Any) -> Any:
+    flat = schema.empty_table()
+    while any(pa.types.is_struct(kind) for kind in flat.schema.types):
+        flat = flat.flatten()
+    return flat.schema
+
+
+# --- JSON ----------------------------------------------------------------------------------------------------------------
+
+
+def _first_byte(stream: BinaryIO) -> bytes:
+    """Return the first byte that is no space, and go back to the beginning."""
+    start = stream.read(4096).removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+    stream.seek(0)
+    return start
+
+
+def _decoded(line: bytes) -> dict[str, Any] | None:
+    try:
+        whole = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return whole if isinstance(whole, dict) else None
+
+
+def _flat(whole: dict[str, Any], prefix: str = "") -> dict[str, str | None]:
+    """Return the leaves of nested objects as text under dotted names.
+
+    >>> _flat({"a": {"b": 1, "c": [{"d": True}]}, "e": None})
+    {'a.b': '1', 'a.c.0.d': 'true', 'e': None}
+    """
+    flat: dict[str, str | None] = {}
+    for name, value in whole.items():
+        path = prefix + name
+        if value is None or isinstance(value, str):
+            flat[path] = value
+        elif isinstance(value, dict):
+            flat.update(_flat(value, f"{path}."))
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            flat.update(_flat(value[0], f"{path}.0."))
+        else:
+            flat[path] = msgspec.json.encode(value).decode()
+    return flat
+
+
+def _batch_of(objects: list[dict[str, str | None]], lines: list[int], wanted: list[str]) -> Batch:
+    columns = {name: pl.Series(name, [o.get(name) for o in objects], dtype=pl.String) for name in wanted}
+    return Batch(pl.DataFrame(columns), np.array(lines, dtype=np.int64))

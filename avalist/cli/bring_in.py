@@ -1,0 +1,166 @@
+"""Bring a file into an installation: understand it, check all of it, record it in known-time order."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.markup import escape
+from rich.prompt import Prompt
+from rich.table import Table
+
+from avalist.app.administer import CreateMerchant
+from avalist.app.eventfile import EventHistory, schema_of_events
+from avalist.app.history import RowHistory, remaining
+from avalist.app.mapping import Mapping
+from avalist.app.proposal import Proposal
+from avalist.app.propose import propose
+from avalist.app.rejects import Rejects
+from avalist.app.rows import Survey
+from avalist.bootstrap import Installation
+from avalist.cli.history import record_all
+from avalist.cli.options import console, progress_bar
+from avalist.domain.errors import Conflict
+from avalist.domain.events import from_ms
+from avalist.domain.schema import Schema
+
+_RUNS = "importing"
+
+
+def understand(file: Path, answers: dict[str, str]) -> Proposal:
+    """Propose a mapping and show it; ask what is open where somebody sits at the terminal.
+
+    Raises ``BadInput`` naming the option that answers, where nobody does.
+    """
+    proposal = propose(file, answers)
+    show_proposal(proposal)
+    while sys.stdin.isatty() and (question := next(iter(proposal.questions), None)):
+        answers[question.about] = Prompt.ask(question.text, console=console, choices=list(question.choices) or None)
+        proposal = propose(file, answers)
+        show_proposal(proposal)
+    return proposal.ready()
+
+
+def show_proposal(proposal: Proposal) -> None:
+    """Print what a file was understood to be, column by column."""
+    table = Table("column", "is taken for", "because", "such as", title=escape(proposal.file), title_justify="left")
+    for reason in proposal.reasons:
+        style = "dim" if reason.role == "ignored" else ""
+        table.add_row(*map(escape, (reason.column, reason.role, reason.why, reason.sample)), style=style)
+    if proposal.reasons:
+        console.print(table)
+    for note in proposal.notes:
+        console.print(f"- {note}", markup=False, highlight=False)
+    for question in proposal.questions:
+        console.print(f"? {question.text} ({question.option})", markup=False, highlight=False)
+
+
+def beside(file: Path, ending: str) -> Path:
+    """Return ``FILE.ending``: next to the file, or here where its folder takes no files."""
+    folder = file.parent if os.access(file.parent, os.W_OK) else Path()
+    return folder / f"{file.name}.{ending}"
+
+
+class Brought(NamedTuple):
+    """What an import did: the file's survey, and what of it was recorded now."""
+
+    survey: Survey
+    payments: int
+    others: int
+
+
+def bring_in(
+    here: Installation,
+    merchant: str,
+    file: Path,
+    mapping: Mapping | None,
+    *,
+    until: dt.datetime | None = None,
+    max_rejects: float = 0.05,
+    rejects: Path | None = None,
+) -> Brought:
+    """Import a file into an installation: check all of it, create the merchant if need be, record it in known-time order.
+
+    Parameters
+    ----------
+    mapping
+        What the columns mean; None for a file of our own events.
+    until
+        What was known at this time or later is left out; the clock's time by default.
+    max_rejects
+        Largest share of rows that may be rejected.
+    rejects
+        Where rejected rows go; ``FILE.rejects.csv`` by default.
+
+    Raises
+    ------
+    BadInput
+        Before anything is recorded: if too many rows are rejected, or the mapping does not fit the file.
+    Conflict
+        If the merchant has another schema, or other history than the beginning of this file's.
+    """
+    folder = here.settings.data / _RUNS
+    shutil.rmtree(folder, ignore_errors=True)  # an import that was killed leaves clear data behind
+    until = until or from_ms(here.clock.now_ms())
+    until = until if until.tzinfo else until.replace(tzinfo=dt.UTC)
+    try:
+        history = _history(here, merchant, file, mapping, folder, until)
+        with Rejects(rejects or beside(file, "rejects.csv")) as refused:
+            with progress_bar(f"checking {file.name}", None) as bar:
+                survey = history.survey(refused, bar.at)
+                bar.done(survey.read)
+            refused.stop_if_many(survey.read, max_rejects)
+        _create(here, merchant, _schema(here, merchant, file, mapping))
+        events = itertools.chain.from_iterable(remaining(here.writer.merchant(merchant), history.events()))
+        with progress_bar(f"importing {file.name}", survey.payments) as bar:
+            recorded, payments = record_all(here, merchant, events, bar)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Brought(survey, payments, recorded - payments)
+
+
+def _history(
+    here: Installation, merchant: str, file: Path, mapping: Mapping | None, folder: Path, until: dt.datetime
+) -> RowHistory | EventHistory:
+    schema = _schema(here, merchant, file, mapping)
+    if mapping is not None:
+        return RowHistory(file, mapping, schema, here.secrets.merchant(merchant), folder, until)
+    known = here.writer.merchants.get(merchant)
+    return EventHistory(file, schema, folder, until, lambda id: known is not None and known.payment(id)[0] >= 0)
+
+
+def _schema(here: Installation, merchant: str, file: Path, mapping: Mapping | None) -> Schema:
+    """Return the mapping's schema; for events the merchant's own, or one in the currency of the file."""
+    if mapping is not None:
+        return mapping.merchant_schema()
+    known = here.writer.merchants.get(merchant)
+    return known.schema if known else schema_of_events(file)
+
+
+def _create(here: Installation, merchant: str, schema: Schema) -> None:
+    """Create a merchant unless it exists with this very schema. Raises ``Conflict`` if it has another."""
+    known = here.writer.merchants.get(merchant)
+    if known is None:
+        here.administration.carry_out(CreateMerchant(merchant, schema), 0)
+        console.print(f"created [bold]{merchant}[/] with the mapping's schema")
+    elif known.schema != schema:
+        raise Conflict(f"merchant {merchant!r} has another schema than this mapping: use another merchant id")
+
+
+def tell(merchant: str, done: Brought, rejects: Path) -> None:
+    """Print what was imported, and what comes next."""
+    survey = done.survey
+    console.print(f"imported {done.payments:,} payments and {done.others:,} outcomes of [bold]{merchant}[/]")
+    before = survey.payments - done.payments
+    if before:
+        console.print(f"{before:,} payments were there already")
+    if survey.left_out:
+        console.print(f"{survey.left_out:,} were left out: not yet known then")
+    if survey.rejected:
+        console.print(f"{survey.rejected:,} rows were rejected: see {escape(str(rejects))}", soft_wrap=True)
+    console.print(f"next: [bold]avalist train {merchant}[/], [bold]avalist merchant key {merchant}[/], avalist up")

@@ -14,12 +14,11 @@ from rich.table import Table
 
 from avalist.app.administer import ActivateModel
 from avalist.app.dataset import Dataset, collect
-from avalist.app.history import Mapping, decode_mapping
+from avalist.app.mapping import Mapping, decode_mapping
 from avalist.app.report import FitReport
 from avalist.app.report import report as report_on
 from avalist.app.train import Training, train_on
-from avalist.bootstrap import MODEL_BLOB, load_model, open_blobs, open_log
-from avalist.cli.history import import_file
+from avalist.bootstrap import MODEL_BLOB, build, load_model, open_blobs, open_log
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, console, progress_bar
 from avalist.config import Settings, settings_from
@@ -30,7 +29,7 @@ from avalist.models.train import TrainParams
 from avalist.render import html_page, markdown_page, story
 from avalist.render.story import five_figures
 
-File = Annotated[Path, typer.Argument(help="CSV or Parquet, one payment a row", exists=True, dir_okay=False)]
+File = Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines, plain or gzip", exists=True, dir_okay=False)]
 Out = Annotated[Path | None, typer.Option(help="Folder for the report [default: <merchant>-report]")]
 Simulated = Annotated[bool, typer.Option("--simulated", help="Say on the report that the payments are simulated")]
 Threads = Annotated[int, typer.Option(help="Threads for training")]
@@ -41,49 +40,77 @@ _LONGEST_ID: Final = 63
 def fit(
     file: File,
     mapping: Annotated[
-        Path | None, typer.Option(help="Which columns mean what (TOML); see docs/how-to/import.md", exists=True)
+        Path | None,
+        typer.Option(help="Which columns mean what (TOML) [default: told from names and values]", exists=True),
     ] = None,
     merchant: Annotated[str | None, typer.Option(help="The merchant's id [default: from the file's name]")] = None,
     out: Out = None,
+    time: Annotated[str | None, typer.Option(help="The column that says when a payment was made")] = None,
+    amount: Annotated[str | None, typer.Option(help="The column of amounts")] = None,
+    label: Annotated[str | None, typer.Option(help="The column that says which were fraud, or none")] = None,
+    id: Annotated[str | None, typer.Option(help="The column of the payment's id, or none")] = None,
+    currency: Annotated[str | None, typer.Option(help="The currency of all amounts, or its column")] = None,
+    timezone: Annotated[str | None, typer.Option(help="The zone of times that name none, such as Europe/Paris")] = None,
+    date_order: Annotated[str | None, typer.Option(help="dmy or mdy, where dates may be read either way")] = None,
     folds: Folds = 5,
     threads: Threads = 2,
     simulated: Simulated = False,
-    data: Annotated[
-        Path | None, typer.Option("--data", help="A fresh data folder [default: data, below --out]")
-    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Data folder [default: data, below --out]")] = None,
 ) -> None:
     """Ask of a file: what would you have done? Import it, train a model, and write a report (HTML, Markdown, JSON).
 
     Quality is judged as it would have been lived: at each of several days a model learns from what was known by then
     and decides on the days after it.
     """
-    if mapping is None:
-        raise BadInput("say which columns mean what", field="--mapping", expected="a TOML file: docs/how-to/import.md")
     merchant = merchant or merchant_id(file)
     out = out or Path(f"{merchant}-report")
-    data = data or out / "data"
-    _check_fresh(data, merchant)
-    import_file(merchant, file, mapping, data=data)
-    settings = settings_from(data=data)
+    settings = settings_from(data=data or out / "data")
+    given = {"time": time, "amount": amount, "label": label, "id": id, "currency": currency}
+    given |= {"timezone": timezone, "date_order": date_order}
+    answers = {about: said for about, said in given.items() if said is not None}
+    assumed, rejected = _imported(settings, merchant, file, mapping, answers, out)
     replayed = _replayed(settings, merchant)
     model = _trained(replayed, threads)
     made = _reported(replayed, merchant, folds, threads, model)
-    model = None if model is None else replace(model, report=made.quality.metrics if made.quality else None)
     if model is not None:
+        model = replace(model, report=made.quality.metrics if made.quality else None)
         _activate(settings, merchant, model)
-    made = msgspec.structs.replace(
-        made,
-        model=model.version if model else "",
-        file=file.name,
-        assumed=tuple(_assumed(decode_mapping(mapping.read_text()))),
-        simulated=simulated,
+    version = model.version if model else ""
+    told = {"model": version, "file": file.name, "assumed": assumed, "rejected": rejected, "simulated": simulated}
+    _write(msgspec.structs.replace(made, **told), out)
+    _next(merchant, out, settings.data, trained=model is not None)
+
+
+def _imported(
+    settings: Settings, merchant: str, file: Path, mapping: Path | None, answers: dict[str, str], out: Path
+) -> tuple[tuple[str, ...], int]:
+    """Import the file; return what was assumed of it, and how many of its rows were rejected."""
+    from avalist.cli.bring_in import bring_in, understand  # here: polars would slow other commands' start
+
+    out.mkdir(parents=True, exist_ok=True)
+    notes: tuple[str, ...] = ()
+    if mapping is not None:
+        source: Mapping | None = decode_mapping(mapping.read_text())
+    else:
+        understood = understand(file, answers)
+        source, notes = understood.mapping, tuple(understood.notes)
+        if source is not None:
+            (out / "mapping.toml").write_text(understood.toml())
+    with build(settings) as here:
+        done = bring_in(here, merchant, file, source, rejects=out / "rejects.csv")
+    return (*notes, *(_assumed(source) if source else ())), done.survey.rejected
+
+
+def _next(merchant: str, out: Path, data: Path, *, trained: bool) -> None:
+    if not trained:
+        console.print("next: bring a longer history, with the payments that were reported as fraud")
+        return
+    console.print(
+        "next: what are your margin and your cost of a chargeback? [bold]avalist merchant policy-example[/], then"
     )
-    _write(made, out)
-    if model is not None:
-        console.print("next: what margins and costs are yours? [bold]avalist merchant policy-example[/], then")
-        console.print(f"  [bold]avalist merchant policy {merchant} policy.json --data {data}[/]", soft_wrap=True)
-        console.print(f"  [bold]avalist report {merchant} --out {out} --data {data}[/]", soft_wrap=True)
-        console.print(f"  and to decide on new payments: [bold]avalist up --data {data}[/]", soft_wrap=True)
+    console.print(f"  [bold]avalist merchant policy {merchant} policy.json --data {data}[/]", soft_wrap=True)
+    console.print(f"  [bold]avalist report {merchant} --out {out} --data {data}[/]", soft_wrap=True)
+    console.print(f"to decide on new payments: [bold]avalist up --data {data}[/]", soft_wrap=True)
 
 
 def report(
@@ -112,16 +139,6 @@ def merchant_id(file: Path) -> str:
     """
     words = re.findall(r"[a-z0-9]+", file.stem.lower())
     return "-".join(words)[:_LONGEST_ID].strip("-") or "merchant"
-
-
-def _check_fresh(data: Path, merchant: str) -> None:
-    if (data / "log").exists():
-        raise BadInput(
-            f"{data} holds a log already, and history goes in once: choose another --out or --data, or make the report "
-            f"again with: avalist report {merchant} --data {data}",
-            field="--data",
-            expected="a fresh folder",
-        )
 
 
 def _replayed(settings: Settings, merchant: str) -> Dataset:

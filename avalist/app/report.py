@@ -32,7 +32,7 @@ from avalist.models.train import LEAST_REPORTED
 from avalist.models.trees import F64, I64
 from avalist.models.usage import usage
 from avalist.policy.economics import Policy
-from avalist.policy.frontier import AsBefore, Judged, Outcome, as_before, by_profit, frontier
+from avalist.policy.frontier import RESAMPLES, AsBefore, Judged, Outcome, as_before, by_profit, frontier
 
 FORMAT: Final = 1
 MATURITIES: Final = (0.9, 0.8, 0.65, 0.5, 0.3, LEAST_REPORTED)
@@ -241,7 +241,10 @@ def _too_few(known: int, graded: int, folds: int) -> str:
             f"{known} frauds are reported, but they come too late in the history to learn from a first part "
             "and to grade on the rest: bring a longer history"
         )
-    return f"{graded} frauds fall into the part that can be graded; {FEWEST_GRADED} are needed, better fifty"
+    return (
+        f"{known} frauds are reported, but only {graded} after the first cut, when {FEWEST_FRAUDS} were known; "
+        f"{FEWEST_GRADED} are needed to judge, better fifty: bring a longer history"
+    )
 
 
 def _full(bare: FitReport, graded: _Graded, shipped: Artefact | None) -> FitReport:
@@ -271,7 +274,9 @@ def quality(graded: _Graded) -> Quality:
     return Quality(
         from_ms=graded.forward.folds[0].cut_ms,
         to_ms=int(data.t_ms[rows[-1]]),
-        metrics=measure(*_columns_of(judged), target=soft[rows], groups=blocks(data.t_ms[rows])[0], resamples=100),
+        metrics=measure(
+            *_columns_of(judged), target=soft[rows], groups=blocks(data.t_ms[rows])[0], resamples=RESAMPLES
+        ),
         maturity=graded.maturity,
         reported=float(graded.reported[rows].mean()),
         block=blocks(data.t_ms[rows])[1],

@@ -158,6 +158,8 @@ def _trained(data: Dataset, threads: int) -> Artefact | None:
             return train_on(data, training, grown=lambda grown, wanted: bar.step(grown))
         except BadInput:
             return None
+        finally:
+            bar.done(training.params.trees)
 
 
 def _reported(data: Dataset, merchant: str, folds: int, threads: int, model: Artefact | None) -> FitReport:
@@ -201,7 +203,7 @@ def _write(made: FitReport, out: Path) -> None:
     (out / "report.md").write_text(markdown_page(page), encoding="utf-8")
     (out / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(made)))
     if made.quality is None:
-        console.print(f"[bold]no model to judge yet[/]: {made.too_few}", highlight=False)
+        console.print(f"[bold]no model can be judged yet[/]: {made.too_few}", highlight=False, soft_wrap=True)
     else:
         table = Table(title=page.title, show_header=False)
         for figure in five_figures(made):

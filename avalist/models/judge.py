@@ -61,6 +61,7 @@ class Draws:
     """
 
     def __init__(self, block: I64, resamples: int = 400, seed: int = 0) -> None:
+        self.block = block
         _, self._block = np.unique(block, return_inverse=True)
         self._blocks = int(self._block.max(initial=-1)) + 1
         self._weights = np.random.default_rng(seed).poisson(1.0, (resamples, self._blocks)).astype(np.float64)

@@ -8,11 +8,13 @@ import msgspec
 import numpy as np
 
 from avalist.models.judge import Draws, declined_share, interval, quotient
-from avalist.models.metrics import Interval
+from avalist.models.metrics import Interval, value_recalls
 from avalist.models.trees import F64
 from avalist.policy.economics import Policy, expected_profit
 
 _THOUSANDTHS: Final = (*range(11), 12, 14, 16, 18, 20, 25, 30, 35, 40, 45, 50, 60, 70, 80, 90, 100)
+RESAMPLES: Final = 100
+"""Draws in which payments are ranked again; the report of the metrics uses as many, so that both agree."""
 RATES: Final = tuple((1000 - n) / 1000 for n in _THOUSANDTHS)
 """Approval rates of the curve, from approve-all down."""
 
@@ -69,8 +71,14 @@ def outcome(declined: F64, judged: Judged, policy: Policy, draws: Draws) -> Outc
 
 
 def frontier(judged: Judged, policy: Policy, draws: Draws, rates: tuple[float, ...] = RATES) -> tuple[Outcome, ...]:
-    """Return the outcome at each approval rate, the riskiest payments declined first."""
-    return tuple(outcome(declined_share(judged.p, rate), judged, policy, draws) for rate in rates)
+    """Return the outcome at each approval rate, the riskiest payments declined first.
+
+    The interval of `stopped` keeps the approval rate in every draw; those of other fields keep the threshold.
+    """
+    p, y, amount = judged
+    stopped = value_recalls(y, p, amount, rates, groups=draws.block, resamples=RESAMPLES)
+    found = (outcome(declined_share(p, rate), judged, policy, draws) for rate in rates)
+    return tuple(msgspec.structs.replace(o, stopped=s) for o, s in zip(found, stopped, strict=True))
 
 
 def by_profit(judged: Judged, policy: Policy, draws: Draws) -> Outcome:

@@ -44,7 +44,7 @@ svg{display:block;width:100%;height:auto;overflow:visible}svg text{fill:var(--so
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;margin:1em 0;font-variant-numeric:tabular-nums}
 caption{text-align:left;caption-side:top;padding-bottom:.3em}
 th,td{padding:5px 14px 5px 0;border-bottom:1px solid var(--grid);vertical-align:top;text-align:right}
-td{white-space:nowrap}td.t{white-space:normal;min-width:6em}
+td{white-space:nowrap}td.t{white-space:normal;min-width:7em}
 th{color:var(--soft);font-weight:600}.t{text-align:left}
 .g{stroke:var(--grid);stroke-width:1}.a{stroke:var(--soft);stroke-width:1}
 .l{fill:none;stroke-width:2.2;stroke-linejoin:round}

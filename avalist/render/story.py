@@ -32,7 +32,7 @@ def _blocks(report: FitReport) -> Iterator[Block]:
     if report.simulated:
         yield Text("The payments are simulated. Nothing here says what happens with real ones.", "warning")
     if report.quality is None:
-        yield Text(f"There is no model to judge yet: {report.too_few}.", "lead")
+        yield Text(f"No model can be judged yet: {report.too_few}.", "lead")
         yield Text("What follows describes the data; the rest of the report comes with more history.")
     else:
         yield from (Text(sentence, "lead") for sentence in headline(report))

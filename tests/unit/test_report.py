@@ -14,12 +14,13 @@ from avalist.features.derive import derive
 from avalist.features.plan import compile_plan
 from avalist.features.words import family, in_words
 from avalist.models.judge import Draws, blocks, decile_edges, declined_share, levels
-from avalist.models.metrics import value_recall
+from avalist.models.metrics import APPROVAL_RATES, value_recall
 from avalist.models.prequential import Prequential, cuts, first_cut
 from avalist.models.trees import F64
 from avalist.models.usage import usage
 from avalist.policy.economics import Policy, choose
 from avalist.policy.frontier import Judged, as_before, by_profit, frontier, outcome
+from avalist.render.quality import at_rate
 from tests.judged import SCHEMA, SMALL, dataset
 
 EARLY = msgspec.structs.replace(SMALL, fewest_frauds=1)
@@ -224,3 +225,10 @@ def test_every_column_has_words_and_a_family() -> None:
     for feature in plan.features:
         assert "__" not in in_words(feature) + family(feature, plan), feature.name
         assert in_words(feature)
+
+
+def test_the_frontier_and_the_metrics_agree_on_money_stopped(made: FitReport) -> None:
+    assert made.quality is not None
+    for rate, recall in zip(APPROVAL_RATES, made.quality.metrics.value_recall, strict=True):
+        shown = at_rate(made, rate).stopped
+        assert (shown.value, shown.low, shown.high) == pytest.approx((recall.value, recall.low, recall.high))

@@ -26,9 +26,10 @@ import numpy as np
 import polars as pl
 
 from avalist.adapters.file.secrets import FolderSecrets
-from avalist.app.history import Mapping, Reader, decode_mapping
+from avalist.app.history import RowHistory
+from avalist.app.mapping import Mapping, decode_mapping
+from avalist.app.rejects import Rejects
 from avalist.cli.client import Client
-from avalist.cli.history import read_frame
 from avalist.config import settings_from
 from avalist.domain.events import Payment, WireEvent
 from bench.decide import free_port, running
@@ -52,9 +53,10 @@ def serve(name: str, folder: Path) -> dict[str, object]:
     """Take one data set from its file to verified decisions."""
     mapping_file = Path("docs/mappings") / f"{name}.toml"
     mapping = decode_mapping(mapping_file.read_text())
-    frame = read_frame(DATA / name / "transactions.parquet", mapping)
-    cut: dt.datetime = frame[mapping.occurred_at][-LIVE]
-    recent = frame.filter(pl.col(mapping.occurred_at) >= cut - dt.timedelta(days=HISTORY_D[name]))
+    (at,) = mapping.time_columns
+    frame = pl.read_parquet(DATA / name / "transactions.parquet").sort(at, maintain_order=True)
+    cut: dt.datetime = frame[at][-LIVE]
+    recent = frame.filter(pl.col(at) >= cut - dt.timedelta(days=HISTORY_D[name]))
     file = folder / "history.parquet"
     recent.write_parquet(file)
     data, port = ("--data", str(folder / "data")), free_port()
@@ -66,7 +68,7 @@ def serve(name: str, folder: Path) -> dict[str, object]:
     key = avalist("merchant", "key", name, "--kind", "simulation", *data).strip()
     command = [sys.executable, "-m", "avalist", "up", *data, "--port", str(port)]
     with running(command, port, "/readyz"):
-        answers = decide(Client(settings_from({}, port=port), key), events(mapping, recent, folder / "data", cut))
+        answers = decide(Client(settings_from({}, port=port), key), events(mapping, file, folder, cut))
     verified = avalist("replay", name, "--verify", *data)
     again = re.search(r"([\d,]+) decisions made again, ([\d,]+) differ", verified)
     assert again is not None, verified
@@ -89,13 +91,15 @@ def _timed(words: tuple[str, ...]) -> float:
     return round(time.perf_counter() - start, 1)
 
 
-def events(mapping: Mapping, frame: pl.DataFrame, data: Path, cut: dt.datetime) -> Iterator[WireEvent]:
+def events(mapping: Mapping, file: Path, folder: Path, cut: dt.datetime) -> Iterator[WireEvent]:
     """Yield what became known from `cut` on."""
-    reader = Reader(mapping, mapping.merchant_schema(), FolderSecrets(data / "secrets").merchant("-"))
+    secret = FolderSecrets(folder / "data" / "secrets").merchant("-")
+    history = RowHistory(file, mapping, mapping.merchant_schema(), secret, folder / "runs")
+    with Rejects(folder / "rejects.csv") as rejects:
+        history.survey(rejects)
     start = cut.replace(tzinfo=dt.UTC)
-    for event in reader.events(frame.iter_rows(named=True)):
-        if event.received_at is not None and event.received_at >= start:
-            yield event
+    for batch in history.events():
+        yield from (event for event in batch if event.received_at is not None and event.received_at >= start)
 
 
 def decide(client: Client, life: Iterator[WireEvent]) -> list[dict[str, Any]]:

@@ -107,10 +107,10 @@ def generator_like(path: Path) -> Path:
     draw, rows = draws(), []
     for n, at in enumerate(times()):
         rows.append({
-            "trans": f"{n % 390:032x}", "ts": at, "cc_num": f"411111111111{n % 50:04d}", "merchant": f"Shop {n % 30}",
-            "category": draw.choice(["travel", "food", "home"]), "amt": round(draw.uniform(1, 300), 2), "first": "Ann",
-            "last": f"Smith{n % 50}", "zip": f"{10_000 + n % 50}", "lat": 40 + n % 50 / 7, "city_pop": 1000 + n % 50 * 37,
-            "dob": "1980-01-02", "is_fraud": int(is_fraud(n)),
+            "trans": f"{n % 396:032x}", "ts": at, "cc_num": f"411111111111{n % 50:04d}", "merchant": f"Shop {n % 30}",
+            "category": draw.choice(["travel", "food", "home"]), "amt": round(draw.uniform(1, 300), 2),
+            "first": "Ann", "last": f"Smith{n % 50}", "zip": f"{10_000 + n % 50}", "lat": 40 + n % 50 / 7,
+            "city_pop": 1000 + n % 50 * 37, "dob": "1980-01-02", "is_fraud": int(is_fraud(n)),
         })  # fmt: skip
     pl.DataFrame(rows).write_parquet(path)
     return path
@@ -121,7 +121,8 @@ def book_like(path: Path, rows: int = ROWS) -> Path:
     draw = draws()
     frame = pl.DataFrame({
         "TXN_ID": range(rows), "TXN_DATETIME": times(rows), "CLIENT_ID": [draw.randrange(90) for _ in range(rows)],
-        "TERMINAL_ID": [draw.randrange(150) for _ in range(rows)], "TXN_AMOUNT": [round(draw.uniform(1, 99), 2) for _ in range(rows)],
+        "TERMINAL_ID": [draw.randrange(150) for _ in range(rows)],
+        "TXN_AMOUNT": [round(draw.uniform(1, 99), 2) for _ in range(rows)],
         "TXN_FRAUD": [int(is_fraud(n)) for n in range(rows)],
     })  # fmt: skip
     frame.write_parquet(path)
@@ -133,7 +134,8 @@ def transfers(path: Path) -> Path:
     draw, rows = draws(), []
     for n in range(ROWS):
         amount = draw.uniform(10, 9000)
-        rows.append((n // 4, draw.choice(["TRANSFER", "CASH_OUT"]), f"{amount:.2f}", f"C{n % 90:09d}", f"{amount * 2:.2f}", f"{amount:.2f}",
+        rows.append((n // 4, draw.choice(["TRANSFER", "CASH_OUT"]), f"{amount:.2f}", f"C{n % 90:09d}",
+                     f"{amount * 2:.2f}", f"{amount:.2f}",
                      f"M{n % 40:09d}", int(is_fraud(n)), 0))  # fmt: skip
     head = (
         "step",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -21,18 +22,80 @@ from avalist.domain.events import (
     WireEvent,
 )
 
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_HELD = 100_000
 _ORDER = ("at", "rank", "line", "kind")
 _BARE: dict[int, tuple[str, type[Capture | EarlyFraudWarning | Chargeback]]] = {
     CAPTURE: ("capture", Capture), WARNING: ("efw", EarlyFraudWarning), CHARGEBACK: ("chargeback", Chargeback),
 }  # fmt: skip
 
 
-def assemble(plan: Plan, payments: pl.DataFrame, outcomes: pl.DataFrame) -> list[WireEvent]:
-    """Return the events by time; at one instant first what was due from earlier payments, then by line and kind."""
-    events: list[WireEvent] = [*_payments(plan, payments), *_outcomes(outcomes)]
-    keys = [_key(payments.with_columns(rank=AT_ONCE, kind=0)), _key(outcomes)]
-    order = np.lexsort([np.concatenate([key[name] for key in keys]) for name in reversed(_ORDER)])
-    return [events[place] for place in order.tolist()]
+class Assembler:
+    """Makes events of checked columns. Parts of payments that come again, such as a customer, are made once."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._made: dict[str, dict[tuple[Any, ...], Any]] = {name: {} for name in plan.parts}
+        self._custom = [f.path for f in plan.fields if f.path.startswith("custom.")]
+
+    def events(self, payments: pl.DataFrame, outcomes: pl.DataFrame) -> list[WireEvent]:
+        """Return the events by time; at one instant first what was due from earlier payments, then by line and kind."""
+        events: list[WireEvent] = [*self._payments(payments), *_outcomes(outcomes)]
+        keys = [_key(payments.with_columns(rank=AT_ONCE, kind=0)), _key(outcomes)]
+        order = np.lexsort([np.concatenate([key[name] for key in keys]) for name in reversed(_ORDER)])
+        return [events[place] for place in order.tolist()]
+
+    def _payments(self, frame: pl.DataFrame) -> Iterable[Payment]:
+        if not len(frame):
+            return ()
+        parts = {name: self._part(part, frame) for name, part in self._plan.parts.items()}
+        custom = _custom(frame.select(self._custom)) if self._custom else repeat({})
+        ip = frame["ip"].to_list() if "ip" in frame.columns else repeat(None)
+        return map(
+            _payment,
+            frame["payment_id"].to_list(),
+            _times(frame["at"]),
+            frame["amount_minor"].to_list(),
+            frame["currency"].to_list(),
+            frame["captured"].to_list(),
+            [(item,) if item else () for item in parts["cart"]] if "cart" in parts else repeat(()),
+            *(
+                parts.get(name, repeat(None))
+                for name in ("method", "customer", "device", "session", "billing", "payee")
+            ),
+            ip,
+            custom,
+        )
+
+    def _part(self, part: Part, frame: pl.DataFrame) -> list[Any]:
+        """Return a part of every payment; None where it is empty or lacks what it cannot be without.
+
+        A customer without an id is known by the e-mail address.
+        """
+        fields = {f.path.partition(".")[2]: f.path for f in self._plan.fields if f.path.startswith(f"{part.name}.")}
+        columns = {name: _values(frame[path]) for name, path in fields.items()}
+        if part.name == "customer" and "email" in columns:
+            ids = columns.get("id", [None] * len(frame))
+            columns["id"] = [id or email for id, email in zip(ids, columns["email"], strict=True)]
+        rows = list(zip(*columns.values(), strict=True))
+        made = self._made[part.name]
+        if len(made) > _HELD:
+            made.clear()
+        for row in set(rows) - made.keys():
+            given = {name: value for name, value in zip(columns, row, strict=True) if value is not None}
+            made[row] = part.kind(**given) if given and given.keys() >= set(part.needed) else None
+        return [made[row] for row in rows]
+
+
+def _payment(
+    id: str, at: dt.datetime, amount_minor: int, currency: str, captured: bool | None, cart: Any, method: Any,
+    customer: Any, device: Any, session: Any, billing: Any, payee: Any, ip: str | None, custom: dict[str, Any],
+) -> Payment:  # fmt: skip
+    return Payment(
+        event_id="pay:" + id, payment_id=id, occurred_at=at, received_at=at, amount_minor=amount_minor,
+        currency=currency, captured=captured, cart=cart, method=method, customer=customer, device=device,
+        session=session, billing=billing, payee=payee, ip=ip, custom=custom,
+    )  # fmt: skip
 
 
 def _key(frame: pl.DataFrame) -> dict[str, Any]:
@@ -40,81 +103,26 @@ def _key(frame: pl.DataFrame) -> dict[str, Any]:
     return {name: frame[name].to_numpy() if len(frame) else empty for name in _ORDER}
 
 
-def _payments(plan: Plan, frame: pl.DataFrame) -> Iterable[Payment]:
-    if not len(frame):
-        return
-    ids, at = frame["payment_id"].to_list(), _times(frame["at"])
-    columns: dict[str, Sequence[Any]] = {
-        "event_id": ["pay:" + id for id in ids],
-        "payment_id": ids,
-        "occurred_at": at,
-        "received_at": at,
-        "amount_minor": frame["amount_minor"].to_list(),
-        "currency": frame["currency"].to_list(),
-        "captured": frame["captured"].to_list(),
-        **_parts(plan, frame),
-    }
-    names = tuple(columns)
-    for row in zip(*columns.values(), strict=True):
-        yield Payment(**dict(zip(names, row, strict=True)))
-
-
-def _parts(plan: Plan, frame: pl.DataFrame) -> dict[str, Sequence[Any]]:
-    parts: dict[str, Sequence[Any]] = {}
-    for part in plan.parts.values():
-        made = _part(
-            part, {f.path.partition(".")[2]: f.path for f in plan.fields if f.path.startswith(f"{part.name}.")}, frame
-        )
-        parts[part.name] = [(one,) if one else () for one in made] if part.name == "cart" else made
-    if "ip" in frame.columns:
-        parts["ip"] = frame["ip"].to_list()
-    custom = [f.path for f in plan.fields if f.path.startswith("custom.")]
-    if custom:
-        parts["custom"] = _custom([path.removeprefix("custom.") for path in custom], frame.select(custom))
-    return parts
-
-
-def _part(part: Part, paths: dict[str, str], frame: pl.DataFrame) -> list[Any]:
-    """Return a part of every payment; None where it is empty or lacks what it cannot be without.
-
-    A customer without an id is known by the e-mail address.
-    """
-    columns = {name: _values(frame[path]) for name, path in paths.items()}
-    if part.name == "customer" and "email" in columns:
-        ids = columns.get("id", [None] * len(frame))
-        columns["id"] = [id or email for id, email in zip(ids, columns["email"], strict=True)]
-    names, needed = tuple(columns), [n for n, name in enumerate(columns) if name in part.needed]
-    made: dict[tuple[Any, ...], Any] = {(None,) * len(names): None}
-    found = []
-    for row in zip(*columns.values(), strict=True):
-        one = made.get(row, made)
-        if one is made:
-            given = {name: value for name, value in zip(names, row, strict=True) if value is not None}
-            one = made[row] = None if any(row[n] is None for n in needed) else part.kind(**given)
-        found.append(one)
-    return found
-
-
-def _custom(names: list[str], frame: pl.DataFrame) -> list[dict[str, Any]]:
-    if len(names) == 1:
-        (name,) = names
-        return [{name: value} if value is not None else {} for value in frame.to_series()]
+def _custom(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    names = [path.removeprefix("custom.") for path in frame.columns]
     rows = zip(*(column.to_list() for column in frame.iter_columns()), strict=True)
+    if not any(column.null_count() for column in frame.iter_columns()):
+        return [dict(zip(names, row, strict=True)) for row in rows]
     return [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
 
 
-def _values(column: pl.Series) -> Sequence[Any]:
-    """Return the values of a field; a field of whole microseconds is one of times."""
+def _values(column: pl.Series) -> list[Any]:
     return column.to_list() if column.dtype != pl.Datetime else _times(column.cast(pl.Int64))
 
 
-def _times(at: pl.Series) -> list[dt.datetime | None]:
-    naive: list[dt.datetime | None] = (
-        at.to_numpy().astype("datetime64[us]").tolist()
+def _times(at: pl.Series) -> list[Any]:
+    """Return microseconds since 1970 as times in UTC; null is None."""
+    deltas = (
+        at.to_numpy().astype("timedelta64[us]").tolist()
         if not at.null_count()
-        else (at.cast(pl.Datetime("us")).to_list())
+        else at.cast(pl.Duration("us")).to_list()
     )
-    return [time and time.replace(tzinfo=dt.UTC) for time in naive]
+    return [delta if delta is None else _EPOCH + delta for delta in deltas]
 
 
 def _outcomes(frame: pl.DataFrame) -> Iterable[WireEvent]:

@@ -25,12 +25,28 @@ _ISO_FORMATS = tuple(
 _ISO_DATE = r"^(\d{4})[-/](\d\d?)[-/](\d\d?)[T ]"
 _ZULU = r"\s*(?:Z|UTC|GMT)$"
 _CARD_SHAPED = r"[0-9](?:[ \-]?[0-9]){12}"
-_NOTHING = ("null", "nan", "none", "\\n", "n/a", "#n/a", "<na>")
-_NO_NUMBER = (*_NOTHING, "na", "-", "--", "?", ".")
-_NOISE = r"[^0-9.,()+\-]"
+_NOTHING = (
+    "null",
+    "NULL",
+    "Null",
+    "nan",
+    "NaN",
+    "NAN",
+    "none",
+    "None",
+    "NONE",
+    "\\N",
+    "n/a",
+    "N/A",
+    "#N/A",
+    "<NA>",
+    "NaT",
+)
+_NO_NUMBER = (*_NOTHING, "na", "NA", "-", "--", "?", ".")
+_NOISE = r"^\p{L}{1,4}\.?|\p{L}{1,4}\.?$|[\s'’\p{Sc}]"
 _GAP_US = 3600 * 10**6
-YES = ("1", "true", "yes", "y", "t", "ja", "j", "oui", "si", "sí", "sim", "tak")
-NO = ("0", "false", "no", "n", "f", "nein", "non", "não", "nao", "nie")
+YES = ("1", "1.0", "true", "yes", "y", "t", "ja", "j", "oui", "si", "sí", "sim", "tak")
+NO = ("0", "0.0", "false", "no", "n", "f", "nein", "non", "não", "nao", "nie")
 
 
 def text(column: pl.Series) -> pl.Series:
@@ -43,9 +59,9 @@ def text(column: pl.Series) -> pl.Series:
         whole = column.is_finite() & (column == column.floor()) & (column.abs() < 2**53)
         column = column.is_finite().fill_null(False).replace_strict({False: None, True: 1.0}) * column
         whole_text = column.cast(pl.Int64, strict=False).cast(pl.String)
-        column = whole_text.zip_with(whole.fill_null(False), column.cast(pl.String))
+        return whole_text.zip_with(whole.fill_null(False), column.cast(pl.String))
     elif column.dtype != pl.String:
-        column = column.cast(pl.String, strict=False)
+        return column.cast(pl.String, strict=False)
     stripped = column.str.strip_chars()
     return _without(stripped, _NOTHING)
 
@@ -56,15 +72,11 @@ def missing(column: pl.Series) -> pl.Series:
 
 
 def _without(cells: pl.Series, words: Sequence[str]) -> pl.Series:
-    lengths = cells.str.len_bytes()
-    short = lengths <= 4
-    if not short.any():
-        return cells
-    nothing = (lengths == 0) | (short & cells.str.to_lowercase().is_in(words))
-    return cells.set(nothing.fill_null(False), None)
+    nothing = cells.is_in(["", *words])
+    return cells.set(nothing, None) if nothing.any() else cells
 
 
-# --- times ---------------------------------------------------------------------------------------------------------------
+# --- times ----------------------------------------------------------------------------------------------------------
 
 
 def instants(column: pl.Series, format: str = ISO, zone: str = "UTC") -> pl.Series:
@@ -72,6 +84,8 @@ def instants(column: pl.Series, format: str = ISO, zone: str = "UTC") -> pl.Seri
 
     Parameters
     ----------
+    column
+        Text, numbers, dates or times.
     format
         ``iso``; a pattern such as ``%d/%m/%Y %H:%M``; or a number's unit and origin, such as ``s since 1970-01-01``
         (units ns, us, ms, s, min, h, d).
@@ -133,7 +147,7 @@ def _in_zone(times: pl.Series, zone: str) -> pl.Series:
 
 
 def _counted(column: pl.Series, unit: str, origin: str) -> pl.Series:
-    start = pl.Series([origin]).str.to_datetime("%Y-%m-%d", time_unit="us").cast(pl.Int64)[0]
+    start = int(pl.Series([origin]).str.to_datetime("%Y-%m-%d", time_unit="us").cast(pl.Int64).to_numpy()[0])
     if column.dtype == pl.String:
         column = column.str.strip_chars()
         whole = column.cast(pl.Int64, strict=False)
@@ -158,11 +172,11 @@ def date_only(column: pl.Series, format: str = ISO) -> pl.Series:
     return pl.repeat(days, len(column), dtype=pl.Boolean, eager=True)
 
 
-# --- numbers, flags --------------------------------------------------------------------------------------------------------
+# --- numbers, flags -------------------------------------------------------------------------------------------------
 
 
 def numbers(column: pl.Series, decimal_mark: str = ".") -> pl.Series:
-    """Return numbers (Float64): currency signs, spaces and thousands marks are dropped, ``(5)`` and ``5-`` are negative.
+    """Return numbers (Float64) without currency signs and thousands marks; ``(5)`` and ``5-`` are negative.
 
     >>> numbers(pl.Series(["1.234,50 €", "(7)", "x"]), ",").to_list()
     [1234.5, -7.0, None]
@@ -177,17 +191,30 @@ def numbers(column: pl.Series, decimal_mark: str = ".") -> pl.Series:
     )
     if found.null_count() == 0:
         return found
-    thousands = "." if decimal_mark == "," else ","
-    cleaned = plain.str.replace_all(_NOISE, "").str.replace_all(thousands, "", literal=True)
-    cleaned = cleaned.str.replace(decimal_mark, ".", literal=True) if decimal_mark == "," else cleaned
+    cleaned = _pointed(plain.str.replace_all(_NOISE, ""), decimal_mark)
     cleaned = cleaned.str.replace(r"^\((.*)\)$", "-$1").str.replace(r"^([0-9.]+)-$", "-$1")
     return found.zip_with(found.is_not_null(), cleaned.cast(pl.Float64, strict=False))
+
+
+def _pointed(cells: pl.Series, decimal_mark: str) -> pl.Series:
+    """Return cells with a decimal point and no thousands marks.
+
+    A lone thousands mark that does not stand before three digits is a decimal mark after all.
+    """
+    mark, other = ("\\.", ",") if decimal_mark == "," else (",", ".")
+    grouped = cells.str.contains(rf"^[-+(]*\d{{1,3}}(?:{mark}\d{{2,3}})*{mark}\d{{3}}(?:\D|$)")
+    lone = cells.str.contains(rf"^[-+(]*\d*{mark}\d+[-)]*$") & ~grouped
+    plain = cells.str.replace_all(mark, "").str.replace(other, ".", literal=True)
+    return cells.str.replace(mark, ".").zip_with(lone.fill_null(False), plain)
 
 
 def flags(column: pl.Series, yes: Collection[str] = ()) -> pl.Series:
     """Return flags (Boolean): the values of `yes` are true and others false; without it, words such as yes and no."""
     if column.dtype == pl.Boolean:
         return column
+    if column.dtype.is_numeric() and not yes:
+        known = column.is_in([0, 1])
+        return (column == 1).set(~known, None)
     cells = text(column).str.to_lowercase()
     if yes:
         return cells.is_in([value.strip().lower() for value in yes])
@@ -196,7 +223,13 @@ def flags(column: pl.Series, yes: Collection[str] = ()) -> pl.Series:
     )
 
 
-# --- identifiers -----------------------------------------------------------------------------------------------------------
+def share(flags: pl.Series) -> float:
+    """Return the share of what is true among what is known; 0 where nothing is."""
+    mean = flags.mean()
+    return mean if isinstance(mean, float) else 0.0
+
+
+# --- identifiers ----------------------------------------------------------------------------------------------------
 
 
 def hashed(column: pl.Series, key: bytes) -> pl.Series:

@@ -34,7 +34,7 @@ class _Line(NamedTuple):
     line: int
     event_id: str
     payment_id: str
-    names: str
+    slot: str
 
 
 class EventHistory:
@@ -68,15 +68,15 @@ class EventHistory:
             sound = [one for n, raw in chunk if (one := self._checked(n, raw, rejects))]
             kept = [one for one in sound if one.line not in self._left]
             late += len(sound) - len(kept)
-            payments += sum(one.names == "payment" for one in kept)
+            payments += sum(one.slot != "" for one in kept)
             self._keep(kept)
             progress(read)
         again = self._repeated()
         self._reject(rejects, again, "event_id", "the event id, or the payment at this checkpoint, came before")
         orphans = self._orphans()
         self._reject(rejects, orphans, "payment_id", "no such payment before this outcome")
-        outcomes = self._ids.rows - payments - len(again) - len(orphans)
-        return Survey(payments, outcomes, late, rejects.count, read)
+        others = self._ids.rows - payments - len(again) - len(orphans)
+        return Survey(payments, others, late, rejects.count, read)
 
     def events(self) -> Iterator[list[WireEvent]]:
         """Yield the events in known-time order, some thousands at a time; after :meth:`survey`."""
@@ -85,7 +85,7 @@ class EventHistory:
         while chunk := list(islice(lines, _CHUNK)):
             yield [_received(decode_event(raw)) for _, raw in chunk]
 
-    # --- checks --------------------------------------------------------------------------------------------------------
+    # --- checks -----------------------------------------------------------------------------------------------------
 
     def _checked(self, n: int, raw: bytes, rejects: Rejects) -> _Line | None:
         try:
@@ -103,7 +103,8 @@ class EventHistory:
         self._in_order = self._in_order and at >= self._last
         self._last = at
         payment_id = event.payment_id if isinstance(event, Payment | OutcomeEvent) else ""
-        return _Line((at - _EPOCH) // _US, n, event.event_id, payment_id, event.type)
+        slot = event.checkpoint if isinstance(event, Payment) else ""
+        return _Line((at - _EPOCH) // _US, n, event.event_id, payment_id, slot)
 
     def _check_money(self, event: Payment) -> None:
         schema = self._schema
@@ -116,27 +117,27 @@ class EventHistory:
         if frame.is_empty():
             return
         self._ids.add(frame.select(_key("event_id"), "at", "line"))
-        named = frame.filter(pl.col("payment_id") != "").select(
-            _key("payment_id"), "at", "line", "payment_id", outcome=pl.col("names") != "payment"
-        )
-        self._payments.add(named)
+        named = frame.filter(pl.col("payment_id") != "")
+        self._payments.add(named.select(_key("payment_id"), "at", "line", "payment_id", "slot"))
 
     def _repeated(self) -> list[int]:
+        """Return the lines of event ids, and of payments at one checkpoint, but the first."""
         lines: list[int] = []
-        for range in self._ids.ranges(self._ids.bounds()):
-            if len(range):
-                lines += range.sort("key", "at", "line").filter(~pl.col("key").is_first_distinct())["line"].to_list()
-        return lines
+        for range in _ranges(self._ids):
+            lines += range.sort("key", "at", "line").filter(~pl.col("key").is_first_distinct())["line"].to_list()
+        for range in _ranges(self._payments):
+            asked = range.filter(~pl.col("slot").is_in(["", "rescore"])).sort("key", "at", "line")
+            lines += asked.filter(~pl.struct("key", "slot").is_first_distinct())["line"].to_list()
+        return sorted(set(lines))
 
     def _orphans(self) -> list[int]:
         """Return the lines of outcomes that no payment stands before."""
         lines: list[int] = []
-        for range in self._payments.ranges(self._payments.bounds()):
-            if len(range):
-                seen = range.filter(~pl.col("line").is_in(list(self._left))).sort("key", "at", "line")
-                seen = seen.with_columns(after=(~pl.col("outcome")).cum_max().over("key"))
-                alone = seen.filter(~pl.col("after")).select("line", "payment_id").iter_rows()
-                lines += [line for line, payment_id in alone if not self._known(payment_id)]
+        for range in _ranges(self._payments):
+            seen = range.filter(~pl.col("line").is_in(list(self._left))).sort("key", "at", "line")
+            seen = seen.with_columns(after=(pl.col("slot") != "").cum_max().over("key"))
+            alone = seen.filter(~pl.col("after")).select("line", "payment_id").iter_rows()
+            lines += [line for line, payment_id in alone if not self._known(payment_id)]
         return lines
 
     def _reject(self, rejects: Rejects, lines: list[int], column: str, reason: str) -> None:
@@ -153,6 +154,10 @@ class EventHistory:
         for range in self._sorted.ranges(self._sorted.bounds()):
             if len(range):
                 yield from range.sort("at", "line").select("line", "raw").iter_rows()
+
+
+def _ranges(spill: Spill) -> Iterator[pl.DataFrame]:
+    return (range for range in spill.ranges(spill.bounds()) if len(range))
 
 
 def _key(column: str) -> pl.Expr:

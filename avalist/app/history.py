@@ -13,18 +13,16 @@ from pathlib import Path
 
 import polars as pl
 
-from avalist.app.assemble import assemble
-from avalist.app.mapping import Mapping, decode_mapping
-from avalist.app.merchant import REMEMBERED_MS, Merchant
+from avalist.app.assemble import Assembler
+from avalist.app.mapping import Mapping
+from avalist.app.merchant import EVENT_MEMORY_MS, Merchant
 from avalist.app.rejects import Rejects
 from avalist.app.rows import Checked, Plan, Rows, Survey
-from avalist.app.spill import Spill
+from avalist.app.spill import RUN_ROWS, Spill
 from avalist.app.tables import Reject, Table
 from avalist.domain.errors import Conflict
 from avalist.domain.events import WireEvent, from_ms, to_ms
 from avalist.domain.schema import Schema
-
-__all__ = ["Mapping", "RowHistory", "Survey", "decode_mapping"]
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _REPEATED = "the payment id came before: it must be unique"
@@ -43,6 +41,8 @@ class RowHistory:
         A folder for sorted runs; it must not exist, and the caller removes it. It holds clear data.
     until
         What was known at this time or later is left out.
+    run_rows
+        So many rows are sorted in memory at a time.
     """
 
     def __init__(
@@ -53,15 +53,16 @@ class RowHistory:
         hash_key: bytes,
         folder: Path,
         until: dt.datetime | None = None,
+        run_rows: int = RUN_ROWS,
     ) -> None:
         self._table = Table(file)
         self._plan = Plan(mapping, schema)
         self._plan.check_columns(self._table)
         until_us = None if until is None else (until - _EPOCH) // dt.timedelta(microseconds=1)
         self._rows = Rows(self._plan, hash_key, until_us)
-        self._payments = Spill(folder / "payments", "at")
-        self._outcomes = Spill(folder / "outcomes", "at")
-        self._keys = Spill(folder / "keys", "key")
+        self._payments = Spill(folder / "payments", "at", run_rows)
+        self._outcomes = Spill(folder / "outcomes", "at", run_rows)
+        self._keys = Spill(folder / "keys", "key", run_rows)
         self._repeated = pl.Series("line", [], dtype=pl.Int64)
 
     def survey(self, rejects: Rejects, progress: Callable[[int], None] = lambda rows: None) -> Survey:
@@ -79,9 +80,9 @@ class RowHistory:
 
     def events(self) -> Iterator[list[WireEvent]]:
         """Yield the events in known-time order, some thousands at a time; after :meth:`survey`."""
-        bounds = self._payments.bounds()
+        bounds, assembler = self._payments.bounds(), Assembler(self._plan)
         for payments, outcomes in zip(self._payments.ranges(bounds), self._outcomes.ranges(bounds), strict=True):
-            events = assemble(self._plan, self._unique(payments), self._unique(outcomes))
+            events = assembler.events(self._unique(payments), self._unique(outcomes))
             if events:
                 yield events
 
@@ -123,7 +124,7 @@ def remaining(merchant: Merchant, events: Iterator[list[WireEvent]]) -> Iterator
     Conflict
         If what the merchant has is not the beginning of these events.
     """
-    checked_from_ms = merchant.at_ms - REMEMBERED_MS
+    checked_from_ms = merchant.at_ms - EVENT_MEMORY_MS
     for batch in events:
         if not merchant.at_ms or to_ms(_known_at(batch[0])) > merchant.at_ms:
             yield batch
@@ -147,6 +148,6 @@ def _known_at(event: WireEvent) -> dt.datetime:
 
 def _other_history(event: WireEvent, merchant: Merchant) -> Conflict:
     return Conflict(
-        f"{merchant.id} has other events up to {from_ms(merchant.at_ms).isoformat()}, and {event.event_id[:64]!r} of this file "
-        "was known before that. History goes in before all else, in order: use another merchant id"
+        f"{merchant.id} has other events up to {from_ms(merchant.at_ms).isoformat()}, and {event.event_id[:64]!r} "
+        "of this file was known before that. History goes in before all else, in order: use another merchant id"
     )

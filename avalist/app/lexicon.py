@@ -13,36 +13,38 @@ def _words(text: str) -> frozenset[str]:
 
 
 PAYMENT: Final = _words(
-    "payment transaction transactions trans tx txn trx order charge invoice operation purchase sale bestellung auftrag "
-    "bestell rechnung transaktion zahlung commande paiement pedido pago orden ordine pagamento transaccion zamowienie"
+    "payment transaction transactions trans tx txn trx order charge invoice operation purchase sale bestellung "
+    "auftrag bestell rechnung transaktion zahlung commande paiement pedido pago orden ordine pagamento "
+    "transaccion zamowienie"
 )
 ID: Final = _words("id ids no nr num number nummer numero numer ref reference key uuid guid code hash token identifier")
 TIME: Final = _words(
-    "time date datetime timestamp ts created occurred paid at when day dt posted placed ordered datum zeit uhrzeit "
-    "zeitpunkt zeitstempel fecha hora data ora heure horodatage czas date_time authorised authorized"
+    "time date datetime timestamp ts created occurred paid at when day dt posted placed ordered datum zeit "
+    "uhrzeit zeitpunkt zeitstempel fecha hora data ora heure horodatage czas date_time authorised authorized"
 )
 COUNTERS: Final = {
     "step": "h", "steps": "h", "hour": "h", "hours": "h", "day": "d", "days": "d", "minute": "min", "minutes": "min",
     "second": "s", "seconds": "s", "sec": "s", "time": "s", "dt": "s", "elapsed": "s", "timestamp": "s", "ts": "s",
 }  # fmt: skip
 NOT_PAYMENT_TIME: Final = _words(
-    "birth dob birthday expiry expires expiration exp chargeback cb dispute disputed fraud report reported refund refunded "
-    "settle settled settlement updated modified signup registered registration joined opened first last since "
-    "delta diff gap geburtsdatum naissance nacimiento alert warning payout delivered shipped score"
+    "birth dob birthday expiry expires expiration exp chargeback cb dispute disputed fraud report reported "
+    "refund refunded settle settled settlement updated modified signup registered registration joined opened "
+    "first last since delta diff gap geburtsdatum naissance nacimiento alert warning payout delivered shipped "
+    "score"
 )
 AMOUNT: Final = _words(
-    "amount amt value total price sum gross betrag summe preis wert umsatz montant prix valeur importe valor precio monto "
-    "total_amount importo prezzo kwota cena bedrag transactionamount grand"
+    "amount amt value total price sum gross betrag summe preis wert umsatz montant prix valeur importe valor "
+    "precio monto total_amount importo prezzo kwota cena bedrag transactionamount grand"
 )
 NOT_AMOUNT: Final = _words(
-    "balance old new avg average mean max min std fee fees tax vat net refund refunded count limit discount shipping "
-    "unit items qty quantity number prev previous last ratio score id rank age class type dist saldo"
+    "balance old new avg average mean max min std fee fees tax vat net refund refunded count limit discount "
+    "shipping unit items qty quantity number prev previous last ratio score id rank age class type dist saldo"
 )
 MINOR: Final = _words("minor cents cent pence centimes pennies kopecks")
 CURRENCY: Final = _words("currency curr ccy cur wahrung währung waehrung devise moneda divisa valuta waluta monnaie")
 FRAUD: Final = _words(
-    "fraud fraudulent isfraud chargeback chargebacks chargedback cb dispute disputed betrug fraude frode oszustwo "
-    "fraudster scam unauthorised unauthorized"
+    "fraud fraudulent isfraud chargeback chargebacks chargedback cb dispute disputed betrug fraude frode "
+    "oszustwo fraudster scam unauthorised unauthorized"
 )
 LABEL: Final = _words("label target class y outcome bad result truth")
 FRAUD_VALUES: Final = re.compile(
@@ -50,7 +52,8 @@ FRAUD_VALUES: Final = re.compile(
 )
 NOT_FRAUD_VALUES: Final = re.compile(r"\b(?:no|not|non|kein|sin)\b|legit|genuine|normal")
 OTHER_MODEL: Final = _words(
-    "flagged predicted prediction score scores scored probability proba prob risk suspected suspicious rule rules alert alerts"
+    "flagged predicted prediction score scores scored probability proba prob risk suspected suspicious rule "
+    "rules alert alerts"
 )
 WARNING: Final = _words("efw tc40 safe early warning")
 CAPTURED: Final = _words("captured capture settled paid")
@@ -68,18 +71,19 @@ DECLINED_VALUES: Final = re.compile(
 )
 RESPONSE: Final = _words("response issuer reason")
 AFTERWARDS: Final = _words(
-    "refund refunded refunds chargeback chargebacks dispute disputes disputed investigation investigated reviewed resolution resolved "
-    "recovered recovery writeoff loss representment fraud closed after post newbalance"
+    "refund refunded refunds chargeback chargebacks dispute disputes disputed investigation investigated "
+    "reviewed resolution resolved recovered recovery writeoff loss representment fraud closed after post "
+    "newbalance"
 )
 PERSONAL: Final = _words(
-    "first last firstname lastname surname name fullname holder cardholder street address addr address1 address2 line1 line2 "
-    "dob birth birthday birthdate gender sex ssn passport phone mobile tel telephone vorname nachname strasse telefon "
-    "nom prenom nombre apellido geburtsdatum maiden race ethnicity religion"
+    "first last firstname lastname surname name fullname holder cardholder street address addr address1 "
+    "address2 line1 line2 dob birth birthday birthdate gender sex ssn passport phone mobile tel telephone "
+    "vorname nachname strasse telefon nom prenom nombre apellido geburtsdatum maiden race ethnicity religion"
 )
 INDEX: Final = _words("unnamed index idx row rownum rowid level")
 IDENTIFYING: Final = ID | _words(
-    "account acct customer client user card device ip email terminal merchant seller shop store payee session cookie "
-    "fingerprint beneficiary recipient member player dest orig sender receiver"
+    "account acct customer client user card device ip email terminal merchant seller shop store payee session "
+    "cookie fingerprint beneficiary recipient member player dest orig sender receiver"
 )
 COUNTING: Final = _words(
     "count number num amount total sum age days hours population pop qty quantity score balance limit distance dist"
@@ -90,14 +94,16 @@ PLACES: Final[tuple[tuple[str, str, frozenset[str]], ...]] = (
     ("device.user_agent", "", _words("useragent agent ua browser")),
     ("method.bin", "bin", _words("bin iin card6 first6")),
     ("method.last4", "", _words("last4 lastfour")),
-    ("method.fingerprint", "card", _words("card cc pan karte kartennummer carte tarjeta carta karta creditcard instrument iban")),
-    ("device.id", "device", _words("device fingerprint machine cookie imei appliance gerat gerät appareil dispositivo visitor")),
+    ("method.fingerprint", "card", _words(
+        "card cc pan karte kartennummer carte tarjeta carta karta creditcard instrument iban")),
+    ("device.id", "device", _words(
+        "device fingerprint machine cookie imei appliance gerat gerät appareil dispositivo visitor")),
     ("payee.id", "payee", _words(
-        "merchant terminal seller shop store payee beneficiary recipient dest destination vendor mid tid receiver händler "
-        "haendler empfänger empfaenger marchand comercio vendedor negozio sklep pos")),
+        "merchant terminal seller shop store payee beneficiary recipient dest destination vendor mid tid receiver "
+        "händler haendler empfänger empfaenger marchand comercio vendedor negozio sklep pos")),
     ("customer.id", "account", _words(
-        "customer client user account acct buyer payer member player cust kunde kunden kundennummer konto client_id orig "
-        "origin sender usuario cliente utilisateur acheteur klient shopper nutzer uid")),
+        "customer client user account acct buyer payer member player cust kunde kunden kundennummer konto client_id "
+        "orig origin sender usuario cliente utilisateur acheteur klient shopper nutzer uid")),
     ("cart.sku", "product", _words("sku product item game title artikel produkt produit producto article")),
 )  # fmt: skip
 BILLING: Final[tuple[tuple[str, frozenset[str]], ...]] = (
@@ -108,9 +114,9 @@ BILLING: Final[tuple[tuple[str, frozenset[str]], ...]] = (
 )
 CATEGORY: Final = _words("category cat mcc kategorie categorie categoria type")
 NOT_PLACE: Final = _words(
-    "country city state region zip zipcode postcode postal plz category cat mcc type kind class age days gender segment tier "
-    "level lat lon long latitude longitude balance email mail phone address street since brand os browser version score "
-    "population pop count amount present flag attempts"
+    "country city state region zip zipcode postcode postal plz category cat mcc type kind class age days gender "
+    "segment tier level lat lon long latitude longitude balance email mail phone address street since brand os "
+    "browser version score population pop count amount present flag attempts"
 )
 NOT_BILLING: Final = _words(
     "ip issuer card bin merchant shipping ship delivery pop population lat long lon latitude longitude device"

@@ -37,7 +37,7 @@ CHECKPOINTS: Final = {"pre_auth": 4, "post_auth": 8, "rescore": 16}
 _FLAG_BITS: Final = 8
 _FLAGS: Final = (1 << _FLAG_BITS) - 1
 _HEAD: Final = struct.Struct("<5q")
-REMEMBERED_MS: Final = 35 * DAY_MS
+EVENT_MEMORY_MS: Final = 35 * DAY_MS
 _PAYMENT_MEMORY_MS: Final = 400 * DAY_MS
 _BATCH: Final = 8192
 
@@ -81,7 +81,7 @@ class Merchant:
         self.schema = created.schema
         self.plan = plan_of(created)
         self.features = State(self.plan)
-        self.events = Generations(REMEMBERED_MS)
+        self.events = Generations(EVENT_MEMORY_MS)
         self.payments = Generations(_PAYMENT_MEMORY_MS)
         self.fallbacks: dict[str, int] = {}
         self.seq = 0

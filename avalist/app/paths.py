@@ -15,7 +15,6 @@ from avalist.domain.events import (
     Device,
     Method,
     Payee,
-    Payment,
     SessionSummary,
 )
 
@@ -58,7 +57,7 @@ def part_of(name: str, kind: str = "") -> Part:
     """Return a part by its name; a method or cart also by its kind. Raises ``BadInput``."""
     made = _CHOICES[name].get(kind or _USUAL[name]) if name in _CHOICES else _PARTS.get(name)
     if made is None:
-        known = _CHOICES.get(name) or {**_PARTS, **dict.fromkeys(("ip", "method", "cart", "custom"))}
+        known = [*_CHOICES.get(name, (*_PARTS, *_CHOICES, "ip", "custom"))]
         raise BadInput(
             "no such part of a payment", field=f"fields.{name}", expected=" or ".join(known), got=kind or name
         )
@@ -80,6 +79,3 @@ def rule_of(part: Part, field: str) -> Rule:
         return Rule("time")
     assert isinstance(kind, inspect.StrType)
     return Rule("text", kind.max_length or 512, kind.pattern or "")
-
-
-PAYMENT_PARTS = frozenset(Payment.__struct_fields__)

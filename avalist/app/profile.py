@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from avalist.app.columns import ISO, NO, YES, instants, numbers, text, with_card_number
+from avalist.app.columns import ISO, NO, YES, instants, numbers, share, text, with_card_number
 from avalist.app.tables import Batch, Table
 from avalist.domain.money import EXPONENT
 
@@ -125,8 +125,8 @@ def decimal_mark_of(frame: pl.DataFrame) -> str:
     for column in frame.iter_columns():
         if column.dtype == pl.String:
             cells = column.drop_nulls().head(2000).str.strip_chars()
-            commas += float(cells.str.contains(_COMMA).mean() or 0) > 0.5
-            dots += float(cells.str.contains(_DOT).mean() or 0) > 0.5
+            commas += share(cells.str.contains(_COMMA)) > 0.5
+            dots += share(cells.str.contains(_DOT)) > 0.5
     return "," if commas > dots else "."
 
 
@@ -190,36 +190,36 @@ def _numbers(found: Profile, column: pl.Series, filled: pl.Series, lines: npt.ND
     if known.is_empty():
         return
     found.numeric = len(known) / len(filled)
-    found.low, found.high = float(known.min()), float(known.max())  # type: ignore[arg-type]
+    values = known.to_numpy()
+    found.low, found.high = float(values.min()), float(values.max())
     found.whole = bool((known == known.floor()).all())
-    found.negative = float((known < 0).mean() or 0)
-    found.decimals = next((d for d in range(6) if ((known * 10**d).round() - known * 10**d).abs().max() < 1e-6), 6)  # type: ignore[operator]
-    found.rising = (
-        bool((known.diff().drop_nulls() >= 0).mean() or 0)
-        and float((known.diff().drop_nulls() >= 0).mean() or 0) > 0.999
+    found.negative = share(known < 0)
+    found.decimals = next(
+        (d for d in range(6) if np.allclose(np.round(values, d), values, rtol=0, atol=10.0 ** (-d - 6))), 6
     )
+    found.rising = share(known.diff().drop_nulls() >= 0) > 0.999
     if found.whole and len(known) == len(column) > 2 and found.distinct == len(column):
-        steps = known.to_numpy() - lines
+        steps = values - lines
         found.is_index = bool((steps == steps[0]).all())
 
 
 def _shapes(found: Profile, filled: pl.Series) -> None:
-    def share(pattern: str) -> float:
-        return float(filled.str.contains(pattern).mean() or 0)
+    def like(pattern: str) -> float:
+        return share(filled.str.contains(pattern))
 
     lower = filled.str.to_lowercase()
-    found.email, found.ip, found.agent, found.token = share(_EMAIL), share(_IP), share(_AGENT), share(_TOKEN)
-    found.clock = share(_CLOCK) >= _MOST
-    found.card = float(with_card_number(filled).mean() or 0)
-    found.flag = float(lower.is_in([*YES, *NO]).mean() or 0) if found.distinct <= 6 else 0.0
-    found.currency = float(filled.str.to_uppercase().is_in(list(EXPONENT)).mean() or 0)
-    found.country = share(r"^[A-Z]{2}$")
-    lengths = filled.str.len_chars()
-    found.length, found.longest = float(lengths.mean() or 0), int(lengths.max() or 0)  # type: ignore[arg-type]
-    found.spaces = share(r"\s")
+    found.email, found.ip, found.agent, found.token = like(_EMAIL), like(_IP), like(_AGENT), like(_TOKEN)
+    found.clock = like(_CLOCK) >= _MOST
+    found.card = share(with_card_number(filled))
+    found.flag = share(lower.is_in([*YES, *NO])) if found.distinct <= 6 else 0.0
+    found.currency = share(filled.str.to_uppercase().is_in(list(EXPONENT)))
+    found.country = like(r"^[A-Z]{2}$")
+    lengths = filled.str.len_chars().to_numpy()
+    found.length, found.longest = float(lengths.mean()), int(lengths.max())
+    found.spaces = like(r"\s")
 
 
-# --- times ---------------------------------------------------------------------------------------------------------------
+# --- times ----------------------------------------------------------------------------------------------------------
 
 
 def _native_time(found: Profile, column: pl.Series) -> None:
@@ -234,7 +234,7 @@ def _native_time(found: Profile, column: pl.Series) -> None:
 
 def _rising(at: pl.Series) -> bool:
     """Tell whether times (nearly) never go back in the order of the file."""
-    return len(at) > 2 and float((at.diff().drop_nulls() >= 0).mean() or 0) > 0.98
+    return len(at) > 2 and share(at.diff().drop_nulls() >= 0) > 0.98
 
 
 def _time(found: Profile, filled: pl.Series, values: pl.Series) -> None:
@@ -290,10 +290,7 @@ def _fits(cells: pl.Series, pattern: str) -> bool:
     at = instants(cells, pattern)
     if at.null_count() > (1 - _MOST) * len(cells):
         return False
-    return (
-        bool(at.is_between(_EARLIEST_US, _LATEST_US).mean() or 0)
-        and float(at.is_between(_EARLIEST_US, _LATEST_US).mean() or 0) > 0.9
-    )
+    return share(at.is_between(_EARLIEST_US, _LATEST_US)) > 0.9
 
 
 def _order_of(orders: dict[str, str], filled: pl.Series, found: Profile) -> str:

@@ -10,11 +10,12 @@ from avalist.domain.errors import BadInput
 
 IGNORED = "ignored"
 ROUGH_RATES = {
-    "EUR": 1.0, "USD": 0.87, "GBP": 1.15, "CHF": 1.07, "JPY": 0.0057, "CAD": 0.62, "AUD": 0.57, "NZD": 0.5, "SEK": 0.091,
-    "NOK": 0.085, "DKK": 0.134, "PLN": 0.235, "CZK": 0.041, "HUF": 0.0026, "RON": 0.197, "BGN": 0.511, "TRY": 0.021,
-    "CNY": 0.122, "HKD": 0.112, "SGD": 0.67, "INR": 0.0098, "KRW": 0.0006, "BRL": 0.16, "MXN": 0.047, "ZAR": 0.05,
-    "ILS": 0.26, "AED": 0.237, "SAR": 0.232, "THB": 0.027, "IDR": 0.000053, "MYR": 0.21, "PHP": 0.0149, "TWD": 0.028,
-    "UAH": 0.0206, "RUB": 0.0107, "ARS": 0.0006, "CLP": 0.00092, "COP": 0.00023, "PEN": 0.257, "VND": 0.000033,
+    "EUR": 1.0, "USD": 0.87, "GBP": 1.15, "CHF": 1.07, "JPY": 0.0057, "CAD": 0.62, "AUD": 0.57, "NZD": 0.5, "SEK":
+    0.091, "NOK": 0.085, "DKK": 0.134, "PLN": 0.235, "CZK": 0.041, "HUF": 0.0026, "RON": 0.197, "BGN": 0.511, "TRY":
+    0.021, "CNY": 0.122, "HKD": 0.112, "SGD": 0.67, "INR": 0.0098, "KRW": 0.0006, "BRL": 0.16, "MXN": 0.047, "ZAR":
+    0.05, "ILS": 0.26, "AED": 0.237, "SAR": 0.232, "THB": 0.027, "IDR": 0.000053, "MYR": 0.21, "PHP": 0.0149, "TWD":
+    0.028, "UAH": 0.0206, "RUB": 0.0107, "ARS": 0.0006, "CLP": 0.00092, "COP": 0.00023, "PEN": 0.257, "VND":
+    0.000033,
 }  # fmt: skip
 """Euros per unit, roughly, of late 2025: a start where a file has several currencies, for a person to correct."""
 
@@ -81,7 +82,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
             if field.name not in tables and (field.required or value != field.default):
                 lines.append(_line(field.name, value, why.get(field.name, "")))
         for name in ("fields", "formats", "yes", "outcomes", "schema"):
-            lines += _table(name, {k: v for k, v in tables[name].items() if v not in ("", {})}, why)  # type: ignore[attr-defined]
+            lines += _table(name, {k: v for k, v in tables[name].items() if v not in ("", {})}, why)
         ignored = [reason for reason in self.reasons if reason.role == IGNORED]
         lines += ["", "# Ignored:"] * bool(ignored) + [f"#   {_text(r.column)}: {r.why}" for r in ignored]
         return "\n".join(lines) + "\n"

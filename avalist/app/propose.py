@@ -1,7 +1,7 @@
-"""From a file nobody prepared to a mapping: what each column is taken for, why, and what only a person can say.
+r"""From a file nobody prepared to a mapping: what each column is taken for, why, and what only a person can say.
 
 >>> import tempfile; file = Path(tempfile.mkdtemp()) / "payments.csv"
->>> _ = file.write_text("id,when,total,client\\na,2026-01-01,5.00,c1\\nb,2026-01-02,6.50,c1\\nc,2026-01-03,7.00,c2\\n")
+>>> _ = file.write_text("id,when,total,client\na,2026-01-01,5.00,c1\nb,2026-01-02,6.50,c1\nc,2026-01-03,7.00,c2\n")
 >>> proposal = propose(file)
 >>> proposal.mapping.payment_id, proposal.mapping.occurred_at, proposal.mapping.amount, proposal.mapping.fields
 ('id', 'when', 'total', {'customer.id': 'client'})

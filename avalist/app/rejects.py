@@ -47,7 +47,8 @@ class Rejects:
         self.close()
         if read and (self.count > most * read or self.count == read):
             raise BadInput(
-                f"{self.count:,} of {read:,} rows cannot be imported, so nothing was recorded: {'; '.join(self.commonest())}. "
+                f"{self.count:,} of {read:,} rows cannot be imported, so nothing was recorded: "
+                f"{'; '.join(self.commonest())}. "
                 f"Every one stands in {self.file.name}; mend the mapping, or allow more with --max-rejects",
                 field="rows",
                 expected=f"at most {most:.0%} rejected",

@@ -62,7 +62,7 @@ class Field(NamedTuple):
 
 
 class Plan:
-    """What a mapping and a schema make of each column. Raises ``BadInput`` for a mapping that does not hold together."""
+    """What a mapping and a schema make of each column. Raises ``BadInput`` if they do not hold together."""
 
     def __init__(self, mapping: Mapping, schema: Schema) -> None:
         self.mapping, self.schema = mapping, schema
@@ -82,9 +82,7 @@ class Plan:
         if not mapping.amount and not mapping.amount_minor:
             raise BadInput("no column of amounts", field="amount", expected="a column, or a constant such as =5.00")
         for part in self.parts.values():
-            missing = [
-                f for f in part.needed if f"{part.name}.{f}" not in mapping.fields and not (part.name == "customer")
-            ]
+            missing = [f for f in part.needed if f"{part.name}.{f}" not in mapping.fields and part.name != "customer"]
             if missing:
                 raise BadInput(
                     f"map {part.name}.{missing[0]} too: a payment's {part.name} needs it", field=f"fields.{part.name}"
@@ -182,7 +180,7 @@ class _Batch:
             payments.filter(pl.Series(known)), due.filter(pl.col("at") < self.rows.until_us) if len(due) else due
         )
 
-    # --- cells ---------------------------------------------------------------------------------------------------------
+    # --- cells ------------------------------------------------------------------------------------------------------
 
     def _cells(self, column: str) -> pl.Series:
         if column.startswith("="):
@@ -208,12 +206,16 @@ class _Batch:
         ]
 
     def _refuse_unread(self, parsed: pl.Series, column: str, reason: str, *, needed: bool = False) -> None:
-        cells = self._text(column)
+        if not parsed.null_count():
+            return
+        empty = (
+            self._text(column).is_null() if self._cells(column).dtype == pl.String else self._cells(column).is_null()
+        )
         if needed:
-            self._refuse(cells.is_null(), column, "the cell is empty")
-        self._refuse(parsed.is_null() & cells.is_not_null(), column, reason)
+            self._refuse(empty, column, "the cell is empty")
+        self._refuse(parsed.is_null() & ~empty, column, reason)
 
-    # --- a payment -----------------------------------------------------------------------------------------------------
+    # --- a payment --------------------------------------------------------------------------------------------------
 
     def _time(self) -> pl.Series:
         columns = self.mapping.time_columns
@@ -234,16 +236,19 @@ class _Batch:
         if not columns:
             return pl.Series("payment_id", [f"line-{n}" for n in self.lines.tolist()], dtype=pl.String)
         for column in columns:
-            self._refuse(self._text(column).is_null(), column, "the cell is empty")
+            self._refuse_unread(self._text(column), column, "the cell is empty", needed=True)
         ids = pl.select(pl.concat_str([self._text(c) for c in columns], separator="/")).to_series()
-        self._refuse_text(ids, columns[0], ID, "payment_id", longest=128 - len("chargeback:"))
+        if len(columns) > 1 or not self._is_small_whole(columns[0]):
+            self._refuse_text(ids, columns[0], ID, "payment_id", longest=128 - len("chargeback:"))
         return ids
 
     def _currency(self) -> pl.Series:
         column = self.mapping.currency
-        codes = self._text(column).str.to_uppercase()
         schema = self.plan.schema
-        self._refuse(codes.is_null(), column, "the cell is empty")
+        if column == f"={schema.base_currency}":
+            return self._cells(column)
+        codes = self._text(column).str.to_uppercase()
+        self._refuse_unread(codes, column, "the cell is empty", needed=True)
         self._refuse(~codes.is_in(list(EXPONENT)), column, "not an ISO 4217 currency in use")
         rated = [schema.base_currency, *schema.rates]
         self._refuse(~codes.is_in(rated), column, f"no rate to {schema.base_currency} in [schema.settings.rates]")
@@ -258,12 +263,12 @@ class _Batch:
         if self.mapping.negative_amounts == "flip":
             found = -found
         self._refuse(found < 0, column, "a negative amount is no payment (negative_amounts)")
-        exponents = currency.replace_strict(EXPONENT, default=0, return_dtype=pl.Int64)
+        exponents = self._exponents(currency)
         if self.mapping.amount_minor:
             self._refuse(found != found.floor(), column, "minor units are whole numbers")
             scaled = found
         else:
-            scaled = found * (10.0**exponents)
+            scaled = found * 10.0**exponents
         minor = scaled.round(mode="half_to_even")
         unsure = ((scaled - minor).abs() > 1e-9 * (scaled.abs() + 1)).fill_null(False) & pl.Series(self.ok)
         self._refuse(minor.fill_null(0) > MAX_MINOR, column, "the amount is too large")
@@ -275,8 +280,15 @@ class _Batch:
         self._refuse(self._base(whole, currency, exponents) > MAX_MINOR, column, "the amount is too large")
         return whole
 
-    def _base(self, minor: pl.Series, currency: pl.Series, exponents: pl.Series) -> pl.Series:
+    def _exponents(self, currency: pl.Series) -> pl.Series | int:
+        if self.mapping.currency.startswith("="):
+            return EXPONENT.get(self.mapping.currency[1:], 0)
+        return currency.replace_strict(EXPONENT, default=0, return_dtype=pl.Int64)
+
+    def _base(self, minor: pl.Series, currency: pl.Series, exponents: pl.Series | int) -> pl.Series:
         schema = self.plan.schema
+        if not schema.rates:
+            return minor
         rates = {schema.base_currency: 1.0, **schema.rates}
         rate = currency.replace_strict(rates, default=1.0, return_dtype=pl.Float64)
         return minor * rate * 10.0 ** (EXPONENT[schema.base_currency] - exponents)
@@ -294,13 +306,14 @@ class _Batch:
         self._refuse_unread(found, column, "not a yes or no: list the values that mean yes under [yes]")
         return found
 
-    # --- its fields ------------------------------------------------------------------------------------------------------
+    # --- its fields -------------------------------------------------------------------------------------------------
 
     def _field(self, field: Field) -> pl.Series:
         column, rule = field.column, field.rule
         if rule.kind == "text":
             cells = self._text(column)
-            self._refuse_text(cells, column, rule, field.path)
+            if rule.pattern not in ("", ID.pattern) or not self._is_small_whole(column):
+                self._refuse_text(cells, column, rule, field.path)
             return cells
         if rule.kind == "time":
             at = instants(self._cells(column), self.mapping.formats.get(column, ISO), self.mapping.timezone)
@@ -329,13 +342,19 @@ class _Batch:
             self._refuse(~cells.str.contains(rule.pattern), column, reason)
         self._refuse_cards(cells, column, path)
 
+    def _is_small_whole(self, column: str) -> bool:
+        """Tell whether cells are whole numbers of so few digits that as text nothing can be wrong with them."""
+        if column.startswith("=") or not self.frame[column].dtype.is_integer():
+            return False
+        return bool((self.frame[column].drop_nulls().cast(pl.Int64, strict=False).abs() < _LONG).all())
+
     def _refuse_cards(self, cells: pl.Series, column: str, path: str) -> None:
         if not path.endswith(EXEMPT):
             self._refuse(
                 with_card_number(cells), column, "a card number stands in the payload: list the column under hashed"
             )
 
-    # --- what became of it -------------------------------------------------------------------------------------------------
+    # --- what became of it ------------------------------------------------------------------------------------------
 
     def _outcomes(self, payments: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, npt.NDArray[np.int64]]]:
         """Yield outcomes of one kind each, and the rows they belong to."""

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 I64 = npt.NDArray[np.int64]
-_RUN_ROWS = 200_000
+RUN_ROWS = 200_000
 _RANGE_ROWS = 16_384
 _STEP = 256
 
@@ -30,7 +30,7 @@ class Spill:
     [[1, 2, 3]]
     """
 
-    def __init__(self, folder: Path, by: str, run_rows: int = _RUN_ROWS) -> None:
+    def __init__(self, folder: Path, by: str, run_rows: int = RUN_ROWS) -> None:
         self._folder, self._by, self._run_rows = folder, by, run_rows
         self._waiting: list[pl.DataFrame] = []
         self._runs: list[tuple[Path, I64]] = []
@@ -50,7 +50,8 @@ class Spill:
         """Return where ranges of about so many rows begin, but for the first."""
         self._write()
         marks = np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *(marks for _, marks in self._runs)]))
-        return np.unique(marks[:: max(range_rows // _STEP, 1)])[1:].tolist()
+        bounds: list[int] = np.unique(marks[:: max(range_rows // _STEP, 1)])[1:].tolist()
+        return bounds
 
     def ranges(self, bounds: Sequence[int]) -> Iterator[pl.DataFrame]:
         """Yield the rows of each range between bounds; one frame a range, in ascending order of ranges."""

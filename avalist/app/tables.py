@@ -88,7 +88,7 @@ class Table:
                 if line.strip():
                     yield n, line.removeprefix(codecs.BOM_UTF8)
 
-    # --- CSV -------------------------------------------------------------------------------------------------------
+    # --- CSV --------------------------------------------------------------------------------------------------------
 
     def _read_names(self, head: bytes) -> list[str]:
         if self.kind == "parquet":
@@ -146,7 +146,7 @@ class Table:
             pa.PythonFile(stream, "r"), read_options=options, parse_options=parse, convert_options=convert
         )
 
-    # --- Parquet and JSON --------------------------------------------------------------------------------------------
+    # --- Parquet and JSON -------------------------------------------------------------------------------------------
 
     def _parquet(self, wanted: list[str], rows: int) -> Iterator[Batch]:
         source = _parquet_file(self.file)
@@ -178,13 +178,13 @@ class Table:
             yield _batch_of(objects, lines, wanted)
 
 
-# --- what a file is ----------------------------------------------------------------------------------------------------
+# --- what a file is -------------------------------------------------------------------------------------------------
 
 
 def _opened(file: Path) -> BinaryIO:
     with file.open("rb") as raw:
         packed = raw.read(2) == _GZIP
-    return io.BufferedReader(gzip.open(file), _CHUNK_BYTES) if packed else file.open("rb")  # type: ignore[arg-type]
+    return io.BufferedReader(gzip.open(file), _CHUNK_BYTES) if packed else file.open("rb")
 
 
 def _kind(head: bytes, file: Path) -> Kind:
@@ -277,7 +277,7 @@ def _flat_schema(schema: Any) -> Any:
     return flat.schema
 
 
-# --- JSON ----------------------------------------------------------------------------------------------------------------
+# --- JSON -----------------------------------------------------------------------------------------------------------
 
 
 def _first_byte(stream: BinaryIO) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from avalist.app import lexicon as lex
-from avalist.app.columns import flags, text
+from avalist.app.columns import flags, share, text
 from avalist.app.mapping import Mapping, Outcomes, SchemaTable
 from avalist.app.profile import Profile, Sample, decimal_mark_of, profile
 from avalist.app.proposal import IGNORED, ROUGH_RATES, Question, Reason
@@ -77,11 +77,11 @@ class Reading:
         base = self.parts.pop("base_currency")
         schema = SchemaTable(base, self.entities, self.numbers, self.categories, self.settings)
         return Mapping(
-            schema=schema, **self.parts, fields=self.fields, hashed=tuple(self.hashed), formats=self.formats, yes=self.yes,
-            decimal_mark="," if self.mark == "," else ".", outcomes=Outcomes(**self.outcomes),
+            schema=schema, **self.parts, fields=self.fields, hashed=tuple(self.hashed), formats=self.formats,
+            yes=self.yes, decimal_mark="," if self.mark == "," else ".", outcomes=Outcomes(**self.outcomes),
         )  # fmt: skip
 
-    # --- bookkeeping ---------------------------------------------------------------------------------------------------
+    # --- bookkeeping ------------------------------------------------------------------------------------------------
 
     def _check_answers(self) -> None:
         for about in ("amount", "time", "label", "id"):
@@ -111,7 +111,7 @@ class Reading:
     def _ask(self, about: str, text: str, choices: Iterable[str] = (), *, needed: bool = True) -> None:
         self.questions.append(Question(about, text, tuple(choices), needed))
 
-    # --- what is there and what is not -----------------------------------------------------------------------------------
+    # --- what is there and what is not ------------------------------------------------------------------------------
 
     def _empty(self) -> None:
         for p in self._left():
@@ -127,7 +127,7 @@ class Reading:
             else:
                 self.hashed.append(p.name)
 
-    # --- time ------------------------------------------------------------------------------------------------------------
+    # --- time -------------------------------------------------------------------------------------------------------
 
     def _time(self) -> None:
         given = self.answers.get("time")
@@ -201,11 +201,12 @@ class Reading:
             return epoch
         unit = next((lex.COUNTERS[w] for w in p.words[::-1] if w in lex.COUNTERS), "s")
         self.notes.append(
-            f"{p.name} counts {unit} from a start that the file does not tell: 2020-01-01 stands in, so hours and weekdays mean little"
+            f"{p.name} counts {unit} from a start that the file does not tell: 2020-01-01 stands in, so hours and "
+            "weekdays mean little"
         )
         return f"{unit} since 2020-01-01"
 
-    # --- amount, id, currency ----------------------------------------------------------------------------------------------
+    # --- amount, id, currency ---------------------------------------------------------------------------------------
 
     def _amount(self) -> None:
         given = self.answers.get("amount")
@@ -315,11 +316,12 @@ class Reading:
             rates = {c: float(f"{ROUGH_RATES[c] / ROUGH_RATES[base]:.4g}") for c in codes[1:] if c in ROUGH_RATES}
             self.settings["rates"] = rates
             self.notes.append(
-                f"amounts are summed in {base}, the most common currency, by rough rates: correct [schema.settings.rates]"
+                f"amounts are summed in {base}, the most common currency, by rough rates: correct them under "
+                "[schema.settings.rates]"
             )
         self._take(p.name, "currency", why)
 
-    # --- what became of it -----------------------------------------------------------------------------------------------
+    # --- what became of it ------------------------------------------------------------------------------------------
 
     def _outcomes(self) -> None:
         self._report_times()
@@ -372,7 +374,7 @@ class Reading:
         if not p.flag and not yes:
             expected = "two values, or words such as fraud"
             raise BadInput("not a column of fraud labels", field="--label", expected=expected, got=", ".join(p.top[:5]))
-        share = float(flags(self.frame[p.name], yes).mean() or 0)
+        shown = share(flags(self.frame[p.name], yes))
         if "fraud_reported_at" in self.outcomes:
             self._ignore(p.name, f"{self.outcomes['fraud_reported_at']} tells the same, and when it was known")
             return
@@ -382,10 +384,11 @@ class Reading:
         self._take(
             p.name,
             "outcomes.fraud",
-            f"{'you said so' if given else 'its name and values'}; {share:.2%} of the sample are yes",
+            f"{'you said so' if given else 'its name and values'}; {shown:.2%} of the sample are yes",
         )
         self.notes.append(
-            "the file does not say when a fraud was reported: the delay is drawn, median 25 days (report_delay_d in [schema.settings])"
+            "the file does not say when a fraud was reported: the delay is drawn, median 25 days (report_delay_d in "
+            "[schema.settings])"
         )
 
     def _labels(self) -> list[Profile]:
@@ -400,7 +403,7 @@ class Reading:
         return [p for p in self._left() if fits(p)]
 
     def _minority(self, p: Profile) -> bool:
-        return 0 < float(flags(self.frame[p.name]).mean() or 0) < 0.5
+        return 0 < share(flags(self.frame[p.name])) < 0.5
 
     def _fraud_values(self, p: Profile) -> tuple[str, ...]:
         return () if p.flag > _SURE else tuple(sorted(v for v in p.top if _is_fraud_value(v)))
@@ -477,7 +480,7 @@ class Reading:
 
     def _leak(self, p: Profile, y: pl.Series) -> str:
         filled = text(self.frame[p.name]).is_not_null()
-        if p.filled < 0.5 and y.filter(filled).mean() > 0.95 and (y & filled).sum() > 0.5 * y.sum():  # type: ignore[operator]
+        if p.filled < 0.5 and share(y.filter(filled)) > 0.95 and share(filled.filter(y)) > 0.5:
             return "it is filled only where there was fraud: known only afterwards"
         if p.distinct <= 30 and p.filled > 0.5:
             by = (
@@ -485,12 +488,12 @@ class Reading:
                 .group_by("v")
                 .agg(pl.col("y").sum().alias("bad"), pl.len())
             )
-            pure = by.filter(pl.col("bad") > 0.95 * pl.col("len"))["bad"].sum()
-            if pure > 0.9 * y.sum():
+            pure = by.filter(pl.col("bad") > 0.95 * pl.col("len"))["bad"].to_numpy().sum()
+            if pure > 0.9 * y.to_numpy().sum():
                 return "it tells fraud by itself: known only afterwards"
         return ""
 
-    # --- who, with what, where ---------------------------------------------------------------------------------------------
+    # --- who, with what, where --------------------------------------------------------------------------------------
 
     def _places(self) -> None:
         self._by_value()

@@ -84,10 +84,12 @@ def bring_in(
     max_rejects: float = 0.05,
     rejects: Path | None = None,
 ) -> Brought:
-    """Import a file into an installation: check all of it, create the merchant if need be, record it in known-time order.
+    """Check all of a file, create the merchant if need be, and record it in known-time order.
 
     Parameters
     ----------
+    here, merchant, file
+        Where to, whose, and from where.
     mapping
         What the columns mean; None for a file of our own events.
     until

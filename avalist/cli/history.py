@@ -56,11 +56,11 @@ def import_file(
 ) -> None:
     """Import history before a merchant's first live event; creates the merchant if need be.
 
-    Without --mapping the columns are told from their names and values, with the reasons; what only you can know is asked.
+    Without --mapping the columns are told from their names and values, with the reasons; what only you know is asked.
     Events go in by the time they were known: a payment at its time, a label at its report time. An import that was
     stopped goes on where it was when it is run again.
     """
-    from avalist.cli.bring_in import beside, bring_in, tell, understand  # here: polars would slow other commands' start
+    from avalist.cli.bring_in import beside, bring_in, tell, understand  # polars is slow to start
 
     source: Mapping | None
     if mapping is not None:

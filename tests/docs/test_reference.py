@@ -18,7 +18,7 @@ from avalist.api.routes.decisions import _MAX_DEADLINE_MS
 from avalist.api.routes.rest import _MOST_EVENTS, rest
 from avalist.api.service import Service
 from avalist.app.administer import AdminRequest
-from avalist.app.merchant import _EVENT_MEMORY_MS, _PAYMENT_MEMORY_MS
+from avalist.app.merchant import _PAYMENT_MEMORY_MS, EVENT_MEMORY_MS
 from avalist.app.train import FEWEST_FRAUDS
 from avalist.cli import app
 from avalist.config import Settings
@@ -163,7 +163,7 @@ def test_figures_in_the_concepts() -> None:
     assert f"`memory_d` days ({DIGITAL_GOODS.memory_d} by default)" in features
     assert f"at least {FEWEST_FRAUDS} reported frauds" in models
     assert f"the last {_PAYMENT_MEMORY_MS // DAY_MS} days" in EVENTS
-    assert f"for {_EVENT_MEMORY_MS // DAY_MS} days at least" in read("docs/how-to/integrate.md")
+    assert f"for {EVENT_MEMORY_MS // DAY_MS} days at least" in read("docs/how-to/integrate.md")
     assert f"at most {LONGEST_D:.0f} days" in read("docs/how-to/import.md")
 
 

@@ -35,10 +35,11 @@ from avalist.policy.economics import Policy
 from avalist.policy.frontier import RESAMPLES, AsBefore, Judged, Outcome, as_before, by_profit, frontier
 
 FORMAT: Final = 1
-MATURITIES: Final = (0.9, 0.8, 0.65, 0.5, 0.3, LEAST_REPORTED)
-"""Payments are graded at the first of these shares of fraud reported that leaves ENOUGH frauds, ENOUGH_SHARE of all."""
+MATURITIES: Final = (0.9, 0.8, 0.65, 0.5)
+"""Shares of fraud that must be expected to be reported before payments are graded; the first that leaves enough."""
 ENOUGH: Final = 50
 ENOUGH_SHARE: Final = 0.4
+"""Graded frauds, and share of the scored payments, that make a maturity enough; failing that, frauds alone will do."""
 FEWEST_GRADED: Final = 10
 _AGES_D: Final = (0.0, 7.0, 14.0, 30.0, 60.0, 90.0, 120.0, 180.0, 36_500.0)
 _SAMPLE: Final = 20_000
@@ -226,11 +227,18 @@ def grade_by(data: Dataset, forward: Forward) -> _Graded:
     captured, fraud = data.known_at(data.cut_ms)
     reported = reported_by(DelayLaw(*data.schema.report_delay_d), (data.cut_ms - data.t_ms) / DAY_MS)
     scored = ~np.isnan(forward.p) & captured
-    for maturity in MATURITIES:
-        rows = np.flatnonzero(scored & (reported >= maturity))
-        if fraud[rows].sum() >= ENOUGH and len(rows) >= ENOUGH_SHARE * scored.sum():
-            break
-    return _Graded(data, forward, captured, fraud, reported, maturity, rows)
+    maturity = _maturity(reported[scored], fraud[scored])
+    return _Graded(data, forward, captured, fraud, reported, maturity, np.flatnonzero(scored & (reported >= maturity)))
+
+
+def _maturity(reported: F64, fraud: Bools) -> float:
+    """Return the strictest maturity that leaves enough to grade; the least one where too little is mature."""
+    for frauds, share in ((ENOUGH, ENOUGH_SHARE), (ENOUGH, 0.0), (FEWEST_GRADED, 0.0)):
+        for maturity in MATURITIES:
+            old = reported >= maturity
+            if fraud[old].sum() >= frauds and old.sum() >= share * len(reported):
+                return maturity
+    return LEAST_REPORTED
 
 
 def _too_few(known: int, graded: int, folds: int) -> str:

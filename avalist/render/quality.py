@@ -278,9 +278,8 @@ def _examples(report: FitReport) -> Iterator[Block]:
         return
     yield Heading("Examples, at 99 % approval")
     yield Text(
-        "An id is the first ten hex digits of the SHA-256 of the payment id: you can find the payment, others "
-        "cannot. The reasons "
-        "moved the score most; + towards fraud.",
+        "An id is the first ten hex digits of the SHA-256 of the payment id, so that you can find the payment. "
+        "Whoever can guess your payment ids can too. The reasons moved the score most; + towards fraud.",
         "small",
     )
     for caption, shown in (

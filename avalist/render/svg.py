@@ -26,7 +26,7 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """
     rough = max(high - low, 1e-12) / wanted
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(s * power for s in _STEPS if s * power >= rough * 0.999)
+    step = next(s * power for s in _STEPS if s * power >= rough * 0.9)
     first = math.ceil(low / step - 1e-9)
     return [round(n * step, 12) for n in range(first, math.floor(high / step + 1e-9) + 1)]
 

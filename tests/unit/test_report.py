@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from avalist.app.census import bucket_days, census
-from avalist.app.report import FitReport, evaluate, grade_by, report
+from avalist.app.report import FitReport, _maturity, evaluate, grade_by, report
 from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
 from avalist.features.derive import derive
@@ -232,3 +232,12 @@ def test_the_frontier_and_the_metrics_agree_on_money_stopped(made: FitReport) ->
     for rate, recall in zip(APPROVAL_RATES, made.quality.metrics.value_recall, strict=True):
         shown = at_rate(made, rate).stopped
         assert (shown.value, shown.low, shown.high) == pytest.approx((recall.value, recall.low, recall.high))
+
+
+def test_what_is_graded_is_as_mature_as_the_frauds_allow() -> None:
+    reported, fraud = np.linspace(0.05, 1.0, 1000), np.zeros(1000, np.bool_)
+    assert _maturity(reported, fraud) == 0.05
+    fraud[-20:] = True
+    assert _maturity(reported, fraud) == 0.9
+    fraud[::5] = True  # 21 of them in the oldest tenth and more below: the share of all payments decides
+    assert _maturity(reported, fraud) == 0.5

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import msgspec
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from avalist.app.administer import ActivateModel
@@ -102,15 +103,16 @@ def _imported(
 
 
 def _next(merchant: str, out: Path, data: Path, *, trained: bool) -> None:
+    folder, report = escape(str(data)), escape(str(out))
     if not trained:
         console.print("next: bring a longer history, with the payments that were reported as fraud")
         return
     console.print(
         "next: what are your margin and your cost of a chargeback? [bold]avalist merchant policy-example[/], then"
     )
-    console.print(f"  [bold]avalist merchant policy {merchant} policy.json --data {data}[/]", soft_wrap=True)
-    console.print(f"  [bold]avalist report {merchant} --out {out} --data {data}[/]", soft_wrap=True)
-    console.print(f"to decide on new payments: [bold]avalist up --data {data}[/]", soft_wrap=True)
+    console.print(f"  [bold]avalist merchant policy {merchant} policy.json --data {folder}[/]", soft_wrap=True)
+    console.print(f"  [bold]avalist report {merchant} --out {report} --data {folder}[/]", soft_wrap=True)
+    console.print(f"to decide on new payments: [bold]avalist up --data {folder}[/]", soft_wrap=True)
 
 
 def report(
@@ -203,10 +205,12 @@ def _write(made: FitReport, out: Path) -> None:
     (out / "report.md").write_text(markdown_page(page), encoding="utf-8")
     (out / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(made)))
     if made.quality is None:
-        console.print(f"[bold]no model can be judged yet[/]: {made.too_few}", highlight=False, soft_wrap=True)
+        console.print(f"[bold]no model can be judged yet[/]: {escape(made.too_few)}", highlight=False, soft_wrap=True)
     else:
         table = Table(title=page.title, show_header=False)
         for figure in five_figures(made):
             table.add_row(figure.label, f"[bold]{figure.value}[/]", figure.detail)
         console.print(table)
-    console.print(f"the report: [bold]{out / 'report.html'}[/], also report.md and report.json", soft_wrap=True)
+    console.print(
+        f"the report: [bold]{escape(str(out / 'report.html'))}[/], also report.md and report.json", soft_wrap=True
+    )

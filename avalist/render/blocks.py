@@ -6,8 +6,8 @@ from typing import Literal
 
 import msgspec
 
-Format = Literal["percent", "money", "date", "number", "days"]
-Style = Literal["line", "points", "bars", "faint", "dashed"]
+Format = Literal["percent", "money", "date", "number"]
+Style = Literal["line", "points", "dashed"]
 
 
 class Heading(msgspec.Struct, frozen=True):

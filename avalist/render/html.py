@@ -48,7 +48,7 @@ td{white-space:nowrap}td.t{white-space:normal;min-width:7em}
 th{color:var(--soft);font-weight:600}.t{text-align:left}
 .g{stroke:var(--grid);stroke-width:1}.a{stroke:var(--soft);stroke-width:1}
 .l{fill:none;stroke-width:2.2;stroke-linejoin:round}
-.b{opacity:.17;stroke:none}.d{stroke-dasharray:5 4}.f{opacity:.35}.s{fill:var(--soft);opacity:.12}
+.b{opacity:.17;stroke:none}.d{stroke-dasharray:5 4}.s{fill:var(--soft);opacity:.12}
 svg .m{fill:var(--ink);font-weight:600}
 .k1{stroke:var(--c1)}.k2{stroke:var(--c2)}.k3{stroke:var(--c3)}.n1{fill:var(--c1)}.n2{fill:var(--c2)}.n3{fill:var(--c3)}
 svg text.n1{fill:var(--c1)}svg text.n2{fill:var(--c2)}svg text.n3{fill:var(--c3)}

@@ -85,7 +85,7 @@ def shown(value: float, format: Format, currency: str = "") -> str:
         return NOTHING
     if format == "money":
         return money(value, currency)
-    return {"percent": percent, "date": day, "days": number, "number": number}[format](value)
+    return {"percent": percent, "date": day, "number": number}[format](value)
 
 
 def measured(value: float | None, unit: str, currency: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from avalist.app.report import Example, FitReport, FoldQuality, Quality
 from avalist.domain.events import from_ms
 from avalist.models.judge import Level
 from avalist.models.metrics import APPROVAL_RATES, Interval, Report
 from avalist.policy.frontier import Outcome
-from avalist.render.blocks import Bars, Block, Chart, Heading, Mark, Pair, Series, Table, Text
+from avalist.render.blocks import Bars, Block, Chart, Heading, Mark, Pair, Series, Style, Table, Text
 from avalist.render.numbers import NOTHING, between, count, day, measured, money, number, percent
 
 _TABLE_RATES = (1.0, 0.995, 0.99, 0.98, 0.97, 0.95, 0.90)
@@ -99,6 +99,12 @@ def _fold(fold: FoldQuality) -> tuple[str, ...]:
     )
 
 
+def _band(name: str, xs: tuple[float, ...], found: Sequence[Interval], style: Style = "line") -> Series:
+    """Return a series of intervals."""
+    low, high = tuple(i.low for i in found), tuple(i.high for i in found)
+    return Series(name=name, x=xs, y=tuple(i.value for i in found), low=low, high=high, style=style)
+
+
 def _frontier(report: FitReport) -> Iterator[Block]:
     currency, best = report.census.base_currency, report.economic
     assert best is not None
@@ -119,15 +125,7 @@ def _frontier(report: FitReport) -> Iterator[Block]:
         y_format="money",
         currency=currency,
         level=(0.0, "approve all"),
-        series=(
-            Series(
-                name="gain",
-                x=xs,
-                y=tuple(o.gain_minor.value for o in points),
-                low=tuple(o.gain_minor.low for o in points),
-                high=tuple(o.gain_minor.high for o in points),
-            ),
-        ),
+        series=(_band("gain", xs, [o.gain_minor for o in points]),),
         marks=(Mark(marks, best.gain_minor.value, "by profit"),),
     )
     rates = Chart(
@@ -136,18 +134,16 @@ def _frontier(report: FitReport) -> Iterator[Block]:
         y_label="share of the approved money",
         x_format="percent",
         y_format="percent",
-        series=(
-            Series(
-                name="by value",
-                x=xs,
-                y=tuple(o.chargebacks_value.value for o in points),
-                low=tuple(o.chargebacks_value.low for o in points),
-                high=tuple(o.chargebacks_value.high for o in points),
-            ),
-        ),
+        series=(_band("by value", xs, [o.chargebacks_value for o in points]),),
         marks=(Mark(marks, best.chargebacks_value.value, "by profit"),),
     )
     yield Pair(gains, rates)
+    yield _outcomes(report, best)
+    yield from _before(report)
+
+
+def _outcomes(report: FitReport, best: Outcome) -> Table:
+    currency = report.census.base_currency
     rows = [_outcome(percent(rate), at_rate(report, rate), currency) for rate in _TABLE_RATES]
     rows[0] = ("approve all", *rows[0][1:])
     rows.append(_outcome(f"by profit ({percent(best.approval_rate)})", best, currency))
@@ -161,8 +157,7 @@ def _frontier(report: FitReport) -> Iterator[Block]:
         "gain",
         "90 % interval",
     )
-    yield Table(head, tuple(rows))
-    yield from _before(report)
+    return Table(head, tuple(rows))
 
 
 def _outcome(name: str, o: Outcome, currency: str) -> tuple[str, ...]:
@@ -241,16 +236,7 @@ def _levels(levels: tuple[Level, ...], title: str, x_label: str, *, aged: bool =
         y_label="observed / expected",
         level=(1.0, ""),
         x_ticks=tuple((x, _age(level) if aged else f"{x:g}") for x, level in zip(xs, levels, strict=True)),
-        series=(
-            Series(
-                name="observed / expected",
-                x=xs,
-                y=tuple(level.ratio.value for level in levels),
-                low=tuple(level.ratio.low for level in levels),
-                high=tuple(level.ratio.high for level in levels),
-                style="points",
-            ),
-        ),
+        series=(_band("observed / expected", xs, [level.ratio for level in levels], "points"),),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from avalist.app.report import FitReport
 from avalist.domain.schema import DAY_MS
-from avalist.render.blocks import Block, Chart, Figure, Figures, Heading, Mark, Page, Series, Table, Text
+from avalist.render.blocks import Block, Chart, Figure, Figures, Heading, Mark, Page, Series, Text
 from avalist.render.detail import detail
 from avalist.render.limits import limits
 from avalist.render.numbers import between, count, day, money, percent
@@ -167,8 +167,3 @@ def five_figures(report: FitReport) -> Iterator[Figure]:
     yield Figure(
         "observed / expected fraud", f"{level.value:.2f}", f"{level.low:.2f} to {level.high:.2f}; 1 is calibrated"
     )
-
-
-def plain_figures(report: FitReport) -> Table:
-    """Return the five figures as a table, for a terminal."""
-    return Table(("figure", "value", ""), tuple((f.label, f.value, f.detail) for f in five_figures(report)))

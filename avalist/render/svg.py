@@ -92,7 +92,7 @@ def _frame(chart: Chart) -> _Frame:
     room = (high - low) * 0.06 or max(abs(high) * 0.5, 1e-6)
     bottom = low if low == 0.0 and chart.zero else low - room
     left, right = min(xs), max(xs)
-    widen = (right - left) * 0.03 if any(s.style in ("bars", "points") for s in chart.series) else 0.0
+    widen = (right - left) * 0.03 if any(s.style == "points" for s in chart.series) else 0.0
     return _Frame(left - widen, right + widen if right > left else left + 1.0, bottom, high + room)
 
 
@@ -162,9 +162,7 @@ def _series(series: Series, frame: _Frame) -> list[Element]:
     runs, k = _runs(series, frame), series.colour
     if series.style == "points":
         return _points(series, frame)
-    if series.style == "bars":
-        return _bars(series, frame)
-    dash = {"dashed": " d", "faint": " f"}.get(series.style, "")
+    dash = " d" if series.style == "dashed" else ""
     band = [element("polygon", points=_band(series, frame), cls=f"b n{k}")] if series.low else []
     return band + [element("polyline", points=" ".join(run), cls=f"l k{k}{dash}") for run in runs if len(run) > 1]
 
@@ -196,19 +194,6 @@ def _points(series: Series, frame: _Frame) -> list[Element]:
             parts.append(element("line", x1=frame.x(x), x2=frame.x(x), **ends, cls=f"l k{k}"))
         parts.append(element("circle", cx=frame.x(x), cy=frame.y(y), r=4, cls=f"n{k}"))
     return parts
-
-
-def _bars(series: Series, frame: _Frame) -> list[Element]:
-    gap = min((b - a for a, b in zip(series.x, series.x[1:], strict=False)), default=frame.x1 - frame.x0)
-    width = max((frame.x(frame.x0 + gap) - _LEFT) * 0.7, 1.0)
-    floor = frame.y(max(frame.y0, 0.0))
-    return [
-        element(
-            "rect", x=frame.x(x) - width / 2, y=frame.y(y), width=width, height=max(floor - frame.y(y), 0.0), cls="n1 f"
-        )
-        for x, y in zip(series.x, series.y, strict=True)
-        if math.isfinite(y)
-    ]
 
 
 def _mark(x: float, y: float, label: str) -> list[Element]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from avalist.policy.economics import Policy
 from tests.e2e.test_cli import HEAD, MAPPING, table
 from tests.live import avalist
 
@@ -59,8 +60,7 @@ def test_the_page_runs_nothing_of_the_file(desk: Path) -> None:
 
 def test_the_report_is_made_again_from_the_log_under_another_policy(desk: Path) -> None:
     data, again = desk / "out/data", desk / "again"
-    policy = msgspec.json.decode(avalist("merchant", "policy-example").stdout)
-    (desk / "policy.json").write_bytes(msgspec.json.encode({**policy, "margin": 0.9}))
+    (desk / "policy.json").write_bytes(msgspec.json.encode(Policy(margin=0.9)))
     assert avalist("merchant", "policy", "may-payments", desk / "policy.json", "--data", data).returncode == 0
     ran = avalist("report", "may-payments", "--out", again, "--folds", 2, "--data", data)
     assert ran.returncode == 0, ran.stdout + ran.stderr

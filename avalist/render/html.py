@@ -53,7 +53,9 @@ svg .m{fill:var(--ink);font-weight:600}
 .k1{stroke:var(--c1)}.k2{stroke:var(--c2)}.k3{stroke:var(--c3)}.n1{fill:var(--c1)}.n2{fill:var(--c2)}.n3{fill:var(--c3)}
 svg text.n1{fill:var(--c1)}svg text.n2{fill:var(--c2)}svg text.n3{fill:var(--c3)}
 @media print{:root{--ink:#000;--soft:#444;--grid:#ccc;--back:#fff;--card:#f4f4f4;--c1:#1f6fb2;--c2:#c2571a;--c3:#3d8b4f}
-main{max-width:none;padding:0}h2{break-after:avoid}figure,tr,.figure{break-inside:avoid}.wide{overflow:visible}td{white-space:normal}
+main{max-width:none;padding:0}
+.pair{grid-template-columns:1fr 1fr}figure{max-width:420px}
+h2{break-after:avoid}figure,tr,.figure{break-inside:avoid}.wide{overflow:visible}td{white-space:normal}
 body{font-size:12px}}
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"

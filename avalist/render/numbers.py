@@ -45,7 +45,7 @@ def percent(share: float) -> str:
     if math.isnan(share):
         return NOTHING
     near = min(abs(share), abs(1.0 - share)) if abs(share) > 0.98 else abs(share)
-    digits = 0 if near == 0.0 else max(0, min(4, 1 - math.floor(math.log10(near * 100.0) + 1e-9)))
+    digits = 0 if near == 0.0 else max(0, min(2 if share > 0.5 else 4, 1 - math.floor(math.log10(near * 100.0) + 1e-9)))
     text = f"{share * 100:.{digits}f}"
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
 

@@ -14,7 +14,7 @@ WIDTH, HEIGHT = 480.0, 290.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 14.0, 30.0, 46.0
 _BAR: Final = 26.0
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
-_LETTER: Final = 6.6
+_LETTER: Final = 7.2
 """About the width of a letter at 13 px."""
 
 
@@ -108,7 +108,8 @@ def _axes(chart: Chart, frame: _Frame) -> list[Element]:
     for value, label in chart.x_ticks or _x_ticks(chart, frame):
         x = frame.x(value)
         parts.append(element("line", x1=x, x2=x, y1=floor, y2=floor + 4, cls="a"))
-        parts.append(element("text", label, x=x, y=floor + 18, text_anchor="middle"))
+        middle = min(x, WIDTH - len(label) * _LETTER / 2)  # the last label stays inside
+        parts.append(element("text", label, x=middle, y=floor + 18, text_anchor="middle"))
     middle = (_LEFT + WIDTH - _RIGHT) / 2
     parts.append(element("text", chart.x_label, x=middle, y=HEIGHT - 6, text_anchor="middle"))
     parts.append(element("text", chart.y_label, x=0, y=14))

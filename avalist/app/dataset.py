@@ -1,31 +1,56 @@
-"""The training set: the log replayed through the one kernel, with each payment's label as it is known at the end."""
+"""The training set: the log replayed through the one kernel, and what became of each payment, with dates."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from avalist.app.merchant import created_by, decode_event_core, plan_of
-from avalist.domain.core import EventCore, MerchantCreated
+from avalist.app.merchant import created_by, decode_control, decode_event_core, plan_of
+from avalist.domain.core import EventCore, MerchantCreated, ModelActivated, PolicySet
 from avalist.domain.errors import NotFound
 from avalist.domain.records import FoldKind, Record, RecordKind
 from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, VALUES
 from avalist.domain.schema import Schema
 from avalist.features.plan import Plan
 from avalist.features.state import State
+from avalist.policy.economics import Policy, decode_policy
 
-_BATCH = 16_384
+_BATCH: Final = 16_384
+_HEAD: Final = max(KIND, AT, CAPTURED_DELTA, FRAUD_DELTA) + 1
+APPROVED, DECLINED = 1, -1
+"""What an issuer said of a payment; 0: nothing is known."""
 
 
-class Dataset(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Background:
+    """What the log says besides the payments' columns.
+
+    `keys` int64 [n, entities + categories], hashed, 0 where absent; `issuer` int8 [n]; `payment_ids` as the merchant
+    gave them; `currencies`: code -> (payments, their minor units); `outcomes`: events by type; `policy` and `model`
+    (its version, or nothing) as they stand at the end.
+    """
+
+    keys: npt.NDArray[np.int64]
+    issuer: npt.NDArray[np.int8]
+    payment_ids: list[str]
+    currencies: dict[str, tuple[int, int]]
+    outcomes: dict[str, int]
+    policy: Policy
+    model: str
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
     """Payments in order of decision.
 
-    `x` float32 [n, columns] as each decision saw it; `t_ms` int64 [n]; `captured`, `fraud` bool [n] as known at
-    `cut_ms`, the last arrival in the log; `judged_ms` int64 [n] when the fraud label was last changed (its payment's
-    own time where it never was).
+    `x` float32 [n, columns] as each decision saw it; `t_ms`, `amount_minor` (base currency) int64 [n]; `changes` int64
+    [m, 4]: what became of payments, in order of arrival: (payment, captured delta, fraud delta, arrival); `cut_ms` is
+    the last arrival in the log.
     """
 
     plan: Plan
@@ -33,10 +58,16 @@ class Dataset(NamedTuple):
     x: npt.NDArray[np.float32]
     t_ms: npt.NDArray[np.int64]
     amount_minor: npt.NDArray[np.int64]
-    captured: npt.NDArray[np.bool_]
-    fraud: npt.NDArray[np.bool_]
-    judged_ms: npt.NDArray[np.int64]
+    changes: npt.NDArray[np.int64]
     cut_ms: int
+    background: Background
+
+    def known_at(self, cut_ms: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Return which payments were captured, and which were reported as fraud, by what was logged up to a time."""
+        logged = self.changes[self.changes[:, 3] <= cut_ms]
+        n = len(self.t_ms)
+        captured = np.bincount(logged[:, 0], logged[:, 1], n) > 0.5
+        return captured, np.bincount(logged[:, 0], logged[:, 2], n) > 0.5
 
 
 def collect(
@@ -51,6 +82,8 @@ def collect(
             collector = _Collector(created_by(record))
         elif record.kind == RecordKind.EVENT:
             collector.add(decode_event_core(record.core))
+        elif record.kind == RecordKind.CONTROL:
+            collector.apply(record.core)
         progress(position)
     if collector is None:
         raise NotFound(f"no merchant {merchant!r} in the log")
@@ -67,19 +100,42 @@ class _Collector:
         self._stamps: list[npt.NDArray[np.int64]] = []
         self._place: dict[str, int] = {}
         self._late: list[tuple[int, int, int, int]] = []
+        self._issuer: dict[int, int] = {}
+        self._currencies: dict[str, list[int]] = {}
+        self._outcomes: Counter[str] = Counter()
+        self._policy, self._model = Policy(), ""
         self._cut_ms = 0
+
+    def apply(self, control: bytes) -> None:
+        match decode_control(control):
+            case PolicySet(policy=policy):
+                self._policy = decode_policy(policy)
+            case ModelActivated(version=version):
+                self._model = version
 
     def add(self, core: EventCore) -> None:
         if core.checkpoint:
-            self._place.setdefault(core.payment_id, len(self._place))
+            if core.payment_id not in self._place:
+                self._place[core.payment_id] = len(self._place)
+                self._pay(core)
         elif core.payment_id in self._place:
-            row = np.frombuffer(core.row, dtype="<i8")
-            if row[CAPTURED_DELTA] or row[FRAUD_DELTA]:
-                place = self._place[core.payment_id]
-                self._late.append((place, int(row[CAPTURED_DELTA]), int(row[FRAUD_DELTA]), int(row[AT])))
+            self._outcomes[core.type] += 1
+            self._become(self._place[core.payment_id], np.frombuffer(core.row, "<i8", _HEAD).tolist())
         self._waiting.append(core.row)
         if len(self._waiting) == _BATCH:
             self._run()
+
+    def _pay(self, core: EventCore) -> None:
+        if core.facts is not None:
+            total = self._currencies.setdefault(core.facts.currency, [0, 0])
+            total[0] += 1
+            total[1] += core.facts.amount_minor
+
+    def _become(self, place: int, row: list[int]) -> None:
+        if row[CAPTURED_DELTA] or row[FRAUD_DELTA]:
+            self._late.append((place, row[CAPTURED_DELTA], row[FRAUD_DELTA], row[AT]))
+        if row[KIND] in (FoldKind.AUTH_APPROVED, FoldKind.AUTH_DECLINED):
+            self._issuer[place] = APPROVED if row[KIND] == FoldKind.AUTH_APPROVED else DECLINED
 
     def _run(self) -> None:
         if not self._waiting:
@@ -88,20 +144,27 @@ class _Collector:
         self._waiting.clear()
         payments = rows[:, KIND] == FoldKind.PAYMENT
         self._blocks.append(self._state.run(rows, payments))
-        self._stamps.append(rows[payments][:, [AT, VALUES, CAPTURED_DELTA, FRAUD_DELTA]])
+        columns = [AT, VALUES, CAPTURED_DELTA, FRAUD_DELTA, *range(self._plan.keys_at, self._plan.width)]
+        self._stamps.append(rows[payments][:, columns])
         self._cut_ms = int(rows[-1, AT])
 
     def finish(self) -> Dataset:
         self._run()
         columns = len(self._plan.columns)
         x = np.concatenate(self._blocks) if self._blocks else np.empty((0, columns), dtype=np.float32)
-        stamps = np.concatenate(self._stamps) if self._stamps else np.empty((0, 4), dtype=np.int64)
+        width = 4 + self._plan.width - self._plan.keys_at
+        stamps = np.concatenate(self._stamps) if self._stamps else np.empty((0, width), dtype=np.int64)
+        at_once = np.flatnonzero(stamps[:, 2] | stamps[:, 3])
+        first = np.column_stack((at_once, stamps[at_once][:, [2, 3, 0]]))
         late = np.array(self._late, dtype=np.int64).reshape(-1, 4)
-        captured, fraud, judged_ms = stamps[:, 2].copy(), stamps[:, 3].copy(), stamps[:, 0].copy()
-        np.add.at(captured, late[:, 0], late[:, 1])
-        np.add.at(fraud, late[:, 0], late[:, 2])
-        judgements = late[late[:, 2] != 0]
-        np.maximum.at(judged_ms, judgements[:, 0], judgements[:, 3])
+        changes = np.concatenate((first, late))
         return Dataset(
-            self._plan, self._schema, x, stamps[:, 0], stamps[:, 1], captured > 0, fraud > 0, judged_ms, self._cut_ms
+            self._plan, self._schema, x, stamps[:, 0], stamps[:, 1], changes, self._cut_ms, self._background(stamps)
         )
+
+    def _background(self, stamps: npt.NDArray[np.int64]) -> Background:
+        issuer = np.zeros(len(stamps), np.int8)
+        issuer[list(self._issuer)] = list(self._issuer.values())
+        currencies = {code: (count, minor) for code, (count, minor) in self._currencies.items()}
+        ids, outcomes = list(self._place), dict(self._outcomes)
+        return Background(stamps[:, 4:], issuer, ids, currencies, outcomes, self._policy, self._model)

@@ -52,8 +52,12 @@ def train(
     BadInput
         If there are too few captured payments or reported frauds.
     """
+    return train_on(collect(records, merchant, replayed), training, grown=grown)
+
+
+def train_on(data: Dataset, training: Training | None = None, *, grown: Progress | None = None) -> Artefact:
+    """Return the model of a replayed log, graded as :func:`train` says. Raises ``BadInput`` as it does."""
     training = training or Training()
-    data = collect(records, merchant, replayed)
     everything = known_by(data, data.cut_ms)
     if int(everything.y.sum()) < FEWEST_FRAUDS:
         raise BadInput(
@@ -88,13 +92,14 @@ def known_by(data: Dataset, cut_ms: int) -> TrainingSet:
     Payments so young that fewer than one fraud in twenty would be reported are left out: o/F has no use there.
     """
     law = DelayLaw(*data.schema.report_delay_d)
-    reported = _reported_by(law, (cut_ms - data.t_ms) / DAY_MS)
-    rows = data.captured & (data.t_ms < cut_ms) & (reported >= LEAST_REPORTED)
+    reported = reported_by(law, (cut_ms - data.t_ms) / DAY_MS)
+    captured, fraud = data.known_at(cut_ms)
+    rows = captured & (data.t_ms < cut_ms) & (reported >= LEAST_REPORTED)
     return TrainingSet(
         data.x[rows],
         data.plan.columns,
         data.plan.hash,
-        (data.fraud & (data.judged_ms <= cut_ms))[rows].astype(np.int64),
+        fraud[rows].astype(np.int64),
         data.t_ms[rows],
         data.amount_minor[rows],
         report_probability=reported[rows],
@@ -102,7 +107,7 @@ def known_by(data: Dataset, cut_ms: int) -> TrainingSet:
     )
 
 
-def _reported_by(law: DelayLaw, age_d: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def reported_by(law: DelayLaw, age_d: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return F of each age, interpolated between hours: ages come in millions, hours in thousands."""
     hours = np.arange(int(max(age_d.max(initial=0.0), 0.0) * 24) + 2)
     table = np.array([law.reported_by(hour / 24) for hour in hours.tolist()])

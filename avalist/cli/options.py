@@ -46,6 +46,10 @@ class Bar:
         if self._calls % 512 == 1:
             self._progress.update(self._task, completed=n)
 
+    def step(self, n: int) -> None:
+        """Move the bar to `n` at once: for steps that take long."""
+        self._progress.update(self._task, completed=n)
+
     def done(self, n: int) -> None:
         """Fill the bar."""
         self._progress.update(self._task, completed=n, total=n)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -63,10 +63,11 @@ class _Ranked:
         tp, n = self.cumulate(weight * self.y), self.cumulate(weight)
         return float(np.sum(np.diff(tp, prepend=0.0) * tp / np.maximum(n, 1e-300)) / tp[-1])
 
-    def value_recall(self, weight: F64, approval_rate: float) -> float:
+    def value_recall(self, weight: F64, approval_rates: Sequence[float]) -> list[float]:
         caught, n = self.cumulate(weight * self.y * self.amount), self.cumulate(weight)
-        declined = (1.0 - approval_rate) * n[-1]
-        return float(np.interp(declined, np.append(0.0, n), np.append(0.0, caught)) / max(float(caught[-1]), 1e-300))
+        declined = (1.0 - np.asarray(approval_rates)) * n[-1]
+        stopped = np.interp(declined, np.append(0.0, n), np.append(0.0, caught)) / max(float(caught[-1]), 1e-300)
+        return [float(share) for share in stopped]
 
 
 def roc_auc(y: F64, p: F64) -> float:
@@ -94,7 +95,27 @@ def value_recall(y: F64, p: F64, amount: F64, approval_rate: float) -> float:
     >>> value_recall(np.array([1.0, 1.0, 0.0, 0.0]), np.array([0.9, 0.1, 0.2, 0.3]), amount, 0.75)
     0.75
     """
-    return _Ranked(y, p, amount).value_recall(np.ones(len(y)), approval_rate)
+    return _Ranked(y, p, amount).value_recall(np.ones(len(y)), (approval_rate,))[0]
+
+
+def value_recalls(
+    y: F64, p: F64, amount: F64, rates: Sequence[float], *, groups: I64, resamples: int = 200, seed: int = 0
+) -> tuple[Interval, ...]:
+    """Return :func:`value_recall` at each approval rate with the interval that :func:`report` would give it."""
+    ranked = _Ranked(y, p, amount)
+
+    def measure(weight: F64) -> list[float]:
+        return ranked.value_recall(weight, rates)
+
+    return _intervals(measure, _draws(groups, ranked, resamples, seed), len(y), len(rates))
+
+
+def _intervals(
+    measure: Callable[[F64], list[float]], draws: Iterator[F64], n: int, wanted: int
+) -> tuple[Interval, ...]:
+    drawn = np.array([measure(weight) for weight in draws] or [[np.nan] * wanted])
+    low, high = np.quantile(drawn, [0.05, 0.95], axis=0).tolist()
+    return tuple(map(Interval, measure(np.ones(n)), low, high))
 
 
 def report(
@@ -139,14 +160,12 @@ def report(
     soft_ranked, p_ranked = soft[ranked.order], p[ranked.order]
 
     def measure(weight: F64) -> list[float]:
-        recalls = [ranked.value_recall(weight, rate) for rate in APPROVAL_RATES]
+        recalls = ranked.value_recall(weight, APPROVAL_RATES)
         level = float(weight @ soft_ranked / (weight @ p_ranked))
         return [ranked.average_precision(weight), ranked.roc_auc(weight), level, *recalls]
 
     draws = _draws(np.arange(len(y)) if groups is None else groups, ranked, resamples, seed)
-    drawn = np.array([measure(weight) for weight in draws] or [[np.nan] * (3 + len(APPROVAL_RATES))])
-    low, high = np.quantile(drawn, [0.05, 0.95], axis=0).tolist()
-    intervals = tuple(map(Interval, measure(np.ones(len(y))), low, high))
+    intervals = _intervals(measure, draws, len(y), 3 + len(APPROVAL_RATES))
     return Report(
         rows=len(y),
         frauds=frauds,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from avalist.domain.decisions import Action
 from avalist.domain.events import UNDECODABLE, bad_body
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Minor = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+Number = TypeVar("Number", float, npt.NDArray[np.float64])
+"""One payment, or many at once."""
 
 
 class Fallback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,7 +45,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     fallback: Fallback = Fallback()
 
 
-def expected_profit(p_fraud: float, amount_minor: int, policy: Policy) -> tuple[float, float]:
+def expected_profit(p_fraud: Number, amount_minor: Number, policy: Policy) -> tuple[Number, Number]:
     """Return the expected profit of approving and of declining, in base minor units.
 
     Approve: (1−p)·m·a − p·[(1−m)·a + φ]; decline: −(1−p)·L, with p the probability of a fraud *chargeback*.

@@ -1,0 +1,216 @@
+"""``avalist fit`` and ``avalist report``: what would a model have done with this file, or with this merchant's log?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from avalist.app.administer import ActivateModel
+from avalist.app.dataset import Dataset, collect
+from avalist.app.mapping import Mapping, decode_mapping
+from avalist.app.report import FitReport
+from avalist.app.report import report as report_on
+from avalist.app.train import Training, train_on
+from avalist.bootstrap import MODEL_BLOB, build, load_model, open_blobs, open_log
+from avalist.cli.office import office
+from avalist.cli.options import Data, Merchant, console, progress_bar
+from avalist.config import Settings, settings_from
+from avalist.domain.errors import BadInput
+from avalist.models.artefact import Artefact
+from avalist.models.prequential import Prequential
+from avalist.models.train import TrainParams
+from avalist.render import html_page, markdown_page, story
+from avalist.render.story import five_figures
+
+File = Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines, plain or gzip", exists=True, dir_okay=False)]
+Out = Annotated[Path | None, typer.Option(help="Folder for the report [default: <merchant>-report]")]
+Simulated = Annotated[bool, typer.Option("--simulated", help="Say on the report that the payments are simulated")]
+Threads = Annotated[int, typer.Option(help="Threads for training")]
+Folds = Annotated[int, typer.Option(help="Cuts at which a model is trained and judged", min=1, max=20)]
+_LONGEST_ID: Final = 63
+
+
+def fit(
+    file: File,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(help="Which columns mean what (TOML) [default: told from names and values]", exists=True),
+    ] = None,
+    merchant: Annotated[str | None, typer.Option(help="The merchant's id [default: from the file's name]")] = None,
+    out: Out = None,
+    time: Annotated[str | None, typer.Option(help="The column that says when a payment was made")] = None,
+    amount: Annotated[str | None, typer.Option(help="The column of amounts")] = None,
+    label: Annotated[str | None, typer.Option(help="The column that says which were fraud, or none")] = None,
+    id: Annotated[str | None, typer.Option(help="The column of the payment's id, or none")] = None,
+    currency: Annotated[str | None, typer.Option(help="The currency of all amounts, or its column")] = None,
+    timezone: Annotated[str | None, typer.Option(help="The zone of times that name none, such as Europe/Paris")] = None,
+    date_order: Annotated[str | None, typer.Option(help="dmy or mdy, where dates may be read either way")] = None,
+    folds: Folds = 5,
+    threads: Threads = 2,
+    simulated: Simulated = False,
+    data: Annotated[Path | None, typer.Option("--data", help="Data folder [default: data, below --out]")] = None,
+) -> None:
+    """Ask of a file: what would you have done? Import it, train a model, and write a report (HTML, Markdown, JSON).
+
+    Quality is judged as it would have been lived: at each of several days a model learns from what was known by then
+    and decides on the days after it.
+    """
+    merchant = merchant or merchant_id(file)
+    out = out or Path(f"{merchant}-report")
+    settings = settings_from(data=data or out / "data")
+    given = {"time": time, "amount": amount, "label": label, "id": id, "currency": currency}
+    given |= {"timezone": timezone, "date_order": date_order}
+    answers = {about: said for about, said in given.items() if said is not None}
+    assumed, rejected = _imported(settings, merchant, file, mapping, answers, out)
+    replayed = _replayed(settings, merchant)
+    model = _trained(replayed, threads)
+    made = _reported(replayed, merchant, folds, threads, model)
+    if model is not None:
+        model = replace(model, report=made.quality.metrics if made.quality else None)
+        _activate(settings, merchant, model)
+    version = model.version if model else ""
+    told = {"model": version, "file": file.name, "assumed": assumed, "rejected": rejected, "simulated": simulated}
+    _write(msgspec.structs.replace(made, **told), out)
+    _next(merchant, out, settings.data, trained=model is not None)
+
+
+def _imported(
+    settings: Settings, merchant: str, file: Path, mapping: Path | None, answers: dict[str, str], out: Path
+) -> tuple[tuple[str, ...], int]:
+    """Import the file; return what was assumed of it, and how many of its rows were rejected."""
+    from avalist.cli.bring_in import bring_in, understand  # here: polars would slow other commands' start
+
+    out.mkdir(parents=True, exist_ok=True)
+    notes: tuple[str, ...] = ()
+    if mapping is not None:
+        source: Mapping | None = decode_mapping(mapping.read_text())
+    else:
+        understood = understand(file, answers)
+        source, notes = understood.mapping, tuple(understood.notes)
+        if source is not None:
+            (out / "mapping.toml").write_text(understood.toml())
+    with build(settings) as here:
+        done = bring_in(here, merchant, file, source, rejects=out / "rejects.csv")
+    return (*notes, *(_assumed(source) if source else ())), done.survey.rejected
+
+
+def _next(merchant: str, out: Path, data: Path, *, trained: bool) -> None:
+    folder, report = escape(str(data)), escape(str(out))
+    if not trained:
+        console.print("next: bring a longer history, with the payments that were reported as fraud")
+        return
+    console.print(
+        "next: what are your margin and your cost of a chargeback? [bold]avalist merchant policy-example[/], then"
+    )
+    console.print(f"  [bold]avalist merchant policy {merchant} policy.json --data {folder}[/]", soft_wrap=True)
+    console.print(f"  [bold]avalist report {merchant} --out {report} --data {folder}[/]", soft_wrap=True)
+    console.print(f"to decide on new payments: [bold]avalist up --data {folder}[/]", soft_wrap=True)
+
+
+def report(
+    merchant: Merchant,
+    out: Out = None,
+    folds: Folds = 5,
+    threads: Threads = 2,
+    simulated: Simulated = False,
+    data: Data = None,
+) -> None:
+    """Make a merchant's report again from the log: under the policy of now, with all that was reported since.
+
+    It only reads: a service may run meanwhile. No model is trained but those that are judged.
+    """
+    settings = settings_from(data=data)
+    replayed = _replayed(settings, merchant)
+    made = _reported(replayed, merchant, folds, threads, _active(settings, merchant, replayed))
+    _write(msgspec.structs.replace(made, simulated=simulated), out or Path(f"{merchant}-report"))
+
+
+def merchant_id(file: Path) -> str:
+    """Return a merchant's id made from a file's name.
+
+    >>> merchant_id(Path("Payments 2026 (final).csv"))
+    'payments-2026-final'
+    """
+    words = re.findall(r"[a-z0-9]+", file.stem.lower())
+    return "-".join(words)[:_LONGEST_ID].strip("-") or "merchant"
+
+
+def _replayed(settings: Settings, merchant: str) -> Dataset:
+    log = open_log(settings, readonly=True)
+    with progress_bar("replaying the log", log.end) as bar:
+        found = collect(log.read(), merchant, bar.at)
+        bar.done(log.end)
+    log.close()
+    return found
+
+
+def _trained(data: Dataset, threads: int) -> Artefact | None:
+    """Train the model that ships; None where there are too few frauds, as the report will say."""
+    training = Training(test_share=0.0, params=TrainParams(test_share=0.0, num_threads=threads))
+    with progress_bar("training the model", training.params.trees) as bar:
+        try:
+            return train_on(data, training, grown=lambda grown, wanted: bar.step(grown))
+        except BadInput:
+            return None
+        finally:
+            bar.done(training.params.trees)
+
+
+def _reported(data: Dataset, merchant: str, folds: int, threads: int, model: Artefact | None) -> FitReport:
+    usual = Prequential()
+    evaluation = msgspec.structs.replace(
+        usual, folds=folds, params=msgspec.structs.replace(usual.params, num_threads=threads)
+    )
+    with progress_bar(f"judging at {folds} cuts", folds * usual.params.trees) as bar:
+        return report_on(data, merchant, evaluation, shipped=model, progress=lambda grown, wanted: bar.step(grown))
+
+
+def _activate(settings: Settings, merchant: str, model: Artefact) -> None:
+    open_blobs(settings).put(merchant, MODEL_BLOB.format(version=model.version), model.to_bytes())
+    with office(settings) as here:
+        here.carry_out(ActivateModel(merchant, model.version, model.plan_hash))
+
+
+def _active(settings: Settings, merchant: str, data: Dataset) -> Artefact | None:
+    version = data.background.model
+    return load_model(open_blobs(settings), merchant, version).artefact if version else None
+
+
+def _assumed(mapping: Mapping) -> Iterator[str]:
+    """Yield what a mapping supposes that its file does not say."""
+    if mapping.currency.startswith("="):
+        yield f"Every payment is in {mapping.currency[1:]}: the mapping says so, not the file."
+    for path, column in mapping.fields.items():
+        if column.startswith("="):
+            yield f"{path} is {column[1:]} for every payment: the mapping says so, not the file."
+    if mapping.outcomes.fraud and not mapping.outcomes.fraud_reported_at:
+        yield f"Column {mapping.outcomes.fraud} says which payments were fraud, but not when that was reported."
+    if mapping.hashed:
+        yield f"Hashed before anything read them: {', '.join(mapping.hashed)}."
+
+
+def _write(made: FitReport, out: Path) -> None:
+    """Write the three files and print the figures that matter."""
+    out.mkdir(parents=True, exist_ok=True)
+    page = story(made)
+    (out / "report.html").write_text(html_page(page), encoding="utf-8")
+    (out / "report.md").write_text(markdown_page(page), encoding="utf-8")
+    (out / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(made)))
+    if made.quality is None:
+        console.print(f"[bold]no model can be judged yet[/]: {escape(made.too_few)}", highlight=False, soft_wrap=True)
+    else:
+        table = Table(title=page.title, show_header=False)
+        for figure in five_figures(made):
+            table.add_row(figure.label, f"[bold]{figure.value}[/]", figure.detail)
+        console.print(table)
+    console.print(
+        f"the report: [bold]{escape(str(out / 'report.html'))}[/], also report.md and report.json", soft_wrap=True
+    )

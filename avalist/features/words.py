@@ -1,0 +1,139 @@
+"""Features in plain words, and the families they belong to: a report is read by people who never saw a column name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from avalist.domain.records import FoldKind
+from avalist.features.declare import ALL, Feature
+from avalist.features.plan import Plan
+
+_UNITS: Final = ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"))
+_MONEY: Final = frozenset({"sum", "mean", "max", "fraud_mean", "value"})
+_TIMES: Final = frozenset({"since_last", "since_first", "since_fraud", "since_first_fraud"})
+_RATES: Final = frozenset({"rate", "captured", "frauds", "fraud_mean", "since_fraud", "since_first_fraud", "clean"})
+
+
+def period(ms: int) -> str:
+    """Return a window in words.
+
+    >>> period(3_600_000), period(7 * 86_400_000)
+    ('hour', '7 days')
+    """
+    for size, unit in _UNITS:
+        if ms % size == 0:
+            return unit if ms == size else f"{ms // size} {unit}s"
+    return f"{ms / 1000:g} seconds"
+
+
+def _spoken(ms: int) -> str:
+    """Return a window with its number: 1 day."""
+    text = period(ms)
+    return text if text[0].isdigit() else f"1 {text}"
+
+
+def in_words(feature: Feature) -> str:
+    """Return what a column tells, for a reader who knows payments and no column names.
+
+    >>> in_words(Feature(name="x", aggregate="count", entity="card", window_ms=3_600_000))
+    'payments of the card in the last hour'
+    >>> in_words(Feature(name="y", aggregate="known", entity="account+card"))
+    'whether the account with the card was seen before'
+    """
+    who, window = _who(feature.entity), f"in the last {period(feature.window_ms)}"
+    own = ", this payment included" if feature.include_current else ""
+    of = "amount" if feature.field == "amount" else _plain(feature.field)
+    over = f"over {_spoken(feature.window_ms)}"
+    texts = {
+        "value": "amount of this payment" if feature.field == "amount" else f"{of} of this payment",
+        "hour": "hour of the day",
+        "weekday": "day of the week",
+        "known": f"whether {who} was seen before",
+        "since_last": f"time since the last payment of {who}",
+        "since_first": f"time since {who} was first seen",
+        "count": f"{_counted(feature.kinds)} of {who} {window}{own}",
+        "sum": f"total {of} of {who} {window}{own}",
+        "mean": f"mean {of} of {who} {window}{own}",
+        "max": f"largest {of} of {who} {window}{own}",
+        "distinct": f"different {_plain(feature.of)} values seen with {who} {window}",
+        "rate": f"known fraud rate of {who} {over}",
+        "captured": f"payments of {who} old enough to be judged {over}",
+        "frauds": f"known frauds of {who} {over}",
+        "fraud_mean": f"mean amount of known frauds of {who} {over}",
+        "since_fraud": f"time since the latest known fraud of {who}",
+        "since_first_fraud": f"time since the latest run of frauds of {who} began",
+        "clean": f"payments of {who} without fraud since its latest known fraud",
+        "ratio": "",
+    }
+    return texts[feature.aggregate] or _ratio(feature)
+
+
+def family(feature: Feature, plan: Plan) -> str:
+    """Return the family of a column in words: one line of the report's table."""
+    if feature.aggregate == "ratio":
+        feature = _deciding(feature, plan)
+    if feature.aggregate in ("hour", "weekday"):
+        return "time of day and weekday"
+    if feature.aggregate == "value":
+        return "amount of this payment" if feature.field == "amount" else "other numbers of this payment"
+    who = _who(feature.entity)
+    if feature.aggregate in _RATES:
+        return f"earlier fraud of {who}"
+    if feature.aggregate in ("known", "since_first") or "+" in feature.entity:
+        return f"how new or familiar {who} is"
+    if feature.aggregate == "distinct":
+        return f"how many others {who} is seen with"
+    if feature.aggregate in ("sum", "mean", "max"):
+        return f"spending habits of {who}"
+    failed = feature.kinds in (1 << FoldKind.AUTH_DECLINED, 1 << FoldKind.LOGIN_FAILED)
+    return f"failed attempts of {who}" if failed else f"how often {who} pays"
+
+
+def unit(feature: Feature) -> str:
+    """Return the unit of a column's values: money, seconds, share, hours or nothing."""
+    if feature.aggregate in _TIMES:
+        return "seconds"
+    if feature.aggregate in _MONEY and feature.field == "amount":
+        return "money"
+    return {"rate": "share", "hour": "hours", "known": "known"}.get(feature.aggregate, "")
+
+
+def _deciding(feature: Feature, plan: Plan) -> Feature:
+    """Return the column below a ratio's stroke: its entity and habit are what the ratio is about."""
+    assert feature.over is not None
+    return plan.features[plan.columns.index(feature.over[1])]
+
+
+def _ratio(feature: Feature) -> str:
+    top, bottom = feature.over or ("", "")
+    return f"{_column(top)} divided by {_column(bottom)}"
+
+
+def _column(name: str) -> str:
+    """Return a column's words from its standard name: a ratio knows its parts by name alone."""
+    entity, *rest = name.split("__")
+    if not rest:
+        return "this " + _plain(entity) if entity == "amount" else _plain(entity)
+    what = {"count": "payments", "mean": "mean amount", "max": "largest amount", "sum": "total amount"}
+    aggregate = rest[0].removesuffix("_own")
+    return f"{what.get(aggregate, _plain(aggregate))} of {_who(entity)} ({_short(rest[-1])})"
+
+
+def _short(window: str) -> str:
+    sizes = {"d": 86_400_000, "h": 3_600_000, "m": 60_000}
+    return "last " + period(int(window[:-1]) * sizes[window[-1]]) if window[:-1].isdigit() else window
+
+
+def _counted(kinds: int) -> str:
+    named = {1 << FoldKind.AUTH_DECLINED: "issuer declines", 1 << FoldKind.LOGIN_FAILED: "failed logins"}
+    return named.get(kinds, "payments" if kinds == 1 << FoldKind.PAYMENT else "events")
+
+
+def _who(entity: str) -> str:
+    if entity == ALL:
+        return "the whole shop"
+    return " with ".join(f"the {_plain(part)}" for part in entity.split("+"))
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")

@@ -386,7 +386,7 @@ def examples(graded: _Graded) -> Examples:
 def _example(graded: _Graded, row: int) -> Example:
     data, features = graded.data, {feature.name: feature for feature in graded.data.plan.features}
     model = Model(graded.forward.folds[int(graded.forward.fold[row])].model)
-    model.score(data.x[row])
+    (scored,) = model.score(data.x[row : row + 1], 3)
     return Example(
         id=hashlib.sha256(data.background.payment_ids[row].encode()).hexdigest()[:_ID_DIGITS],
         t_ms=int(data.t_ms[row]),
@@ -394,6 +394,6 @@ def _example(graded: _Graded, row: int) -> Example:
         p_fraud=float(graded.forward.p[row]),
         why=tuple(
             Why(in_words(features[r.feature]), unit(features[r.feature]), r.value, r.contribution)
-            for r in model.top_reasons(data.x[row], 3)
+            for r in scored.reasons
         ),
     )

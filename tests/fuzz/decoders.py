@@ -17,7 +17,7 @@ from avalist.api.errors import Problem, problem_of
 from avalist.api.scan import check_body
 from avalist.app.administer import CreateMerchant, decode_request
 from avalist.app.mapping import decode_mapping
-from avalist.app.writer import canonical
+from avalist.app.take import canonical
 from avalist.domain.cards import holds_card_number, refuse_card_numbers
 from avalist.domain.duplicates import find_duplicate_key
 from avalist.domain.errors import BadInput, CardNumberRefused

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avalist.api.errors import problem_of
-from avalist.app.writer import canonical
+from avalist.app.take import canonical
 from avalist.domain.errors import BadInput
 from avalist.domain.events import Payment, WireEvent, decode_event, decode_payment, from_ms, to_ms
 from tests.shop import payment, payment_json

@@ -1,0 +1,257 @@
+"""Taking events: what is new becomes a core, joined with what it names; the rest is known already, or refused."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from avalist.app.merchant import CAPTURED, CHECKPOINTS, FRAUD, Merchant, decode_event_core, flags_after
+from avalist.domain.core import EventCore
+from avalist.domain.errors import AvalistError, BadInput, ClockWentBack, Conflict, LogFailed, NotFound
+from avalist.domain.events import (
+    AuthorisationResult,
+    Capture,
+    Chargeback,
+    EarlyFraudWarning,
+    IdentityEvent,
+    Label,
+    OutcomeEvent,
+    Payment,
+    WireEvent,
+    from_ms,
+    to_ms,
+)
+from avalist.domain.records import FoldKind, Record, RecordKind
+from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, T, pack_row, unpack_row
+from avalist.domain.schema import Schema
+from avalist.enrich.intake import Intake
+from avalist.enrich.seal import seal
+from avalist.ports.log import Log
+
+encode = msgspec.msgpack.Encoder().encode
+_LATEST_MS = 253_402_300_799_999  # the last that ISO 8601 writes in four digits of year
+
+Secret = Callable[[str], bytes]
+"""merchant -> its 32-byte secret, which keys hashes and seals."""
+
+
+class Known(NamedTuple):
+    """An event that stands in the log."""
+
+    position: int
+
+
+class New(NamedTuple):
+    """An event of this batch, by its place among the new ones."""
+
+    place: int
+
+
+class Batch:
+    """Events of one merchant on their way into the log, and what they find: the log's events and those before them."""
+
+    def __init__(self, merchant: Merchant, events: Sequence[WireEvent]) -> None:
+        self.merchant = merchant
+        self.at_ms = merchant.at_ms
+        self.cores: list[EventCore] = []
+        self.sealed: list[bytes] = []
+        self.ats: list[int] = []
+        self.results: list[AvalistError | Known | New] = []
+        self._fresh: dict[str, int] = {}
+        self._touched: dict[str, tuple[int | EventCore, int]] = {}
+        payment_ids = [getattr(event, "payment_id", "") for event in events]
+        self._events, self._payments = merchant.find([event.event_id for event in events], payment_ids)
+
+    def event(self, event_id: str) -> Known | New | None:
+        """Return where the event that is taken next stands already."""
+        known = self._events[len(self.results)]
+        if known >= 0:
+            return Known(known)
+        fresh = self._fresh.get(event_id)
+        return None if fresh is None else New(fresh)
+
+    def payment(self, payment_id: str) -> tuple[int | EventCore, int]:
+        """Return the first event, or its position (−1: none), and the flags of the payment that is taken next."""
+        return self._touched.get(payment_id) or self._payments[len(self.results)]
+
+    def add(self, core: EventCore, at_ms: int, sealed: bytes) -> New:
+        """Add an event."""
+        place = self._fresh[core.event_id] = len(self.cores)
+        if core.payment_id:
+            first, flags = self.payment(core.payment_id)
+            self._touched[core.payment_id] = core if first == -1 else first, flags_after(flags, core)
+        self.cores.append(core)
+        self.sealed.append(sealed)
+        self.ats.append(at_ms)
+        self.at_ms = at_ms
+        return New(place)
+
+    def records(self) -> list[Record]:
+        """Return the events' records."""
+        id, seq = self.merchant.id, self.merchant.seq + 1
+        return [
+            Record(id, n, RecordKind.EVENT, at_ms, encode(core), sealed)
+            for n, (core, at_ms, sealed) in enumerate(zip(self.cores, self.ats, self.sealed, strict=True), seq)
+        ]
+
+
+class Taker:
+    """Makes batches of events, for every merchant of a log."""
+
+    def __init__(self, log: Log, secret: Secret) -> None:
+        self._log = log
+        self._secret = secret
+        self._intakes: dict[str, Intake] = {}
+
+    def admit(self, id: str, schema: Schema) -> None:
+        """Get ready for a merchant's events."""
+        self._intakes[id] = Intake(schema, self._secret(id))
+
+    def key(self, id: str, value: str) -> int:
+        """Return the merchant's keyed hash of a clear value, as it stands in fold rows."""
+        return self._intakes[id].key(value)
+
+    def take(self, merchant: Merchant, events: Sequence[WireEvent], ats: Sequence[int], *, asked: bool) -> Batch:
+        """Make cores of the events that are new; say of the others where they stand or what is wrong with them."""
+        batch = Batch(merchant, events)
+        for event, at_ms in zip(events, ats, strict=True):
+            try:
+                batch.results.append(self._taken(batch, event, at_ms, asked))
+            except LogFailed:
+                raise
+            except AvalistError as error:
+                batch.results.append(error)
+        return batch
+
+    def _taken(self, batch: Batch, event: WireEvent, at_ms: int, asked: bool) -> Known | New:
+        clear = canonical(event)
+        digest = _digest(clear)
+        known = batch.event(event.event_id)
+        if known is not None:
+            first = batch.cores[known.place] if isinstance(known, New) else self._core_at(known.position)
+            if first.digest != digest:
+                raise Conflict(
+                    f"event id {event.event_id[:64]!r} was used before with other content: give each event its own"
+                )
+            return known
+        at_ms = _arrival(batch.at_ms, event, at_ms)
+        if isinstance(event, OutcomeEvent):
+            return batch.add(self._outcome(batch, event, digest, at_ms), at_ms, b"")
+        core = (
+            self._payment(batch, event, digest, at_ms, asked)
+            if isinstance(event, Payment)
+            else self._identity(batch, event, digest, at_ms)
+        )
+        return batch.add(core, at_ms, seal(self._secret(batch.merchant.id), at_ms, digest, clear))
+
+    def _core_at(self, position: int) -> EventCore:
+        return decode_event_core(self._log.get(position).core)
+
+    def _payment(self, batch: Batch, event: Payment, digest: bytes, at_ms: int, asked: bool) -> EventCore:
+        known = _came_before(event, *batch.payment(event.payment_id))
+        words, facts = self._intakes[batch.merchant.id].payment(event)
+        words[AT] = words[T] = at_ms
+        if known:  # its entities' velocity holds it already
+            words[KIND], words[CAPTURED_DELTA] = FoldKind.READ_ONLY, 0
+        row = pack_row(words)
+        return EventCore(
+            event.type, event.event_id, digest, event.payment_id, event.checkpoint, row, facts, None, None, asked
+        )
+
+    def _identity(self, batch: Batch, event: IdentityEvent, digest: bytes, at_ms: int) -> EventCore:
+        words, facts = self._intakes[batch.merchant.id].identity(event)
+        words[AT], words[T] = at_ms, min(to_ms(event.occurred_at), at_ms)
+        return EventCore(event.type, event.event_id, digest, "", "", pack_row(words), facts)
+
+    def _outcome(self, batch: Batch, event: OutcomeEvent, digest: bytes, at_ms: int) -> EventCore:
+        """Join an outcome with its payment: the payment's keys, amount and time become facts of the outcome."""
+        first, flags = batch.payment(event.payment_id)
+        if first == -1:
+            raise NotFound(f"no payment {event.payment_id[:64]!r} of this merchant: send it before its outcomes")
+        words = list(unpack_row((self._core_at(first) if isinstance(first, int) else first).row))
+        captured, fraud = _effect(event)
+        newly_captured = captured and not flags & CAPTURED
+        words[AT] = at_ms
+        words[CAPTURED_DELTA] = int(newly_captured)
+        words[FRAUD_DELTA] = 0 if fraud is None else int(fraud) - int(bool(flags & FRAUD))
+        words[KIND] = FoldKind.OUTCOME
+        if isinstance(event, AuthorisationResult):
+            words[KIND] = FoldKind.AUTH_APPROVED if event.approved else FoldKind.AUTH_DECLINED
+            words[T] = min(to_ms(event.occurred_at), at_ms)
+        return EventCore(
+            event.type, event.event_id, digest, event.payment_id, "", pack_row(words), None, fraud,
+            True if newly_captured else None,
+        )  # fmt: skip
+
+
+def _came_before(event: Payment, first: int | EventCore, flags: int) -> bool:
+    """Tell whether the payment came before, at another checkpoint.
+
+    Raises
+    ------
+    Conflict
+        If it came before at this one, under another event id; only ``rescore`` may come again.
+    NotFound
+        If a payment to rescore is not known.
+    """
+    rescore = event.checkpoint == "rescore"
+    if flags & CHECKPOINTS[event.checkpoint] and not rescore:
+        raise Conflict(
+            f"payment {event.payment_id[:64]!r} came before at {event.checkpoint} under another event id: "
+            "retry with the same event_id, or use checkpoint post_auth or rescore"
+        )
+    if rescore and first == -1:
+        raise NotFound(f"no payment {event.payment_id[:64]!r} to rescore: ask at pre_auth first")
+    return first != -1
+
+
+def _effect(event: OutcomeEvent) -> tuple[bool, bool | None]:
+    """Return whether the event proves capture, and the fraud label it sets (None: none)."""
+    match event:
+        case Capture():
+            return True, None
+        case EarlyFraudWarning():
+            return True, True
+        case Chargeback(stage="opened", fraud=True):
+            return True, True
+        case Label(fraud=fraud):
+            return False, fraud
+        case _:
+            return False, None
+
+
+def _arrival(last_ms: int, event: WireEvent, at_ms: int) -> int:
+    """Return t(d): the supplied arrival, or the writer's clock held from going back before the last arrival."""
+    if event.received_at is None:
+        return max(at_ms, last_ms)
+    supplied = to_ms(event.received_at)
+    if supplied > _LATEST_MS:
+        raise BadInput(
+            "not a time of this world", field="$.received_at", expected=f"to {from_ms(_LATEST_MS).isoformat()}"
+        )
+    if supplied < last_ms:
+        raise ClockWentBack(
+            "received_at must not decrease: send events in order of arrival",
+            field="$.received_at",
+            expected=f"at least {from_ms(last_ms).isoformat()}",
+            got=event.received_at.isoformat(),
+        )
+    return supplied
+
+
+def canonical(event: WireEvent) -> bytes:
+    """Return the event's content less ``sent_at``: equal for a retry, however its JSON was spaced.
+
+    Raises ``BadInput`` for a time that has no four-digit year in UTC.
+    """
+    try:
+        return encode(msgspec.structs.replace(event, sent_at=None) if event.sent_at else event)
+    except OverflowError:
+        raise BadInput("a time is out of range", field="$", expected="times in the years 1 to 9999, in UTC") from None
+
+
+def _digest(clear: bytes) -> bytes:
+    return hashlib.blake2b(clear, digest_size=16).digest()

@@ -73,9 +73,12 @@ def rule_of(part: Part, field: str) -> Rule:
     kind = known[field]
     if isinstance(kind, inspect.UnionType):
         kind = next(one for one in kind.types if not isinstance(one, inspect.NoneType))
+    pattern = ""
+    if isinstance(kind, inspect.Metadata):  # an id
+        pattern, kind = (kind.extra_json_schema or {}).get("pattern", ""), kind.type
     if isinstance(kind, inspect.IntType):
         return Rule("whole", low=kind.ge or 0, high=kind.le or 2**62)
     if isinstance(kind, inspect.DateTimeType):
         return Rule("time")
     assert isinstance(kind, inspect.StrType)
-    return Rule("text", kind.max_length or 512, kind.pattern or "")
+    return Rule("text", kind.max_length or 512, pattern or kind.pattern or "")

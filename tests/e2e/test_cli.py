@@ -165,7 +165,7 @@ def test_a_missing_column_is_named(bench: Path, column: str) -> None:
     ("old", "new", "said"),
     [
         ('fraud = "fraud"', 'frauds = "fraud"', "frauds"),
-        ("customer.id", "customer.number", "no such source"),
+        ("customer.id", "customer.number", "no such field"),
         ('base_currency = "EUR"', 'base_currency = "XXX"', "ISO 4217"),
         ("[schema.entities]", "[schema.entities", "at line 14"),
         ("report_delay_d = [7, 7]", "report_delay_d = [7, 0]", "report_delay_d"),

@@ -36,6 +36,7 @@ _HEADERS: Final[Json] = {
     "Sunset": {"description": "From when the operation may be gone (RFC 8594).", "schema": _STRING},
 }
 _BY_STATUS: Final = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+_SPARSE: Final = ("Facts", "Problem")
 _ABOUT: Final = (
     "Decides, in real time, whether an online payment should be approved. Amounts are integers in minor units; times "
     "are ISO 8601 with a zone; unknown fields are refused; errors are RFC 9457 problem documents. Send an event again "
@@ -107,7 +108,9 @@ def _complete(components: Json) -> None:
     codes = [f"- `{code}`{f' ({field})' if field else ''}: {says}" for code, (field, says) in MEANINGS.items()]
     components["WarningCode"]["description"] = "\n".join(["More codes may come.", "", *codes])
     components["WarningCode"]["x-open"] = True
-    for schema in components.values():
+    for name, schema in components.items():
+        if "properties" in schema and "additionalProperties" not in schema and name not in _SPARSE:
+            schema["required"] = [*schema["properties"]]  # answers are whole, defaults included
         if "description" in schema:
             schema["description"] = cleandoc(schema["description"])
 

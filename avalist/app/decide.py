@@ -12,7 +12,7 @@ from avalist.app.merchant import Merchant
 from avalist.app.rehearse import rehearsed
 from avalist.domain.core import DecisionCore, EventCore
 from avalist.domain.decisions import Reason
-from avalist.domain.row import at_of
+from avalist.domain.row import AT
 from avalist.policy.evaluate import evaluate
 
 
@@ -23,13 +23,14 @@ def decide(merchant: Merchant, event: EventCore, seq: int) -> DecisionCore:
     --------
     See ``docs/concepts/life-of-a-payment.md``.
     """
-    features = merchant.features.step(np.frombuffer(event.row, dtype="<i8"))
+    row = np.frombuffer(event.row, dtype="<i8")
+    features = merchant.features.step(row)
     scored = None
     reasons: tuple[Reason, ...] = ()
     if merchant.model is not None and merchant.mode != "off":
         scored = merchant.model.score(features)
         reasons = merchant.model.top_reasons(features)
-    warnings = merchant.past.warnings(event.facts, at_of(event.row)) if event.facts is not None else ()
+    warnings = merchant.past.warnings(event.facts, int(row[AT])) if event.facts is not None else ()
     decision = evaluate(event, seq, scored, reasons, merchant.policy, merchant.mode, merchant.versions, warnings)
     if merchant.sandbox:
         decision = rehearsed(decision, event)

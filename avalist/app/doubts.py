@@ -10,8 +10,6 @@ from avalist.domain.warnings import FEWEST_PAYMENTS, FUTURE_MS, LONG_AGO_MS, UNU
 class Past:
     """What a merchant's payments were like so far: how many, the largest (base minor units), their currencies."""
 
-    __slots__ = ("_currencies", "_largest_minor", "_payments")
-
     def __init__(self) -> None:
         self._payments = 0
         self._largest_minor = 0
@@ -20,22 +18,19 @@ class Past:
     def note(self, facts: Facts) -> None:
         """Count a payment in."""
         self._payments += 1
-        if facts.amount_base_minor > self._largest_minor:
-            self._largest_minor = facts.amount_base_minor
-        if facts.currency not in self._currencies:
-            self._currencies.add(facts.currency)
+        self._currencies.add(facts.currency)
+        self._largest_minor = max(self._largest_minor, facts.amount_base_minor)
 
     def warnings(self, facts: Facts, at_ms: int) -> tuple[WarningCode, ...]:
         """Return the warnings of a payment that arrived at `at_ms`: its own, its time's, and the past's."""
-        ahead_ms = facts.occurred_at_ms - at_ms
-        known = self._payments >= FEWEST_PAYMENTS
-        new = known and facts.currency not in self._currencies
-        unusual = known and facts.amount_base_minor > UNUSUAL_TIMES * self._largest_minor
-        if -LONG_AGO_MS <= ahead_ms <= FUTURE_MS and not new and not unusual:
-            return facts.warnings
-        found = [*facts.warnings]
-        if not -LONG_AGO_MS <= ahead_ms <= FUTURE_MS:
-            found.append(WarningCode.OCCURRED_IN_FUTURE if ahead_ms > 0 else WarningCode.OCCURRED_LONG_AGO)
-        found += [WarningCode.CURRENCY_NEW] if new else []
-        found += [WarningCode.AMOUNT_UNUSUAL] if unusual else []
-        return tuple(found)
+        found: list[WarningCode] = []
+        if facts.occurred_at_ms > at_ms + FUTURE_MS:
+            found.append(WarningCode.OCCURRED_IN_FUTURE)
+        elif facts.occurred_at_ms < at_ms - LONG_AGO_MS:
+            found.append(WarningCode.OCCURRED_LONG_AGO)
+        if self._payments >= FEWEST_PAYMENTS:
+            if facts.currency not in self._currencies:
+                found.append(WarningCode.CURRENCY_NEW)
+            if facts.amount_base_minor > UNUSUAL_TIMES * self._largest_minor:
+                found.append(WarningCode.AMOUNT_UNUSUAL)
+        return (*facts.warnings, *found) if found else facts.warnings

@@ -28,7 +28,6 @@ FRAUD_DELTA: Final = 4
 OCCURRED: Final = 5
 VALUES: Final = 6
 MISSING: Final = -(2**63)
-_WORD = struct.Struct("<q")
 
 
 def keys_at(schema: Schema) -> int:
@@ -48,16 +47,6 @@ def pack_row(words: Sequence[int]) -> bytes:
     True
     """
     return struct.pack(f"<{len(words)}q", *words)
-
-
-def at_of(row: bytes) -> int:
-    """Return the arrival that stands in a packed row, ms.
-
-    >>> at_of(pack_row([0, 5, 6]))
-    5
-    """
-    at_ms: int = _WORD.unpack_from(row, 8 * AT)[0]
-    return at_ms
 
 
 def unpack_row(row: bytes) -> tuple[int, ...]:

@@ -159,6 +159,23 @@ def test_examples_are_answered_as_they_say(gateway: Gateway) -> None:
                 answer = gateway.post(op.path, body, key=key)
                 assert answer.status_code == 200, (op.id, name, answer.text)
                 assert answer.json().get("errors", []) == []
+                assert set(required(op)) <= set(answer.json())
+
+
+def required(op: Operation) -> list[str]:
+    """Return the fields that an operation's answer always has."""
+    schema = document()["paths"][op.path][op.method.lower()]["responses"]["200"]["content"]["application/json"][
+        "schema"
+    ]
+    fields: list[str] = document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["required"]
+    return fields
+
+
+def test_answers_promise_all_their_fields_and_requests_only_what_they_need() -> None:
+    schemas = document()["components"]["schemas"]
+    assert set(schemas["Decision"]["required"]) == set(Decision.__struct_fields__)
+    assert schemas["Customer"]["required"] == ["id"]
+    assert set(schemas["Problem"]["required"]) == {"type", "title", "status", "detail"}
 
 
 # --- the table is what is served -------------------------------------------------------------------------------------

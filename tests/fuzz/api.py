@@ -31,11 +31,12 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from avalist.adapters.file.secrets import FolderSecrets
+from avalist.api.version import CURRENT, VERSION_HEADER
 from avalist.bootstrap import open_log
 from avalist.config import Settings
 from avalist.domain.records import RecordKind
 from tests.live import Connection, Service
-from tests.shop import SCHEMA
+from tests.shop import SCHEMA, payment_json
 
 CHECKS: Final = [
     status_code_conformance,
@@ -69,7 +70,10 @@ class Fuzz:
             schema = {name: getattr(SCHEMA, name) for name in SCHEMA.__struct_fields__}
             admin.json("POST", "/v1/admin", {"do": "create_merchant", "merchant": "shop", "schema": schema})
             answer = admin.json("POST", "/v1/admin", {"do": "issue_key", "merchant": "shop", "kind": "simulation"})
-            return str(answer["key"])
+        key = str(answer["key"])
+        with Connection(self._service.port, key) as merchant:
+            merchant.json("POST", "/v1/decisions", payment_json(1))
+        return key
 
     def _follow(self) -> int:
         """Return how many bytes the log holds more than when it was asked last, and count its records."""
@@ -97,7 +101,7 @@ class Fuzz:
         def send(case: Case[Any]) -> None:
             assume(not _grows(case))
             if mode.is_positive:
-                _make_likely(case.body)
+                _make_likely(case.body, sum(self.statuses.values()))
             self._send(case)
 
         send()
@@ -105,6 +109,8 @@ class Fuzz:
     def _send(self, case: Case[Any]) -> None:
         bearer = self._admin if case.operation.path == "/v1/admin" else self._key
         headers = {"Authorization": f"Bearer {bearer}"}
+        if case.operation.body:  # else most that do not fit would be refused for this alone
+            headers[VERSION_HEADER] = CURRENT
         if case.operation.path == "/v1/decisions":
             headers["Avalist-Deadline-Ms"] = "10000"
         answer: Response = case.call(base_url=self._url, headers=headers, session=self._session)
@@ -133,15 +139,19 @@ def _grows(case: Case[Any]) -> bool:
     return isinstance(body, dict) and body.get("do") == "create_merchant" and case.operation.path == "/v1/admin"
 
 
-def _make_likely(body: Any) -> None:
-    """Give events what only the shop knows to fit, so that many are recorded: its currency, times that are near."""
-    for event in body if isinstance(body, list) else [body]:
+def _make_likely(body: Any, number: int) -> None:
+    """Give events what only the shop knows to fit, so that many are recorded: new ids, its currency, times near."""
+    for place, event in enumerate(body if isinstance(body, list) else [body]):
         if isinstance(event, dict) and "occurred_at" in event:
             event["occurred_at"] = "2026-01-01T00:00:00Z"
+            event["event_id"] = f"fuzz-{number}-{place}"
             event.pop("received_at", None)
             event.pop("sent_at", None)
             if "currency" in event:
                 event["currency"] = "EUR"
+                event["payment_id"] = event["event_id"]
+            elif "payment_id" in event:
+                event["payment_id"] = "p1"
 
 
 def fuzz(folder: Path, *, minutes: float, examples: int, first: int = 0) -> dict[str, Any]:

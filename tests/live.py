@@ -64,13 +64,17 @@ class Connection:
 class Service:
     """A running ``avalist up``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int | None = None) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = port or free_port()
         self._said = Path(f"{folder}.said").open("ab")  # noqa: SIM115  closed when the process ends
         command = [sys.executable, "-m", "avalist", "up", "--data", str(folder), "--port", str(self.port)]
         self.process = subprocess.Popen(command, env=environment(), stdout=self._said, stderr=self._said)
         self._wait()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def _wait(self) -> None:
         until = time.monotonic() + _READY_S

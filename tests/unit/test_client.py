@@ -153,8 +153,8 @@ def test_nonsense_is_no_decision() -> None:
 
 @pytest.mark.parametrize("error", [
     e.BadInput("x", field="$.ip", expected="text", got="1"), e.NotAuthenticated("x"), e.NotAllowed("x"),
-    e.Conflict("x"), e.CardNumberRefused("x"), e.UnknownCurrency("x"), e.ClockWentBack("x"), e.UnknownVersion("x"), e.NotFound("x"),
-    e.RateLimited("x"), e.Unavailable("x"),
+    e.Conflict("x"), e.CardNumberRefused("x"), e.UnknownCurrency("x"), e.ClockWentBack("x"), e.UnknownVersion("x"),
+    e.NotFound("x"), e.RateLimited("x"), e.Unavailable("x"),
 ], ids=lambda error: type(error).__name__)  # fmt: skip
 def test_each_problem_has_its_exception(error: e.AvalistError) -> None:
     with pytest.raises(getattr(ac, type(error).__name__)) as raised:
@@ -279,7 +279,8 @@ def test_a_full_outbox_drops_the_oldest(caplog: pytest.LogCaptureFixture) -> Non
 def test_a_file_outlives_the_process_and_is_its_owners_alone(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     first = Outbox(path)
-    first.put("a", b"{}"), first.put("a", b"{}")
+    for _ in range(2):
+        first.put("a", b"{}")
     assert path.stat().st_mode & 0o077 == 0
     first.close()
     second = Outbox(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import Self, TypeVar, Unpack
 
 import httpx
@@ -13,6 +14,7 @@ from avalist_client.fallback import Decision
 from avalist_client.protocol import Checkpoint, Lost, Outcome, Pause, Reply, Send, Steps
 
 T = TypeVar("T")
+_PARALLEL = 32
 
 
 class AsyncAvalist(Client[httpx.AsyncClient]):
@@ -22,6 +24,11 @@ class AsyncAvalist(Client[httpx.AsyncClient]):
     """
 
     _task: asyncio.Task[None] | None = None
+
+    @functools.cached_property
+    def _turns(self) -> asyncio.Semaphore:
+        """How many requests are under way: the work of httpx for one grows with their number."""
+        return asyncio.Semaphore(_PARALLEL)
 
     def _connect(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(limits=LIMITS)
@@ -87,7 +94,7 @@ class AsyncAvalist(Client[httpx.AsyncClient]):
     async def _send(self, step: Send) -> Outcome:
         method, _, body = step.request
         try:
-            async with asyncio.timeout(step.timeout_s):
+            async with asyncio.timeout(step.timeout_s), self._turns:
                 response = await self._http.request(
                     method, self._url(step.request), content=body, headers=self._headers, timeout=None
                 )

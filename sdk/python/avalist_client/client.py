@@ -18,7 +18,7 @@ H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 _log = logging.getLogger("avalist_client")
 
 # The service closes a connection that is idle for five seconds: the client is faster, so that none is lost on the way.
-LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=200, keepalive_expiry=4.0)
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=4.0)
 
 
 class Client(Generic[H]):

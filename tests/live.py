@@ -72,10 +72,6 @@ class Service:
         self.process = subprocess.Popen(command, env=environment(), stdout=self._said, stderr=self._said)
         self._wait()
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
     def _wait(self) -> None:
         until = time.monotonic() + _READY_S
         while time.monotonic() < until and self.process.poll() is None:

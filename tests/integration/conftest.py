@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -13,33 +12,30 @@ from tests.live import Connection, Service
 from tests.shop import opened
 
 
-class Running(NamedTuple):
-    """A service, and keys for it."""
+class Running:
+    """``avalist up`` with merchant ``shop``; the tests share it, and each uses payments of its own."""
 
-    service: Service
-    live_key: str
-    admin: str
+    def __init__(self, folder: Path, artefact: Artefact) -> None:
+        with opened(folder) as shop:
+            shop.create()
+            shop.activate(artefact)
+            self.live_key, self._admin = shop.key(), shop.installation.secrets.admin_token()
+        self.service = Service(folder)
+        self.url = f"http://127.0.0.1:{self.service.port}"
+
+    def start(self) -> None:
+        """Start it again, at the same address."""
+        self.service = Service(self.service.folder, self.service.port)
 
     def sandbox_key(self) -> str:
         """Return a key to a fresh sandbox."""
-        with Connection(self.service.port, self.admin) as office:
+        with Connection(self.service.port, self._admin) as office:
             issued = office.json("POST", "/v1/admin", {"do": "issue_key", "merchant": "shop", "kind": "sandbox"})
         return str(issued["key"])
 
 
-def prepared(folder: Path, artefact: Artefact) -> tuple[str, str]:
-    """Make a shop in a data folder; return a live key and the admin token."""
-    with opened(folder) as shop:
-        shop.create()
-        shop.activate(artefact)
-        return shop.key(), shop.installation.secrets.admin_token()
-
-
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory, artefact: Artefact) -> Iterator[Running]:
-    """Return a running service that the tests of a session share; each uses payments of its own."""
-    folder = tmp_path_factory.mktemp("running") / "data"
-    keys = prepared(folder, artefact)
-    service = Service(folder)
-    yield Running(service, *keys)
-    service.stop()
+    running = Running(tmp_path_factory.mktemp("running") / "data", artefact)
+    yield running
+    running.service.stop()

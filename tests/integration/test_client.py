@@ -12,10 +12,8 @@ from uuid import uuid4
 
 import pytest
 
-from avalist.models.artefact import Artefact
 from avalist_client import AsyncAvalist, Avalist, BadInput, Fallback, NotFound, UnknownCurrency
-from tests.integration.conftest import Running, prepared
-from tests.live import Service
+from tests.integration.conftest import Running
 
 pytestmark = pytest.mark.sockets
 
@@ -32,16 +30,21 @@ def payment(word: str = "", card: str = "") -> Any:
 
 
 @pytest.fixture
-def sandbox(running: Running) -> Iterator[Avalist]:
-    with Avalist(running.sandbox_key(), running.service.url, timeout_ms=PATIENT_MS) as client:
+def key(running: Running) -> str:
+    return running.sandbox_key()
+
+
+@pytest.fixture
+def sandbox(running: Running, key: str) -> Iterator[Avalist]:
+    with Avalist(key, running.url, timeout_ms=PATIENT_MS) as client:
         yield client
 
 
 @pytest.fixture
-def hasty(running: Running) -> Iterator[Avalist]:
+def hasty(running: Running, key: str) -> Iterator[Avalist]:
     """Return a client with the default deadline."""
     fallback = Fallback(approve_up_to_minor={"EUR": 3000})
-    with Avalist(running.sandbox_key(), running.service.url, fallback=fallback) as client:
+    with Avalist(key, running.url, fallback=fallback) as client:
         yield client
 
 
@@ -113,9 +116,7 @@ def test_problems_name_what_to_mend(sandbox: Avalist) -> None:
 
 async def in_parallel(running: Running, payments: list[Any]) -> list[float]:
     """Decide payments all at once; return what each knew of its card's count."""
-    async with AsyncAvalist(
-        running.live_key, running.service.url, timeout_ms=PATIENT_MS, service_deadline_ms=10_000
-    ) as client:
+    async with AsyncAvalist(running.live_key, running.url, timeout_ms=PATIENT_MS, service_deadline_ms=10_000) as client:
         decisions = await asyncio.gather(*[client.decide(**payment) for payment in payments])
         assert not [decision.why for decision in decisions if decision.degraded]
         stored = await asyncio.gather(*[client.get(payment["payment_id"]) for payment in payments])
@@ -128,18 +129,15 @@ def test_two_hundred_parallel_payments_on_one_card_count_each_other(running: Run
 
 
 @pytest.mark.slow
-def test_a_service_that_goes_and_comes_loses_no_payment(tmp_path: Path, artefact: Artefact) -> None:
-    key, _ = prepared(tmp_path / "data", artefact)
+def test_an_outage_loses_no_payment(running: Running, key: str, tmp_path: Path) -> None:
     first, second, third = (payment(card="card-7") for _ in range(3))
-    service = Service(tmp_path / "data")
-    with Avalist(key, service.url, timeout_ms=PATIENT_MS, outbox=tmp_path / "outbox.db") as client:
+    with Avalist(key, running.url, timeout_ms=PATIENT_MS, outbox=tmp_path / "outbox.db") as client:
         assert not client.decide(**first).local
-        service.kill()
+        running.service.kill()
         assert client.decide(**second).local
-    with Avalist(key, service.url, timeout_ms=PATIENT_MS, outbox=tmp_path / "outbox.db") as client:
+    with Avalist(key, running.url, timeout_ms=PATIENT_MS, outbox=tmp_path / "outbox.db") as client:
         assert client.waiting == 1  # another process, so to speak, sends it
-        service = Service(tmp_path / "data", service.port)
+        running.start()
         assert client.flush(PATIENT_MS) == 0
         assert not client.decide(**third).local
         assert client.get(third["payment_id"]).features[COUNT] == 2
-    service.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import shutil
 import subprocess
@@ -30,29 +29,28 @@ needs_node = pytest.mark.skipif(bool(missing()), reason=missing())
 
 
 def run(*command: str | Path, **variables: str) -> str:
-    """Run a command in the package, with its dependencies installed and built; return what it printed."""
-    install()
-    return _run(*command, **variables)
-
-
-@functools.cache
-def install() -> None:
-    """Install what the lock file pins, unless that is done, and build."""
-    done = PACKAGE / "node_modules/.package-lock.json"
-    if not done.exists() or done.stat().st_mtime < (PACKAGE / "package-lock.json").stat().st_mtime:
-        _run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-    _run("npm", "run", "build")
-
-
-def _run(*command: str | Path, **variables: str) -> str:
-    done = subprocess.run(
-        command,
-        cwd=PACKAGE,
-        env={**environment(), **variables},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    """Run a command in the package; return what it printed."""
+    environ = {**environment(), **variables}
+    done = subprocess.run(command, cwd=PACKAGE, env=environ, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def install() -> None:
+    """Install what the lock file pins, unless that is done."""
+    done = PACKAGE / "node_modules/.package-lock.json"
+    if not done.exists() or done.stat().st_mtime < (PACKAGE / "package-lock.json").stat().st_mtime:
+        run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+
+
+def compile_all(examples: dict[str, str]) -> Path:
+    """Compile the package, its tests and these examples, all strict; return the folder of the compiled tests."""
+    install()
+    folder = PACKAGE / "test/examples"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, text in examples.items():
+        (folder / f"{name}.ts").write_text(text)
+    run("node_modules/.bin/tsc", "-p", "tsconfig.json")
+    run("node_modules/.bin/tsc", "-p", "tsconfig.test.json")
+    return PACKAGE / "build/test"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -310,11 +312,14 @@ def test_a_card_number_is_not_even_sent() -> None:
 # --- both clients, over httpx ----------------------------------------------------------------------------------------
 
 
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
 class Both:
     """The sync or the async client, called alike."""
 
-    def __init__(self, kind: str, handler: Callable[[httpx.Request], httpx.Response], **options: Any) -> None:
-        transport = httpx.MockTransport(handler)
+    def __init__(self, kind: str, handler: Handler | None, **options: Any) -> None:
+        transport = None if handler is None else httpx.MockTransport(handler)
         self._runner = asyncio.Runner()
         options = {"key": "avk", "fallback": POLICY, **options}
         self.client: ac.Avalist | ac.AsyncAvalist
@@ -330,6 +335,9 @@ class Both:
 
         return self._runner.run(call())
 
+    def wait(self) -> None:
+        self._runner.run(asyncio.sleep(0.01))
+
     def close(self) -> None:
         self("close", 0)
         self._runner.close()
@@ -339,7 +347,7 @@ class Both:
 def both(request: pytest.FixtureRequest) -> Iterator[Callable[..., Both]]:
     made: list[Both] = []
 
-    def make(handler: Callable[[httpx.Request], httpx.Response], **options: Any) -> Both:
+    def make(handler: Handler | None, **options: Any) -> Both:
         made.append(Both(request.param, handler, **options))
         return made[-1]
 
@@ -393,8 +401,31 @@ def test_what_was_answered_locally_is_sent_when_the_service_is_back(both: Callab
     one = both(answer)
     assert one("decide", **PAYMENT).local
     down[0] = False
-    assert one("flush", 5000) == 0
+    while one.client.waiting:
+        one.wait()
     assert {event["event_id"] for event in events} == {"pre_auth:p1"}
+
+
+def test_closing_sends_what_waits(both: Callable[..., Both]) -> None:
+    paths = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        paths.append(request.url.path)
+        return httpx.Response(200, json={"recorded": 1}) if paths[-1] == "/v1/events" else httpx.Response(503)
+
+    one = both(answer, attempts=1)
+    assert one("decide", **PAYMENT).local
+    one("close", 5000)
+    assert set(paths) == {"/v1/decisions", "/v1/events"}
+
+
+@pytest.mark.sockets
+def test_a_service_that_is_silent_costs_no_more_than_the_deadline(both: Callable[..., Both]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        one = both(None, url=f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_ms=150, outbox=False)
+        began = time.monotonic()
+        assert one("decide", **PAYMENT).local
+        assert 0.1 < time.monotonic() - began < 1.5
 
 
 @pytest.mark.parametrize(("option", "said"), [

@@ -59,6 +59,8 @@ class AsyncAvalist(Client[httpx.AsyncClient]):
 
     async def close(self, flush_ms: float = 1000) -> None:
         """Send what waits, for so long at most, and close the connections."""
+        if self._closing.is_set():
+            return
         self._closing.set()
         if (task := self._task) is not None:
             task.cancel()

@@ -68,6 +68,8 @@ class Avalist(Client[httpx.Client]):
 
     def close(self, flush_ms: float = 1000) -> None:
         """Send what waits, for so long at most, and close the connections."""
+        if self._closing.is_set():
+            return
         self._closing.set()
         if self._thread is not None:
             self._thread.join(flush_ms / 1000)

@@ -78,7 +78,6 @@ async function exchange(transport: Transport, request: Request, timeoutMs: numbe
     return [response, await response.text()];
   } catch (error) {
     if (signal.aborted) throw new Unreachable(`no answer within ${Math.round(timeoutMs)} ms`);
-    const cause = error instanceof Error && error.cause instanceof Error ? `: ${error.cause.message}` : "";
-    throw new Unreachable(`${String(error)}${cause}`);
+    throw new Unreachable(String((error instanceof Error && error.cause) || error));
   }
 }

@@ -53,3 +53,4 @@ lock: ## Pin the newest versions that pyproject.toml allows (needs uv)
 
 clean: ## Remove what the targets made
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf sdk/python/build sdk/typescript/node_modules sdk/typescript/dist sdk/typescript/build sdk/typescript/test/examples

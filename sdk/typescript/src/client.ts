@@ -50,8 +50,8 @@ export class Avalist {
       attempts,
       fetch: options.fetch ?? fetch,
     };
-    const record = (body: string, within: number) => this.#call<Recorded>(post("/v1/events", body, "recorded"), within);
-    this.#outbox = new Outbox(outboxLimit, record, warn);
+    const send = (body: string, within: number) => this.#call<Recorded>(post("/v1/events", body, "recorded"), within);
+    this.#outbox = new Outbox(outboxLimit, send, warn);
   }
 
   /** How many payments that were answered locally wait to be sent. */

@@ -6,7 +6,8 @@ import type { Recorded } from "./types.js";
 
 const BATCH = 100;
 
-export type Record = (body: string, timeoutMs: number) => Promise<Recorded>;
+/** Sends a batch of events, as JSON. */
+export type Sender = (body: string, timeoutMs: number) => Promise<Recorded>;
 
 /** A bounded queue of events. Beyond the limit the oldest are dropped. */
 export class Outbox {
@@ -16,7 +17,7 @@ export class Outbox {
 
   constructor(
     private readonly limit: number,
-    private readonly record: Record,
+    private readonly send: Sender,
     private readonly warn: (message: string) => void,
   ) {}
 
@@ -31,7 +32,7 @@ export class Outbox {
       this.#events.delete(oldest);
       this.warn(`the outbox is full: event ${oldest} will never be sent`);
     }
-    this.#delivering ??= this.deliver(Infinity).finally(() => (this.#delivering = undefined));
+    this.#wake();
   }
 
   /** Send what waits, until nothing does or time is over. */
@@ -43,7 +44,7 @@ export class Outbox {
       let pauseMs = 0;
       try {
         const body = `[${batch.map(([, event]) => event).join()}]`;
-        const { errors } = await this.record(body, Math.min(until - performance.now(), 10_000));
+        const { errors = [] } = await this.send(body, Math.min(until - performance.now(), 10_000));
         for (const { event_id, problem } of errors) this.warn(`event ${event_id} is dropped: ${problem.detail}`);
         for (const [id] of batch) this.#events.delete(id);
         [failures, most] = [0, BATCH];
@@ -60,6 +61,13 @@ export class Outbox {
   /** End the sending in the background. */
   close(): void {
     this.#closed = true;
+  }
+
+  #wake(): void {
+    this.#delivering ??= this.deliver(Infinity).finally(() => {
+      this.#delivering = undefined;
+      if (this.size && !this.#closed) this.#wake();
+    });
   }
 
   /** How many to send next. One bad event spoils a batch: it is found by sending them one by one. */

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import msgspec
 
-_READY_S = 90.0
+_READY_S = 240.0
 
 
 def avalist(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
@@ -64,9 +64,9 @@ class Connection:
 class Service:
     """A running ``avalist up``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int | None = None) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = port or free_port()
         self._said = Path(f"{folder}.said").open("ab")  # noqa: SIM115  closed when the process ends
         command = [sys.executable, "-m", "avalist", "up", "--data", str(folder), "--port", str(self.port)]
         self.process = subprocess.Popen(command, env=environment(), stdout=self._said, stderr=self._said)

@@ -22,14 +22,14 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from avalist.app.eventfile import EventHistory
-from avalist.app.history import RowHistory
-from avalist.app.mapping import Mapping, decode_mapping
-from avalist.app.rejects import Rejects
 from avalist.bootstrap import build
 from avalist.cli.bring_in import bring_in
 from avalist.config import Settings
 from avalist.domain.schema import DIGITAL_GOODS
+from avalist.history.eventfile import EventHistory
+from avalist.history.mapping import Mapping, decode_mapping
+from avalist.history.rejects import Rejects
+from avalist.history.rowfile import RowHistory
 from avalist.simulator import World, history
 
 DATA = Path("../shared/data/handbook/transactions.parquet")

@@ -12,16 +12,16 @@ from typing import NamedTuple
 import msgspec
 import polars as pl
 
-from avalist.app.proposal import ROUGH_RATES
-from avalist.app.rejects import Rejects
-from avalist.app.rows import Survey
-from avalist.app.spill import Spill
-from avalist.app.tables import Reject, Table
 from avalist.domain.cards import refuse_card_numbers
 from avalist.domain.errors import BadInput
 from avalist.domain.events import Payment, WireEvent, decode_event
 from avalist.domain.money import EXPONENT, MAX_MINOR, convert_minor
 from avalist.domain.schema import DIGITAL_GOODS, Schema
+from avalist.history.rejects import Reject, Rejects
+from avalist.history.source import Survey
+from avalist.history.spill import Spill
+from avalist.history.table import Table
+from avalist.history.understanding.proposal import ROUGH_RATES
 
 _CHUNK = 8192
 _LOOKED_AT = 5000

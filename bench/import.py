@@ -9,6 +9,7 @@ the whole process; of the Handbook it is also given for half of the file, for it
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -73,6 +74,7 @@ def read(file: Path, mapping: Mapping | None, folder: Path) -> int:
         history = EventHistory(file, DIGITAL_GOODS, folder / "runs")
     else:
         history = RowHistory(file, mapping, mapping.merchant_schema(), b"k" * 32, folder / "runs")
+    gc.disable()  # as an import does
     with Rejects(folder / "rejects.csv") as rejects:
         payments = history.survey(rejects).payments
     for _ in history.events():

@@ -40,6 +40,7 @@ from avalist.history.sniff import (
 BATCH_ROWS = 65_536
 _HEAD_BYTES = 1 << 18
 _BLOCK_BYTES = 8 << 20
+_LINES_BYTES = 4 << 20
 _NUMERIC = re.compile(r"[-+(]?[0-9][0-9.,:/ T-]*")
 
 
@@ -48,6 +49,13 @@ class Batch(NamedTuple):
 
     frame: pl.DataFrame
     lines: npt.NDArray[np.int64]
+
+
+class Lines(NamedTuple):
+    """Lines of a text file that are not empty, with their numbers."""
+
+    numbers: list[int]
+    raws: list[bytes]
 
 
 class Table:
@@ -73,16 +81,18 @@ class Table:
         read = {"csv": self._csv, "parquet": self._parquet}.get(self.kind, self._json)
         yield from read(wanted, rows)
 
-    def lines(self) -> Iterator[tuple[int, bytes]]:
-        """Yield the lines of a text file, or the elements of a JSON array, with their numbers."""
+    def lines(self) -> Iterator[Lines]:
+        """Yield the lines of a text file, or the elements of a JSON array, some thousands at a time."""
         with opened(self.file) as stream:
             if first_byte(stream) == b"[":
-                for n, raw in enumerate(msgspec.json.decode(stream.read(), type=list[msgspec.Raw]), 1):
-                    yield n, bytes(raw)
+                elements = msgspec.json.decode(stream.read(), type=list[msgspec.Raw])
+                yield Lines(list(range(1, len(elements) + 1)), [bytes(one).replace(b"\n", b" ") for one in elements])
                 return
-            for n, line in enumerate(stream, 1):
-                if line.strip():
-                    yield n, line.removeprefix(codecs.BOM_UTF8)
+            seen = 0
+            while block := stream.readlines(_LINES_BYTES):
+                kept = [(n, line.strip().removeprefix(codecs.BOM_UTF8)) for n, line in enumerate(block, seen + 1)]
+                seen += len(block)
+                yield Lines([n for n, line in kept if line], [line for _, line in kept if line])
 
     # --- CSV --------------------------------------------------------------------------------------------------------
 
@@ -97,7 +107,7 @@ class Table:
             cells = [cell.strip().removeprefix("\ufeff") for cell in first] if self.has_header else [""] * len(first)
             return distinct(cells)
         names: dict[str, None] = {}
-        for (_, line), _n in zip(self.lines(), range(2000), strict=False):
+        for line in next(self.lines()).raws[:2000]:
             names.update(dict.fromkeys(_flat(decoded(line) or {})))
         return list(names)
 
@@ -158,20 +168,13 @@ class Table:
             yield Batch(frame.select(wanted), lines)
 
     def _json(self, wanted: list[str], rows: int) -> Iterator[Batch]:
-        objects: list[dict[str, str | None]] = []
-        lines: list[int] = []
-        for n, line in self.lines():
-            whole = decoded(line)
-            if whole is None:
-                self.rejects.append(Reject(n, "", "the line is not a JSON object"))
-                continue
-            objects.append(_flat(whole))
-            lines.append(n)
-            if len(objects) == rows:
-                yield _batch_of(objects, lines, wanted)
-                objects, lines = [], []
-        if objects:
-            yield _batch_of(objects, lines, wanted)
+        for numbers, raws in self.lines():
+            objects = [decoded(raw) for raw in raws]
+            sound = [(n, _flat(one)) for n, one in zip(numbers, objects, strict=True) if one is not None]
+            broken = [n for n, one in zip(numbers, objects, strict=True) if one is None]
+            self.rejects += [Reject(n, "", "the line is not a JSON object") for n in broken]
+            for at in range(0, len(sound), rows):
+                yield _batch_of(sound[at : at + rows], wanted)
 
 
 def _line_numbers(numbers: npt.NDArray[np.int64], broken: list[int]) -> npt.NDArray[np.int64]:
@@ -225,6 +228,6 @@ def _flat(whole: dict[str, Any], prefix: str = "") -> dict[str, str | None]:
     return flat
 
 
-def _batch_of(objects: list[dict[str, str | None]], lines: list[int], wanted: list[str]) -> Batch:
-    columns = {name: pl.Series(name, [o.get(name) for o in objects], dtype=pl.String) for name in wanted}
-    return Batch(pl.DataFrame(columns), np.array(lines, dtype=np.int64))
+def _batch_of(numbered: list[tuple[int, dict[str, str | None]]], wanted: list[str]) -> Batch:
+    columns = {name: pl.Series(name, [one.get(name) for _, one in numbered], dtype=pl.String) for name in wanted}
+    return Batch(pl.DataFrame(columns), np.array([n for n, _ in numbered], dtype=np.int64))

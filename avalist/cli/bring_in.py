@@ -16,19 +16,20 @@ from rich.prompt import Prompt
 from rich.table import Table
 
 from avalist.app.administer import CreateMerchant
-from avalist.app.eventfile import EventHistory, schema_of_events
-from avalist.app.history import History, RowHistory, remaining
-from avalist.app.mapping import Mapping
-from avalist.app.proposal import Proposal
-from avalist.app.propose import propose
-from avalist.app.rejects import Rejects
-from avalist.app.rows import Survey
+from avalist.app.bring_in import remaining
 from avalist.bootstrap import Installation
 from avalist.cli.history import record_all
 from avalist.cli.options import console, progress_bar
 from avalist.domain.errors import Conflict
 from avalist.domain.events import from_ms
 from avalist.domain.schema import Schema
+from avalist.history.eventfile import EventHistory, schema_of_events
+from avalist.history.mapping import Mapping
+from avalist.history.rejects import Rejects
+from avalist.history.rowfile import RowHistory
+from avalist.history.source import History, Survey
+from avalist.history.understanding.proposal import Proposal
+from avalist.history.understanding.propose import propose
 
 _RUNS = "importing"
 

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from avalist.app.propose import propose
 from avalist.bootstrap import Installation, build
 from avalist.cli import bring_in as module
 from avalist.cli.bring_in import Brought, bring_in
@@ -20,6 +19,7 @@ from avalist.cli.history import record_all
 from avalist.config import Settings
 from avalist.domain.errors import BadInput, Conflict
 from avalist.domain.events import from_ms
+from avalist.history.understanding.propose import propose
 from avalist.simulator import World, history
 from tests import files
 from tests.files import write_csv

@@ -4,37 +4,27 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
+import numpy as np
 import polars as pl
 
-from avalist.app.proposal import ROUGH_RATES
-from avalist.app.rejects import Rejects
-from avalist.app.rows import Survey
-from avalist.app.spill import Spill
-from avalist.app.tables import Reject, Table
-from avalist.domain.cards import refuse_card_numbers
+from avalist.domain.cards import doubtful, refuse_card_numbers
 from avalist.domain.errors import BadInput
-from avalist.domain.events import Payment, WireEvent, decode_event
+from avalist.domain.events import Payment, WireEvent, decode_again, decode_event
 from avalist.domain.money import EXPONENT, MAX_MINOR, convert_minor
 from avalist.domain.schema import DIGITAL_GOODS, Schema
+from avalist.history.columns import LATEST_US
+from avalist.history.rejects import Reject, Rejects
+from avalist.history.source import Survey
+from avalist.history.spill import I64, Spill
+from avalist.history.table import Lines, Table
+from avalist.history.understanding.proposal import ROUGH_RATES
 
-_CHUNK = 8192
 _LOOKED_AT = 5000
-_US = dt.timedelta(microseconds=1)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-
-
-class _Line(NamedTuple):
-    at: int
-    line: int
-    event_id: str
-    payment_id: str
-    slot: str
 
 
 class EventHistory:
@@ -52,25 +42,28 @@ class EventHistory:
         known: Callable[[str], bool] = lambda payment_id: False,
     ) -> None:
         self._table, self._schema, self._known = Table(file), schema, known
-        self._until = until
+        self._until_us = LATEST_US if until is None else (until - _EPOCH) // dt.timedelta(microseconds=1)
+        self._times = folder / "times"
         self._ids = Spill(folder / "ids", "key")
         self._payments = Spill(folder / "payments", "key")
         self._sorted = Spill(folder / "sorted", "at")
-        self._in_order, self._last = True, _EPOCH
+        self._in_order, self._last_us = True, 0
         self._left: set[int] = set()
 
     def survey(self, rejects: Rejects, progress: Callable[[int], None] = lambda rows: None) -> Survey:
         """Read the file through and check every event. Lines that do not pass go to `rejects`."""
         read = late = payments = 0
-        lines = self._table.lines()
-        while chunk := list(islice(lines, _CHUNK)):
-            read += len(chunk)
-            sound = [one for n, raw in chunk if (one := self._checked(n, raw, rejects))]
-            kept = [one for one in sound if one.line not in self._left]
-            late += len(sound) - len(kept)
-            payments += sum(one.slot != "" for one in kept)
-            self._keep(kept)
-            progress(read)
+        with self._times.open("wb") as times:
+            for lines in self._table.lines():
+                sound = self._checked(lines, rejects)
+                frame = _columns(sound)
+                times.write(_by_line(lines, frame).tobytes())
+                late += self._leave_late(frame)
+                kept = frame.filter(~pl.col("line").is_in(list(self._left))) if self._left else frame
+                payments += int((kept["slot"] != "").sum())
+                self._keep(kept)
+                read += len(lines.numbers)
+                progress(read)
         again = self._repeated()
         self._reject(rejects, again, "event_id", "the event id, or the payment at this checkpoint, came before")
         orphans = self._orphans()
@@ -80,30 +73,27 @@ class EventHistory:
 
     def events(self, since_ms: int = 0) -> Iterator[list[WireEvent]]:
         """Yield the events in known-time order, some thousands at a time; after :meth:`survey`."""
-        sound = ((n, raw) for n, raw in self._table.lines() if n not in self._left)
-        lines = sound if self._in_order else self._resorted(sound)
-        while chunk := list(islice(lines, _CHUNK)):
-            yield [_received(decode_event(raw)) for _, raw in chunk]
+        raws = self._raws() if self._in_order else self._sorted_raws()
+        return (list(map(_received, decode_again(some))) for some in raws if some)
 
     # --- checks -----------------------------------------------------------------------------------------------------
 
-    def _checked(self, n: int, raw: bytes, rejects: Rejects) -> _Line | None:
-        try:
-            event = decode_event(raw)
-            refuse_card_numbers(raw, event)
-            if isinstance(event, Payment):
-                self._check_money(event)
-        except BadInput as error:
-            self._left.add(n)
-            rejects.add([Reject(n, error.field, error.detail)])
-            return None
-        at = event.received_at or event.occurred_at
-        if self._until is not None and at >= self._until:
-            self._left.add(n)
-        self._in_order = self._in_order and at >= self._last
-        self._last = at
-        slot = event.checkpoint if isinstance(event, Payment) else ""
-        return _Line((at - _EPOCH) // _US, n, event.event_id, getattr(event, "payment_id", ""), slot)
+    def _checked(self, lines: Lines, rejects: Rejects) -> list[tuple[int, WireEvent]]:
+        """Return the events of the lines that hold one, with the line's number."""
+        sound, refused, suspects = [], [], doubtful(lines.raws)
+        for place, (n, raw) in enumerate(zip(*lines, strict=True)):
+            try:
+                event = decode_event(raw)
+                if place in suspects or getattr(event, "custom", None):
+                    refuse_card_numbers(raw, event)
+                if isinstance(event, Payment):
+                    self._check_money(event)
+                sound.append((n, event))
+            except BadInput as error:
+                refused.append(Reject(n, error.field, error.detail))
+        self._left.update(reject.line for reject in refused)
+        rejects.add(refused)
+        return sound
 
     def _check_money(self, event: Payment) -> None:
         schema = self._schema
@@ -111,10 +101,16 @@ class EventHistory:
         if base > MAX_MINOR:
             raise BadInput("the amount is too large", field="$.amount_minor")
 
-    def _keep(self, lines: Sequence[_Line]) -> None:
-        if not lines:
-            return
-        frame = pl.DataFrame(dict(zip(_Line._fields, zip(*lines, strict=True), strict=True)))
+    def _leave_late(self, frame: pl.DataFrame) -> int:
+        """Leave out what was known too late; return how many events. See whether the others stand in order."""
+        at = frame["at"].to_numpy()
+        self._in_order = self._in_order and bool((np.diff(at, prepend=self._last_us) >= 0).all())
+        self._last_us = int(at[-1]) if len(at) else self._last_us
+        late = frame["line"].filter(frame["at"] >= self._until_us).to_list()
+        self._left.update(late)
+        return len(late)
+
+    def _keep(self, frame: pl.DataFrame) -> None:
         self._ids.add(frame.select(_key("event_id"), "at", "line"))
         named = frame.filter(pl.col("payment_id") != "")
         self._payments.add(named.select(_key("payment_id"), "at", "line", "payment_id", "slot"))
@@ -143,16 +139,42 @@ class EventHistory:
         self._left.update(lines)
         rejects.add([Reject(line, column, reason) for line in sorted(lines)])
 
-    def _resorted(self, lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-        lines = iter(lines)
-        while chunk := list(islice(lines, _CHUNK)):
-            events = [decode_event(raw) for _, raw in chunk]
-            at = [((event.received_at or event.occurred_at) - _EPOCH) // _US for event in events]
-            numbers, raws = zip(*chunk, strict=True)
-            self._sorted.add(pl.DataFrame({"at": at, "line": numbers, "raw": raws}))
-        for range in self._sorted.ranges(self._sorted.bounds()):
-            if len(range):
-                yield from range.sort("at", "line").select("line", "raw").iter_rows()
+    # --- events, again ----------------------------------------------------------------------------------------------
+
+    def _raws(self) -> Iterator[list[bytes]]:
+        for lines in self._table.lines():
+            yield [raw for n, raw in zip(*lines, strict=True) if n not in self._left] if self._left else lines.raws
+
+    def _sorted_raws(self) -> Iterator[list[bytes]]:
+        with self._times.open("rb") as times:
+            for lines in self._table.lines():
+                at = np.frombuffer(times.read(8 * len(lines.numbers)), dtype=np.int64)
+                frame = pl.DataFrame({"at": at, "line": lines.numbers, "raw": lines.raws})
+                self._sorted.add(frame.filter(~pl.col("line").is_in(list(self._left))) if self._left else frame)
+        for range in _ranges(self._sorted):
+            yield range.sort("at", "line")["raw"].to_list()
+
+
+def _columns(sound: list[tuple[int, WireEvent]]) -> pl.DataFrame:
+    """Return ``at`` (µs since 1970) line event_id payment_id and ``slot``, a payment's checkpoint, of events."""
+    events = [event for _, event in sound]
+    seconds = np.array([(event.received_at or event.occurred_at).timestamp() for event in events], dtype=np.float64)
+    return pl.DataFrame(
+        {
+            "at": np.rint(seconds * 1e6).astype(np.int64),
+            "line": pl.Series([n for n, _ in sound], dtype=pl.Int64),
+            "event_id": pl.Series([event.event_id for event in events], dtype=pl.String),
+            "payment_id": pl.Series([getattr(event, "payment_id", "") for event in events], dtype=pl.String),
+            "slot": pl.Series([getattr(event, "checkpoint", "") for event in events], dtype=pl.String),
+        }
+    )
+
+
+def _by_line(lines: Lines, frame: pl.DataFrame) -> I64:
+    """Return ``at`` of every line, 0 where it holds no event."""
+    at = np.zeros(len(lines.numbers), dtype=np.int64)
+    at[np.searchsorted(np.array(lines.numbers), frame["line"].to_numpy())] = frame["at"].to_numpy()
+    return at
 
 
 def _ranges(spill: Spill) -> Iterator[pl.DataFrame]:
@@ -172,7 +194,7 @@ def _received(event: WireEvent) -> WireEvent:
 def schema_of_events(file: Path) -> Schema:
     """Return the schema for digital goods in the currency that a file's first payments are mostly in."""
     found = Counter[str]()
-    for _, raw in islice(Table(file).lines(), _LOOKED_AT):
+    for raw in next(Table(file).lines()).raws[:_LOOKED_AT]:
         try:
             event = decode_event(raw)
         except BadInput:

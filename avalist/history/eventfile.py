@@ -19,7 +19,7 @@ from avalist.domain.schema import DIGITAL_GOODS, Schema
 from avalist.history.columns import LATEST_US
 from avalist.history.rejects import Reject, Rejects
 from avalist.history.source import Survey
-from avalist.history.spill import I64, Spill
+from avalist.history.spill import I64, RUN_ROWS, Spill
 from avalist.history.table import Lines, Table
 from avalist.history.understanding.proposal import ROUGH_RATES
 
@@ -40,13 +40,14 @@ class EventHistory:
         folder: Path,
         until: dt.datetime | None = None,
         known: Callable[[str], bool] = lambda payment_id: False,
+        run_rows: int = RUN_ROWS,
     ) -> None:
         self._table, self._schema, self._known = Table(file), schema, known
         self._until_us = LATEST_US if until is None else (until - _EPOCH) // dt.timedelta(microseconds=1)
         self._times = folder / "times"
-        self._ids = Spill(folder / "ids", "key")
-        self._payments = Spill(folder / "payments", "key")
-        self._sorted = Spill(folder / "sorted", "at")
+        self._ids = Spill(folder / "ids", "key", run_rows)
+        self._payments = Spill(folder / "payments", "key", run_rows)
+        self._sorted = Spill(folder / "sorted", "at", run_rows)
         self._in_order, self._last_us = True, 0
         self._left: set[int] = set()
 

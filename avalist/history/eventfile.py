@@ -19,7 +19,7 @@ from avalist.domain.schema import DIGITAL_GOODS, Schema
 from avalist.history.columns import LATEST_US
 from avalist.history.rejects import Reject, Rejects
 from avalist.history.source import Survey
-from avalist.history.spill import I64, Spill
+from avalist.history.spill import I64, RUN_ROWS, Spill
 from avalist.history.table import Lines, Table
 from avalist.history.understanding.proposal import ROUGH_RATES
 
@@ -40,13 +40,14 @@ class EventHistory:
         folder: Path,
         until: dt.datetime | None = None,
         known: Callable[[str], bool] = lambda payment_id: False,
+        run_rows: int = RUN_ROWS,
     ) -> None:
         self._table, self._schema, self._known = Table(file), schema, known
         self._until_us = LATEST_US if until is None else (until - _EPOCH) // dt.timedelta(microseconds=1)
         self._times = folder / "times"
-        self._ids = Spill(folder / "ids", "key")
-        self._payments = Spill(folder / "payments", "key")
-        self._sorted = Spill(folder / "sorted", "at")
+        self._ids = Spill(folder / "ids", "key", run_rows)
+        self._payments = Spill(folder / "payments", "key", run_rows)
+        self._sorted = Spill(folder / "sorted", "at", run_rows)
         self._in_order, self._last_us = True, 0
         self._left: set[int] = set()
 
@@ -55,18 +56,17 @@ class EventHistory:
         read = late = payments = 0
         with self._times.open("wb") as times:
             for lines in self._table.lines():
-                sound = self._checked(lines, rejects)
-                frame = _columns(sound)
+                frame = _columns(self._checked(lines, rejects))
                 times.write(_by_line(lines, frame).tobytes())
-                late += self._leave_late(frame)
-                kept = frame.filter(~pl.col("line").is_in(list(self._left))) if self._left else frame
+                kept = self._in_time(frame)
+                late += len(frame) - len(kept)
                 payments += int((kept["slot"] != "").sum())
                 self._keep(kept)
                 read += len(lines.numbers)
                 progress(read)
         again = self._repeated()
         self._reject(rejects, again, "event_id", "the event id, or the payment at this checkpoint, came before")
-        orphans = self._orphans()
+        orphans = self._orphans(again)
         self._reject(rejects, orphans, "payment_id", "no such payment before this outcome")
         others = self._ids.rows - payments - len(again) - len(orphans)
         return Survey(payments, others, late, rejects.count, read)
@@ -101,14 +101,14 @@ class EventHistory:
         if base > MAX_MINOR:
             raise BadInput("the amount is too large", field="$.amount_minor")
 
-    def _leave_late(self, frame: pl.DataFrame) -> int:
-        """Leave out what was known too late; return how many events. See whether the others stand in order."""
+    def _in_time(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Leave out what was known too late, and see whether the events stand in order."""
         at = frame["at"].to_numpy()
-        self._in_order = self._in_order and bool((np.diff(at, prepend=self._last_us) >= 0).all())
-        self._last_us = int(at[-1]) if len(at) else self._last_us
-        late = frame["line"].filter(frame["at"] >= self._until_us).to_list()
-        self._left.update(late)
-        return len(late)
+        if len(at):
+            self._in_order = self._in_order and bool((np.diff(at, prepend=self._last_us) >= 0).all())
+            self._last_us = int(at[-1])
+        self._left.update(frame["line"].filter(frame["at"] >= self._until_us).to_list())
+        return frame.filter(pl.col("at") < self._until_us)
 
     def _keep(self, frame: pl.DataFrame) -> None:
         self._ids.add(frame.select(_key("event_id"), "at", "line"))
@@ -125,11 +125,11 @@ class EventHistory:
             lines += asked.filter(~pl.struct("key", "slot").is_first_distinct())["line"].to_list()
         return sorted(set(lines))
 
-    def _orphans(self) -> list[int]:
-        """Return the lines of outcomes that no payment stands before."""
+    def _orphans(self, again: list[int]) -> list[int]:
+        """Return the lines of outcomes that no payment stands before, those that came `again` aside."""
         lines: list[int] = []
         for range in _ranges(self._payments):
-            seen = range.filter(~pl.col("line").is_in(list(self._left))).sort("key", "at", "line")
+            seen = range.filter(~pl.col("line").is_in(again)).sort("key", "at", "line")
             seen = seen.with_columns(after=(pl.col("slot") != "").cum_max().over("key"))
             alone = seen.filter(~pl.col("after")).select("line", "payment_id").iter_rows()
             lines += [line for line, payment_id in alone if not self._known(payment_id)]
@@ -143,14 +143,14 @@ class EventHistory:
 
     def _raws(self) -> Iterator[list[bytes]]:
         for lines in self._table.lines():
-            yield [raw for n, raw in zip(*lines, strict=True) if n not in self._left] if self._left else lines.raws
+            yield [raw for n, raw in zip(*lines, strict=True) if n not in self._left]
 
     def _sorted_raws(self) -> Iterator[list[bytes]]:
         with self._times.open("rb") as times:
             for lines in self._table.lines():
                 at = np.frombuffer(times.read(8 * len(lines.numbers)), dtype=np.int64)
                 frame = pl.DataFrame({"at": at, "line": lines.numbers, "raw": lines.raws})
-                self._sorted.add(frame.filter(~pl.col("line").is_in(list(self._left))) if self._left else frame)
+                self._sorted.add(frame.filter([n not in self._left for n in lines.numbers]))
         for range in _ranges(self._sorted):
             yield range.sort("at", "line")["raw"].to_list()
 
@@ -158,10 +158,10 @@ class EventHistory:
 def _columns(sound: list[tuple[int, WireEvent]]) -> pl.DataFrame:
     """Return ``at`` (µs since 1970) line event_id payment_id and ``slot``, a payment's checkpoint, of events."""
     events = [event for _, event in sound]
-    seconds = np.array([(event.received_at or event.occurred_at).timestamp() for event in events], dtype=np.float64)
+    since = [(event.received_at or event.occurred_at) - _EPOCH for event in events]
     return pl.DataFrame(
         {
-            "at": np.rint(seconds * 1e6).astype(np.int64),
+            "at": np.array(since, dtype="timedelta64[us]").astype(np.int64),
             "line": pl.Series([n for n, _ in sound], dtype=pl.Int64),
             "event_id": pl.Series([event.event_id for event in events], dtype=pl.String),
             "payment_id": pl.Series([getattr(event, "payment_id", "") for event in events], dtype=pl.String),

@@ -16,11 +16,10 @@ import uvicorn
 from avalist.api.app import App
 from avalist.api.protocol import Protocol
 from avalist.api.service import Service
-from avalist.bootstrap import build, open_documents, open_log
+from avalist.bootstrap import build, open_blobs, open_documents, open_follower, open_log
 from avalist.cli.options import Data, Port, console, progress_bar
 from avalist.config import Settings, settings_from
 from avalist.domain.errors import LogFailed
-from avalist.follow import Follower
 
 _IDLE_S = 0.05
 _FOLLOWER_NICENESS = 10
@@ -110,7 +109,7 @@ def follow(
     os.nice(_FOLLOWER_NICENESS)
     settings = settings_from(data=data)
     log, documents = open_log(settings, readonly=True), open_documents(settings)
-    follower = Follower(log, documents)
+    follower = open_follower(settings, log, documents, open_blobs(settings))
     try:
         while os.getppid() == parent:
             if not follower.advance():

@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 
 from avalist.domain.core import EventCore
-from avalist.domain.errors import ReplayMismatch
 
 if TYPE_CHECKING:
     from avalist.app.merchant import Merchant
@@ -29,11 +28,18 @@ class Checked(msgspec.Struct, kw_only=True):
     first: str = ""
 
 
+_NOTES = msgspec.json.Decoder(dict[str, Checked])
+
+
 class Parity:
     """Counts by merchant. Budget: none may differ."""
 
-    def __init__(self) -> None:
-        self.merchants: dict[str, Checked] = {}
+    def __init__(self, notes: bytes = b"") -> None:
+        self.merchants: dict[str, Checked] = _NOTES.decode(notes) if notes else {}
+
+    def notes(self) -> bytes:
+        """Return the counts as bytes: a new ``Parity`` goes on from them."""
+        return msgspec.json.encode(self.merchants)
 
     def compare(self, merchant: Merchant, events: Sequence[EventCore], logged: Sequence[bytes], again: F32) -> None:
         """Compare the logged features of events with those read again, float32 [n, columns]."""
@@ -55,13 +61,3 @@ def _columns(merchant: Merchant, was: bytes, now: bytes) -> str:
         for n in differ[:_MOST_SHOWN]
     )
     return f"{len(differ)} columns differ: {shown}"
-
-
-def check(merchant: str, plan: str, checked: Checked | None) -> None:
-    """Raise ``ReplayMismatch`` where decisions of a merchant's plan are known to differ: it must not be trained on."""
-    if checked is not None and checked.plan == plan and checked.different:
-        raise ReplayMismatch(
-            f"parity is broken: {checked.different} of {checked.checked} decisions of {merchant} saw other features "
-            f"than the log gives now ({checked.first}). A model trained on plan {plan} would learn from values that "
-            f"decisions never see. Look with 'avalist replay --verify {merchant}'"
-        )

@@ -55,10 +55,11 @@ CODE: Final = _code()
 
 
 class Snapshot(NamedTuple):
-    """Merchants in the order of their creation, as of the log's records before `position`."""
+    """Merchants in the order of their creation, as of the log's records before `position`; `notes` as given."""
 
     position: int
     merchants: dict[str, Merchant]
+    notes: bytes = b""
 
 
 class Last(NamedTuple):
@@ -89,6 +90,7 @@ class _Contents(msgspec.Struct, frozen=True):
     position: int
     last: tuple[int, bytes]
     entries: tuple[_Entry, ...]
+    notes: bytes
 
 
 class _Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,9 +123,10 @@ class Snapshots:
         self._say = say
         self._sound: list[_Contents] = []
 
-    def save(self, merchants: Mapping[str, Merchant], position: int, last: Last) -> int:
-        """Save the merchants as of `position`; return the bytes written. The last two snapshots are kept.
+    def save(self, merchants: Mapping[str, Merchant], position: int, last: Last, notes: bytes = b"") -> int:
+        """Save the merchants as of `position`, and the caller's notes; return the bytes written.
 
+        The last two snapshots are kept.
         A merchant that had no input since the snapshot before is not written again. Until the last blob is there, the
         snapshot before counts.
         """
@@ -135,7 +138,7 @@ class Snapshots:
                 entry, size = self._save(merchant, f"{_PREFIX}{position:020d}/")
                 written += size
             entries.append(entry)
-        contents = _Contents(CODE, position, (last.position, last.proof), tuple(entries))
+        contents = _Contents(CODE, position, (last.position, last.proof), tuple(entries), notes)
         self._blobs.put(HOUSE, f"{_PREFIX}{position:020d}", _sealed(msgspec.msgpack.encode(contents)))
         self._sound = [*(one for one in self._sound if one.position < position), contents][-_KEPT:]
         self._clear(merchants)
@@ -152,7 +155,7 @@ class Snapshots:
                 self._say(f"the snapshot {name.removeprefix(_PREFIX).lstrip('0')} is passed over: {error}")
                 continue
             self._sound = [contents]
-            return Snapshot(contents.position, merchants)
+            return Snapshot(contents.position, merchants, contents.notes)
         if names:
             self._say("no snapshot checks out: the whole log is read")
         return None

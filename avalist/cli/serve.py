@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from avalist.adapters.clock import SystemClock
 from avalist.api.app import App
 from avalist.api.protocol import Protocol
 from avalist.api.service import Service
+from avalist.app.followed import tell
 from avalist.app.warm import warm_up
 from avalist.bootstrap import build, open_blobs, open_documents, open_follower, open_log
 from avalist.cli.options import Data, Port, console, progress_bar
@@ -25,6 +27,7 @@ from avalist.ports.log import Log
 _IDLE_S = 0.05
 _FOLLOWER_NICENESS = 10
 _BACKLOG = 2048
+_TELL_S = 1.0
 
 
 def up(
@@ -106,10 +109,14 @@ def follow(
         return
     documents = open_documents(settings)
     follower = open_follower(settings, log, documents, open_blobs(settings))
+    clock, due_s = SystemClock(), 0.0
     try:
         while os.getppid() == parent:
             if not follower.advance():
                 time.sleep(_IDLE_S)
+            if time.monotonic() >= due_s:
+                tell(documents, follower.status(clock.now_ms()))
+                due_s = time.monotonic() + _TELL_S
     except KeyboardInterrupt:
         pass
     finally:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from avalist.app.followed import Followed
 from avalist.app.merchant import decode_event_core
 from avalist.domain.records import Record, RecordKind
+from avalist.follow.state import MerchantStates
 from avalist.ports.log import Log
 
 _BATCH = 4000
@@ -30,11 +32,12 @@ class Fold(Protocol):
 
 
 class Follower:
-    """Reads the durable log once for all its folds. Call :meth:`advance` again and again."""
+    """Reads the durable log once for all its folds, `states` first. Call :meth:`advance` again and again."""
 
-    def __init__(self, log: Log, *folds: Fold) -> None:
+    def __init__(self, log: Log, states: MerchantStates, *folds: Fold) -> None:
         self._log = log
-        self._folds = folds
+        self.states = states
+        self._folds: tuple[Fold, ...] = (states, *folds)
 
     @property
     def position(self) -> int:
@@ -45,6 +48,11 @@ class Follower:
     def behind_bytes(self) -> int:
         """Return how much durable log is not yet folded."""
         return max(self._log.durable_end - self.position, 0)
+
+    def status(self, at_ms: int) -> Followed:
+        """Return how far it is and what it found."""
+        states = self.states
+        return Followed(at_ms=at_ms, position=self.position, snapshot=states.saved, parity=states.parity.merchants)
 
     def advance(self) -> int:
         """Fold what became durable, at most one batch; return the number of documents written."""

@@ -29,7 +29,7 @@ class MerchantStates:
         found = snapshots.newest(_no_model)
         self.merchants: dict[str, Merchant] = found.merchants if found is not None else {}
         self.position = self.saved = found.position if found is not None else 0
-        self.parity = Parity()
+        self.parity = Parity(found.notes if found is not None else b"")
         for merchant in self.merchants.values():
             merchant.compare = self.parity.compare
         self._held: tuple[Record, int] | None = None
@@ -63,7 +63,8 @@ class MerchantStates:
             return
         record, position = self._last
         began_s = self._now_s()
-        self._snapshots.save(self.merchants, self.position, Last(position, proof_of(record)))
+        last = Last(position, proof_of(record))
+        self._snapshots.save(self.merchants, self.position, last, self.parity.notes())
         ended_s = self._now_s()
         self.saved = self.position
         self._due_s, self._rested_s = ended_s + self._seconds, ended_s + _LEAST_REST * (ended_s - began_s)

@@ -4,7 +4,7 @@ AVALIST := .venv/bin/avalist
 STAMP := .venv/.stamp
 BASE_PYTHON ?= python3
 
-.PHONY: help setup demo test check bench docs openapi fuzz fuzz-decoder clean lock
+.PHONY: help setup demo test check bench docs sdk openapi fuzz fuzz-decoder clean lock
 MINUTES ?= 10
 
 help: ## List the targets
@@ -41,6 +41,10 @@ fuzz: setup ## Fuzz a service of its own from its OpenAPI document: make fuzz MI
 fuzz-decoder: setup ## Fuzz the decoders with atheris (first: .venv/bin/pip install -e '.[fuzz]'): make fuzz-decoder MINUTES=10
 	@$(PY) -m tests.fuzz.decoder -max_len=4096 -max_total_time=$$(( $(MINUTES) * 60 )) $(ARGS)
 
+sdk: setup ## Write the types of the clients anew from docs/reference/openapi.json (needs npm)
+	@$(PY) sdk/generate.py
+	@cd sdk/typescript && npm ci --no-audit --no-fund && npm run types
+
 openapi: setup ## Write docs/reference/openapi.json anew from the code
 	@$(PY) -m avalist.api.openapi docs/reference/openapi.json
 
@@ -49,3 +53,4 @@ lock: ## Pin the newest versions that pyproject.toml allows (needs uv)
 
 clean: ## Remove what the targets made
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf sdk/python/build sdk/typescript/node_modules sdk/typescript/dist sdk/typescript/build sdk/typescript/test/examples

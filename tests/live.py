@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import msgspec
 
-_READY_S = 90.0
+_READY_S = 240.0
 
 
 def avalist(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
@@ -65,9 +65,9 @@ class Connection:
 class Service:
     """A running ``avalist up``."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, port: int | None = None, **settings: str) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = port or free_port()
         self._said = Path(f"{folder}.said").open("ab")  # noqa: SIM115  closed when the process ends
         command = [sys.executable, "-m", "avalist", "up", "--data", str(folder), "--port", str(self.port)]
         self.process = subprocess.Popen(

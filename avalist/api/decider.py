@@ -12,6 +12,9 @@ MOST = 32
 """So many payments are decided without waiting for a sync under way: more would gain little."""
 PATIENCE_S = 0.002
 """So long a payment waits for a sync under way: a slow log delays answers, not decisions."""
+BUSY = 4
+GATHER_S = 0.001
+"""After a batch of `BUSY`, so long the next payment waits for others that are on their way."""
 
 _Done = asyncio.Future[Kept[Answer]]
 
@@ -33,6 +36,7 @@ class Decider:
         self._loop = asyncio.get_running_loop()
         self._requests: list[_Request] = []
         self._waiting: asyncio.TimerHandle | None = None
+        self._last = 0
         commit.on_idle = self._decide
 
     @property
@@ -44,10 +48,11 @@ class Decider:
         """Return a future of the answer once it is durable, or not yet so when the time is out."""
         done: _Done = self._loop.create_future()
         self._requests.append(_Request(asked, self._loop.time() + timeout_s, done))
-        if len(self._requests) == MOST or (len(self._requests) == 1 and self._commit.idle):
+        count = len(self._requests)
+        if count == MOST or (count == 1 and self._commit.idle and self._last < BUSY):
             self._loop.call_soon(self._decide)  # after those that are being read in this very turn
-        elif len(self._requests) == 1:
-            self._waiting = self._loop.call_later(PATIENCE_S, self._decide)
+        elif count == 1:
+            self._waiting = self._loop.call_later(GATHER_S if self._commit.idle else PATIENCE_S, self._decide)
         return done
 
     def _decide(self) -> None:
@@ -57,6 +62,7 @@ class Decider:
         requests, self._requests = self._requests, []
         if not requests:
             return
+        self._last = len(requests)
         try:
             answers = self._writer.decide_many([request.asked for request in requests])
         except BaseException as error:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
-from itertools import pairwise
-from typing import Final
+from struct import Struct
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from avalist.features.jit import jit, jit_inline
+from avalist.features.jit import jit
 
 I64 = npt.NDArray[np.int64]
+Hash: TypeAlias = tuple[int, int]
 
 _TABLES: Final = 256
 _FIRST: Final = 16
 NONE: Final = -1
-_ONLY: Final = np.zeros(1, dtype=np.int64)
+_WORDS: Final = Struct("<qq")
 
 
 class IdIndex:
@@ -26,8 +26,8 @@ class IdIndex:
 
     Ids are held as 127-bit hashes: two that collide (odds below 1e-20 at 10⁹ ids) would be one.
 
-    >>> index = IdIndex(); index.put(hash_ids(["a"]), np.array([7])); index.get(hash_ids(["a", "b"])).tolist()
-    [7, -1]
+    >>> index = IdIndex(); index.put(*hash_id("a"), 7); index.get(*hash_id("a")), index.get(*hash_id("b"))
+    (7, -1)
     """
 
     def __init__(self) -> None:
@@ -37,19 +37,16 @@ class IdIndex:
     def __len__(self) -> int:
         return sum(self._counts)
 
-    def get(self, ids: I64) -> I64:
-        """Return the values of hashed ids, int64 [n]; −1 for those not held."""
-        found = np.empty(len(ids), dtype=np.int64)
-        for n, places in _by_table(ids):
-            _find(self._tables[n], ids, places, found)
-        return found
+    def get(self, high: int, low: int) -> int:
+        """Return the value of a hashed id, or −1."""
+        return _find(self._tables[low & 255], high, low)
 
-    def put(self, ids: I64, values: I64) -> None:
-        """Set the values of hashed ids, the last where one comes twice."""
-        for n, places in _by_table(ids):
-            while (self._counts[n] + len(places)) * 4 > len(self._tables[n]) * 3:
-                self._tables[n] = _grown(self._tables[n])
-            self._counts[n] += _put(self._tables[n], ids, places, values)
+    def put(self, high: int, low: int, value: int) -> None:
+        """Set the value of a hashed id."""
+        n = low & 255
+        if self._counts[n] * 4 >= len(self._tables[n]) * 3:
+            self._tables[n] = _grown(self._tables[n])
+        self._counts[n] += _put(self._tables[n], high, low, value)
 
     def dump(self) -> list[I64]:
         """Return the index as int64 arrays: the length of each table, then the tables."""
@@ -75,26 +72,27 @@ class Generations:
         self._new = IdIndex()
         self._old: IdIndex | None = None
 
-    def get(self, ids: I64) -> list[int]:
+    def get(self, ids: Sequence[Hash]) -> list[int]:
         """Return the values of hashed ids; −1 for those not held."""
-        found = self._new.get(ids)
-        if self._old is not None and (missing := np.flatnonzero(found == NONE)).size:
-            found[missing] = self._old.get(ids[missing])
-        values: list[int] = found.tolist()
-        return values
+        tables, old = self._new._tables, self._old
+        found = [_find(tables[low & 255], high, low) for high, low in ids]
+        if old is not None and NONE in found:
+            return [old.get(*id) if value == NONE else value for id, value in zip(ids, found, strict=True)]
+        return found
 
-    def put(self, ids: I64, values: Sequence[int], at_ms: Sequence[int]) -> None:
+    def put(self, ids: Sequence[Hash], values: Sequence[int], at_ms: Sequence[int]) -> None:
         """Set the values of hashed ids at times `at_ms`, which never decrease."""
-        start, given = 0, np.array(values, dtype=np.int64)
-        while start < len(at_ms):
-            if self._since_ms is None:
-                self._since_ms = at_ms[start]
-            if at_ms[start] - self._since_ms >= self._period_ms:
-                self._old = self._new if at_ms[start] - self._since_ms < 2 * self._period_ms else None
-                self._new, self._since_ms = IdIndex(), at_ms[start]
-            stop = bisect_left(at_ms, self._since_ms + self._period_ms, start)
-            self._new.put(ids[start:stop], given[start:stop])
-            start = stop
+        for (high, low), value, at in zip(ids, values, at_ms, strict=True):
+            if self._since_ms is None or at - self._since_ms >= self._period_ms:
+                self._turn(at)
+            self._new.put(high, low, value)
+
+    def _turn(self, at_ms: int) -> None:
+        """Begin a generation."""
+        if self._since_ms is not None:
+            self._old = self._new if at_ms - self._since_ms < 2 * self._period_ms else None
+            self._new = IdIndex()
+        self._since_ms = at_ms
 
     def dump(self) -> I64:
         """Return everything as one int64 array; :meth:`load` takes it."""
@@ -110,48 +108,26 @@ class Generations:
         self._old = IdIndex.load(rest)[0] if has_old else None
 
 
-def hash_ids(ids: Sequence[str]) -> I64:
-    """Return ids' hashes, int64 [n, 2], the first word of each not 0."""
-    digests = b"".join([blake2b(id.encode(), digest_size=16).digest() for id in ids])
-    words = np.frombuffer(digests, dtype="<i8").reshape(-1, 2).copy()
-    words[words[:, 0] == 0, 0] = 1
-    return words
-
-
-def _by_table(ids: I64) -> Iterator[tuple[int, I64]]:
-    """Yield tables with the places of their ids, in order."""
-    if len(ids) == 1:
-        yield int(ids[0, 1]) & (_TABLES - 1), _ONLY
-        return
-    tables = ids[:, 1] & (_TABLES - 1)
-    order = np.argsort(tables, kind="stable")
-    starts = np.flatnonzero(np.diff(tables[order], prepend=-1))
-    for start, stop in pairwise([*starts.tolist(), len(ids)]):
-        yield int(tables[order[start]]), order[start:stop]
+def hash_id(id: str) -> Hash:
+    """Return an id's hash as two words, the first not 0."""
+    high, low = _WORDS.unpack(blake2b(id.encode(), digest_size=16).digest())
+    return high or 1, low
 
 
 @jit
-def _find(table: I64, ids: I64, places: I64, found: I64) -> None:
+def _find(table: I64, high: int, low: int) -> int:
     mask = len(table) - 1
-    for place in places:
-        high, low = ids[place, 0], ids[place, 1]
-        i = (low >> 8) & mask
-        while table[i, 0] != 0 and not (table[i, 0] == high and table[i, 1] == low):
-            i = (i + 1) & mask
-        found[place] = table[i, 2] if table[i, 0] != 0 else NONE
+    i = (low >> 8) & mask
+    while table[i, 0] != 0:
+        if table[i, 0] == high and table[i, 1] == low:
+            return int(table[i, 2])
+        i = (i + 1) & mask
+    return NONE
 
 
 @jit
-def _put(table: I64, ids: I64, places: I64, values: I64) -> int:
-    """Set the values of some ids; return how many of them are new."""
-    new = 0
-    for place in places:
-        new += _set(table, ids[place, 0], ids[place, 1], values[place])
-    return new
-
-
-@jit_inline
-def _set(table: I64, high: int, low: int, value: int) -> bool:
+def _put(table: I64, high: int, low: int, value: int) -> bool:
+    """Set an id's value; tell whether it is new."""
     mask = len(table) - 1
     i = (low >> 8) & mask
     while table[i, 0] != 0 and not (table[i, 0] == high and table[i, 1] == low):
@@ -168,5 +144,5 @@ def _grown(table: I64) -> I64:
     larger = np.zeros((2 * len(table), 3), dtype=np.int64)
     for entry in table:
         if entry[0] != 0:
-            _set(larger, entry[0], entry[1], entry[2])
+            _put(larger, entry[0], entry[1], entry[2])
     return larger

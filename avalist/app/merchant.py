@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from avalist.app.doubts import Past
-from avalist.app.index import Generations, hash_ids
+from avalist.app.index import Generations, hash_id
 from avalist.domain.core import (
     Control,
     EventCore,
@@ -137,7 +137,7 @@ class Merchant:
         elif record.kind == RecordKind.CONTROL:
             self.apply(decode_control(record.core))
         elif record.kind == RecordKind.FALLBACK:
-            self.fallbacks.put(hash_ids([decode_fallback(record.core).event_id]), [position], [self.at_ms])
+            self.fallbacks.put([hash_id(decode_fallback(record.core).event_id)], [position], [self.at_ms])
 
     def absorb(self, core: EventCore, seq: int, at_ms: int, position: int, logged: bytes = b"") -> None:
         """Fold an event that asks for no decision; it waits in a batch. `logged` features are given to `compare`."""
@@ -163,13 +163,13 @@ class Merchant:
     def note(self, cores: Sequence[EventCore], positions: Sequence[int]) -> None:
         """Remember where events stand and what they say of their payments."""
         ats = [_HEAD.unpack_from(core.row)[1] for core in cores]
-        self.events.put(hash_ids([core.event_id for core in cores]), positions, ats)
+        self.events.put([hash_id(core.event_id) for core in cores], positions, ats)
         named = [
             (core, position, at) for core, position, at in zip(cores, positions, ats, strict=True) if core.payment_id
         ]
         if not named:
             return
-        ids = hash_ids([core.payment_id for core, _, _ in named])
+        ids = [hash_id(core.payment_id) for core, _, _ in named]
         held: dict[str, int] = {}
         values, again = [], []
         for (core, position, at), known in zip(named, self.payments.get(ids), strict=True):
@@ -182,7 +182,7 @@ class Merchant:
         self.payments.put(ids, values, [at for _, _, at in named])
         if again:
             names, places, times = zip(*again, strict=True)
-            self.payments.put(hash_ids(names), places, times)
+            self.payments.put([hash_id(name) for name in names], places, times)
 
     def find(self, event_ids: Sequence[str], payment_ids: Sequence[str]) -> tuple[list[int], list[tuple[int, int]]]:
         """Return the positions of events, and the positions of payments' first events with their flags; −1 for none.
@@ -191,9 +191,9 @@ class Merchant:
         400.
         """
         self.settle()
-        values = self.payments.get(hash_ids(payment_ids))
+        values = self.payments.get([hash_id(id) for id in payment_ids])
         payments = [(value >> _FLAG_BITS, value & _FLAGS) if value >= 0 else (-1, 0) for value in values]
-        return self.events.get(hash_ids(event_ids)), payments
+        return self.events.get([hash_id(id) for id in event_ids]), payments
 
     def knows(self, event_id: str) -> bool:
         """Tell whether an event came before, in the last 35 days at least."""
@@ -214,7 +214,7 @@ class Merchant:
 
     def fallback_at(self, event_id: str) -> int:
         """Return the position of the fallback that answered an event, or −1; known as long as its payment is."""
-        (position,) = self.fallbacks.get(hash_ids([event_id]))
+        (position,) = self.fallbacks.get([hash_id(event_id)])
         return position
 
     def check(self, control: Control) -> None:

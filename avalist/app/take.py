@@ -123,7 +123,7 @@ class Taker:
             except LogFailed:
                 raise
             except AvalistError as error:
-                batch.results.append(error)
+                batch.results.append(error.alone())
         return batch
 
     def _taken(self, batch: Batch, event: WireEvent, at_ms: int, asked: bool) -> Known | New:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from avalist.app.index import Generations, hash_ids
+from avalist.app.index import Generations, hash_id
 from avalist.app.merchant import Merchant, creation
 from avalist.domain.errors import Unavailable
 from avalist.domain.schema import DIGITAL_GOODS
@@ -19,7 +19,7 @@ def warm_up(merchants: list[Merchant]) -> None:
     )  # read-only, as decide() has it: another type to numba
     scratch.features.run(row.reshape(1, -1))
     index = Generations(1)
-    ids = hash_ids([str(n) for n in range(5000)])
+    ids = [hash_id(str(n)) for n in range(5000)]
     index.put(ids, range(5000), [0] * 5000)
     index.get(ids)
     for merchant in merchants:

@@ -26,9 +26,16 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class AvalistError(Exception):
     """Base of every deliberate error; its message says what to do next."""
+
+    def alone(self) -> Self:
+        """Return self without traceback and context, to be kept: their frames would hold whatever keeps it, a cycle."""
+        self.__context__ = None
+        return self.with_traceback(None)
 
 
 class BadInput(AvalistError):

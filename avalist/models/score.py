@@ -32,14 +32,20 @@ class Scored(msgspec.Struct, frozen=True, gc=False):
 @jit
 def _score(
     features: F32, nodes: Nodes, roots: U32, base: float, knots: F64, log_odds: F64, slope: float, margins: F64,
-    p: F64, contributions: F64, chosen: I64,
+    p: F64, contributions: F64, chosen: I64, values: F32, parts: F64,
 ) -> None:  # fmt: skip
-    """Write margin, p and contributions of each row, and its strongest columns to `chosen` [n, wanted], −1 after."""
+    """Write margin, p and contributions of each row; to `chosen` its strongest columns, −1 after, with value and part.
+
+    `chosen`, `values` and `parts` are [n, wanted].
+    """
     score_and_attribute(features, nodes, roots, margins, contributions)
     for i in range(margins.size):
         margins[i] += base
         p[i] = p_fraud(margins[i], knots, log_odds, slope)
         strongest(contributions[i], chosen[i])
+        for j in range(chosen.shape[1]):
+            values[i, j] = features[i, chosen[i, j]]
+            parts[i, j] = contributions[i, chosen[i, j]]
 
 
 @jit_inline
@@ -85,11 +91,10 @@ class Model:
         if width != len(self.columns):
             raise BadInput("the row has another width", expected=str(len(self.columns)), got=str(width))
         margins, p, contributions = np.empty(n), np.empty(n), np.empty((n, width))
-        chosen = np.empty((n, min(most_reasons, width)), np.int64)
-        _score(features, *self._tables, margins, p, contributions, chosen)
+        shape = n, min(most_reasons, width)
+        chosen, values, parts = np.empty(shape, np.int64), np.empty(shape, np.float32), np.empty(shape)
+        _score(features, *self._tables, margins, p, contributions, chosen, values, parts)
         named, percentiles = self.columns, self._percentiles
-        values = np.take_along_axis(features, chosen, 1).tolist()
-        parts = np.take_along_axis(contributions, chosen, 1).tolist()
         return [
             Scored(
                 margin,
@@ -104,6 +109,6 @@ class Model:
                 ),
             )
             for margin, p_row, columns, row_values, row_parts in zip(
-                margins.tolist(), p.tolist(), chosen.tolist(), values, parts, strict=True
+                margins.tolist(), p.tolist(), chosen.tolist(), values.tolist(), parts.tolist(), strict=True
             )
         ]

@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("sdk/*/*.md")])
 _FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 
 
 class Block(NamedTuple):
-    """A fenced code block."""
+    """A fenced code block, and the paragraph after it."""
 
     page: str
     line: int
     language: str
     text: str
+    after: str
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
@@ -46,7 +47,8 @@ def _blocks(page: Path) -> Iterator[Block]:
         indent = match.group(1)
         body = re.sub(f"^{indent}", "", match.group(3), flags=re.MULTILINE)
         line = text.count("\n", 0, match.start()) + 1
-        yield Block(str(page.relative_to(ROOT)), line, match.group(2), body)
+        after = text[match.end() :].lstrip().partition("\n\n")[0]
+        yield Block(str(page.relative_to(ROOT)), line, match.group(2), body, after)
 
 
 def links(page: Path) -> list[str]:

@@ -1,4 +1,6 @@
-"""Examples work: JSON and TOML decode as what they are, Python runs, commands and addresses exist."""
+"""Examples work: JSON and TOML decode as what they are, commands and addresses exist. Python and TypeScript run in
+``tests/integration/test_client_examples.py``.
+"""
 
 import re
 import shlex
@@ -66,11 +68,6 @@ def test_shipped_mappings_decode(path: Any) -> None:
 def test_the_handbook_example_is_the_shipped_mapping() -> None:
     shown = next(b.text for b in blocks("toml") if "TX_DATETIME" in b.text)
     assert decode_mapping(shown) == decode_mapping(read("docs/mappings/handbook.toml"))
-
-
-@pytest.mark.parametrize("block", blocks("python"), ids=str)
-def test_python_runs(block: Block) -> None:
-    exec(compile(block.text, str(block), "exec"), {})
 
 
 def command_lines() -> list[tuple[str, list[str]]]:

@@ -14,10 +14,17 @@ import pytest
 
 from avalist.app.administer import IssueKey, SetMode, SetPolicy
 from avalist.app.replay import Replayed, replay
-from avalist.app.writer import decode_decision
+from avalist.app.writer import Asked, decode_decision
 from avalist.bootstrap import Installation
 from avalist.domain.decisions import Action, Mode
-from avalist.domain.errors import CardNumberRefused, DataFolderLocked, ReplayMismatch
+from avalist.domain.errors import (
+    CardNumberRefused,
+    Conflict,
+    DataFolderLocked,
+    NotFound,
+    ReplayMismatch,
+    UnknownCurrency,
+)
 from avalist.domain.records import RecordKind
 from avalist.models.artefact import Artefact
 from tests.shop import CARD_NUMBER, DAY_MS, FakeClock, Shop, event, iso, opened, payment
@@ -323,6 +330,25 @@ def test_a_decision_leaves_no_reference_cycles(shop: Shop, artefact: Artefact) -
         for n in range(100, 150):
             shop.decide(n, occurred_at=iso(shop.clock.ms))
             shop.decide(n, occurred_at=iso(shop.clock.ms))
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_a_refusal_leaves_no_reference_cycles(shop: Shop) -> None:
+    def refusals(n: int) -> list[object]:
+        bad = ({"amount_minor": n + 1}, {"currency": "XXX"}, {"checkpoint": "rescore"})
+        asked = [Asked("shop", payment(f"{n}-{i}" if i else n, **c), shop.clock.ms) for i, c in enumerate(bad)]  # type: ignore[arg-type]
+        return [type(error) for error in shop.writer.decide_many(asked)]
+
+    for n in range(20):
+        shop.decide(n)
+    assert refusals(0) == [Conflict, UnknownCurrency, NotFound]
+    gc.collect()
+    gc.disable()
+    try:
+        for n in range(1, 20):
+            refusals(n)
         assert gc.collect() == 0
     finally:
         gc.enable()

@@ -1,0 +1,58 @@
+"""The merchant's own answer when the service gives none in time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from avalist_client import types
+
+Mode = Literal["live", "observe", "off"]
+
+
+class Decision(types.Decision, frozen=True, kw_only=True):
+    """A decision, of the service or of the local fallback.
+
+    `local` is true for the fallback's: it is ``degraded``, not ``durable``, and `why` says what went wrong.
+    """
+
+    local: bool = False
+    why: str = ""
+
+
+class Fallback(msgspec.Struct, frozen=True, kw_only=True):
+    """What to answer without the service: approve up to an amount in the payment's own currency, else `beyond`.
+
+    A currency that is not named has no such amount.
+
+    >>> fallback = Fallback(approve_up_to_minor={"EUR": 2_000}, beyond="decline")
+    >>> [fallback.action(*amount) for amount in [(2_000, "EUR"), (2_001, "EUR"), (5, "JPY")]]
+    ['approve', 'decline', 'decline']
+    """
+
+    approve_up_to_minor: Mapping[str, int] = {}
+    beyond: Literal["review", "decline"] = "review"
+
+    def action(self, amount_minor: int, currency: str) -> types.Action:
+        """Return the action for an amount."""
+        return "approve" if amount_minor <= self.approve_up_to_minor.get(currency, -1) else self.beyond
+
+
+def fall_back(payment: types.DecisionRequest, fallback: Fallback, mode: Mode, why: str) -> Decision:
+    """Return the local answer to a payment. In a mode other than ``live`` it is ``not_reviewed``, as the service's."""
+    live = mode == "live"
+    return Decision(
+        payment_id=payment["payment_id"],
+        event_id=payment["event_id"],
+        checkpoint=payment.get("checkpoint", "pre_auth"),
+        action=fallback.action(payment["amount_minor"], payment["currency"]) if live else "not_reviewed",
+        seq=0,
+        engine=0,
+        mode=mode,
+        degraded=True,
+        durable=False,
+        local=True,
+        why=why,
+    )

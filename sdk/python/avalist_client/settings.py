@@ -1,0 +1,49 @@
+"""What a client is told."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+import msgspec
+
+from avalist_client.fallback import Fallback
+from avalist_client.version import CONTRACT, VERSION
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What both clients are told.
+
+    `timeout_ms` bounds a decision as a whole, retries included; `other_timeout_ms` every other call. `attempts` is how
+    often a request is sent at most. `service_deadline_ms` is the service's own deadline, sent as a header;
+    without it the merchant's policy counts.
+    """
+
+    key: str
+    url: str = "http://127.0.0.1:8321"
+    timeout_ms: int = 250
+    other_timeout_ms: int = 10_000
+    attempts: int = 3
+    fallback: Fallback | None = Fallback()
+    service_deadline_ms: int | None = None
+    check_cards: bool = True
+
+    def __post_init__(self) -> None:
+        """Check them. Raises ``ValueError``."""
+        if not re.fullmatch("[!-~]+", self.key):
+            raise ValueError("key: expected the text that 'avalist merchant key' printed")
+        if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
+            raise ValueError(f"url: expected http://host:port or https://host, got {self.url!r}")
+        if min(self.timeout_ms, self.other_timeout_ms, self.attempts) < 1:
+            raise ValueError("timeout_ms, other_timeout_ms and attempts: expected at least 1")
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of every request."""
+        deadline = {} if self.service_deadline_ms is None else {"Avalist-Deadline-Ms": str(self.service_deadline_ms)}
+        return {
+            "Authorization": f"Bearer {self.key}",
+            "Avalist-Version": CONTRACT,
+            "Content-Type": "application/json",
+            "User-Agent": f"avalist-client-python/{VERSION}",
+            **deadline,
+        }

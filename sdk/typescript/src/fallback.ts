@@ -1,0 +1,42 @@
+/** The merchant's own answer when the service gives none in time. */
+
+import type { Action, Decision, Payment } from "./types.js";
+
+/**
+ * What to answer without the service: approve up to an amount in the payment's own currency, else `beyond`
+ * (`review` unless told otherwise). A currency that is not named has no such amount.
+ */
+export interface Fallback {
+  approveUpToMinor?: Record<string, number>;
+  beyond?: "review" | "decline";
+}
+
+/** The local answer to a payment. In a mode other than `live` it is `not_reviewed`, as the service's. */
+export function fallBack(payment: Payment, fallback: Fallback, mode: Decision["mode"], why: string): Decision {
+  return {
+    payment_id: payment.payment_id,
+    event_id: payment.event_id ?? "",
+    checkpoint: payment.checkpoint ?? "pre_auth",
+    action: mode === "live" ? action(payment, fallback) : "not_reviewed",
+    seq: 0,
+    engine: 0,
+    mode,
+    advised_action: null,
+    p_fraud: null,
+    risk_score: null,
+    reasons: [],
+    warnings: [],
+    expected_profit_minor: {},
+    cover: "unrequested",
+    model_version: "",
+    policy_version: "",
+    degraded: true,
+    durable: false,
+    local: true,
+    why,
+  };
+}
+
+function action(payment: Payment, { approveUpToMinor = {}, beyond = "review" }: Fallback): Action {
+  return payment.amount_minor <= (approveUpToMinor[payment.currency] ?? -1) ? "approve" : beyond;
+}

@@ -1,0 +1,41 @@
+"""One running service for the tests of the clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from avalist.models.artefact import Artefact
+from tests.live import Connection, Service
+from tests.shop import opened
+
+
+class Running:
+    """``avalist up`` with merchant ``shop``; the tests share it, and each uses payments of its own."""
+
+    def __init__(self, folder: Path, artefact: Artefact) -> None:
+        with opened(folder) as shop:
+            shop.create()
+            shop.activate(artefact)
+            self.live_key, self._admin = shop.key(), shop.installation.secrets.admin_token()
+        self.service = Service(folder)
+        self.url = f"http://127.0.0.1:{self.service.port}"
+
+    def start(self) -> None:
+        """Start it again, at the same address."""
+        self.service = Service(self.service.folder, self.service.port)
+
+    def sandbox_key(self) -> str:
+        """Return a key to a fresh sandbox."""
+        with Connection(self.service.port, self._admin) as office:
+            issued = office.json("POST", "/v1/admin", {"do": "issue_key", "merchant": "shop", "kind": "sandbox"})
+        return str(issued["key"])
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory, artefact: Artefact) -> Iterator[Running]:
+    running = Running(tmp_path_factory.mktemp("running") / "data", artefact)
+    yield running
+    running.service.stop()

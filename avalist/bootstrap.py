@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,10 +21,14 @@ from avalist.adapters.memory.log import MemoryLog
 from avalist.adapters.sqlite.documents import SqliteDocuments
 from avalist.api.service import Service
 from avalist.app.administer import Administration
+from avalist.app.snapshot import Snapshots
 from avalist.app.writer import Writer
 from avalist.config import Settings
 from avalist.domain.errors import BadInput
 from avalist.domain.keys import owner_of
+from avalist.follow import Follower
+from avalist.follow.documents import DecisionDocuments
+from avalist.follow.state import MerchantStates
 from avalist.models.artefact import Artefact
 from avalist.models.score import Model
 from avalist.ports.blobs import Blobs
@@ -81,7 +86,7 @@ class Installation:
 def build(
     settings: Settings, *, clock: Clock | None = None, progress: Callable[[int], None] = lambda position: None
 ) -> Installation:
-    """Take the data folder, open its stores and recover the merchants from the log.
+    """Take the data folder, open its stores and recover the merchants from the newest snapshot and the log's tail.
 
     Raises
     ------
@@ -102,7 +107,7 @@ def build(
         # Held, so that a model that was staged on another thread is at hand when its event is applied.
         held = lru_cache(maxsize=_HELD_MODELS)(partial(load_model, blobs))
         writer = Writer(log, held, secrets.merchant)
-        writer.recover(progress)
+        writer.recover(progress, open_snapshots(blobs, log).newest(held))
         return Installation(
             settings=settings,
             log=log,
@@ -137,6 +142,19 @@ def open_blobs(settings: Settings) -> Blobs:
     """Open the blob store that the settings name."""
     scheme = _scheme(settings.blobs, ("folder", "memory"))
     return MemoryBlobs() if scheme == "memory" else FolderBlobs(settings.data / "blobs")
+
+
+def open_snapshots(blobs: Blobs, log: Log) -> Snapshots:
+    """Return the snapshots of a log; of one that does not check out a warning is logged."""
+    return Snapshots(blobs, log, logging.getLogger("avalist").warning)
+
+
+def open_follower(settings: Settings, log: Log, documents: Documents, blobs: Blobs) -> Follower:
+    """Return a follower of a log that goes on where the last one was."""
+    states = MerchantStates(
+        open_snapshots(blobs, log), log_bytes=settings.snapshot_log_mb << 20, seconds=settings.snapshot_s
+    )
+    return Follower(log, states, DecisionDocuments(documents, states.merchants, log.end))
 
 
 def _scheme(url: str, known: tuple[str, ...]) -> str:

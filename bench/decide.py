@@ -115,9 +115,13 @@ def running(command: list[str], port: int, path: str) -> Iterator[tuple[int, flo
                 raise RuntimeError(f"{command} does not answer")
             time.sleep(0.02)
         cold_start_s = time.perf_counter() - start
+        serving = process.pid
         for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-            os.sched_setaffinity(int(child), {LOAD_CORE})
-        yield process.pid, cold_start_s
+            if b"\0follow\0" in Path(f"/proc/{child}/cmdline").read_bytes():
+                os.sched_setaffinity(int(child), {LOAD_CORE})
+            else:
+                serving = int(child)
+        yield serving, cold_start_s
     finally:
         process.terminate()
         process.wait(30)

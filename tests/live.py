@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -64,12 +65,14 @@ class Connection:
 class Service:
     """A running ``avalist up``."""
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    def __init__(self, folder: Path, port: int | None = None, **settings: str) -> None:
         self.folder = folder
         self.port = port or free_port()
         self._said = Path(f"{folder}.said").open("ab")  # noqa: SIM115  closed when the process ends
         command = [sys.executable, "-m", "avalist", "up", "--data", str(folder), "--port", str(self.port)]
-        self.process = subprocess.Popen(command, env=environment(), stdout=self._said, stderr=self._said)
+        self.process = subprocess.Popen(
+            command, env={**environment(), **settings}, stdout=self._said, stderr=self._said, start_new_session=True
+        )
         self._wait()
 
     def _wait(self) -> None:
@@ -87,12 +90,21 @@ class Service:
 
     def follower(self) -> int:
         """Return the follower's process id."""
-        (child,) = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return int(child)
+        return self._child(follows=True)
+
+    def decider(self) -> int:
+        """Return the decider's process id."""
+        return self._child(follows=False)
+
+    def _child(self, *, follows: bool) -> int:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        (pid,) = [pid for pid in children if (b"\0follow\0" in Path(f"/proc/{pid}/cmdline").read_bytes()) is follows]
+        return int(pid)
 
     def kill(self) -> None:
-        """Kill it, at once and without warning."""
-        self.process.send_signal(signal.SIGKILL)
+        """Kill all its processes, at once and without warning."""
+        with suppress(ProcessLookupError):  # they are all dead
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(30)
         self._said.close()
 

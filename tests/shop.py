@@ -12,11 +12,12 @@ import numpy as np
 
 from avalist.app.administer import ActivateModel, CreateMerchant, IssueKey
 from avalist.app.writer import Answer
-from avalist.bootstrap import MODEL_BLOB, Installation, build
+from avalist.bootstrap import MODEL_BLOB, Installation, build, open_follower
 from avalist.config import Settings
 from avalist.domain.events import Payment, WireEvent, decode_event, from_ms
 from avalist.domain.keys import KeyKind
 from avalist.domain.schema import CategoryDecl, EntityDecl, NumberDecl, Schema
+from avalist.follow import Follower
 from avalist.models.artefact import Artefact
 
 T0_MS = 1_790_000_000_000
@@ -92,6 +93,10 @@ class Shop:
         self.installation.administration.carry_out(
             ActivateModel(merchant, artefact.version, artefact.plan_hash), self.clock.ms
         )
+
+    def follower(self) -> Follower:
+        here = self.installation
+        return open_follower(here.settings, here.log, here.documents, here.blobs)
 
     def decide(self, n: int | str = 1, merchant: str = "shop", **changes: Any) -> Answer:
         return self.writer.decide(merchant, payment(n, **changes), self.clock.ms)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from avalist.app.followed import Followed
 from avalist.domain.decisions import Action
 
 _LATENCY_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.035, 0.05, 0.1, 0.25, 1.0)
@@ -29,7 +32,34 @@ class Metrics:
         )
         self.waiting = Gauge("avalist_commit_waiting", "Answers waiting for the log", registry=self.registry)
         self.entities = Gauge("avalist_entities", "Entity keys in feature state", registry=self.registry)
+        self.follower_behind = Gauge(
+            "avalist_follower_behind_bytes", "Durable log that the follower has not folded", registry=self.registry
+        )
+        self.follower_silent = Gauge(
+            "avalist_follower_silent_seconds", "Since the follower was heard", registry=self.registry
+        )
+        self.snapshot_behind = Gauge(
+            "avalist_snapshot_behind_bytes", "Log that a start would fold after the snapshot", registry=self.registry
+        )
+        self.parity_checked = Counter(
+            "avalist_parity_checked_total", "Logged decisions whose features were folded again", registry=self.registry
+        )
+        self.parity_different = Counter(
+            "avalist_parity_different_total", "Those whose features differ from the logged", registry=self.registry
+        )
+        self._parity = (0, 0)
         self._by_action = {action: self.decisions.labels(action.value) for action in Action}
+
+    def followed(self, said: Followed | None, at_ms: int, end: int) -> None:
+        """Show what the follower said last; `end` is the durable end of the log."""
+        self.follower_behind.set(max(end - (said.position if said else 0), 0))
+        self.follower_silent.set(max(at_ms - said.at_ms, 0) / 1000 if said else math.nan)
+        self.snapshot_behind.set(max(end - (said.snapshot if said else 0), 0))
+        found = said.parity.values() if said else ()
+        now = sum(one.checked for one in found), sum(one.different for one in found)
+        self.parity_checked.inc(max(now[0] - self._parity[0], 0))
+        self.parity_different.inc(max(now[1] - self._parity[1], 0))
+        self._parity = now
 
     def answered(self, action: Action, seconds: float) -> None:
         """Count a decision that was answered."""

@@ -14,6 +14,7 @@ from avalist.api.limits import Caller
 from avalist.api.metrics import Metrics
 from avalist.api.version import check_version
 from avalist.app.administer import Administration
+from avalist.app.followed import Followed, told
 from avalist.app.lookup import Archive
 from avalist.app.writer import Writer
 from avalist.config import Settings
@@ -50,6 +51,7 @@ class Service:
         self.ready = False
         self.on_log_failure: Callable[[], None] = lambda: None
         self._log = event_log
+        self._documents = documents
         self._admin_hash = key_hash(admin_token)
         self._commit: GroupCommit | None = None
         # Keys that callers sent before, so that each is hashed once. In memory alone.
@@ -149,6 +151,18 @@ class Service:
     def end(self) -> int:
         """Return the log's end: what is appended next stands there."""
         return self._log.end
+
+    @property
+    def durable_end(self) -> int:
+        """Return how far the log is durable."""
+        return self._log.durable_end
+
+    def followed(self) -> Followed | None:
+        """Return what the follower said last; None where the documents cannot tell. Not on the deciding thread."""
+        try:
+            return told(self._documents)
+        except Unavailable:
+            return None
 
     async def durable(self, position: int) -> None:
         """Return once the log is durable past `position`. Raises ``LogFailed``, ``Unavailable`` after ten seconds."""

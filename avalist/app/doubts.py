@@ -11,12 +11,12 @@ from avalist.domain.warnings import FEWEST_PAYMENTS, FUTURE_MS, LONG_AGO_MS, UNU
 class Past:
     """What a merchant's payments were like so far: how many, the largest (base minor units), their currencies."""
 
-    __slots__ = ("_currencies", "_largest_minor", "_payments")
+    __slots__ = ("currencies", "largest_minor", "payments")
 
     def __init__(self) -> None:
-        self._payments = 0
-        self._largest_minor = 0
-        self._currencies: set[str] = set()
+        self.payments = 0
+        self.largest_minor = 0
+        self.currencies: set[str] = set()
 
     def fold(self, event: EventCore, at_ms: int) -> tuple[WarningCode, ...]:
         """Return the warnings of an event that arrived at `at_ms`; a payment is counted in, after that."""
@@ -24,19 +24,19 @@ class Past:
         if facts is None or not event.payment_id:
             return ()
         found = self._warnings(facts, at_ms)
-        self._payments += 1
-        if facts.amount_base_minor > self._largest_minor:
-            self._largest_minor = facts.amount_base_minor
-        if facts.currency not in self._currencies:
-            self._currencies.add(facts.currency)
+        self.payments += 1
+        if facts.amount_base_minor > self.largest_minor:
+            self.largest_minor = facts.amount_base_minor
+        if facts.currency not in self.currencies:
+            self.currencies.add(facts.currency)
         return found
 
     def _warnings(self, facts: Facts, at_ms: int) -> tuple[WarningCode, ...]:
         """Return a payment's own warnings, its time's, and the past's."""
         ahead_ms = facts.occurred_at_ms - at_ms
-        known = self._payments >= FEWEST_PAYMENTS
-        new = known and facts.currency not in self._currencies
-        unusual = known and facts.amount_base_minor > UNUSUAL_TIMES * self._largest_minor
+        known = self.payments >= FEWEST_PAYMENTS
+        new = known and facts.currency not in self.currencies
+        unusual = known and facts.amount_base_minor > UNUSUAL_TIMES * self.largest_minor
         if -LONG_AGO_MS <= ahead_ms <= FUTURE_MS and not new and not unusual:
             return facts.warnings
         found = [*facts.warnings]

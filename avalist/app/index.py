@@ -48,6 +48,20 @@ class IdIndex:
             self._tables[n] = _grown(self._tables[n])
         self._counts[n] += _put(self._tables[n], high, low, value)
 
+    def dump(self) -> list[I64]:
+        """Return the index as int64 arrays: the length of each table, then the tables."""
+        return [np.array([len(table) for table in self._tables], dtype=np.int64), *[t.ravel() for t in self._tables]]
+
+    @classmethod
+    def load(cls, dumped: I64) -> tuple[IdIndex, I64]:
+        """Return the index that a dump begins with, and what follows it."""
+        index, at = cls(), _TABLES
+        for n, length in enumerate(dumped[:_TABLES].tolist()):
+            index._tables[n] = dumped[at : at + 3 * length].reshape(-1, 3).copy()
+            index._counts[n] = int(np.count_nonzero(index._tables[n][:, 0]))
+            at += 3 * length
+        return index, dumped[at:]
+
 
 class Generations:
     """An :class:`IdIndex` whose entries are kept between one and two periods (ms) after they were put."""
@@ -79,6 +93,19 @@ class Generations:
             self._old = self._new if at_ms - self._since_ms < 2 * self._period_ms else None
             self._new = IdIndex()
         self._since_ms = at_ms
+
+    def dump(self) -> I64:
+        """Return everything as one int64 array; :meth:`load` takes it."""
+        head = [int(self._since_ms is not None), self._since_ms or 0, int(self._old is not None)]
+        old = self._old.dump() if self._old is not None else []
+        return np.concatenate([np.array(head, dtype=np.int64), *self._new.dump(), *old])
+
+    def load(self, dumped: I64) -> None:
+        """Become what was dumped."""
+        started, since_ms, has_old = dumped[:3].tolist()
+        self._since_ms = since_ms if started else None
+        self._new, rest = IdIndex.load(dumped[3:])
+        self._old = IdIndex.load(rest)[0] if has_old else None
 
 
 def hash_id(id: str) -> Hash:

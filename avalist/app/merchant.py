@@ -30,7 +30,7 @@ from avalist.domain.schema import DAY_MS, Schema
 from avalist.features.declare import Feature
 from avalist.features.derive import derive
 from avalist.features.plan import Plan, compile_plan
-from avalist.features.state import State
+from avalist.features.state import F32, State
 from avalist.models.score import Model
 from avalist.policy.economics import Policy, decode_policy, policy_version
 
@@ -46,6 +46,9 @@ _BATCH: Final = 8192
 
 LoadModel = Callable[[str, str], Model]
 """(merchant, version) -> model; reads the blobs."""
+
+Compare = Callable[["Merchant", Sequence[EventCore], Sequence[bytes], F32], None]
+"""(merchant, events, their logged features, the same read again float32 [n, columns])."""
 
 decode_event_core = msgspec.msgpack.Decoder(EventCore).decode
 decode_control = msgspec.msgpack.Decoder(Control).decode
@@ -88,17 +91,18 @@ class Merchant:
 
     `seq` counts its inputs; `at_ms` is the last arrival of an event (what operators do has the wall's time, which does
     not bind history or a simulation). `events` finds an event's record by its id, `payments` that
-    of a payment at a checkpoint with its flags (captured, fraud).
+    of a payment at a checkpoint with its flags (captured, fraud), `fallbacks` the fallback that answered an event.
     """
 
     def __init__(self, id: str, created: MerchantCreated, load_model: LoadModel) -> None:
         self.id = id
+        self.created = created
         self.schema = created.schema
         self.plan = plan_of(created)
         self.features = State(self.plan)
         self.events = Generations(EVENT_MEMORY_MS)
         self.payments = Generations(_PAYMENT_MEMORY_MS)
-        self.fallbacks: dict[str, int] = {}
+        self.fallbacks = Generations(_PAYMENT_MEMORY_MS)
         self.past = Past()
         self.sandbox = is_twin(id)
         self.seq = 0
@@ -106,16 +110,24 @@ class Merchant:
         self.mode: Mode = "live"
         self.policy = Policy()
         self.policy_version = ""
-        self.model: Model | None = None
+        self.model_version = ""
+        self._model: Model | None = None
         self._load_model = load_model
-        self._staged: dict[str, Model] = {}
-        self._waiting: list[tuple[EventCore, int]] = []
+        self._waiting: list[tuple[EventCore, int, bytes]] = []
+        self.compare: Compare | None = None
         self.set_policy(msgspec.json.encode(self.policy))
 
     @property
     def versions(self) -> tuple[str, str]:
         """Return the versions of the active model (empty if none) and policy."""
-        return self.model.version if self.model else "", self.policy_version
+        return self.model_version, self.policy_version
+
+    @property
+    def model(self) -> Model | None:
+        """Return the active model, loaded on first use. Raises ``NotFound`` or ``ArtefactInvalid``."""
+        if self._model is None and self.model_version:
+            self._model = self._loaded(self.model_version)
+        return self._model
 
     def fold(self, record: Record, position: int) -> None:
         """Fold one input record; events may wait in a batch until :meth:`settle`."""
@@ -125,22 +137,25 @@ class Merchant:
         elif record.kind == RecordKind.CONTROL:
             self.apply(decode_control(record.core))
         elif record.kind == RecordKind.FALLBACK:
-            self.fallbacks[decode_fallback(record.core).event_id] = position
+            self.fallbacks.put([hash_id(decode_fallback(record.core).event_id)], [position], [self.at_ms])
 
-    def absorb(self, core: EventCore, seq: int, at_ms: int, position: int) -> None:
-        """Fold an event that asks for no decision; it waits in a batch."""
+    def absorb(self, core: EventCore, seq: int, at_ms: int, position: int, logged: bytes = b"") -> None:
+        """Fold an event that asks for no decision; it waits in a batch. `logged` features are given to `compare`."""
         self.seq, self.at_ms = seq, at_ms
-        self._waiting.append((core, position))
+        self._waiting.append((core, position, logged))
         if len(self._waiting) >= _BATCH:
             self.settle()
 
     def settle(self) -> None:
         """Fold the waiting events."""
         if self._waiting:
-            cores, positions = zip(*self._waiting, strict=True)
+            cores, positions, logged = zip(*self._waiting, strict=True)
             self._waiting.clear()
             rows = np.frombuffer(b"".join([core.row for core in cores]), dtype="<i8").reshape(-1, self.plan.width)
-            self.features.run(rows, np.zeros(len(rows), dtype=np.bool_))
+            again = self.features.run(rows, np.array([bool(one) for one in logged], dtype=np.bool_))
+            if self.compare is not None and len(again):
+                compared = [core for core, one in zip(cores, logged, strict=True) if one]
+                self.compare(self, compared, [one for one in logged if one], again)
             for core, at_ms in zip(cores, rows[:, AT].tolist(), strict=True):
                 self.past.fold(core, at_ms)
             self.note(cores, positions)
@@ -197,27 +212,40 @@ class Merchant:
             return last
         return first if flags & CHECKPOINTS[checkpoint] else -1
 
+    def fallback_at(self, event_id: str) -> int:
+        """Return the position of the fallback that answered an event, or −1; known as long as its payment is."""
+        (position,) = self.fallbacks.get([hash_id(event_id)])
+        return position
+
+    def check(self, control: Control) -> None:
+        """Load the model that a control event names. Raises ``ArtefactInvalid`` if it was made for another plan."""
+        if isinstance(control, ModelStaged) and control.plan_hash != self.plan.hash:
+            raise self._misfit(control.version, control.plan_hash)
+        if isinstance(control, ModelStaged | ModelActivated):
+            self._loaded(control.version)
+
     def apply(self, control: Control) -> None:
-        """Apply a control event."""
+        """Apply a control event; nothing is loaded."""
         match control:
-            case MerchantCreated():
+            case MerchantCreated() | ModelStaged():
                 pass
             case ModeSet(mode=mode):
                 self.mode = mode
             case PolicySet(policy=policy):
                 self.set_policy(policy)
-            case ModelStaged(version=version, plan_hash=plan_hash):
-                self.stage(version, plan_hash)
             case ModelActivated(version=version):
-                self.model = self._staged.get(version) or self._load_model(self.id, version)
+                self.model_version, self._model = version, None
 
-    def stage(self, version: str, plan_hash: str) -> None:
-        """Load a model so that it can be activated. Raises ``ArtefactInvalid`` if it was made for another plan."""
-        if plan_hash != self.plan.hash:
-            raise ArtefactInvalid(
-                f"model {version} was trained on plan {plan_hash}, the merchant runs {self.plan.hash}: train again"
-            )
-        self._staged[version] = self._load_model(self.id, version)
+    def _loaded(self, version: str) -> Model:
+        model = self._load_model(self.id, version)
+        if model.artefact.plan_hash != self.plan.hash:
+            raise self._misfit(version, model.artefact.plan_hash)
+        return model
+
+    def _misfit(self, version: str, plan_hash: str) -> ArtefactInvalid:
+        return ArtefactInvalid(
+            f"model {version} was trained on plan {plan_hash}, the merchant runs {self.plan.hash}: train again"
+        )
 
     def set_policy(self, policy: bytes) -> None:
         """Replace the policy (JSON). Raises ``BadInput``."""

@@ -21,6 +21,7 @@ from avalist.app.merchant import (
     decode_event_core,
     decode_fallback,
 )
+from avalist.app.snapshot import Snapshot
 from avalist.app.take import Batch, Known, New, Secret, Taker, encode
 from avalist.domain.core import (
     Control,
@@ -76,10 +77,18 @@ class Writer:
         self._taker = Taker(log, secret)
         self.merchants: dict[str, Merchant] = {}
 
-    def recover(self, progress: Callable[[int], None] = lambda position: None) -> None:
-        """Fold the log from its beginning: afterwards memory is what it was when the last record was written."""
+    def recover(
+        self, progress: Callable[[int], None] = lambda position: None, snapshot: Snapshot | None = None
+    ) -> None:
+        """Fold the log from a snapshot on, or from its beginning: afterwards memory is what it was when the last record
+        was written.
+        """
+        if snapshot is not None:
+            for id, merchant in snapshot.merchants.items():
+                self._taker.admit(id, merchant.schema)
+                self.merchants[id] = merchant
         held: tuple[Record, int] | None = None
-        for position, record in self._log.read():
+        for position, record in self._log.read(snapshot.position if snapshot is not None else 0):
             if held is not None:
                 self.fold(*held)
             held = record, position
@@ -143,13 +152,14 @@ class Writer:
         self._admit(id, created)
         self.control(id, created, at_ms)
         self.control(id, PolicySet(msgspec.json.encode(original.policy)), at_ms)
-        if original.model is not None:
-            self.control(id, ModelStaged(original.model.version, original.plan.hash), at_ms)
-            self.control(id, ModelActivated(original.model.version), at_ms)
+        if original.model_version:
+            self.control(id, ModelStaged(original.model_version, original.plan.hash), at_ms)
+            self.control(id, ModelActivated(original.model_version), at_ms)
 
     def control(self, id: str, control: Control, at_ms: int) -> int:
         """Log a control event and apply it; return its position. It is checked first: a refused one is not logged."""
         merchant = self.merchant(id)
+        merchant.check(control)
         merchant.apply(control)
         record = Record(id, merchant.seq + 1, RecordKind.CONTROL, max(at_ms, merchant.at_ms), encode(control))
         (position,) = self._log.append((record,))
@@ -258,7 +268,7 @@ class Writer:
         Where a retry in flight fell back before, that is the first answer.
         """
         merchant = self.merchant(id)
-        if answer.core.event_id in merchant.fallbacks:
+        if merchant.fallback_at(answer.core.event_id) >= 0:
             return self.first(id, answer)
         decision = fall_back(answer.core, answer.decision.seq, merchant.policy, merchant.mode, merchant.versions)
         self._log_fallback(merchant, answer.core.event_id, why, decision, at_ms)
@@ -266,8 +276,8 @@ class Writer:
 
     def first(self, id: str, answer: Answer) -> Decision:
         """Return the first answer given to an event: the fallback, where one was logged, else the decision."""
-        fallen = self.merchant(id).fallbacks.get(answer.core.event_id)
-        return answer.decision if fallen is None else decode_fallback(self._log.get(fallen).core).answer
+        fallen = self.merchant(id).fallback_at(answer.core.event_id)
+        return answer.decision if fallen < 0 else decode_fallback(self._log.get(fallen).core).answer
 
     def knows(self, id: str, event_id: str) -> bool:
         """Tell whether an event came before."""
@@ -321,8 +331,8 @@ class Writer:
         decided = None
         if rest and rest[0][1].kind == RecordKind.DECISION and rest[0][1].seq == event.seq:
             position, decided = rest[0][0], decode_decision(rest[0][1].core)
-        fallen = merchant.fallbacks.get(core.event_id)
-        if fallen is not None:
+        fallen = merchant.fallback_at(core.event_id)
+        if fallen >= 0:
             answer = decode_fallback(self._log.get(fallen).core).answer
             return core, DecisionCore(answer, decided.features if decided else b""), fallen
         if decided is None:

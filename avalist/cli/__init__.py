@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from avalist.cli import demo, fit, history, merchants, models, serve
+from avalist.cli import demo, fit, history, merchants, models, serve, status
 from avalist.domain.errors import AvalistError, BadInput
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.add_typer(merchants.app, name="merchant")
 app.command("up")(serve.up)
 app.command("follow", hidden=True)(serve.follow)
+app.command("status")(status.status)
 app.command("fit")(fit.fit)
 app.command("report")(fit.report)
 app.command("import")(history.import_file)

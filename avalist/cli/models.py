@@ -8,10 +8,11 @@ import typer
 from rich.table import Table
 
 from avalist.app.administer import ActivateModel
+from avalist.app.followed import check_parity
 from avalist.app.replay import replay as replay_log
 from avalist.app.train import Training
 from avalist.app.train import train as train_model
-from avalist.bootstrap import MODEL_BLOB, load_model, open_blobs, open_log
+from avalist.bootstrap import MODEL_BLOB, load_model, open_blobs, open_documents, open_log
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, Port, console, progress_bar
 from avalist.config import settings_from
@@ -27,8 +28,14 @@ def train(
     data: Data = None,
     port: Port = None,
 ) -> None:
-    """Train a model on the merchant's own payments and fraud reports, and activate it by an event."""
+    """Train a model on the merchant's own payments and fraud reports, and activate it by an event.
+
+    Refused while parity is broken: 'avalist status' shows it.
+    """
     settings = settings_from(data=data, port=port)
+    documents = open_documents(settings)
+    check_parity(documents, merchant)
+    documents.close()
     log, blobs = open_log(settings, readonly=True), open_blobs(settings)
     training = Training(params=TrainParams(test_share=0.0, num_threads=threads))
     with progress_bar("replaying the log, training", log.end) as bar:

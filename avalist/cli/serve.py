@@ -1,30 +1,33 @@
-"""``avalist up``: gateway and decider in this process, the follower in another, niced."""
+"""``avalist up``: gateway and decider in one process, the follower in another, niced, and a parent that keeps them."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import threading
+import socket
 import time
 from typing import Annotated
 
 import typer
 import uvicorn
 
+from avalist.adapters.clock import SystemClock
 from avalist.api.app import App
 from avalist.api.protocol import Protocol
 from avalist.api.service import Service
-from avalist.bootstrap import build, open_documents, open_log
+from avalist.app.followed import tell
+from avalist.app.warm import warm_up
+from avalist.bootstrap import build, open_blobs, open_documents, open_follower, open_log
 from avalist.cli.options import Data, Port, console, progress_bar
+from avalist.cli.supervise import Supervisor
 from avalist.config import Settings, settings_from
-from avalist.domain.errors import LogFailed
-from avalist.follow import Follower
+from avalist.domain.errors import BadInput, LogFailed, NotFound
+from avalist.ports.log import Log
 
 _IDLE_S = 0.05
 _FOLLOWER_NICENESS = 10
-_RESTART_S = 1.0
+_BACKLOG = 2048
+_TELL_S = 1.0
 
 
 def up(
@@ -34,10 +37,34 @@ def up(
 ) -> None:
     """Serve: gateway, decider and follower, until Ctrl-C."""
     settings = settings_from(data=data, port=port, host=host)
+    with _listening(settings) as listener:
+        if settings.log.startswith("file"):  # else there is nothing that a new decider could read
+            warm_up([])
+            code = Supervisor(settings).run()
+            if code is not None:
+                raise typer.Exit(code)
+        _decide(settings, listener)
+
+
+def _listening(settings: Settings) -> socket.socket:
+    """Return the socket that callers connect to. Raises ``BadInput`` where it cannot be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise BadInput(
+            f"cannot listen: {error.strerror or error}",
+            field="--host, --port",
+            expected="an address of this machine and a free port",
+            got=f"{settings.host}:{settings.port}",
+        ) from None
+
+
+def _decide(settings: Settings, listener: socket.socket) -> None:
+    """Recover, then answer until asked to end."""
     with progress_bar("reading the log", None) as bar:
         installation = build(settings, progress=bar.at)
     with installation:
-        keeper = FollowerKeeper(settings) if settings.log.startswith("file") else None
         console.print(
             f"serving at [bold]{settings.url}[/] · {len(installation.writer.merchants)} merchants · Ctrl-C stops"
         )
@@ -46,11 +73,7 @@ def up(
         service.on_log_failure = lambda: setattr(server, "should_exit", True)
         # uvicorn raises the signal again when it has shut down; what follows must still be done.
         signal.signal(signal.SIGTERM, lambda *_: None)
-        try:
-            server.run()
-        finally:
-            if keeper is not None:
-                keeper.stop()
+        server.run(sockets=[listener])
     if service.log_failed:
         raise LogFailed(
             "the log failed, so the decider stopped: its memory was ahead of the log. Mend the disk, then start again"
@@ -74,34 +97,6 @@ def uvicorn_config(service: Service, settings: Settings) -> uvicorn.Config:
     )
 
 
-class FollowerKeeper:
-    """Runs the follower in a process of its own and starts it again when it dies; it ends when this process does."""
-
-    def __init__(self, settings: Settings) -> None:
-        here = str(os.getpid())
-        self._command = [sys.executable, "-m", "avalist", "follow", "--data", str(settings.data), "--parent", here]
-        self._stopping = threading.Event()
-        self._process = subprocess.Popen(self._command)
-        self._thread = threading.Thread(target=self._keep, name="follower-keeper", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the follower."""
-        self._stopping.set()
-        self._process.terminate()
-        self._thread.join()
-
-    def _keep(self) -> None:
-        while True:
-            self._process.wait()
-            if self._stopping.wait(_RESTART_S):
-                return
-            console.print("[yellow]the follower died and is started again[/]")
-            self._process = subprocess.Popen(self._command)
-            if self._stopping.is_set():  # stop came in between and ended the one before
-                self._process.terminate()
-
-
 def follow(
     parent: Annotated[int, typer.Option(help="Process to end with")],
     data: Data = None,
@@ -109,14 +104,31 @@ def follow(
     """Follow the log of a data folder and keep its documents (started by 'up')."""
     os.nice(_FOLLOWER_NICENESS)
     settings = settings_from(data=data)
-    log, documents = open_log(settings, readonly=True), open_documents(settings)
-    follower = Follower(log, documents)
+    log = _log_of(settings, parent)
+    if log is None:
+        return
+    documents = open_documents(settings)
+    follower = open_follower(settings, log, documents, open_blobs(settings))
+    clock, due_s = SystemClock(), 0.0
     try:
         while os.getppid() == parent:
             if not follower.advance():
                 time.sleep(_IDLE_S)
+            if time.monotonic() >= due_s:
+                tell(documents, follower.status(clock.now_ms()))
+                due_s = time.monotonic() + _TELL_S
     except KeyboardInterrupt:
         pass
     finally:
         documents.close()
         log.close()
+
+
+def _log_of(settings: Settings, parent: int) -> Log | None:
+    """Return the log, once the decider has made it; None when the parent ends before."""
+    while os.getppid() == parent:
+        try:
+            return open_log(settings, readonly=True)
+        except NotFound:
+            time.sleep(_IDLE_S)
+    return None

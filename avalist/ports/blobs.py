@@ -10,7 +10,8 @@ class Blobs(Protocol):
     """Immutable byte strings by merchant and name.
 
     Contract: ``put`` is atomic (a reader sees all or nothing) and durable when it returns; putting the same name again
-    replaces it. ``get`` raises ``NotFound``. ``names`` yields in sorted order.
+    replaces it. ``get`` raises ``NotFound``. ``names`` yields in sorted order. ``delete`` of what is not there does
+    nothing.
     """
 
     def put(self, merchant: str, name: str, data: bytes) -> None:
@@ -19,6 +20,10 @@ class Blobs(Protocol):
 
     def get(self, merchant: str, name: str) -> bytes:
         """Return the blob. Raises ``NotFound``."""
+        ...
+
+    def delete(self, merchant: str, name: str) -> None:
+        """Delete the blob, if there is one."""
         ...
 
     def names(self, merchant: str, prefix: str = "") -> Iterator[str]:

@@ -71,12 +71,21 @@ class BlobsContract:
         assert blobs.get("shop", "a") == b"ours"
         assert list(blobs.names("nobody")) == []
 
+    def test_what_is_deleted_is_gone_and_nothing_else(self, blobs: Blobs) -> None:
+        for merchant, name in (("shop", "a"), ("shop", "a/b"), ("rival", "a")):
+            blobs.put(merchant, name, b"1")
+        for _ in range(2):
+            blobs.delete("shop", "a")
+        assert (list(blobs.names("shop")), list(blobs.names("rival"))) == (["a/b"], ["a"])
+
     @pytest.mark.parametrize("name", BAD_NAMES)
     def test_a_name_that_leads_elsewhere_is_refused(self, blobs: Blobs, name: str) -> None:
         with pytest.raises(BadInput):
             blobs.put("shop", name, b"")
         with pytest.raises(BadInput):
             blobs.get("shop", name)
+        with pytest.raises(BadInput):
+            blobs.delete("shop", name)
 
     @pytest.mark.parametrize("merchant", [*BAD_NAMES, "shop/models"])
     def test_a_merchant_that_leads_elsewhere_is_refused(self, blobs: Blobs, merchant: str) -> None:

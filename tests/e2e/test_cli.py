@@ -124,7 +124,7 @@ def test_a_model_is_trained_beside_the_service(desk: Path, service: Service) -> 
 
 def test_a_folder_in_use_says_who_has_it(desk: Path, service: Service) -> None:
     said = failing(desk, "import", "shop", desk / "payments.csv", "--mapping", desk / "mapping.toml")
-    assert f"belongs to the running process {service.process.pid}" in said
+    assert f"belongs to the running process {service.decider()}" in said
 
 
 def test_a_wrong_port_is_guessed_at(desk: Path, service: Service) -> None:

@@ -122,7 +122,7 @@ class Fuzz:
 
     def figures(self) -> dict[str, float]:
         """Return what may not grow."""
-        pid = self._service.process.pid
+        pid = self._service.decider()
         status = Path(f"/proc/{pid}/status").read_text()
         rss_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
         return {

@@ -10,7 +10,6 @@ import httpx
 import pytest
 
 from avalist.domain.schema import DIGITAL_GOODS
-from avalist.follow import Follower
 from tests.gateway import Gateway
 from tests.shop import CARD_NUMBER, Shop, payment, payment_json
 
@@ -28,7 +27,7 @@ def goods(gateway: Gateway) -> Gateway:
 @pytest.fixture(params=["from the log", "from the documents"])
 def fold(request: pytest.FixtureRequest, shop: Shop) -> Fold:
     """Return what lets the follower catch up, or does not."""
-    follower = Follower(shop.installation.log, shop.installation.documents)
+    follower = shop.follower()
 
     def advance() -> None:
         while request.param == "from the documents" and follower.behind_bytes:

@@ -26,7 +26,6 @@ from avalist.domain.errors import (
     UnknownCurrency,
 )
 from avalist.domain.records import RecordKind
-from avalist.follow import Follower
 from avalist.models.artefact import Artefact
 from tests.shop import CARD_NUMBER, DAY_MS, FakeClock, Shop, event, iso, opened, payment
 
@@ -80,7 +79,9 @@ def digests(shop: Shop) -> dict[str, str]:
 
 
 def standing(shop: Shop) -> list[object]:
-    return [(m.id, m.seq, m.at_ms, m.mode, m.versions, sorted(m.fallbacks)) for m in shop.writer.merchants.values()]
+    return [
+        (m.id, m.seq, m.at_ms, m.mode, m.versions, m.fallbacks.dump().tolist()) for m in shop.writer.merchants.values()
+    ]
 
 
 # --- I2: replay and restart are the same fold ----------------------------------------------------------------------
@@ -252,7 +253,7 @@ def test_personal_data_is_sealed_on_disk(tmp_path: Path) -> None:
     with opened(tmp_path) as shop:
         shop.create()
         shop.decide(1, customer={"id": "customer-77", "email": "zoe.quark@example.com", "name": "Zoe Quark"})
-        Follower(shop.installation.log, shop.installation.documents).advance()
+        shop.follower().advance()
         shop.installation.log.sync()
     for clear in (b"zoe.quark", b"Zoe Quark", b"customer-77", b"192.0.2.7", b"card-1"):
         assert not any(clear in data for data in everything_under(tmp_path)), clear
@@ -270,7 +271,7 @@ def test_the_follower_writes_what_is_durable_and_nothing_else(tmp_path: Path) ->
     with opened(tmp_path) as shop:
         shop.create()
         shop.decide(1)
-        follower = Follower(shop.installation.log, shop.installation.documents)
+        follower = shop.follower()
         assert (follower.advance(), stored(shop, "p1/pre_auth")) == (0, {})
         shop.installation.log.sync()
         assert (follower.advance(), follower.behind_bytes) == (1, 0)
@@ -282,10 +283,10 @@ def test_the_follower_writes_what_is_durable_and_nothing_else(tmp_path: Path) ->
 def test_a_new_follower_goes_on_where_the_last_one_stopped(tmp_path: Path, artefact: Artefact) -> None:
     with opened(tmp_path) as shop:
         drive(shop, artefact)
-        log, documents = shop.installation.log, shop.installation.documents
+        log = shop.installation.log
         log.sync()
-        written = Follower(log, documents).advance()
-        again = Follower(log, documents)
+        written = shop.follower().advance()
+        again = shop.follower()
         assert (again.advance(), again.position) == (0, log.durable_end)
         shop.decide("late")
         log.sync()
@@ -297,7 +298,7 @@ def test_the_document_of_a_payment_that_fell_back_is_the_fallback(tmp_path: Path
         shop.create()
         shop.writer.fallback("shop", shop.decide(1), shop.clock.ms, "deadline")
         shop.installation.log.sync()
-        Follower(shop.installation.log, shop.installation.documents).advance()
+        shop.follower().advance()
         assert stored(shop, "p1/pre_auth")["decision"]["degraded"] is True  # type: ignore[index]
 
 

@@ -17,7 +17,6 @@ import pytest
 
 from avalist.api.openapi import document
 from avalist.domain.schema import DIGITAL_GOODS
-from avalist.follow import Follower
 from tests.gateway import Gateway
 
 Json = dict[str, Any]
@@ -144,7 +143,7 @@ def victim(gateway: Gateway) -> Gateway:
         "method": {"kind": "card", "fingerprint": THINGS["card"]}, "ip": THINGS["ip"],
     }  # fmt: skip
     gateway.decide(1, payment_id=THINGS["payment"], event_id=THINGS["event"], **things)
-    Follower(gateway.shop.installation.log, gateway.shop.installation.documents).advance()
+    gateway.shop.follower().advance()
     gateway.decide(2, **things)
     return gateway
 

@@ -58,6 +58,12 @@ class FolderBlobs:
             except FileNotFoundError:
                 raise NotFound(f"no blob {name!r} of merchant {merchant!r}") from None
 
+    def delete(self, merchant: str, name: str) -> None:
+        """Delete the blob, if there is one. After a power loss it may be there again."""
+        path = self._path(merchant, name)
+        with _mapped(path):
+            path.unlink(missing_ok=True)
+
     def names(self, merchant: str, prefix: str = "") -> Iterator[str]:
         """Yield the names that start with `prefix`, sorted."""
         folder = self._folder / check_merchant(merchant)

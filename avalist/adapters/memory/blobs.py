@@ -73,6 +73,10 @@ class MemoryBlobs:
         except KeyError:
             raise NotFound(f"no blob {name!r} of merchant {merchant!r}") from None
 
+    def delete(self, merchant: str, name: str) -> None:
+        """Delete the blob, if there is one."""
+        self._blobs[check_merchant(merchant)].pop(check_name(name), None)
+
     def names(self, merchant: str, prefix: str = "") -> Iterator[str]:
         """Yield the names that start with `prefix`, sorted."""
         return iter(sorted(name for name in self._blobs[check_merchant(merchant)] if name.startswith(prefix)))

@@ -176,6 +176,8 @@ async def _readyz(service: Service, request: Request, caller: None) -> Ready:
 
 
 async def _metrics(service: Service, request: Request, caller: None) -> bytes:
+    said = await asyncio.get_running_loop().run_in_executor(None, service.followed)
+    service.metrics.followed(said, service.clock.now_ms(), service.durable_end)
     service.metrics.waiting.set(service.waiting)
     service.metrics.entities.set(sum(m.features.live_keys for m in service.writer.merchants.values()))
     return generate_latest(service.metrics.registry)

@@ -1,0 +1,49 @@
+"""What the follower says of itself, in a document: how far it is, and what it found."""
+
+from __future__ import annotations
+
+import msgspec
+
+from avalist.app.parity import Checked
+from avalist.app.snapshot import CODE, HOUSE
+from avalist.domain.errors import ReplayMismatch
+from avalist.ports.documents import Documents
+
+_COLLECTION, _ID = "follower", "status"
+
+
+class Followed(msgspec.Struct, frozen=True, kw_only=True):
+    """The follower as of `at_ms`: what it has folded to (`position`), where its newest snapshot ends, and parity by
+    merchant, as found by `code`.
+    """
+
+    at_ms: int
+    position: int
+    snapshot: int
+    parity: dict[str, Checked] = {}
+    code: str = CODE
+
+
+def tell(documents: Documents, followed: Followed) -> None:
+    """Store what the follower says."""
+    documents.put_many([(HOUSE, _COLLECTION, _ID, msgspec.json.encode(followed))])
+
+
+def told(documents: Documents) -> Followed | None:
+    """Return what the follower said last, or None."""
+    body = documents.get(HOUSE, _COLLECTION, _ID)
+    return None if body is None else msgspec.json.decode(body, type=Followed)
+
+
+def check_parity(documents: Documents, merchant: str) -> None:
+    """Raise ``ReplayMismatch`` where decisions of a merchant saw other features than its log gives: do not train."""
+    followed = told(documents)
+    if followed is None or followed.code != CODE:  # other code found it; ours is yet to look
+        return
+    found = followed.parity.get(merchant)
+    if found is not None and found.different:
+        raise ReplayMismatch(
+            f"parity is broken: {found.different} of {found.checked} decisions of {merchant} saw other features than "
+            f"its log gives now ({found.first}). A model trained on plan {found.plan} would learn from values that "
+            f"decisions do not see. Look with 'avalist replay {merchant} --verify'"
+        )

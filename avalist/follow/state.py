@@ -1,0 +1,96 @@
+"""The same state as the decider's, folded by the same kernel: snapshots are taken of it, and parity is checked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from avalist import ENGINE
+from avalist.app.merchant import Merchant, created_by, decode_event_core
+from avalist.app.parity import Parity
+from avalist.app.snapshot import Last, Snapshots, proof_of
+from avalist.app.writer import decode_decision
+from avalist.domain.errors import Unavailable
+from avalist.domain.records import Record, RecordKind
+from avalist.models.score import Model
+
+_LEAST_REST = 9
+"""A snapshot is not due before nine times what the last one took: taking them costs a tenth of the time at most."""
+
+
+class MerchantStates:
+    """Folds the merchants, and saves a snapshot each `log_bytes` of log or `seconds`, whichever comes first."""
+
+    def __init__(
+        self, snapshots: Snapshots, *, log_bytes: int, seconds: float, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._snapshots = snapshots
+        self._log_bytes, self._seconds, self._now_s = log_bytes, seconds, now_s
+        found = snapshots.newest(_no_model)
+        self.merchants: dict[str, Merchant] = found.merchants if found is not None else {}
+        self.position = self.saved = found.position if found is not None else 0
+        self.parity = Parity(found.notes if found is not None else b"")
+        for merchant in self.merchants.values():
+            merchant.compare = self.parity.compare
+        self._held: tuple[Record, int] | None = None
+        self._last: tuple[Record, int] | None = None
+        self._due_s = self._rested_s = now_s()
+        self._due_s += seconds
+
+    def take(self, record: Record, position: int) -> None:
+        """Take one record; an event waits for the next, which may be its decision."""
+        self._last = record, position
+        if record.kind == RecordKind.DECISION:
+            self._release(record)
+            return
+        self._release()
+        self._held = record, position
+
+    def keep(self, stop: int) -> int:
+        """Settle what was taken, and save a snapshot when one is due."""
+        self._release()
+        for merchant in self.merchants.values():
+            merchant.settle()
+        self.position = stop
+        now_s = self._now_s()
+        if now_s >= self._rested_s and (now_s >= self._due_s or stop - self.saved >= self._log_bytes):
+            self.save()
+        return 0
+
+    def save(self) -> None:
+        """Save a snapshot as of `position`."""
+        if self._last is None:
+            return
+        record, position = self._last
+        began_s = self._now_s()
+        last = Last(position, proof_of(record))
+        self._snapshots.save(self.merchants, self.position, last, self.parity.notes())
+        ended_s = self._now_s()
+        self.saved = self.position
+        self._due_s, self._rested_s = ended_s + self._seconds, ended_s + _LEAST_REST * (ended_s - began_s)
+
+    def _release(self, decision: Record | None = None) -> None:
+        if self._held is None:
+            return
+        (record, position), self._held = self._held, None
+        merchant = self.merchants.get(record.merchant)
+        if merchant is None:
+            merchant = self.merchants[record.merchant] = Merchant(record.merchant, created_by(record), _no_model)
+            merchant.compare = self.parity.compare
+        if record.kind == RecordKind.EVENT:
+            core = decode_event_core(record.core)
+            merchant.absorb(core, record.seq, record.received_at_ms, position, _logged(decision))
+        else:
+            merchant.fold(record, position)
+
+
+def _logged(decision: Record | None) -> bytes:
+    """Return the features that a decision of this engine was made from; empty where there are none to compare."""
+    if decision is None:
+        return b""
+    decided = decode_decision(decision.core)
+    return decided.features if decided.decision.engine == ENGINE else b""
+
+
+def _no_model(merchant: str, version: str) -> Model:
+    raise Unavailable(f"the follower decides nothing: it needs no model {version} of {merchant}")

@@ -230,6 +230,21 @@ def empty_header(mem: I64, meta: I64, entities: I64, header: int) -> int:
 
 
 @jit_inline
+def key_words(mem: I64, entities: I64, header: int) -> int:
+    """Return how many words a header and its blocks take."""
+    e = mem[header + H_ENTITY]
+    distincts = header + H_STREAMS + entities[e, E_STREAMS_END] - entities[e, E_STREAMS]
+    end = distincts + entities[e, E_DISTINCTS_END] - entities[e, E_DISTINCTS]
+    words = 4 * size_class(end - header)
+    for at in range(header + H_STREAMS, end):
+        if mem[at] & SKETCH:
+            words += DISTINCT_CELLS
+        elif mem[at] != 0:
+            words += 4 * size_class((TILE if at < distincts else 2) << ((mem[at] >> 8) & 15))
+    return int(words)
+
+
+@jit_inline
 def drop_header(mem: I64, meta: I64, entities: I64, header: int) -> None:
     """Free a header and its blocks."""
     words = empty_header(mem, meta, entities, header)

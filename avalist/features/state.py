@@ -99,6 +99,14 @@ class State:
         plan = self.plan
         return int(kernel.room_needed(plan.entities, plan.streams, plan.distincts, self.meta))
 
+    def key_bytes(self) -> I64:
+        """Return each live key's entity, and the bytes of its blocks and its share of the table; int64 [keys, 2]."""
+        plan = self.plan
+        headers = _headers(self.mem, self.meta, self.now_ms - plan.memory_ms)
+        cells = int(self.meta[DIRECTORY + D_CAP : kernel.META_WORDS : 3].sum())
+        words = _words(self.mem, headers, plan.entities)
+        return np.stack([self.mem[headers + H_ENTITY], words * 8 + 16 * cells // max(self.live_keys, 1)], axis=1)
+
     def digest(self) -> str:
         """Return a hash of everything a later decision could see: entities sorted by key, live values only (I2)."""
         plan = self.plan
@@ -137,6 +145,15 @@ def _headers(mem: I64, meta: I64, forget_before: int) -> I64:
                 found[n] = mem[base + 2 * i + 1]
                 n += 1
     return found[:n]
+
+
+@jit
+def _words(mem: I64, headers: I64, entities: I64) -> I64:
+    """Return how many words the blocks of each header take."""
+    words = np.empty(len(headers), dtype=np.int64)
+    for i in range(len(headers)):
+        words[i] = kernel.key_words(mem, entities, headers[i])
+    return words
 
 
 @jit

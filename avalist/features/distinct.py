@@ -49,7 +49,8 @@ def see_distinct(mem: I64, meta: I64, at: int, element: int, t: int, expired_bef
         return
     if n == 1 << size:
         larger = allocate(mem, meta, 4 << size)
-        mem[larger : larger + 2 * n] = mem[offset : offset + 2 * n]
+        for w in range(2 * n):
+            mem[larger + w] = mem[offset + w]
         release(mem, meta, offset, 2 << size)
         offset = larger
         size += 1

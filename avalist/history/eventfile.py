@@ -24,6 +24,8 @@ from avalist.history.table import Lines, Table
 from avalist.history.understanding.proposal import ROUGH_RATES
 
 _LOOKED_AT = 5000
+_WIDE = 8
+"""A line is as large as so many rows of ids."""
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -47,7 +49,7 @@ class EventHistory:
         self._times = folder / "times"
         self._ids = Spill(folder / "ids", "key", run_rows)
         self._payments = Spill(folder / "payments", "key", run_rows)
-        self._sorted = Spill(folder / "sorted", "at", run_rows)
+        self._sorted = Spill(folder / "sorted", "at", max(run_rows // _WIDE, 1))
         self._in_order, self._last_us = True, 0
         self._left: set[int] = set()
 

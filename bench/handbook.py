@@ -63,22 +63,25 @@ def matrix(payments: Payments) -> tuple[F32, tuple[str, ...]]:
     One pass of the product's kernel over the payments and the fraud reports, each 7 days after its payment.
     """
     plan = compile_plan(SCHEMA, derive(SCHEMA))
-    rows = np.zeros((len(payments.t_ms), row_width(SCHEMA)), dtype=np.int64)
+    log = events_of(payments, SCHEMA, (payments.customer, payments.terminal))
+    return State(plan).run(log, log[:, KIND] == FoldKind.PAYMENT), plan.columns
+
+
+def events_of(payments: Payments, schema: Schema, keys: tuple[I64, ...]) -> I64:
+    """Return the payments, and a fraud's report 7 days after it, as fold rows in order of arrival, int64 [n, width]."""
+    rows = np.zeros((len(payments.t_ms), row_width(schema)), dtype=np.int64)
     rows[:, [AT, T, OCCURRED]] = payments.t_ms[:, None]
     rows[:, KIND] = FoldKind.PAYMENT
     rows[:, CAPTURED_DELTA] = 1
     rows[:, VALUES] = payments.amount_minor
-    keys = keys_at(SCHEMA)
-    rows[:, keys] = payments.customer + 1  # 0 is the absent key
-    rows[:, keys + 1] = payments.terminal + 1
+    rows[:, keys_at(schema) :] = np.stack(keys, axis=1) + 1  # 0 is the absent key
     reports = rows[payments.fraud]
     reports[:, KIND] = FoldKind.OUTCOME
     reports[:, AT] += DELAY_D * DAY_MS
     reports[:, CAPTURED_DELTA] = 0
     reports[:, FRAUD_DELTA] = 1
     log = np.concatenate([reports, rows])
-    log = log[np.argsort(log[:, AT], kind="stable")]
-    return State(plan).run(log, log[:, KIND] == FoldKind.PAYMENT), plan.columns
+    return log[np.argsort(log[:, AT], kind="stable")]
 
 
 def strict(payments: Payments, fold: Fold) -> Mask:

@@ -9,6 +9,7 @@ the whole process; of the Handbook it is also given for half of the file, for it
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -22,14 +23,14 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from avalist.app.eventfile import EventHistory
-from avalist.app.history import RowHistory
-from avalist.app.mapping import Mapping, decode_mapping
-from avalist.app.rejects import Rejects
 from avalist.bootstrap import build
 from avalist.cli.bring_in import bring_in
 from avalist.config import Settings
 from avalist.domain.schema import DIGITAL_GOODS
+from avalist.history.eventfile import EventHistory
+from avalist.history.mapping import Mapping, decode_mapping
+from avalist.history.rejects import Rejects
+from avalist.history.rowfile import RowHistory
 from avalist.simulator import World, history
 
 DATA = Path("../shared/data/handbook/transactions.parquet")
@@ -73,6 +74,7 @@ def read(file: Path, mapping: Mapping | None, folder: Path) -> int:
         history = EventHistory(file, DIGITAL_GOODS, folder / "runs")
     else:
         history = RowHistory(file, mapping, mapping.merchant_schema(), b"k" * 32, folder / "runs")
+    gc.disable()  # as an import does
     with Rejects(folder / "rejects.csv") as rejects:
         payments = history.survey(rejects).payments
     for _ in history.events():

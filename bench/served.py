@@ -26,12 +26,12 @@ import numpy as np
 import polars as pl
 
 from avalist.adapters.file.secrets import FolderSecrets
-from avalist.app.history import RowHistory
-from avalist.app.mapping import Mapping, decode_mapping
-from avalist.app.rejects import Rejects
 from avalist.cli.client import Client
 from avalist.config import settings_from
 from avalist.domain.events import Payment, WireEvent
+from avalist.history.mapping import Mapping, decode_mapping
+from avalist.history.rejects import Rejects
+from avalist.history.rowfile import RowHistory
 from bench.decide import free_port, running
 
 OUT = Path(__file__).parent / "out"

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from avalist.app.mapping import Mapping
 from avalist.domain.delay import DelayLaw
 from avalist.domain.events import AuthorisationResult, Capture, Chargeback, EarlyFraudWarning, Label, Payment, WireEvent
 from avalist.domain.money import minor_from_text
 from avalist.domain.schema import Schema
+from avalist.history.mapping import Mapping
 
 Row = dict[str, Any]
 

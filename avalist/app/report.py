@@ -6,48 +6,32 @@ was logged by then, scores the payments up to the next cut, and is graded by the
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from avalist.app.census import Census, census
 from avalist.app.dataset import DECLINED, Dataset
-from avalist.app.train import FEWEST_FRAUDS, known_by, reported_by
-from avalist.domain.delay import DelayLaw
+from avalist.app.examples import Examples, examples
+from avalist.app.grade import FEWEST_GRADED, Graded, grade_by
+from avalist.app.train import FEWEST_FRAUDS, known_by
+from avalist.app.usage import ColumnUse, FamilyUse, uses
 from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
-from avalist.features.words import family, in_words, unit
 from avalist.models.artefact import Artefact
-from avalist.models.judge import Draws, Level, blocks, decile_edges, declined_share, evenly, levels
+from avalist.models.judge import Level, blocks, decile_edges, levels
 from avalist.models.metrics import Report as Metrics
 from avalist.models.metrics import report as measure
 from avalist.models.prequential import Forward, Prequential, first_cut, score_forward
-from avalist.models.score import Model
 from avalist.models.train import LEAST_REPORTED
-from avalist.models.trees import F64, I64
-from avalist.models.usage import usage
+from avalist.models.trees import F64
 from avalist.policy.economics import Policy
 from avalist.policy.frontier import RESAMPLES, AsBefore, Judged, Outcome, as_before, by_profit, frontier
 
 FORMAT: Final = 1
-MATURITIES: Final = (0.9, 0.8, 0.65, 0.5)
-"""Shares of fraud that must be expected to be reported before payments are graded; the first that leaves enough."""
-ENOUGH: Final = 50
-ENOUGH_SHARE: Final = 0.4
-"""Graded frauds, and share of the scored payments, that make a maturity enough; failing that, frauds alone will do."""
-FEWEST_GRADED: Final = 10
 _AGES_D: Final = (0.0, 7.0, 14.0, 30.0, 60.0, 90.0, 120.0, 180.0, 36_500.0)
-_SAMPLE: Final = 20_000
-_SHOWN: Final = 8
-_COLUMNS: Final = 15
-_EXAMPLE_RATE: Final = 0.99
-_ID_DIGITS: Final = 10
-Bools = npt.NDArray[np.bool_]
 
 
 class FoldQuality(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,56 +65,6 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     fraud_minor: int
 
 
-class FamilyUse(msgspec.Struct, frozen=True):
-    """A family of columns: how many, mean absolute contribution in log-odds, share of all movement and of all gain."""
-
-    name: str
-    columns: int
-    movement: float
-    share: float
-    gain: float
-
-
-class ColumnUse(msgspec.Struct, frozen=True):
-    """A column in words, its mean absolute contribution, and its median among honest payments and frauds (None: mostly
-    unknown).
-    """
-
-    name: str
-    words: str
-    unit: str
-    movement: float
-    honest: float | None
-    fraud: float | None
-
-
-class Why(msgspec.Struct, frozen=True):
-    """One reason for a score: the column in words, its value (None: unknown), its contribution in log-odds."""
-
-    words: str
-    unit: str
-    value: float | None
-    contribution: float
-
-
-class Example(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment: `id` is the first 10 hex digits of the SHA-256 of its payment id."""
-
-    id: str
-    t_ms: int
-    amount_minor: int
-    p_fraud: float
-    why: tuple[Why, ...]
-
-
-class Examples(msgspec.Struct, frozen=True, kw_only=True):
-    """At 99 % approval: the dearest frauds stopped, the dearest missed, the honest payments thought riskiest."""
-
-    stopped: tuple[Example, ...]
-    missed: tuple[Example, ...]
-    false_alarms: tuple[Example, ...]
-
-
 class FitReport(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the report tells. `quality` and what follows from it are None where `too_few` says why.
 
@@ -155,27 +89,6 @@ class FitReport(msgspec.Struct, frozen=True, kw_only=True):
     assumed: tuple[str, ...] = ()
     rejected: int | None = None
     simulated: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class _Graded:
-    """What the grading shares: scored payments, the labels at the end, and which payments count."""
-
-    data: Dataset
-    forward: Forward
-    captured: Bools
-    fraud: Bools
-    reported: F64
-    maturity: float
-    rows: I64
-
-    @property
-    def judged(self) -> Judged:
-        y = self.fraud[self.rows].astype(np.float64)
-        return Judged(self.forward.p[self.rows], y, self.data.amount_minor[self.rows].astype(np.float64))
-
-    def draws(self, rows: I64) -> Draws:
-        return Draws(blocks(self.data.t_ms[rows])[0])
 
 
 def report(
@@ -222,25 +135,6 @@ def evaluate(data: Dataset, evaluation: Prequential, progress: Callable[[int, in
     return score_forward(data.x, data.t_ms, lambda cut: known_by(data, cut), evaluation, first_ms, progress)
 
 
-def grade_by(data: Dataset, forward: Forward) -> _Graded:
-    """Choose the payments to grade: scored, captured, and old enough that most of their fraud is known."""
-    captured, fraud = data.known_at(data.cut_ms)
-    reported = reported_by(DelayLaw(*data.schema.report_delay_d), (data.cut_ms - data.t_ms) / DAY_MS)
-    scored = ~np.isnan(forward.p) & captured
-    maturity = _maturity(reported[scored], fraud[scored])
-    return _Graded(data, forward, captured, fraud, reported, maturity, np.flatnonzero(scored & (reported >= maturity)))
-
-
-def _maturity(reported: F64, fraud: Bools) -> float:
-    """Return the strictest maturity that leaves enough to grade; the least one where too little is mature."""
-    for frauds, share in ((ENOUGH, ENOUGH_SHARE), (ENOUGH, 0.0), (FEWEST_GRADED, 0.0)):
-        for maturity in MATURITIES:
-            old = reported >= maturity
-            if fraud[old].sum() >= frauds and old.sum() >= share * len(reported):
-                return maturity
-    return LEAST_REPORTED
-
-
 def _too_few(known: int, graded: int, folds: int) -> str:
     if known < FEWEST_FRAUDS:
         return f"{known} frauds are reported; a model needs {FEWEST_FRAUDS} at least, better a few hundred"
@@ -255,7 +149,7 @@ def _too_few(known: int, graded: int, folds: int) -> str:
     )
 
 
-def _full(bare: FitReport, graded: _Graded, shipped: Artefact | None) -> FitReport:
+def _full(bare: FitReport, graded: Graded, shipped: Artefact | None) -> FitReport:
     data, rows, judged = graded.data, graded.rows, graded.judged
     draws = graded.draws(rows)
     explained = shipped or graded.forward.folds[-1].model
@@ -272,7 +166,7 @@ def _full(bare: FitReport, graded: _Graded, shipped: Artefact | None) -> FitRepo
     )
 
 
-def quality(graded: _Graded) -> Quality:
+def quality(graded: Graded) -> Quality:
     """Measure ranking, money and calibration on the graded payments, and the level by age on all that were scored."""
     data, rows, judged = graded.data, graded.rows, graded.judged
     soft = graded.fraud / np.maximum(graded.reported, LEAST_REPORTED)
@@ -300,7 +194,7 @@ def _columns_of(judged: Judged) -> tuple[F64, F64, F64]:
     return judged.y, judged.p, judged.amount
 
 
-def _fold(graded: _Graded, k: int, soft: F64) -> FoldQuality:
+def _fold(graded: Graded, k: int, soft: F64) -> FoldQuality:
     fold = graded.forward.folds[k]
     rows = graded.rows[graded.forward.fold[graded.rows] == k]
     y, amount = graded.fraud[rows].astype(np.float64), graded.data.amount_minor[rows].astype(np.float64)
@@ -316,7 +210,7 @@ def _fold(graded: _Graded, k: int, soft: F64) -> FoldQuality:
     )
 
 
-def _compared(graded: _Graded) -> AsBefore | None:
+def _compared(graded: Graded) -> AsBefore | None:
     """Compare with the decisions made then, where the log shows payments not taken, issuers' declines aside."""
     data, p = graded.data, graded.forward.p
     mature = ~np.isnan(p) & (graded.reported >= graded.maturity)
@@ -325,75 +219,3 @@ def _compared(graded: _Graded) -> AsBefore | None:
         return None
     rows = np.concatenate((graded.rows, refused))
     return as_before(graded.judged, (p[refused], data.amount_minor[refused].astype(np.float64)), graded.draws(rows))
-
-
-def uses(
-    data: Dataset, model: Artefact, rows: I64, fraud: Bools
-) -> tuple[tuple[FamilyUse, ...], tuple[ColumnUse, ...]]:
-    """Return what a model uses: families by movement, and the columns that move the score most."""
-    sample = evenly(rows, _SAMPLE)
-    movement, gain = usage(model.trees, data.x[sample])
-    features, total = data.plan.features, max(float(movement.sum()), 1e-300)
-    named = [family(feature, data.plan) for feature in features]
-    parts: dict[str, list[int]] = {}
-    for column, name in enumerate(named):
-        parts.setdefault(name, []).append(column)
-    families = [
-        FamilyUse(name, len(c), float(movement[c].sum()), float(movement[c].sum()) / total, float(gain[c].sum()))
-        for name, c in parts.items()
-    ]
-    bad, honest = evenly(rows[fraud[rows]], _SAMPLE), evenly(rows[~fraud[rows]], _SAMPLE)
-    strongest = np.argsort(-movement, kind="stable")[:_COLUMNS].tolist()
-    columns = [
-        ColumnUse(
-            features[c].name,
-            in_words(features[c]),
-            unit(features[c]),
-            float(movement[c]),
-            _median(data.x[honest, c]),
-            _median(data.x[bad, c]),
-        )
-        for c in strongest
-        if movement[c] > 0.0
-    ]
-    return tuple(sorted(families, key=lambda use: -use.movement)), tuple(columns)
-
-
-def _median(values: npt.NDArray[np.float32]) -> float | None:
-    """Return the median, unknown counting as none; None where half or more are unknown."""
-    known = values[~np.isnan(values)]
-    return float(np.median(known)) if 2 * len(known) > len(values) else None
-
-
-def examples(graded: _Graded) -> Examples:
-    """Return payments that show what the models do, at 99 % approval."""
-    judged = graded.judged
-    declined = declined_share(judged.p, _EXAMPLE_RATE)
-    loss = judged.y * judged.amount
-
-    def pick(order: F64, rows: Bools) -> tuple[Example, ...]:
-        places = np.flatnonzero(rows)
-        best = places[np.argsort(-order[places], kind="stable")][:_SHOWN]
-        return tuple(_example(graded, int(graded.rows[place])) for place in best)
-
-    return Examples(
-        stopped=pick(loss, (judged.y > 0) & (declined > 0.5)),
-        missed=pick(loss, (judged.y > 0) & (declined <= 0.5)),
-        false_alarms=pick(judged.p, (judged.y == 0) & (declined > 0.5)),
-    )
-
-
-def _example(graded: _Graded, row: int) -> Example:
-    data, features = graded.data, {feature.name: feature for feature in graded.data.plan.features}
-    model = Model(graded.forward.folds[int(graded.forward.fold[row])].model)
-    (scored,) = model.score(data.x[row : row + 1], 3)
-    return Example(
-        id=hashlib.sha256(data.background.payment_ids[row].encode()).hexdigest()[:_ID_DIGITS],
-        t_ms=int(data.t_ms[row]),
-        amount_minor=int(data.amount_minor[row]),
-        p_fraud=float(graded.forward.p[row]),
-        why=tuple(
-            Why(in_words(features[r.feature]), unit(features[r.feature]), r.value, r.contribution)
-            for r in scored.reasons
-        ),
-    )

@@ -16,19 +16,21 @@ from rich.prompt import Prompt
 from rich.table import Table
 
 from avalist.app.administer import CreateMerchant
-from avalist.app.eventfile import EventHistory, schema_of_events
-from avalist.app.history import History, RowHistory, remaining
-from avalist.app.mapping import Mapping
-from avalist.app.proposal import Proposal
-from avalist.app.propose import propose
-from avalist.app.rejects import Rejects
-from avalist.app.rows import Survey
+from avalist.app.bring_in import remaining
 from avalist.bootstrap import Installation
 from avalist.cli.history import record_all
 from avalist.cli.options import console, progress_bar
 from avalist.domain.errors import Conflict
 from avalist.domain.events import from_ms
 from avalist.domain.schema import Schema
+from avalist.history.eventfile import EventHistory, schema_of_events
+from avalist.history.mapping import Mapping
+from avalist.history.rejects import Rejects
+from avalist.history.rowfile import RowHistory
+from avalist.history.source import History, Survey
+from avalist.history.spill import RUN_ROWS
+from avalist.history.understanding.proposal import Proposal
+from avalist.history.understanding.propose import propose
 
 _RUNS = "importing"
 
@@ -84,6 +86,7 @@ def bring_in(
     until: dt.datetime | None = None,
     max_rejects: float = 0.05,
     rejects: Path | None = None,
+    run_rows: int = RUN_ROWS,
 ) -> Brought:
     """Check all of a file, create the merchant if need be, and record it in known-time order.
 
@@ -99,6 +102,8 @@ def bring_in(
         Largest share of rows that may be rejected.
     rejects
         Where rejected rows go; ``FILE.rejects.csv`` by default.
+    run_rows
+        So many rows are sorted in memory at a time.
 
     Raises
     ------
@@ -113,7 +118,7 @@ def bring_in(
     until = until if until.tzinfo else until.replace(tzinfo=dt.UTC)
     gc.disable()  # nothing here makes cycles, and looking for them takes a tenth of the time
     try:
-        history = _history(here, merchant, file, mapping, folder, until)
+        history = _history(here, merchant, file, mapping, folder, until, run_rows)
         with Rejects(rejects or beside(file, "rejects.csv")) as refused:
             with progress_bar(f"checking {file.name}", None) as bar:
                 survey = history.survey(refused, bar.at)
@@ -130,13 +135,19 @@ def bring_in(
 
 
 def _history(
-    here: Installation, merchant: str, file: Path, mapping: Mapping | None, folder: Path, until: dt.datetime
+    here: Installation,
+    merchant: str,
+    file: Path,
+    mapping: Mapping | None,
+    folder: Path,
+    until: dt.datetime,
+    run_rows: int,
 ) -> History:
     schema = _schema(here, merchant, file, mapping)
     if mapping is not None:
-        return RowHistory(file, mapping, schema, here.secrets.merchant(merchant), folder, until)
+        return RowHistory(file, mapping, schema, here.secrets.merchant(merchant), folder, until, run_rows)
     known = here.writer.merchants.get(merchant)
-    return EventHistory(file, schema, folder, until, lambda id: known is not None and known.knows_payment(id))
+    return EventHistory(file, schema, folder, until, lambda id: known is not None and known.knows_payment(id), run_rows)
 
 
 def _schema(here: Installation, merchant: str, file: Path, mapping: Mapping | None) -> Schema:

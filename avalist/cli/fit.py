@@ -15,22 +15,22 @@ from rich.table import Table
 
 from avalist.app.administer import ActivateModel
 from avalist.app.dataset import Dataset, collect
-from avalist.app.mapping import Mapping, decode_mapping
 from avalist.app.report import FitReport
 from avalist.app.report import report as report_on
 from avalist.app.train import Training, train_on
 from avalist.bootstrap import MODEL_BLOB, build, load_model, open_blobs, open_log
+from avalist.cli.answers import Amount, Currency, DateOrder, File, Id, Label, MappingFile, Time, Timezone, answers
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, console, progress_bar
 from avalist.config import Settings, settings_from
 from avalist.domain.errors import BadInput
+from avalist.history.mapping import Mapping, decode_mapping
 from avalist.models.artefact import Artefact
 from avalist.models.prequential import Prequential
 from avalist.models.train import TrainParams
 from avalist.render import html_page, markdown_page, story
 from avalist.render.story import five_figures
 
-File = Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines, plain or gzip", exists=True, dir_okay=False)]
 Out = Annotated[Path | None, typer.Option(help="Folder for the report [default: <merchant>-report]")]
 Simulated = Annotated[bool, typer.Option("--simulated", help="Say on the report that the payments are simulated")]
 Threads = Annotated[int, typer.Option(help="Threads for training")]
@@ -40,19 +40,16 @@ _LONGEST_ID: Final = 63
 
 def fit(
     file: File,
-    mapping: Annotated[
-        Path | None,
-        typer.Option(help="Which columns mean what (TOML) [default: told from names and values]", exists=True),
-    ] = None,
+    mapping: MappingFile = None,
     merchant: Annotated[str | None, typer.Option(help="The merchant's id [default: from the file's name]")] = None,
     out: Out = None,
-    time: Annotated[str | None, typer.Option(help="The column that says when a payment was made")] = None,
-    amount: Annotated[str | None, typer.Option(help="The column of amounts")] = None,
-    label: Annotated[str | None, typer.Option(help="The column that says which were fraud, or none")] = None,
-    id: Annotated[str | None, typer.Option(help="The column of the payment's id, or none")] = None,
-    currency: Annotated[str | None, typer.Option(help="The currency of all amounts, or its column")] = None,
-    timezone: Annotated[str | None, typer.Option(help="The zone of times that name none, such as Europe/Paris")] = None,
-    date_order: Annotated[str | None, typer.Option(help="dmy or mdy, where dates may be read either way")] = None,
+    time: Time = None,
+    amount: Amount = None,
+    label: Label = None,
+    id: Id = None,
+    currency: Currency = None,
+    timezone: Timezone = None,
+    date_order: DateOrder = None,
     folds: Folds = 5,
     threads: Threads = 2,
     simulated: Simulated = False,
@@ -66,10 +63,10 @@ def fit(
     merchant = merchant or merchant_id(file)
     out = out or Path(f"{merchant}-report")
     settings = settings_from(data=data or out / "data")
-    given = {"time": time, "amount": amount, "label": label, "id": id, "currency": currency}
-    given |= {"timezone": timezone, "date_order": date_order}
-    answers = {about: said for about, said in given.items() if said is not None}
-    assumed, rejected = _imported(settings, merchant, file, mapping, answers, out)
+    said = answers(
+        time=time, amount=amount, label=label, id=id, currency=currency, timezone=timezone, date_order=date_order
+    )
+    assumed, rejected = _imported(settings, merchant, file, mapping, said, out)
     replayed = _replayed(settings, merchant)
     model = _trained(replayed, threads)
     made = _reported(replayed, merchant, folds, threads, model)
@@ -83,7 +80,7 @@ def fit(
 
 
 def _imported(
-    settings: Settings, merchant: str, file: Path, mapping: Path | None, answers: dict[str, str], out: Path
+    settings: Settings, merchant: str, file: Path, mapping: Path | None, said: dict[str, str], out: Path
 ) -> tuple[tuple[str, ...], int]:
     """Import the file; return what was assumed of it, and how many of its rows were rejected."""
     from avalist.cli.bring_in import bring_in, understand  # here: polars would slow other commands' start
@@ -93,7 +90,7 @@ def _imported(
     if mapping is not None:
         source: Mapping | None = decode_mapping(mapping.read_text())
     else:
-        understood = understand(file, answers)
+        understood = understand(file, said)
         source, notes = understood.mapping, tuple(understood.notes)
         if source is not None:
             (out / "mapping.toml").write_text(understood.toml())

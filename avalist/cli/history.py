@@ -13,13 +13,14 @@ import typer
 from rich.markup import escape
 
 from avalist.app.administer import CreateMerchant
-from avalist.app.mapping import Mapping, decode_mapping
 from avalist.bootstrap import Installation, build
+from avalist.cli.answers import Amount, Currency, DateOrder, File, Id, Label, MappingFile, Time, Timezone, answers
 from avalist.cli.options import Bar, Data, Merchant, console, progress_bar
 from avalist.config import settings_from
 from avalist.domain.errors import AvalistError, BadInput
 from avalist.domain.events import WireEvent
 from avalist.domain.schema import DIGITAL_GOODS
+from avalist.history.mapping import Mapping, decode_mapping
 from avalist.simulator import World, history
 from avalist.simulator.config import Vertical
 
@@ -28,26 +29,21 @@ _BATCH = 4_096
 
 def import_file(
     merchant: Merchant,
-    file: Annotated[
-        Path, typer.Argument(help="CSV, Parquet or JSON lines, plain or gzip", exists=True, dir_okay=False)
-    ],
-    mapping: Annotated[
-        Path | None,
-        typer.Option(help="Which columns mean what (TOML) [default: told from names and values]", exists=True),
-    ] = None,
+    file: File,
+    mapping: MappingFile = None,
     explain: Annotated[
         bool, typer.Option("--explain", "--dry-run", help="Show what the file is understood to be, and stop there")
     ] = False,
     save_mapping: Annotated[
         Path | None, typer.Option(help="Where to write the mapping that was told [default: FILE.mapping.toml]")
     ] = None,
-    time: Annotated[str | None, typer.Option(help="The column that says when a payment was made")] = None,
-    amount: Annotated[str | None, typer.Option(help="The column of amounts")] = None,
-    label: Annotated[str | None, typer.Option(help="The column that says which were fraud, or none")] = None,
-    id: Annotated[str | None, typer.Option(help="The column of the payment's id, or none")] = None,
-    currency: Annotated[str | None, typer.Option(help="The currency of all amounts, or its column")] = None,
-    timezone: Annotated[str | None, typer.Option(help="The zone of times that name none, such as Europe/Paris")] = None,
-    date_order: Annotated[str | None, typer.Option(help="dmy or mdy, where dates may be read either way")] = None,
+    time: Time = None,
+    amount: Amount = None,
+    label: Label = None,
+    id: Id = None,
+    currency: Currency = None,
+    timezone: Timezone = None,
+    date_order: DateOrder = None,
     until: Annotated[
         dt.datetime | None, typer.Option(help="Leave out what was known at this time or later [default: now]")
     ] = None,
@@ -67,9 +63,10 @@ def import_file(
     if mapping is not None:
         source = decode_mapping(mapping.read_text())
     else:
-        given = {"time": time, "amount": amount, "label": label, "id": id, "currency": currency}
-        given |= {"timezone": timezone, "date_order": date_order}
-        understood = understand(file, {about: said for about, said in given.items() if said is not None})
+        said = answers(
+            time=time, amount=amount, label=label, id=id, currency=currency, timezone=timezone, date_order=date_order
+        )
+        understood = understand(file, said)
         source = understood.mapping
         if source is not None and (save_mapping or not explain):
             saved = save_mapping or beside(file, "mapping.toml")

@@ -19,7 +19,6 @@ from avalist.app.administer import (
     SetPolicy,
     Show,
 )
-from avalist.app.mapping import decode_mapping
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, Port, console
 from avalist.config import settings_from
@@ -28,6 +27,7 @@ from avalist.domain.errors import BadInput
 from avalist.domain.events import from_ms
 from avalist.domain.keys import ALL_SCOPES, KeyKind
 from avalist.domain.schema import DIGITAL_GOODS, Schema
+from avalist.history.mapping import decode_mapping
 from avalist.policy.economics import Policy
 
 app = typer.Typer(help="Create merchants, issue keys, set mode and policy.", no_args_is_help=True)

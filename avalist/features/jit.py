@@ -39,5 +39,5 @@ def jit_inline(function: Callable[P, R]) -> Callable[P, R]:
     >>> jit_inline(lambda a, b: a / b)(1.0, 0.0)
     inf
     """
-    decorate = numba.njit(fastmath=False, error_model="numpy")
+    decorate = numba.njit(fastmath=False, error_model="numpy", forceinline=True, _nrt=False)
     return cast(Callable[P, R], decorate(function))

@@ -1,18 +1,7 @@
 """The one kernel: reads a plan's columns for an event, then folds the event in. Live, replay and training all call it.
 
-State is two int64 arrays, so that a snapshot is a copy and growth is a reallocation:
-
-- ``meta``: the arena's fill, free lists, and the directory of SUBTABLES hash tables: each grows alone, so growth never
-  stalls;
-- ``mem``: an arena of blocks. A key's header is ``[key, entity, first_t, last_t, last_payment_t, stream…, distinct…]``;
-  a stream word packs its block's offset, size class and fill.
-
-A stream keeps one tile ``[index, n, sum, max]`` (labels: ``[index, captured, frauds, amount of frauds]``) for each
-*step in which something happened*, sorted, at most MAX_TILES: a quiet key holds as many tiles as events, a busy one
-as many as steps, with the same values by construction; windows of one step read one stream. A distinct word holds
-(element, last seen) pairs up to DISTINCT_EXACT, then DISTINCT_CELLS last-seen cells (linear counting, Whang et al.
-1990: n ≈ −m·ln(1 − z/m)), which serves every window at once.
-
+A quiet key keeps its events (:mod:`avalist.features.quiet`), a busy one tiles (:mod:`avalist.features.tiles`) and sets
+(:mod:`avalist.features.distinct`), with the same values by construction; windows of one step read one stream.
 Everything is a commutative integer addition, maximum or minimum at the event's own step, so late events are no special
 case.
 """
@@ -25,8 +14,28 @@ import numpy as np
 import numpy.typing as npt
 
 from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, MISSING, OCCURRED, VALUES, T
+from avalist.features.arena import (
+    BUMP,
+    BUSY,
+    ENTITY,
+    H_FIRST,
+    H_FORM,
+    H_LAST,
+    H_LAST_PAYMENT,
+    H_STREAMS,
+    LARGEST,
+    LOW,
+    NOW,
+    TILE,
+    block_words,
+    busy_words,
+    find,
+    insert,
+    mix,
+    release,
+)  # fmt: skip
 from avalist.features.declare import ACTIVITY, DISTINCT_CELLS, DISTINCT_EXACT, RUN_GAP
-from avalist.features.elementary import ln
+from avalist.features.distinct import count_distinct, see_distinct
 from avalist.features.jit import jit, jit_inline
 from avalist.features.plan import (
     BASE,
@@ -40,12 +49,14 @@ from avalist.features.plan import (
     D_ENTITY,
     D_KINDS,
     D_OF,
+    D_PLACE,
     D_WINDOW,
     DISTINCT,
     E_A,
     E_B,
     E_DISTINCTS,
     E_DISTINCTS_END,
+    E_EVENT,
     E_FORM,
     E_SALT,
     E_STREAMS,
@@ -57,6 +68,7 @@ from avalist.features.plan import (
     HOUR,
     I64,
     KNOWN,
+    MAX_TILES,
     MEAN,
     N_A,
     N_B,
@@ -65,6 +77,7 @@ from avalist.features.plan import (
     N_STEP,
     N_WINDOW,
     R_CLOCK,
+    R_SCAN,
     R_STREAM,
     RATE,
     RATIO,
@@ -72,6 +85,7 @@ from avalist.features.plan import (
     S_ENTITY,
     S_KINDS,
     S_LABELS,
+    S_PLACE,
     S_READS,
     S_READS_END,
     S_VALUE,
@@ -82,50 +96,36 @@ from avalist.features.plan import (
     VALUE,
     WEEKDAY,
 )  # fmt: skip
+from avalist.features.quiet import (
+    TAG,
+    amount_of_fraud,
+    captured_of,
+    count_apart,
+    counted,
+    fill,
+    frauds_of,
+    keep_event,
+    names,
+    open_streams,
+    read_events,
+    read_judged,
+    room_for_event,
+    write_event,
+)  # fmt: skip
+from avalist.features.tiles import add, read_labels, read_stream, tile_at
 
 F32 = npt.NDArray[np.float32]
 
-# meta
-BUMP: Final = 0
-LIVE: Final = 1
-NOW: Final = 2
-LARGEST: Final = 3
-FREE: Final = 8
-CLASSES: Final = 300
-DIRECTORY: Final = FREE + CLASSES
-SUBTABLES: Final = 256
-D_OFFSET: Final = 0
-D_CAP: Final = 1
-D_COUNT: Final = 2
-META_WORDS: Final = DIRECTORY + 3 * SUBTABLES
-
-# header
-H_KEY: Final = 0
-H_ENTITY: Final = 1
-H_FIRST: Final = 2
-H_LAST: Final = 3
-H_LAST_PAYMENT: Final = 4
-H_STREAMS: Final = 5
-
-TILE: Final = 4
-TILES: Final = 128
 READ: Final = 6
 """Words that a read leaves: ``[n, sum, max]`` or ``[captured, frauds, their amount, latest, clean, first]``."""
+CLOCK: Final = 5
+"""Words of a clock: a window's first step, its end (exclusive), the event's own step; first and end in ms."""
 MISSING_KEY: Final = 0
 UNSEEN: Final = 1
 SEEN: Final = 2
-LOW: Final = -(2**62)
 DAY: Final = 86_400_000
-SKETCH: Final = 1 << 15
+NEVER: Final = 2**62
 _READ_ONLY: Final = 10
-
-
-@jit_inline
-def mix(x: np.uint64) -> np.uint64:
-    """Return a 64-bit bijective mix (splitmix64 finaliser; Steele et al. 2014)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 @jit_inline
@@ -148,322 +148,6 @@ def key_of(row: I64, keys_at: int, entities: I64, e: int) -> int:
     return int(key) if key != 0 else 1
 
 
-# --- arena -----------------------------------------------------------------------------------------------------
-
-
-@jit_inline
-def size_class(words: int) -> int:
-    """Return the free list of a block: exact to 4 words up to 1024, then powers of two."""
-    if words <= 1024:
-        return (words + 3) // 4
-    c = 257
-    size = 2048
-    while size < words:
-        size *= 2
-        c += 1
-    return c
-
-
-@jit_inline
-def allocate(mem: I64, meta: I64, words: int) -> int:
-    """Return the offset of a block; its content is undefined. Room was reserved before the event."""
-    c = size_class(words)
-    head = meta[FREE + c]
-    if head != 0:
-        meta[FREE + c] = mem[head]
-        return int(head)
-    offset = meta[BUMP]
-    meta[BUMP] = offset + (4 * c if c <= 256 else 2048 << (c - 257))
-    return int(offset)
-
-
-@jit_inline
-def release(mem: I64, meta: I64, offset: int, words: int) -> None:
-    """Return a block to its free list."""
-    c = size_class(words)
-    mem[offset] = meta[FREE + c]
-    meta[FREE + c] = offset
-
-
-# --- the table of keys -------------------------------------------------------------------------------------------
-
-
-@jit_inline
-def find(mem: I64, meta: I64, key: int) -> int:
-    """Return the header's offset, or 0."""
-    u = np.uint64(key)
-    d = DIRECTORY + 3 * np.int64(u >> np.uint64(56))
-    base, mask = meta[d + D_OFFSET], meta[d + D_CAP] - 1
-    i = np.int64(u & np.uint64(0x7FFFFFFF)) & mask
-    while True:
-        here = mem[base + 2 * i]
-        if here == key:
-            return int(mem[base + 2 * i + 1])
-        if here == 0:
-            return 0
-        i = (i + 1) & mask
-
-
-@jit_inline
-def place(mem: I64, base: int, mask: int, key: int, header: int) -> None:
-    """Put a key into the first free place of its table."""
-    i = np.int64(np.uint64(key) & np.uint64(0x7FFFFFFF)) & mask
-    while mem[base + 2 * i] != 0:
-        i = (i + 1) & mask
-    mem[base + 2 * i] = key
-    mem[base + 2 * i + 1] = header
-
-
-@jit_inline
-def empty_header(mem: I64, meta: I64, entities: I64, header: int) -> int:
-    """Free the blocks of a header; return its size in words."""
-    e = mem[header + H_ENTITY]
-    distincts = header + H_STREAMS + entities[e, E_STREAMS_END] - entities[e, E_STREAMS]
-    end = distincts + entities[e, E_DISTINCTS_END] - entities[e, E_DISTINCTS]
-    for at in range(header + H_STREAMS, end):
-        word = mem[at]
-        if word & SKETCH:
-            release(mem, meta, word >> 16, DISTINCT_CELLS)
-        elif word != 0:
-            release(mem, meta, word >> 16, (TILE if at < distincts else 2) << ((word >> 8) & 15))
-    return int(end - header)
-
-
-@jit_inline
-def drop_header(mem: I64, meta: I64, entities: I64, header: int) -> None:
-    """Free a header and its blocks."""
-    words = empty_header(mem, meta, entities, header)
-    release(mem, meta, header, words)
-    meta[LIVE] -= 1
-
-
-@jit_inline
-def grow(mem: I64, meta: I64, entities: I64, d: int, forget_before: int) -> None:
-    """Rebuild one of the tables without its forgotten keys, at twice the size where the rest still fills it."""
-    base, cap = meta[d + D_OFFSET], meta[d + D_CAP]
-    kept = 0
-    for i in range(cap):
-        if mem[base + 2 * i] != 0:
-            header = mem[base + 2 * i + 1]
-            if mem[header + H_LAST] < forget_before:
-                drop_header(mem, meta, entities, header)
-                mem[base + 2 * i] = 0
-            else:
-                kept += 1
-    larger = cap * 2 if kept * 3 > cap else cap
-    fresh = allocate(mem, meta, 2 * larger)
-    mem[fresh : fresh + 2 * larger] = 0
-    for i in range(cap):
-        if mem[base + 2 * i] != 0:
-            place(mem, fresh, larger - 1, mem[base + 2 * i], mem[base + 2 * i + 1])
-    release(mem, meta, base, 2 * cap)
-    meta[d + D_OFFSET] = fresh
-    meta[d + D_CAP] = larger
-    meta[d + D_COUNT] = kept
-    meta[LARGEST] = max(meta[LARGEST], larger)
-
-
-@jit_inline
-def insert(mem: I64, meta: I64, entities: I64, e: int, key: int, forget_before: int) -> int:
-    """Return the offset of a new, empty header for a key not in the table."""
-    d = DIRECTORY + 3 * np.int64(np.uint64(key) >> np.uint64(56))
-    if meta[d + D_COUNT] * 5 >= meta[d + D_CAP] * 3:
-        grow(mem, meta, entities, int(d), forget_before)
-    streams = entities[e, E_STREAMS_END] - entities[e, E_STREAMS]
-    words = H_STREAMS + streams + entities[e, E_DISTINCTS_END] - entities[e, E_DISTINCTS]
-    header = allocate(mem, meta, words)
-    mem[header + H_KEY] = key
-    mem[header + H_ENTITY] = e
-    clear_header(mem, header, words)
-    place(mem, meta[d + D_OFFSET], meta[d + D_CAP] - 1, key, header)
-    meta[d + D_COUNT] += 1
-    meta[LIVE] += 1
-    return header
-
-
-@jit_inline
-def clear_header(mem: I64, header: int, words: int) -> None:
-    """Make a header as of a key never seen."""
-    mem[header + H_FIRST] = 2**62
-    mem[header + H_LAST] = LOW
-    mem[header + H_LAST_PAYMENT] = LOW
-    mem[header + H_STREAMS : header + words] = 0
-
-
-# --- tiles -------------------------------------------------------------------------------------------------------
-
-
-@jit_inline
-def tile_at(mem: I64, meta: I64, at: int, index: int, lowest: int, fourth: int) -> int:
-    """Return the offset of the tile `index` of the stream word at `at`, made if need be with a last word `fourth`.
-
-    Tiles below `lowest` may go.
-    """
-    word = mem[at]
-    if word == 0:
-        word = allocate(mem, meta, TILE) << 16
-    offset, size, n = word >> 16, (word >> 8) & 15, word & 255
-    i = n - 1
-    while i >= 0 and mem[offset + TILE * i] > index:
-        i -= 1
-    if i >= 0 and mem[offset + TILE * i] == index:
-        return int(offset + TILE * i)
-    if n == 1 << size:
-        expired = 0
-        while expired < n and mem[offset + TILE * expired] < lowest:
-            expired += 1
-        if expired > 0:
-            for w in range(TILE * (n - expired)):
-                mem[offset + w] = mem[offset + TILE * expired + w]
-            n -= expired
-            i -= expired
-        else:
-            larger = allocate(mem, meta, TILE << (size + 1))
-            for w in range(TILE * n):
-                mem[larger + w] = mem[offset + w]
-            release(mem, meta, offset, TILE << size)
-            offset = larger
-            size += 1
-    i += 1
-    for w in range(TILE * n - 1, TILE * i - 1, -1):
-        mem[offset + w + TILE] = mem[offset + w]
-    tile = offset + TILE * i
-    mem[tile] = index
-    mem[tile + 1] = 0
-    mem[tile + 2] = 0
-    mem[tile + 3] = fourth
-    mem[at] = (offset << 16) | (size << 8) | (n + 1)
-    return int(tile)
-
-
-@jit_inline
-def read_stream(mem: I64, word: int, lowest: int, end: int, work: I64, out: int) -> None:
-    """Sum the tiles with lowest ≤ index < end into ``work[out : out + 3]``."""
-    n = 0
-    total = 0
-    highest = LOW
-    offset = word >> 16
-    for i in range((word & 255) - 1, -1, -1):
-        tile = offset + TILE * i
-        index = mem[tile]
-        if index < lowest:
-            break
-        if index < end:
-            n += mem[tile + 1]
-            total += mem[tile + 2]
-            highest = max(highest, mem[tile + 3])
-    work[out] = n
-    work[out + 1] = total
-    work[out + 2] = highest
-
-
-@jit_inline
-def read_labels(mem: I64, word: int, lowest: int, end: int, gap: int, work: I64, out: int) -> None:
-    """Sum the label tiles with lowest ≤ index < end into ``work[out : out + 6]``; without fraud two of them are LOW.
-
-    First is of the latest run: fraud steps at most `gap` steps apart.
-    """
-    captured = 0
-    frauds = 0
-    amount = 0
-    latest = LOW
-    first = LOW
-    clean = 0
-    offset = word >> 16
-    for i in range((word & 255) - 1, -1, -1):
-        tile = offset + TILE * i
-        index = mem[tile]
-        if index < lowest:
-            break
-        if index < end:
-            if mem[tile + 2] > 0:
-                latest = max(latest, index)
-                if first == LOW or first - index <= gap:
-                    first = index
-            elif first == LOW:
-                clean += mem[tile + 1]
-            captured += mem[tile + 1]
-            frauds += mem[tile + 2]
-            amount += mem[tile + 3]
-    work[out] = captured
-    work[out + 1] = frauds
-    work[out + 2] = amount
-    work[out + 3] = latest
-    work[out + 4] = clean
-    work[out + 5] = first
-
-
-# --- distinct ----------------------------------------------------------------------------------------------------
-
-
-@jit_inline
-def see_distinct(mem: I64, meta: I64, at: int, element: int, t: int, expired_before: int) -> None:
-    """Note that `element` was seen at `t`."""
-    word = mem[at]
-    if word & SKETCH:
-        cell = (word >> 16) + np.int64(mix(np.uint64(element)) & np.uint64(DISTINCT_CELLS - 1))
-        mem[cell] = max(mem[cell], t)
-        return
-    if word == 0:
-        word = allocate(mem, meta, 2) << 16
-    offset, size, n = word >> 16, (word >> 8) & 15, word & 255
-    for i in range(n):
-        if mem[offset + 2 * i] == element:
-            mem[offset + 2 * i + 1] = max(mem[offset + 2 * i + 1], t)
-            return
-    if n == 1 << size:
-        kept = 0
-        for i in range(n):
-            if mem[offset + 2 * i + 1] >= expired_before:
-                mem[offset + 2 * kept] = mem[offset + 2 * i]
-                mem[offset + 2 * kept + 1] = mem[offset + 2 * i + 1]
-                kept += 1
-        n = kept
-    if n == DISTINCT_EXACT:
-        sketch = allocate(mem, meta, DISTINCT_CELLS)
-        mem[sketch : sketch + DISTINCT_CELLS] = LOW
-        mem[at] = (sketch << 16) | SKETCH
-        for i in range(n):
-            see_distinct_cell(mem, sketch, mem[offset + 2 * i], mem[offset + 2 * i + 1])
-        see_distinct_cell(mem, sketch, element, t)
-        release(mem, meta, offset, 2 << size)
-        return
-    if n == 1 << size:
-        larger = allocate(mem, meta, 4 << size)
-        mem[larger : larger + 2 * n] = mem[offset : offset + 2 * n]
-        release(mem, meta, offset, 2 << size)
-        offset = larger
-        size += 1
-    mem[offset + 2 * n] = element
-    mem[offset + 2 * n + 1] = t
-    mem[at] = (offset << 16) | (size << 8) | (n + 1)
-
-
-@jit_inline
-def see_distinct_cell(mem: I64, sketch: int, element: int, t: int) -> None:
-    """Note an element in a sketch."""
-    cell = sketch + np.int64(mix(np.uint64(element)) & np.uint64(DISTINCT_CELLS - 1))
-    mem[cell] = max(mem[cell], t)
-
-
-@jit_inline
-def count_distinct(mem: I64, word: int, since: int) -> float:
-    """Return how many elements were seen at or after `since`."""
-    offset = word >> 16
-    seen = 0
-    if word & SKETCH:
-        for i in range(DISTINCT_CELLS):
-            seen += mem[offset + i] >= since
-        m = float(DISTINCT_CELLS)
-        return m * ln(m) if seen == DISTINCT_CELLS else -m * ln(1.0 - seen / m)
-    for i in range(word & 255):
-        seen += mem[offset + 2 * i + 1] >= since
-    return float(seen)
-
-
-# --- one event ---------------------------------------------------------------------------------------------------
-
-
 @jit_inline
 def locate(row: I64, keys_at: int, memory_ms: int, entities: I64, mem: I64, meta: I64, work: I64) -> None:
     """Write each entity's key, header offset (meant only if seen) and status: ``work[3e : 3e + 3]``."""
@@ -479,13 +163,23 @@ def locate(row: I64, keys_at: int, memory_ms: int, entities: I64, mem: I64, meta
 
 
 @jit_inline
+def stepped(t: int, step: int, guess: int) -> int:
+    """Return t // step, without dividing where that is `guess`, the answer for the event before."""
+    return guess if guess * step <= t < guess * step + step else t // step
+
+
+@jit_inline
 def set_clocks(row: I64, clocks: I64, work: I64, base: int) -> None:
-    """Write each window's first step, end (exclusive) and the event's own step: ``work[base + 3c : base + 3c + 3]``."""
+    """Write the CLOCK words of each window to ``work[base:]``."""
     for c in range(clocks.shape[0]):
-        step, lagged = clocks[c, C_STEP], row[AT] - clocks[c, C_LAG]
-        work[base + 3 * c] = (lagged - clocks[c, C_WINDOW]) // step
-        work[base + 3 * c + 1] = lagged // step if clocks[c, C_LAG] > 0 else 2**62
-        work[base + 3 * c + 2] = row[T] // step
+        step, lagged, at = clocks[c, C_STEP], row[AT] - clocks[c, C_LAG], base + CLOCK * c
+        work[at] = stepped(lagged - clocks[c, C_WINDOW], step, work[at])
+        work[at + 2] = stepped(row[T], step, work[at + 2])
+        work[at + 3] = work[at] * step
+        work[at + 1] = work[at + 4] = NEVER
+        if clocks[c, C_LAG] > 0:
+            work[at + 1] = lagged // step
+            work[at + 4] = work[at + 1] * step
 
 
 @jit_inline
@@ -496,23 +190,48 @@ def read_streams(entities: I64, clocks: I64, streams: I64, reads: I64, mem: I64,
     for e in range(entities.shape[0]):
         if work[3 * e + 2] != SEEN:
             continue
-        header = work[3 * e + 1] + H_STREAMS - entities[e, E_STREAMS]
+        first = work[3 * e + 1] + H_STREAMS
+        form = mem[first - H_STREAMS + H_FORM]
         for s in range(entities[e, E_STREAMS], entities[e, E_STREAMS_END]):
             for r in range(streams[s, S_READS], streams[s, S_READS_END]):
-                clock = clocks_at + 3 * reads[r, R_CLOCK]
-                if streams[s, S_LABELS]:
-                    gap = clocks[reads[r, R_CLOCK], C_WINDOW] // (RUN_GAP * clocks[reads[r, R_CLOCK], C_STEP])
-                    read_labels(mem, mem[header + s], work[clock], work[clock + 1], gap, work, base + READ * r)
+                c, out = reads[r, R_CLOCK], base + READ * r
+                clock = clocks_at + CLOCK * c
+                if form & BUSY:
+                    word = mem[first + s - entities[e, E_STREAMS]]
+                    if streams[s, S_LABELS]:
+                        gap = clocks[c, C_WINDOW] // (RUN_GAP * clocks[c, C_STEP])
+                        read_labels(mem, word, work[clock], work[clock + 1], gap, reads[r, R_SCAN], work, out)
+                    else:
+                        read_stream(mem, word, work[clock], work[clock + 1], reads[r, R_SCAN], work, out)
                 else:
-                    read_stream(mem, mem[header + s], work[clock], work[clock + 1], work, base + READ * r)
+                    low_ms, end_ms, width = work[clock + 3], work[clock + 4], entities[e, E_EVENT]
+                    place = streams[s, S_PLACE]
+                    if streams[s, S_LABELS]:
+                        step = clocks[c, C_STEP]
+                        gap = clocks[c, C_WINDOW] // (RUN_GAP * step)
+                        read_judged(mem, first, width, fill(form), place, low_ms, end_ms, step, gap, work, out)
+                    else:
+                        kinds = streams[s, S_KINDS]
+                        read_events(mem, first, width, fill(form), kinds, place, low_ms, end_ms, work, out)
 
 
 @jit_inline
-def counted(row: I64, kinds: int, value_at: int) -> int:
-    """Return the value that the event adds to a stream (0 where it only counts), or MISSING."""
+def own_value(row: I64, kinds: int, value_at: int) -> int:
+    """Return the value that the event would add to a stream (0 where it only counts), or MISSING."""
     if kinds & (1 << row[KIND]) == 0:
         return MISSING
     return 0 if value_at < 0 else row[VALUES + value_at]
+
+
+@jit_inline
+def read_distinct(mem: I64, header: int, entities: I64, distincts: I64, d: int, since: int) -> float:
+    """Return how many elements a seen key met from `since` on."""
+    e, form, first = distincts[d, D_ENTITY], mem[header + H_FORM], header + H_STREAMS
+    if form & BUSY:
+        streams_of_e = entities[e, E_STREAMS_END] - entities[e, E_STREAMS]
+        return count_distinct(mem, mem[first + streams_of_e + d - entities[e, E_DISTINCTS]], since)
+    kinds, place = distincts[d, D_KINDS], distincts[d, D_PLACE]
+    return count_apart(mem, first, entities[e, E_EVENT], fill(form), kinds, place, since)
 
 
 @jit_inline
@@ -547,10 +266,9 @@ def read_nodes(
         elif op == DISTINCT:
             e = distincts[a, D_ENTITY]
             if work[3 * e + 2] == SEEN:
-                streams_of_e = entities[e, E_STREAMS_END] - entities[e, E_STREAMS]
-                at = work[3 * e + 1] + H_STREAMS + streams_of_e + a - entities[e, E_DISTINCTS]
                 step = nodes[c, N_STEP]
-                result = count_distinct(mem, mem[at], (t - nodes[c, N_WINDOW]) // step * step)
+                since = (t - nodes[c, N_WINDOW]) // step * step
+                result = read_distinct(mem, work[3 * e + 1], entities, distincts, a, since)
         else:
             s = reads[a, R_STREAM]
             status = work[3 * streams[s, S_ENTITY] + 2]
@@ -558,8 +276,8 @@ def read_nodes(
             if status == SEEN:
                 n, total, highest = work[base + READ * a], work[base + READ * a + 1], work[base + READ * a + 2]
             if nodes[c, N_OWN] and status != MISSING_KEY:
-                value = counted(row, streams[s, S_KINDS], streams[s, S_VALUE])
-                clock = clocks + 3 * reads[a, R_CLOCK]
+                value = own_value(row, streams[s, S_KINDS], streams[s, S_VALUE])
+                clock = clocks + CLOCK * reads[a, R_CLOCK]
                 if value != MISSING and work[clock + 2] >= work[clock]:
                     status = SEEN
                     n += 1
@@ -594,22 +312,37 @@ def read_nodes(
 
 
 @jit_inline
+def is_kept(
+    row: I64, e: int, entities: I64, clocks: I64, streams: I64, clocks_at: int, distincts: I64, work: I64
+) -> bool:
+    """Tell whether any stream or distinct set of entity `e` counts the event."""
+    judges = row[CAPTURED_DELTA] != 0 or row[FRAUD_DELTA] != 0
+    for s in range(entities[e, E_STREAMS], entities[e, E_STREAMS_END]):
+        clock = clocks_at + CLOCK * streams[s, S_CLOCK]
+        if work[clock + 2] >= work[clock]:
+            if streams[s, S_LABELS]:
+                if judges:
+                    return True
+            elif own_value(row, streams[s, S_KINDS], streams[s, S_VALUE]) != MISSING:
+                return True
+    for d in range(entities[e, E_DISTINCTS], entities[e, E_DISTINCTS_END]):
+        named = work[3 * distincts[d, D_OF]] != 0 and distincts[d, D_KINDS] >> row[KIND] & 1
+        if named and row[T] >= row[AT] - distincts[d, D_WINDOW]:
+            return True
+    return False
+
+
+@jit_inline
 def fold_event(
-    row: I64,
-    memory_ms: int,
-    entities: I64,
-    streams: I64,
-    clocks_at: int,
-    distincts: I64,
-    mem: I64,
-    meta: I64,
-    work: I64,
-) -> None:
+    row: I64, memory_ms: int, entities: I64, clocks: I64, streams: I64, clocks_at: int, distincts: I64, records: I64,
+    mem: I64, meta: I64, work: I64,
+) -> None:  # fmt: skip
     """Fold the event into every entity it names."""
     kind, at, t = row[KIND], row[AT], row[T]
     if t < at - memory_ms or kind == _READ_ONLY:
         return
     active = ((1 << kind) & ACTIVITY) != 0
+    event = clocks_at + CLOCK * clocks.shape[0]
     for e in range(entities.shape[0]):
         if work[3 * e] == 0:
             continue
@@ -617,58 +350,75 @@ def fold_event(
         if work[3 * e + 2] != SEEN:
             if not active:
                 continue
-            # looked up again: an insertion for this very event may have dropped the forgotten header
-            header = find(mem, meta, work[3 * e])
-            if header == 0:
-                header = insert(mem, meta, entities, e, work[3 * e], at - memory_ms)
-            else:
-                clear_header(mem, header, empty_header(mem, meta, entities, header))
+            header = insert(mem, meta, entities, e, work[3 * e], at - memory_ms)
         if active:
             mem[header + H_FIRST] = min(mem[header + H_FIRST], t)
             mem[header + H_LAST] = max(mem[header + H_LAST], t)
             if kind == 0:
                 mem[header + H_LAST_PAYMENT] = max(mem[header + H_LAST_PAYMENT], t)
-        fold_streams(row, e, header, entities, streams, clocks_at, mem, meta, work)
-        first = header + H_STREAMS + entities[e, E_STREAMS_END] - entities[e, E_STREAMS]
-        for d in range(entities[e, E_DISTINCTS], entities[e, E_DISTINCTS_END]):
-            element = work[3 * distincts[d, D_OF]]
-            if element != 0 and distincts[d, D_KINDS] & (1 << kind) and t >= at - distincts[d, D_WINDOW]:
-                place_at = first + d - entities[e, E_DISTINCTS]
-                see_distinct(mem, meta, place_at, element, t, at - distincts[d, D_WINDOW])
+        if not is_kept(row, e, entities, clocks, streams, clocks_at, distincts, work):
+            continue
+        write_event(row, e, entities, records, work, work, event)
+        if mem[header + H_FORM] & BUSY == 0:
+            roomy = room_for_event(mem, meta, entities, header, at)
+            if roomy != 0:
+                keep_event(mem, entities, roomy, work, event)
+                continue
+            header = turn_busy(header, at, entities, clocks, streams, clocks_at, distincts, mem, meta, work)
+        fold_tiles(work, event, e, header, at, entities, clocks, streams, clocks_at, distincts, mem, meta, work)
 
 
 @jit_inline
-def fold_streams(
-    row: I64, e: int, header: int, entities: I64, streams: I64, clocks_at: int, mem: I64, meta: I64, work: I64
-) -> None:
-    """Add the event to each stream of one entity that counts its kind."""
-    judges = row[CAPTURED_DELTA] != 0 or row[FRAUD_DELTA] != 0
-    amount = 0 if row[VALUES] == MISSING else row[VALUES] * row[FRAUD_DELTA]
-    header += H_STREAMS - entities[e, E_STREAMS]
+def turn_busy(
+    header: int, at: int, entities: I64, clocks: I64, streams: I64, clocks_at: int, distincts: I64, mem: I64,
+    meta: I64, work: I64,
+) -> int:  # fmt: skip
+    """Fold a quiet key's events into tiles and sets; return its new header."""
+    form = mem[header + H_FORM]
+    e, first = form & ENTITY, header + H_STREAMS
+    width = entities[e, E_EVENT]
+    busy = open_streams(mem, meta, entities, header)
+    for old in range(first, first + width * fill(form), width):
+        fold_tiles(mem, old, e, busy, at, entities, clocks, streams, clocks_at, distincts, mem, meta, work)
+    release(mem, meta, header, block_words(entities, form))
+    return busy
+
+
+@jit_inline
+def fold_tiles(
+    source: I64, event: int, e: int, header: int, at: int, entities: I64, clocks: I64, streams: I64, clocks_at: int,
+    distincts: I64, mem: I64, meta: I64, work: I64,
+) -> None:  # fmt: skip
+    """Add an event that stands at ``source[event:]`` to each stream and distinct set of a busy key that counts it."""
+    t, tag = source[event], source[event + TAG]
+    captured, frauds = captured_of(tag), frauds_of(tag)
+    word_at = header + H_STREAMS
     for s in range(entities[e, E_STREAMS], entities[e, E_STREAMS_END]):
-        clock = clocks_at + 3 * streams[s, S_CLOCK]
-        lowest, index = work[clock], work[clock + 2]
-        if index < lowest:
-            continue
-        if streams[s, S_LABELS]:
-            if judges:
-                tile = tile_at(mem, meta, header + s, index, lowest, 0)
-                mem[tile + 1] += row[CAPTURED_DELTA]
-                mem[tile + 2] += row[FRAUD_DELTA]
-                mem[tile + 3] += amount
-        else:
-            value = counted(row, streams[s, S_KINDS], streams[s, S_VALUE])
-            if value != MISSING:
-                tile = tile_at(mem, meta, header + s, index, lowest, LOW)
-                mem[tile + 1] += 1
-                mem[tile + 2] += value
-                mem[tile + 3] = max(mem[tile + 3], value)
+        c, place = streams[s, S_CLOCK], streams[s, S_PLACE]
+        lowest, index = work[clocks_at + CLOCK * c], stepped(t, clocks[c, C_STEP], work[clocks_at + CLOCK * c + 2])
+        if index >= lowest:
+            if streams[s, S_LABELS]:
+                if captured != 0 or frauds != 0:
+                    tile = tile_at(mem, meta, word_at, index, lowest, 1)
+                    add(mem, mem[word_at], tile, captured, frauds, amount_of_fraud(source, event, place))
+            else:
+                value = counted(source, event, streams[s, S_KINDS], place)
+                if value != MISSING:
+                    tile = tile_at(mem, meta, word_at, index, lowest, 0)
+                    add(mem, mem[word_at], tile, 1, value, 0)
+                    mem[tile + 3] = max(mem[tile + 3], value)
+        word_at += 1
+    for d in range(entities[e, E_DISTINCTS], entities[e, E_DISTINCTS_END]):
+        if names(source, event, distincts[d, D_KINDS], distincts[d, D_PLACE], at - distincts[d, D_WINDOW]):
+            element = source[event + distincts[d, D_PLACE]]
+            see_distinct(mem, meta, word_at, element, t, at - distincts[d, D_WINDOW])
+        word_at += 1
 
 
 @jit_inline
 def step_event(
     row: I64, asked: bool, keys_at: int, memory_ms: int, entities: I64, clocks: I64, streams: I64, reads: I64,
-    distincts: I64, nodes: I64, params: F64, mem: I64, meta: I64, work: I64, values: F64,
+    distincts: I64, records: I64, nodes: I64, params: F64, mem: I64, meta: I64, work: I64, values: F64,
 ) -> None:  # fmt: skip
     """Read the columns as of before the event (into ``values``) if asked, then fold it."""
     locate(row, keys_at, memory_ms, entities, mem, meta, work)
@@ -677,22 +427,24 @@ def step_event(
     if asked:
         read_streams(entities, clocks, streams, reads, mem, work)
         read_nodes(row, entities, streams, reads, distincts, nodes, params, mem, work, values)
-    fold_event(row, memory_ms, entities, streams, clocks_at, distincts, mem, meta, work)
+    fold_event(row, memory_ms, entities, clocks, streams, clocks_at, distincts, records, mem, meta, work)
     meta[NOW] = max(meta[NOW], row[AT])
 
 
-@jit_inline
+@jit
 def room_needed(entities: I64, streams: I64, distincts: I64, meta: I64) -> int:
-    """Return the most words that one event can take from the arena."""
-    blocks = streams.shape[0] * TILE * TILES + distincts.shape[0] * (DISTINCT_CELLS + 2 * DISTINCT_EXACT)
-    return int(blocks + entities.shape[0] * (64 + 4 * meta[LARGEST] + 2048))
+    """Return the most words that one event can take from the arena, as its tables are now."""
+    words = streams.shape[0] * TILE * MAX_TILES + distincts.shape[0] * (DISTINCT_CELLS + 2 * DISTINCT_EXACT)
+    for e in range(entities.shape[0]):
+        words += 2048 + busy_words(entities, e) + entities[e, E_EVENT] * 256
+    return int(words + entities.shape[0] * 4 * meta[LARGEST])
 
 
 @jit
 def run(
     rows: I64, asked: npt.NDArray[np.bool_], start: int, keys_at: int, memory_ms: int, entities: I64, clocks: I64,
-    streams: I64, reads: I64, distincts: I64, nodes: I64, params: F64, mem: I64, meta: I64, work: I64, values: F64,
-    out: F32,
+    streams: I64, reads: I64, distincts: I64, records: I64, nodes: I64, params: F64, mem: I64, meta: I64, work: I64,
+    values: F64, out: F32,
 ) -> int:  # fmt: skip
     """Run events ``rows[start:]``, writing the columns of those ``asked`` to successive rows of `out`.
 
@@ -701,12 +453,17 @@ def run(
     written = 0
     for i in range(start):
         written += asked[i]
+    room = room_needed(entities, streams, distincts, meta)
+    largest = meta[LARGEST]
     for i in range(start, rows.shape[0]):
-        if meta[BUMP] + room_needed(entities, streams, distincts, meta) > mem.shape[0]:
+        if meta[LARGEST] != largest:
+            room = room_needed(entities, streams, distincts, meta)
+            largest = meta[LARGEST]
+        if meta[BUMP] + room > mem.shape[0]:
             return i
         step_event(
-            rows[i], asked[i], keys_at, memory_ms, entities, clocks, streams, reads, distincts, nodes, params, mem,
-            meta, work, values,
+            rows[i], asked[i], keys_at, memory_ms, entities, clocks, streams, reads, distincts, records, nodes, params,
+            mem, meta, work, values,
         )  # fmt: skip
         if asked[i]:
             for c in range(nodes.shape[0]):

@@ -35,15 +35,21 @@ OPS: Final = {
 
 # columns of the entity table
 E_FORM, E_A, E_B, E_SALT, E_STREAMS, E_STREAMS_END, E_DISTINCTS, E_DISTINCTS_END = range(8)
+E_RECORDS, E_RECORDS_END, E_EVENT, E_DEPTH = range(8, 12)
 BASE, PAIR, CONSTANT = range(3)
-# columns of the stream table: what is stored; S_CLOCK is the deepest of the windows read from it
-S_ENTITY, S_KINDS, S_VALUE, S_CLOCK, S_LABELS, S_READS, S_READS_END = range(7)
-# columns of the table of reads: a window of a stream
-R_STREAM, R_CLOCK = range(2)
+# columns of the stream table: what is stored; S_CLOCK is the deepest of the windows read from it; S_PLACE is where an
+# event that is kept holds the value
+S_ENTITY, S_KINDS, S_VALUE, S_CLOCK, S_LABELS, S_READS, S_READS_END, S_PLACE = range(8)
+# columns of the table of reads: a window of a stream; R_SCAN: a maximum or a run of frauds is asked, not sums alone
+R_STREAM, R_CLOCK, R_SCAN = range(3)
 # columns of the clock table: the windows that reads share
 C_STEP, C_WINDOW, C_LAG = range(3)
 # columns of the distinct table
-D_ENTITY, D_OF, D_KINDS, D_WINDOW = range(4)
+D_ENTITY, D_OF, D_KINDS, D_WINDOW, D_PLACE = range(5)
+# columns of the table of what an entity's events keep besides time and kind: values and keys of other entities
+X_ELEMENT, X_INDEX = range(2)
+RECORDED: Final = 2
+"""Where they begin in an event."""
 # columns of the node table
 N_OP, N_A, N_B, N_WINDOW, N_STEP, N_OWN = range(6)
 
@@ -78,6 +84,7 @@ class Plan:
     streams: I64
     reads: I64
     distincts: I64
+    records: I64
     nodes: I64
     params: F64
 
@@ -203,7 +210,8 @@ class _Builder:
         """Return the tables, streams and distincts grouped by entity."""
         stream_order = sorted(range(len(self.streams)), key=lambda i: self.streams[i][0])
         read_order = sorted(range(len(self.reads)), key=lambda i: stream_order.index(self.reads[i][0]))
-        reads = _table([(stream_order.index(self.reads[i][0]), self.reads[i][1]) for i in read_order], 2)
+        scanned = {n[1] for n in self.nodes if n[0] in (MAX, SINCE_FRAUD, FIRST_FRAUD, CLEAN)}
+        reads = _table([(stream_order.index(self.reads[i][0]), self.reads[i][1], i in scanned) for i in read_order], 3)
         distinct_order = sorted(range(len(self.distincts)), key=lambda i: self.distincts[i][0])
         nodes = [list(n) for n in self.nodes]
         for node in nodes:
@@ -211,28 +219,53 @@ class _Builder:
                 node[1] = read_order.index(node[1])
             elif node[0] == DISTINCT:
                 node[1] = distinct_order.index(node[1])
-        streams = _table([self._stream_row(self.streams[i], n, reads) for n, i in enumerate(stream_order)], 7)
-        distincts = _table([self.distincts[i] for i in distinct_order], 4)
-        entities = [self._entity_row(i, name, streams, distincts) for i, name in enumerate(self.entities)]
+        records = [self._recorded(e) for e in range(len(self.entities))]
+        streams = _table([self._stream_row(self.streams[i], n, reads, records) for n, i in enumerate(stream_order)], 8)
+        distincts = _table([self._distinct_row(self.distincts[i], records) for i in distinct_order], 5)
+        entities = [self._entity_row(i, name, streams, distincts, records) for i, name in enumerate(self.entities)]
         return {
             "entity_names": tuple(self.entities),
-            "entities": _table(entities, 8),
+            "entities": _table(entities, 12),
             "clocks": _table(self.clocks, 3),
             "streams": streams,
             "reads": reads,
             "distincts": distincts,
+            "records": _table([record for kept in records for record in kept], 2),
             "nodes": _table(nodes, 6),
             "params": np.array(self.params, dtype=np.float64).reshape(-1, 2),
         }
 
-    def _stream_row(self, stream: tuple[int, ...], index: int, reads: I64) -> tuple[int, ...]:
+    def _recorded(self, e: int) -> list[tuple[int, int]]:
+        """Return what a kept event of an entity holds: (0, value), then (1, entity of the key)."""
+        values = {
+            0 if labels else value for of, _, value, _, labels in self.streams if of == e and (labels or value >= 0)
+        }
+        return [
+            *((0, v) for v in sorted(values)),
+            *((1, of) for of in sorted({d[1] for d in self.distincts if d[0] == e})),
+        ]
+
+    def _distinct_row(self, distinct: list[int], records: list[list[tuple[int, int]]]) -> tuple[int, ...]:
+        return *distinct, RECORDED + records[distinct[0]].index((1, distinct[1]))
+
+    def _depth_ms(self, e: int) -> int:
+        """Return the age beyond which no window of the entity sees an event."""
+        ages = [sum(self.clocks[c]) for s, c in self.reads if self.streams[s][0] == e]
+        return max((*ages, *(d[3] for d in self.distincts if d[0] == e)), default=0)
+
+    def _stream_row(
+        self, stream: tuple[int, ...], index: int, reads: I64, records: list[list[tuple[int, int]]]
+    ) -> tuple[int, ...]:
         entity, kinds, value, _, labels = stream
+        place = RECORDED + records[entity].index((0, 0 if labels else value)) if labels or value >= 0 else -1
         first, last = (int(i) for i in np.searchsorted(reads[:, R_STREAM], [index, index + 1]))
         clocks = (int(clock) for clock in reads[first:last, R_CLOCK])
         deepest = max(clocks, key=lambda c: self.clocks[c][C_WINDOW] + self.clocks[c][C_LAG])
-        return entity, kinds, value, deepest, labels, first, last
+        return entity, kinds, value, deepest, labels, first, last, place
 
-    def _entity_row(self, index: int, name: str, streams: I64, distincts: I64) -> tuple[int, ...]:
+    def _entity_row(
+        self, index: int, name: str, streams: I64, distincts: I64, records: list[list[tuple[int, int]]]
+    ) -> tuple[int, ...]:
         form, a, b = CONSTANT, 0, 0
         if name != ALL:
             parts = [self.base.index(p) for p in name.split("+")]
@@ -240,7 +273,9 @@ class _Builder:
         salt = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little", signed=True)
         first, last = np.searchsorted(streams[:, S_ENTITY], [index, index + 1])
         first_d, last_d = np.searchsorted(distincts[:, D_ENTITY], [index, index + 1])
-        return form, a, b, salt, int(first), int(last), int(first_d), int(last_d)
+        before, kept = sum(map(len, records[:index])), len(records[index])
+        events = before, before + kept, RECORDED + kept, self._depth_ms(index)
+        return form, a, b, salt, int(first), int(last), int(first_d), int(last_d), *events
 
 
 def _place(rows: list[K], row: K) -> int:

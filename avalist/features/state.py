@@ -8,67 +8,82 @@ import numpy as np
 import numpy.typing as npt
 
 from avalist.features import kernel
-from avalist.features.declare import DISTINCT_CELLS
-from avalist.features.jit import jit, jit_inline
-from avalist.features.kernel import (
+from avalist.features.arena import (
     BUMP,
+    BUSY,
     D_CAP,
     D_OFFSET,
     DIRECTORY,
-    H_ENTITY,
+    ENTITY,
+    H_FORM,
     H_KEY,
     H_LAST,
     H_STREAMS,
     LARGEST,
     LIVE,
+    META_WORDS,
     NOW,
-    SKETCH,
+    QUIET,
     SUBTABLES,
     TILE,
-    TILES,
+    key_words,
 )  # fmt: skip
+from avalist.features.declare import DISTINCT_CELLS
+from avalist.features.distinct import live_elements
+from avalist.features.jit import jit
 from avalist.features.plan import (
     C_LAG,
     C_STEP,
     C_WINDOW,
+    D_KINDS,
+    D_PLACE,
     D_WINDOW,
     E_DISTINCTS,
     E_DISTINCTS_END,
+    E_EVENT,
     E_STREAMS,
     E_STREAMS_END,
     I64,
+    MAX_TILES,
     S_CLOCK,
+    S_KINDS,
+    S_LABELS,
+    S_PLACE,
     Plan,
 )  # fmt: skip
+from avalist.features.quiet import elements_of_events, fill, tiles_of_events
+from avalist.features.tiles import live_tiles
 
 F32 = npt.NDArray[np.float32]
 Row = npt.NDArray[np.int64]
 _GROWTH_WORDS = 4 << 20
 _FIRST_CAP = 64
 _DIGEST_WORDS = 1 << 16
+QUIET_EVENTS = 16
+"""Events that a key keeps before it turns to tiles: no column depends on it."""
 
 
 class State:
     """What the kernel remembers of one merchant, under one plan. One writer at a time."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, quiet_events: int = QUIET_EVENTS) -> None:
         self.plan = plan
-        self.meta = np.zeros(kernel.META_WORDS, dtype=np.int64)
+        self.meta = np.zeros(META_WORDS, dtype=np.int64)
         self.mem = np.zeros(_GROWTH_WORDS, dtype=np.int64)
         self.meta[BUMP] = 8
         self.meta[NOW] = -(2**62)
+        self.meta[QUIET] = quiet_events
         self.meta[LARGEST] = _FIRST_CAP
         for i in range(SUBTABLES):
             self.meta[DIRECTORY + 3 * i + D_OFFSET] = 8 + i * 2 * _FIRST_CAP
             self.meta[DIRECTORY + 3 * i + D_CAP] = _FIRST_CAP
         self.meta[BUMP] += SUBTABLES * 2 * _FIRST_CAP
-        self._work = np.zeros(
-            3 * (len(plan.entities) + len(plan.clocks)) + kernel.READ * len(plan.reads), dtype=np.int64
-        )
+        words = 3 * len(plan.entities) + kernel.CLOCK * len(plan.clocks) + kernel.READ * len(plan.reads)
+        self._work = np.zeros(words + int(plan.entities[:, E_EVENT].max(initial=0)), dtype=np.int64)
         self._values = np.full(len(plan.columns), np.nan)
         self._tables = (
             plan.keys_at, plan.memory_ms, plan.entities, plan.clocks, plan.streams, plan.reads, plan.distincts,
-            plan.nodes, plan.params,
+            plan.records, plan.nodes, plan.params,
         )  # fmt: skip
 
     @property
@@ -99,12 +114,20 @@ class State:
         plan = self.plan
         return int(kernel.room_needed(plan.entities, plan.streams, plan.distincts, self.meta))
 
+    def key_bytes(self) -> I64:
+        """Return each live key's entity, and the bytes of its blocks and its share of the table; int64 [keys, 2]."""
+        plan = self.plan
+        headers = _headers(self.mem, self.meta, self.now_ms - plan.memory_ms)
+        cells = int(self.meta[DIRECTORY + D_CAP : META_WORDS : 3].sum())
+        words = _words(self.mem, headers, plan.entities)
+        return np.stack([self.mem[headers + H_FORM] & ENTITY, words * 8 + 16 * cells // max(self.live_keys, 1)], axis=1)
+
     def digest(self) -> str:
         """Return a hash of everything a later decision could see: entities sorted by key, live values only (I2)."""
         plan = self.plan
         headers = _headers(self.mem, self.meta, self.now_ms - plan.memory_ms)
-        headers = headers[np.lexsort((self.mem[headers + H_KEY], self.mem[headers + H_ENTITY]))]
-        most = 5 + len(plan.streams) * (1 + TILE * TILES) + len(plan.distincts) * (1 + DISTINCT_CELLS)
+        headers = headers[np.lexsort((self.mem[headers + H_KEY], self.mem[headers + H_FORM] & ENTITY))]
+        most = 5 + len(plan.streams) * (1 + TILE * MAX_TILES) + len(plan.distincts) * (1 + DISTINCT_CELLS)
         buffer = np.empty(max(_DIGEST_WORDS, most), dtype=np.int64)
         canonical = hashlib.blake2b(digest_size=16)
         done = 0
@@ -140,6 +163,15 @@ def _headers(mem: I64, meta: I64, forget_before: int) -> I64:
 
 
 @jit
+def _words(mem: I64, headers: I64, entities: I64) -> I64:
+    """Return how many words the blocks of each header take."""
+    words = np.empty(len(headers), dtype=np.int64)
+    for i in range(len(headers)):
+        words[i] = key_words(mem, entities, headers[i])
+    return words
+
+
+@jit
 def _canonical(
     mem: I64, headers: I64, start: int, most: int, now: int, entities: I64, clocks: I64, streams: I64, distincts: I64,
     out: I64,
@@ -153,50 +185,31 @@ def _canonical(
         if n + most > len(out):
             return i, n
         header = headers[i]
-        e = mem[header + H_ENTITY]
+        form = mem[header + H_FORM]
+        e, width, events = form & ENTITY, entities[form & ENTITY, E_EVENT], header + H_STREAMS
         for w in range(H_STREAMS):
             out[n + w] = mem[header + w]
+        out[n + H_FORM] = e
         n += H_STREAMS
         at = header + H_STREAMS
         for s in range(entities[e, E_STREAMS], entities[e, E_STREAMS_END]):
-            clock = streams[s, S_CLOCK]
-            lowest = (now - clocks[clock, C_LAG] - clocks[clock, C_WINDOW]) // clocks[clock, C_STEP]
+            clock, labels = streams[s, S_CLOCK], streams[s, S_LABELS]
+            step = clocks[clock, C_STEP]
+            lowest = (now - clocks[clock, C_LAG] - clocks[clock, C_WINDOW]) // step
             out[n] = -1 - s
-            n = _live_tiles(mem, mem[at], lowest, out, n + 1)
+            if form & BUSY:
+                n = live_tiles(mem, mem[at], lowest, labels, out, n + 1)
+            else:
+                kinds, place = streams[s, S_KINDS], streams[s, S_PLACE]
+                n = tiles_of_events(mem, events, width, fill(form), kinds, place, labels, step, lowest, out, n + 1)
             at += 1
         for d in range(entities[e, E_DISTINCTS], entities[e, E_DISTINCTS_END]):
             out[n] = -1_000_000 - d
-            n = _live_elements(mem, mem[at], now - distincts[d, D_WINDOW], out, n + 1)
+            since = now - distincts[d, D_WINDOW]
+            if form & BUSY:
+                n = live_elements(mem, mem[at], since, out, n + 1)
+            else:
+                kinds, place = distincts[d, D_KINDS], distincts[d, D_PLACE]
+                n = elements_of_events(mem, events, width, fill(form), kinds, place, since, out, n + 1)
             at += 1
     return len(headers), n
-
-
-@jit_inline
-def _live_tiles(mem: I64, word: int, lowest: int, out: I64, n: int) -> int:
-    """Write a stream's tiles from `lowest` on that are not zero; return the new fill of `out`."""
-    for tile in range(word >> 16, (word >> 16) + TILE * (word & 255), TILE):
-        if mem[tile] >= lowest and (mem[tile + 1] != 0 or mem[tile + 2] != 0 or mem[tile + 3] != 0):
-            for w in range(TILE):
-                out[n + w] = mem[tile + w]
-            n += TILE
-    return n
-
-
-@jit_inline
-def _live_elements(mem: I64, word: int, since: int, out: I64, n: int) -> int:
-    """Write a distinct word's sketch, or its elements seen since `since` in order; return the new fill of `out`."""
-    offset = word >> 16
-    if word & SKETCH:
-        for i in range(DISTINCT_CELLS):
-            out[n + i] = mem[offset + i] if mem[offset + i] >= since else 0
-        return n + DISTINCT_CELLS
-    first = n
-    for at in range(offset, offset + 2 * (word & 255), 2):
-        if mem[at + 1] >= since:
-            place = n
-            while place > first and out[place - 2] > mem[at]:
-                out[place], out[place + 1] = out[place - 2], out[place - 1]
-                place -= 2
-            out[place], out[place + 1] = mem[at], mem[at + 1]
-            n += 2
-    return n

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from avalist.app.report import ENOUGH, FitReport, Quality
+from avalist.app.grade import ENOUGH
+from avalist.app.report import FitReport, Quality
 from avalist.render.blocks import Listing
 from avalist.render.numbers import count, number, percent
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from avalist.app.report import Example, FitReport, FoldQuality, Quality
+from avalist.app.examples import Example
+from avalist.app.report import FitReport, FoldQuality, Quality
 from avalist.domain.events import from_ms
 from avalist.models.judge import Level
 from avalist.models.metrics import APPROVAL_RATES, Interval, Report

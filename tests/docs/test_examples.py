@@ -13,11 +13,11 @@ from avalist.api.errors import Problem
 from avalist.api.wire import Recorded
 from avalist.app.administer import decode_request
 from avalist.app.lookup import Lookup
-from avalist.app.mapping import decode_mapping
 from avalist.app.stored import StoredDecision
 from avalist.domain.decisions import Decision
 from avalist.domain.events import decode_event, decode_payment
 from avalist.domain.schema import Schema
+from avalist.history.mapping import decode_mapping
 from avalist.policy.economics import decode_policy
 from tests.docs.pages import ROOT, Block, blocks, headings, read
 from tests.docs.test_reference import COMMANDS, options

@@ -16,7 +16,6 @@ import numpy as np
 from avalist.api.errors import Problem, problem_of
 from avalist.api.scan import check_body
 from avalist.app.administer import CreateMerchant, decode_request
-from avalist.app.mapping import decode_mapping
 from avalist.app.take import canonical
 from avalist.domain.cards import holds_card_number, refuse_card_numbers
 from avalist.domain.duplicates import find_duplicate_key
@@ -24,6 +23,7 @@ from avalist.domain.errors import BadInput, CardNumberRefused
 from avalist.domain.events import Payment, decode_any, decode_event, decode_payment
 from avalist.domain.schema import Schema
 from avalist.enrich.intake import Intake
+from avalist.history.mapping import decode_mapping
 from avalist.policy.economics import decode_policy
 from bench._payments import payment
 from tests.shop import SCHEMA

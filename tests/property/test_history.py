@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avalist.app.history import RowHistory
-from avalist.app.mapping import Mapping, decode_mapping
-from avalist.app.rejects import Rejects
-from avalist.app.spill import Spill
 from avalist.domain.events import WireEvent
+from avalist.history.mapping import Mapping, decode_mapping
+from avalist.history.rejects import Rejects
+from avalist.history.rowfile import RowHistory
+from avalist.history.spill import Spill
 from tests.rows import Row, one_by_one
 from tests.unit.test_history import MAPPING, START
 

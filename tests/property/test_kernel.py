@@ -12,10 +12,10 @@ from avalist.domain.records import FoldKind
 from avalist.domain.row import AT, KIND, MISSING, T
 from avalist.domain.schema import DAY_MS, CategoryDecl, EntityDecl, NumberDecl, Schema
 from avalist.features import state as state_module
+from avalist.features.arena import LARGEST
 from avalist.features.declare import ACTIVITY, Aggregate, Feature, ratio
-from avalist.features.kernel import LARGEST
 from avalist.features.plan import MAX_TILES, compile_plan
-from avalist.features.state import F32, Row, State
+from avalist.features.state import F32, QUIET_EVENTS, Row, State
 
 from .oracle import evaluate
 
@@ -87,6 +87,9 @@ EVENT = st.fixed_dictionaries({
     "keys": st.tuples(KEY, KEY, KEY),
 })  # fmt: skip
 
+QUIET = st.sampled_from([0, 2, QUIET_EVENTS, 255])
+"""Events after which a key turns to tiles."""
+
 
 @st.composite
 def histories(draw: st.DrawFn, most: int = 30) -> Row:
@@ -111,10 +114,25 @@ def brute_force(schema: Schema, features: list[Feature], rows: Row) -> F32:
     return np.array([evaluate(schema, features, plain, d) for d in range(len(plain))], dtype=np.float32)
 
 
-@given(histories())
+@given(histories(), QUIET)
 @examples(400)
-def test_columns_equal_brute_force(rows: Row) -> None:
-    assert_same(State(PLAN).run(rows), brute_force(SCHEMA, FEATURES, rows))
+def test_columns_equal_brute_force(rows: Row, quiet_events: int) -> None:
+    assert_same(State(PLAN, quiet_events).run(rows), brute_force(SCHEMA, FEATURES, rows))
+
+
+@given(histories(), st.integers(0, 30))
+@examples(100)
+def test_storage_and_snapshots_change_nothing(rows: Row, cut: int) -> None:
+    """Tiles from the first event, after some, or hardly ever; and a state restored from its two arrays at any point."""
+    wanted = State(PLAN)
+    columns = wanted.run(rows)
+    for quiet_events in (0, 1, 4, 255):
+        before = State(PLAN, quiet_events)
+        first = before.run(rows[:cut])
+        after = State(PLAN)
+        after.mem, after.meta = before.mem.copy(), before.meta.copy()
+        assert_same(np.concatenate([first, after.run(rows[cut:])]), columns)
+        assert after.digest() == wanted.digest()
 
 
 @given(histories(), st.lists(st.integers(0, 30)))
@@ -172,9 +190,9 @@ BUSY = [column("sum", "card", **FULL), column("max", "card", **FULL), column("co
 BUSY_PLAN = compile_plan(BUSY_SCHEMA, BUSY)
 
 
-@given(st.integers(0, 2**32), st.sampled_from([300, 1000, 3000]))
-@examples(12)
-def test_full_lists_of_tiles_equal_brute_force(seed: int, pace_ms: int) -> None:
+@given(st.integers(0, 2**32), st.sampled_from([300, 1000, 3000]), QUIET)
+@examples(16)
+def test_full_lists_of_tiles_equal_brute_force(seed: int, pace_ms: int, quiet_events: int) -> None:
     draw, n = np.random.default_rng(seed), 200
     rows = np.zeros((n, BUSY_PLAN.width), dtype=np.int64)
     rows[:, KIND] = draw.choice([0, 0, 0, int(FoldKind.AUTH_DECLINED)], n)
@@ -183,7 +201,10 @@ def test_full_lists_of_tiles_equal_brute_force(seed: int, pace_ms: int) -> None:
     rows[:, T] = rows[:, AT] - late + draw.integers(-1, 1, n)
     rows[:, 4:7] = draw.integers(-1, 2, (n, 3))
     rows[:, 7:] = np.stack([np.ones(n), draw.integers(1, 50, n)], axis=1)
-    assert_same(State(BUSY_PLAN).run(rows), brute_force(BUSY_SCHEMA, BUSY, rows), BUSY_PLAN.columns)
+    some, other = State(BUSY_PLAN, quiet_events), State(BUSY_PLAN)
+    assert_same(some.run(rows), brute_force(BUSY_SCHEMA, BUSY, rows), BUSY_PLAN.columns)
+    other.run(rows)
+    assert some.digest() == other.digest()
 
 
 MANY_SCHEMA = Schema(base_currency="EUR", entities=tuple(EntityDecl(f"e{i}", "x") for i in range(6)), memory_d=1)

@@ -12,14 +12,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from avalist.app.propose import propose
+from avalist.app.merchant import decode_event_core
 from avalist.bootstrap import Installation, build
 from avalist.cli import bring_in as module
 from avalist.cli.bring_in import Brought, bring_in
 from avalist.cli.history import record_all
 from avalist.config import Settings
 from avalist.domain.errors import BadInput, Conflict
-from avalist.domain.events import from_ms
+from avalist.domain.events import decode_event, from_ms, to_ms
+from avalist.history.understanding.propose import propose
 from avalist.simulator import World, history
 from tests import files
 from tests.files import write_csv
@@ -159,18 +160,39 @@ def simulated(tmp_path: Path) -> Path:
     return tmp_path / "events.jsonl"
 
 
-@pytest.mark.parametrize("shuffled", [False, True])
-def test_our_own_events_go_in_as_they_are(shuffled: bool, tmp_path: Path, opened: Opened) -> None:
+def shuffled(file: Path) -> Path:
+    lines = file.read_bytes().splitlines()
+    random.Random(1).shuffle(lines)
+    file.write_bytes(b"\n".join(lines))
+    return file
+
+
+def test_our_own_events_go_in_as_they_are(tmp_path: Path, opened: Opened) -> None:
     file, here = simulated(tmp_path), opened()
-    events = [msgspec.json.decode(line) for line in file.read_bytes().splitlines()]
-    if shuffled:
-        lines = file.read_bytes().splitlines()
-        random.Random(1).shuffle(lines)
-        file.write_bytes(b"\n".join(lines))
+    wanted = [msgspec.json.decode(line)["event_id"] for line in file.read_bytes().splitlines()]
     done = bring_in(here, "shop", file, None)
-    assert done.payments + done.others == len(events)
-    cores = [core for _, r in here.log.read() if (core := r.core) and r.seq > 1]
-    assert len(cores) == len(events)
+    assert done.payments + done.others == len(wanted)
+    assert [decode_event_core(r.core).event_id for _, r in here.log.read() if r.seq > 1] == wanted
+
+
+def test_shuffled_events_beyond_the_sort_buffer_go_in_in_order(tmp_path: Path, opened: Opened) -> None:
+    file, here = shuffled(simulated(tmp_path)), opened()
+    bring_in(here, "shop", file, None, run_rows=100)
+    at_ms = {
+        event.event_id: to_ms(event.received_at or event.occurred_at)
+        for event in map(decode_event, file.read_bytes().splitlines())
+    }
+    found = [(decode_event_core(r.core).event_id, r.received_at_ms) for _, r in here.log.read() if r.seq > 1]
+    assert dict(found) == at_ms
+    assert [ms for _, ms in found] == sorted(at_ms.values())
+
+
+def test_rows_beyond_the_sort_buffer_go_in_as_from_memory(tmp_path: Path, opened: Opened) -> None:
+    file, here = files.book_like(tmp_path / "file"), opened()
+    bring(here, file)
+    expected, here = logged(here), opened()
+    bring(here, file, run_rows=64)
+    assert logged(here) == expected
 
 
 def test_events_that_do_not_fit_are_rejected(tmp_path: Path, opened: Opened) -> None:

@@ -13,7 +13,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from avalist.domain.cards import LEADS, find_card_number, holds_card_number, is_card_number, refuse_card_numbers
+from avalist.domain.cards import (
+    LEADS,
+    doubtful,
+    find_card_number,
+    holds_card_number,
+    is_card_number,
+    refuse_card_numbers,
+)
 from avalist.domain.errors import BadInput, CardNumberRefused
 from avalist.domain.events import decode_event, decode_payment
 from tests.shop import CARD_NUMBER, payment_json
@@ -36,6 +43,7 @@ def refused_body(body: bytes) -> str:
     try:
         refuse_card_numbers(body, decode_payment(body))
     except CardNumberRefused as error:
+        assert doubtful([b"{}", body]) == {1} or decode_payment(body).custom
         return error.field
     return ""
 
@@ -283,6 +291,13 @@ def test_honest_16_digit_ids_pass_but_for_one_in_25() -> None:
     ids = [f"{n:016d}" for n in rng.integers(0, 10**16, 20_000)]
     share = sum(map(holds_card_number, ids)) / len(ids)
     assert 0.01 < share < 1 / 25  # Luhn alone would refuse a tenth
+
+
+def test_a_block_of_bodies_is_looked_through_at_once() -> None:
+    bodies = [
+        json.dumps(payment_json(ip=ip)).encode() for ip in ("192.0.2.1", CARD_NUMBER, "192.0.2.2", "４" * 16, "a")
+    ]
+    assert doubtful(bodies) == {1, 3}
 
 
 def test_uuids_pass() -> None:

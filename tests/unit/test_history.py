@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from avalist.app.history import RowHistory
-from avalist.app.mapping import Mapping, decode_mapping
-from avalist.app.rejects import Rejects
-from avalist.app.rows import Survey
 from avalist.domain.delay import DelayLaw
 from avalist.domain.errors import BadInput
 from avalist.domain.events import AuthorisationResult, Capture, Chargeback, EarlyFraudWarning, Label, Payment, WireEvent
+from avalist.history.mapping import Mapping, decode_mapping
+from avalist.history.rejects import Rejects
+from avalist.history.rowfile import RowHistory
+from avalist.history.source import Survey
 from tests.shop import CARD_NUMBER
 
 MAPPING = """

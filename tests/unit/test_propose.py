@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from avalist.app.mapping import Mapping, decode_mapping
-from avalist.app.propose import Proposal, propose
 from avalist.domain.errors import BadInput
+from avalist.history.mapping import Mapping, decode_mapping
+from avalist.history.understanding.propose import Proposal, propose
 from tests import files
 from tests.files import write_csv
 from tests.shop import CARD_NUMBER, payment_json

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from avalist.app.census import bucket_days, census
-from avalist.app.report import FitReport, _maturity, evaluate, grade_by, report
+from avalist.app.grade import _maturity, grade_by
+from avalist.app.report import FitReport, evaluate, report
 from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
 from avalist.features.derive import derive

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from avalist.app.paths import Part
-from avalist.app.rows import AT_ONCE, AUTH, CAPTURE, CHARGEBACK, WARNING, Plan
 from avalist.domain.events import (
     AuthorisationResult,
     Capture,
@@ -21,9 +19,14 @@ from avalist.domain.events import (
     Payment,
     WireEvent,
 )
+from avalist.history.outcomes import AUTH, CAPTURE, CHARGEBACK, WARNING
+from avalist.history.paths import Part
+from avalist.history.plan import Plan
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _HELD = 100_000
+_AT_ONCE = 1
+"""Rank of payments and what they bring; what was due from earlier payments comes before, at rank 0."""
 _ORDER = ("at", "rank", "line", "kind")
 _BARE: dict[int, tuple[str, type[Capture | EarlyFraudWarning | Chargeback]]] = {
     CAPTURE: ("capture", Capture), WARNING: ("efw", EarlyFraudWarning), CHARGEBACK: ("chargeback", Chargeback),
@@ -41,7 +44,7 @@ class Assembler:
     def events(self, payments: pl.DataFrame, outcomes: pl.DataFrame) -> list[WireEvent]:
         """Return the events by time; at one instant first what was due from earlier payments, then by line and kind."""
         events: list[WireEvent] = [*self._payments(payments), *_outcomes(outcomes)]
-        keys = [_key(payments.with_columns(rank=AT_ONCE, kind=0)), _key(outcomes)]
+        keys = [_key(payments.with_columns(rank=_AT_ONCE, kind=0)), _key(outcomes)]
         order = np.lexsort([np.concatenate([key[name] for key in keys]) for name in reversed(_ORDER)])
         return [events[place] for place in order.tolist()]
 

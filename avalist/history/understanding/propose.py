@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping as Map
 from pathlib import Path
 
-from avalist.app.profile import draw
-from avalist.app.proposal import Proposal, Question, Reason
-from avalist.app.tables import Table
-from avalist.app.understanding import understand
 from avalist.domain.errors import BadInput
+from avalist.history.table import Table
+from avalist.history.understanding import understand
+from avalist.history.understanding.profile import draw
+from avalist.history.understanding.proposal import Proposal, Question, Reason
 
 __all__ = ["Proposal", "Question", "Reason", "propose"]
 

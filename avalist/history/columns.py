@@ -15,6 +15,8 @@ from avalist.domain.cards import holds_card_number
 from avalist.domain.errors import BadInput
 
 ISO = "iso"
+LATEST_US = 4_102_444_800 * 10**6
+"""The end of the times that a file may hold: the year 2100."""
 UNITS_US = {
     "ns": 0.001, "us": 1, "ms": 1000, "s": 10**6, "min": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6,
 }  # fmt: skip

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from avalist.app.mapping import Mapping
-from avalist.app.tables import Kind
 from avalist.domain.errors import BadInput
+from avalist.history.mapping import Mapping
+from avalist.history.sniff import Kind
 
 IGNORED = "ignored"
 ROUGH_RATES = {

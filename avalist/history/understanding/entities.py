@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from avalist.app import lexicon as lex
-from avalist.app.profile import Profile
-from avalist.app.understanding.draft import Draft
+from avalist.history.understanding import lexicon as lex
+from avalist.history.understanding.draft import Draft
+from avalist.history.understanding.profile import Profile
 
 _MOST_ENTITIES, _MOST_CATEGORIES, _MOST_NUMBERS = 8, 12, 64
 

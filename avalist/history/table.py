@@ -11,10 +11,9 @@ import csv
 import gzip
 import io
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, get_args
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 import numpy as np
@@ -25,26 +24,24 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from avalist.domain.errors import BadInput
-from avalist.domain.events import WireEvent
+from avalist.history.rejects import Reject
+from avalist.history.sniff import (
+    Kind,
+    decoded,
+    delimiter_of,
+    distinct,
+    encoding_of,
+    first_byte,
+    is_packed,
+    kind_of,
+    opened,
+)
 
-Kind = Literal["csv", "parquet", "json", "events"]
 BATCH_ROWS = 65_536
 _HEAD_BYTES = 1 << 18
 _BLOCK_BYTES = 8 << 20
-_CHUNK_BYTES = 1 << 20
-_DELIMITERS = ",;\t|"
-_GZIP, _PARQUET, _ZIP = b"\x1f\x8b", b"PAR1", b"PK\x03\x04"
-_EVENT_TYPES = frozenset(str(kind.__struct_config__.tag) for kind in get_args(WireEvent))
+_LINES_BYTES = 4 << 20
 _NUMERIC = re.compile(r"[-+(]?[0-9][0-9.,:/ T-]*")
-
-
-class Reject(NamedTuple):
-    """A row that cannot be imported; `value` is shortened and never a card number."""
-
-    line: int
-    column: str
-    reason: str
-    value: str = ""
 
 
 class Batch(NamedTuple):
@@ -52,6 +49,13 @@ class Batch(NamedTuple):
 
     frame: pl.DataFrame
     lines: npt.NDArray[np.int64]
+
+
+class Lines(NamedTuple):
+    """Lines of a text file that are not empty, with their numbers."""
+
+    numbers: list[int]
+    raws: list[bytes]
 
 
 class Table:
@@ -63,10 +67,10 @@ class Table:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.rejects: list[Reject] = []
-        with _opened(file) as stream:
+        with opened(file) as stream:
             head = stream.read(_HEAD_BYTES)
-        self.kind: Kind = _kind(head, file)
-        self.encoding = _encoding(file, head) if self.kind == "csv" else "utf-8"
+        self.kind: Kind = kind_of(head, file)
+        self.encoding = encoding_of(file, head) if self.kind == "csv" else "utf-8"
         self.delimiter, self.has_header = ",", True
         self.names: list[str] = self._read_names(head)
 
@@ -77,16 +81,18 @@ class Table:
         read = {"csv": self._csv, "parquet": self._parquet}.get(self.kind, self._json)
         yield from read(wanted, rows)
 
-    def lines(self) -> Iterator[tuple[int, bytes]]:
-        """Yield the lines of a text file, or the elements of a JSON array, with their numbers."""
-        with _opened(self.file) as stream:
-            if _first_byte(stream) == b"[":
-                for n, raw in enumerate(msgspec.json.decode(stream.read(), type=list[msgspec.Raw]), 1):
-                    yield n, bytes(raw)
+    def lines(self) -> Iterator[Lines]:
+        """Yield the lines of a text file, or the elements of a JSON array, some thousands at a time."""
+        with opened(self.file) as stream:
+            if first_byte(stream) == b"[":
+                elements = msgspec.json.decode(stream.read(), type=list[msgspec.Raw])
+                yield Lines(list(range(1, len(elements) + 1)), [bytes(one).replace(b"\n", b" ") for one in elements])
                 return
-            for n, line in enumerate(stream, 1):
-                if line.strip():
-                    yield n, line.removeprefix(codecs.BOM_UTF8)
+            seen = 0
+            while block := stream.readlines(_LINES_BYTES):
+                kept = [(n, line.strip().removeprefix(codecs.BOM_UTF8)) for n, line in enumerate(block, seen + 1)]
+                seen += len(block)
+                yield Lines([n for n, line in kept if line], [line for _, line in kept if line])
 
     # --- CSV --------------------------------------------------------------------------------------------------------
 
@@ -95,14 +101,14 @@ class Table:
             return [field.name for field in _flat_schema(_parquet_file(self.file).schema_arrow)]
         if self.kind == "csv":
             text = head.decode(self.encoding, errors="ignore")
-            self.delimiter = _delimiter(text)
+            self.delimiter = delimiter_of(text)
             first = next(csv.reader(io.StringIO(text), delimiter=self.delimiter))
             self.has_header = not any(_NUMERIC.fullmatch(cell.strip()) for cell in first)
             cells = [cell.strip().removeprefix("\ufeff") for cell in first] if self.has_header else [""] * len(first)
-            return _distinct(cells)
+            return distinct(cells)
         names: dict[str, None] = {}
-        for (_, line), _n in zip(self.lines(), range(2000), strict=False):
-            names.update(dict.fromkeys(_flat(_decoded(line) or {})))
+        for line in next(self.lines()).raws[:2000]:
+            names.update(dict.fromkeys(_flat(decoded(line) or {})))
         return list(names)
 
     def _csv(self, wanted: list[str], rows: int) -> Iterator[Batch]:
@@ -116,7 +122,7 @@ class Table:
 
         seen = 0
         first = 1 + self.has_header
-        with _opened(self.file) as stream:
+        with opened(self.file) as stream:
             try:
                 for part in self._csv_reader(stream, wanted, skip):
                     lines = _line_numbers(np.arange(seen, seen + part.num_rows) + first, broken)
@@ -162,89 +168,13 @@ class Table:
             yield Batch(frame.select(wanted), lines)
 
     def _json(self, wanted: list[str], rows: int) -> Iterator[Batch]:
-        objects: list[dict[str, str | None]] = []
-        lines: list[int] = []
-        for n, line in self.lines():
-            whole = _decoded(line)
-            if whole is None:
-                self.rejects.append(Reject(n, "", "the line is not a JSON object"))
-                continue
-            objects.append(_flat(whole))
-            lines.append(n)
-            if len(objects) == rows:
-                yield _batch_of(objects, lines, wanted)
-                objects, lines = [], []
-        if objects:
-            yield _batch_of(objects, lines, wanted)
-
-
-# --- what a file is -------------------------------------------------------------------------------------------------
-
-
-def _opened(file: Path) -> BinaryIO:
-    with file.open("rb") as raw:
-        packed = raw.read(2) == _GZIP
-    return io.BufferedReader(gzip.open(file), _CHUNK_BYTES) if packed else file.open("rb")
-
-
-def _kind(head: bytes, file: Path) -> Kind:
-    if not head.strip():
-        raise BadInput("the file is empty", field=file.name, expected="CSV, Parquet or JSON lines")
-    if head.startswith(_PARQUET):
-        return "parquet"
-    if head.startswith(_ZIP):
-        expected = "CSV, Parquet or JSON lines, plain or gzip"
-        raise BadInput("unpack it first; save a spreadsheet as CSV", field=file.name, expected=expected, got="zip")
-    start = head.removeprefix(codecs.BOM_UTF8).lstrip()
-    if start[:1] not in (b"{", b"["):
-        return "csv"
-    whole = [line for line in start.splitlines()[:-1] or [start] if line.strip()][:100]
-    events = sum(_is_event(_decoded(line)) for line in whole)
-    return "events" if events >= 0.9 * len(whole) else "json"
-
-
-def _is_event(whole: dict[str, Any] | None) -> bool:
-    return whole is not None and whole.get("type") in _EVENT_TYPES and "event_id" in whole and "occurred_at" in whole
-
-
-def _encoding(file: Path, head: bytes) -> str:
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        with _opened(file) as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
-                decoder.decode(chunk)
-            decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return "cp1252"
-    return "utf-8"
-
-
-def _delimiter(text: str) -> str:
-    """Return the delimiter that cuts the first lines into the most cells, equally many in each."""
-    lines = text.splitlines()[:60]
-    lines = lines[:-1] if len(lines) > 2 else lines
-
-    def cells(delimiter: str) -> float:
-        counts = Counter(len(row) for row in csv.reader(lines, delimiter=delimiter) if row)
-        width, often = counts.most_common(1)[0]
-        return (width - 1) * (often / counts.total()) ** 2
-
-    return max(_DELIMITERS, key=cells)
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Return column names without gaps or repetition.
-
-    >>> _distinct(["a", "", "a"])
-    ['a', 'column_2', 'a_3']
-    """
-    found: list[str] = []
-    for n, name in enumerate(names, 1):
-        name = name or f"column_{n}"
-        found.append(name if name not in found else f"{name}_{n}")
-    return found
+        for numbers, raws in self.lines():
+            objects = [decoded(raw) for raw in raws]
+            sound = [(n, _flat(one)) for n, one in zip(numbers, objects, strict=True) if one is not None]
+            broken = [n for n, one in zip(numbers, objects, strict=True) if one is None]
+            self.rejects += [Reject(n, "", "the line is not a JSON object") for n in broken]
+            for at in range(0, len(sound), rows):
+                yield _batch_of(sound[at : at + rows], wanted)
 
 
 def _line_numbers(numbers: npt.NDArray[np.int64], broken: list[int]) -> npt.NDArray[np.int64]:
@@ -261,9 +191,7 @@ def _without_empty(batch: Batch) -> Batch:
 
 
 def _parquet_file(file: Path) -> Any:
-    with file.open("rb") as raw:
-        packed = raw.read(2) == _GZIP
-    source = pa.BufferReader(gzip.decompress(file.read_bytes())) if packed else file
+    source = pa.BufferReader(gzip.decompress(file.read_bytes())) if is_packed(file) else file
     try:
         return pyarrow.parquet.ParquetFile(source)
     except pa.ArrowInvalid as error:
@@ -278,21 +206,6 @@ def _flat_schema(schema: Any) -> Any:
 
 
 # --- JSON -----------------------------------------------------------------------------------------------------------
-
-
-def _first_byte(stream: BinaryIO) -> bytes:
-    """Return the first byte that is no space, and go back to the beginning."""
-    start = stream.read(4096).removeprefix(codecs.BOM_UTF8).lstrip()[:1]
-    stream.seek(0)
-    return start
-
-
-def _decoded(line: bytes) -> dict[str, Any] | None:
-    try:
-        whole = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return whole if isinstance(whole, dict) else None
 
 
 def _flat(whole: dict[str, Any], prefix: str = "") -> dict[str, str | None]:
@@ -315,6 +228,6 @@ def _flat(whole: dict[str, Any], prefix: str = "") -> dict[str, str | None]:
     return flat
 
 
-def _batch_of(objects: list[dict[str, str | None]], lines: list[int], wanted: list[str]) -> Batch:
-    columns = {name: pl.Series(name, [o.get(name) for o in objects], dtype=pl.String) for name in wanted}
-    return Batch(pl.DataFrame(columns), np.array(lines, dtype=np.int64))
+def _batch_of(numbered: list[tuple[int, dict[str, str | None]]], wanted: list[str]) -> Batch:
+    columns = {name: pl.Series(name, [one.get(name) for _, one in numbered], dtype=pl.String) for name in wanted}
+    return Batch(pl.DataFrame(columns), np.array([n for n, _ in numbered], dtype=np.int64))

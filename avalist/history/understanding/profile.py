@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from avalist.app.columns import ISO, NO, YES, instants, numbers, share, text, with_card_number
-from avalist.app.tables import Batch, Table
 from avalist.domain.money import EXPONENT
+from avalist.history.columns import ISO, NO, YES, instants, numbers, share, text, with_card_number
+from avalist.history.rejects import shown
+from avalist.history.table import Batch, Table
 
 SAMPLE_ROWS = 40_000
 SCANNED_ROWS = 2_000_000
@@ -160,13 +161,6 @@ def words_of(name: str) -> tuple[str, ...]:
     """
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
     return tuple(re.findall(r"[^\W_]+", spaced.lower()))
-
-
-def shown(value: str) -> str:
-    """Return a cell as it may be shown: short, and never a card number."""
-    if with_card_number(pl.Series([value]))[0]:
-        return "(a card number)"
-    return value if len(value) <= 24 else value[:21] + "..."
 
 
 def _spread(values: pl.Series) -> list[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import polars as pl
 
-from avalist.app import lexicon as lex
-from avalist.app.profile import Profile
-from avalist.app.proposal import ROUGH_RATES
-from avalist.app.understanding.draft import ASSUMED_CURRENCY, SURE, Draft
 from avalist.domain.errors import BadInput
 from avalist.domain.money import EXPONENT
+from avalist.history.understanding import lexicon as lex
+from avalist.history.understanding.draft import ASSUMED_CURRENCY, SURE, Draft
+from avalist.history.understanding.profile import Profile
+from avalist.history.understanding.proposal import ROUGH_RATES
 
 
 def take_amount(d: Draft) -> None:

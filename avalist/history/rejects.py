@@ -7,12 +7,30 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import NamedTuple, Self, TextIO
 
-from avalist.app.tables import Reject
+import polars as pl
+
 from avalist.domain.errors import BadInput
+from avalist.history.columns import with_card_number
 
 COMMONEST = 3
+
+
+class Reject(NamedTuple):
+    """A row that cannot be imported; `value` is shortened and never a card number."""
+
+    line: int
+    column: str
+    reason: str
+    value: str = ""
+
+
+def shown(value: str) -> str:
+    """Return a cell as it may be shown: short, and never a card number."""
+    if with_card_number(pl.Series([value]))[0]:
+        return "(a card number)"
+    return value if len(value) <= 24 else value[:21] + "..."
 
 
 class Rejects:

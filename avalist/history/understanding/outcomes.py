@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 
-from avalist.app import lexicon as lex
-from avalist.app.columns import flags, share, text
-from avalist.app.profile import Profile
-from avalist.app.understanding.draft import SURE, Draft, epoch
 from avalist.domain.errors import BadInput
+from avalist.history.columns import flags, share, text
+from avalist.history.understanding import lexicon as lex
+from avalist.history.understanding.draft import SURE, Draft, epoch
+from avalist.history.understanding.profile import Profile
 
 
 def take_outcomes(d: Draft) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from avalist.app import lexicon as lex
-from avalist.app.profile import Profile
-from avalist.app.understanding.draft import Draft, epoch
 from avalist.domain.errors import BadInput
+from avalist.history.understanding import lexicon as lex
+from avalist.history.understanding.draft import Draft, epoch
+from avalist.history.understanding.profile import Profile
 
 
 def take_time(d: Draft) -> None:

@@ -39,12 +39,11 @@ class Spill:
 
     def add(self, frame: pl.DataFrame) -> None:
         """Add rows."""
-        if frame.is_empty():
-            return
-        self._waiting.append(frame)
         self.rows += len(frame)
-        if sum(map(len, self._waiting)) >= self._run_rows:
-            self._write()
+        for part in frame.iter_slices(self._run_rows) if len(frame) else ():
+            self._waiting.append(part)
+            if sum(map(len, self._waiting)) >= self._run_rows:
+                self._write()
 
     def bounds(self, range_rows: int = _RANGE_ROWS) -> list[int]:
         """Return where ranges of about so many rows begin, but for the first."""

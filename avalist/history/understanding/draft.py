@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as Map
 from typing import Any
 
-from avalist.app import lexicon as lex
-from avalist.app.mapping import Mapping, Outcomes, SchemaTable
-from avalist.app.profile import Profile, Sample, decimal_mark_of, profile
-from avalist.app.proposal import IGNORED, Question, Reason
 from avalist.domain.errors import BadInput
 from avalist.domain.money import EXPONENT
+from avalist.history.mapping import Mapping, Outcomes, SchemaTable
+from avalist.history.understanding import lexicon as lex
+from avalist.history.understanding.profile import Profile, Sample, decimal_mark_of, profile
+from avalist.history.understanding.proposal import IGNORED, Question, Reason
 
 ASSUMED_CURRENCY = "EUR"
 _NAME = re.compile(r"[^a-z0-9]+")

@@ -10,20 +10,19 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 import polars as pl
 
-from avalist.app.assemble import Assembler
-from avalist.app.mapping import Mapping
-from avalist.app.merchant import EVENT_MEMORY_MS, Merchant
-from avalist.app.rejects import Rejects
-from avalist.app.rows import Checked, Plan, Rows, Survey
-from avalist.app.spill import RUN_ROWS, Spill
-from avalist.app.tables import Reject, Table
-from avalist.domain.errors import Conflict
-from avalist.domain.events import WireEvent, from_ms, to_ms
+from avalist.domain.events import WireEvent
 from avalist.domain.schema import Schema
+from avalist.history.assemble import Assembler
+from avalist.history.mapping import Mapping
+from avalist.history.plan import Plan
+from avalist.history.rejects import Reject, Rejects
+from avalist.history.rows import Checked, Rows
+from avalist.history.source import Survey
+from avalist.history.spill import RUN_ROWS, Spill
+from avalist.history.table import Table
 
 _NEVER_US = 2**63 - 1
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -124,50 +123,3 @@ class RowHistory:
             if len(self._repeated) and len(frame)
             else frame
         )
-
-
-class History(Protocol):
-    """What a file of rows and a file of events have in common."""
-
-    def survey(self, rejects: Rejects, progress: Callable[[int], None] = ...) -> Survey:
-        """Read the file through and check all of it."""
-
-    def events(self, since_ms: int = 0) -> Iterator[list[WireEvent]]:
-        """Yield the events in known-time order."""
-
-
-def remaining(merchant: Merchant, history: History) -> Iterator[list[WireEvent]]:
-    """Yield the events that the merchant has not yet, where an import was stopped half way; all of a new merchant's.
-
-    Raises
-    ------
-    Conflict
-        If what the merchant has is not the beginning of these events.
-    """
-    checked_from_ms = merchant.at_ms - EVENT_MEMORY_MS
-    for batch in history.events(checked_from_ms):
-        if not merchant.at_ms or to_ms(_known_at(batch[0])) > merchant.at_ms:
-            yield batch
-            continue
-        fresh = []
-        for event in batch:
-            at_ms = to_ms(_known_at(event))
-            if at_ms > merchant.at_ms:
-                fresh.append(event)
-            elif at_ms >= checked_from_ms and not merchant.knows(event.event_id):
-                if at_ms < merchant.at_ms:
-                    raise _other_history(event, merchant)
-                fresh.append(event)
-        if fresh:
-            yield fresh
-
-
-def _known_at(event: WireEvent) -> dt.datetime:
-    return event.received_at or event.occurred_at
-
-
-def _other_history(event: WireEvent, merchant: Merchant) -> Conflict:
-    return Conflict(
-        f"{merchant.id} has other events up to {from_ms(merchant.at_ms).isoformat()}, and {event.event_id[:64]!r} "
-        "of this file was known before that. History goes in before all else, in order: use another merchant id"
-    )

@@ -1,0 +1,48 @@
+"""What of a file's history a merchant has not yet: an import that was stopped goes on where it was."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+
+from avalist.app.merchant import EVENT_MEMORY_MS, Merchant
+from avalist.domain.errors import Conflict
+from avalist.domain.events import WireEvent, from_ms, to_ms
+from avalist.history.source import History
+
+
+def remaining(merchant: Merchant, history: History) -> Iterator[list[WireEvent]]:
+    """Yield the events that the merchant has not yet, where an import was stopped half way; all of a new merchant's.
+
+    Raises
+    ------
+    Conflict
+        If what the merchant has is not the beginning of these events.
+    """
+    checked_from_ms = merchant.at_ms - EVENT_MEMORY_MS
+    for batch in history.events(checked_from_ms):
+        if not merchant.at_ms or to_ms(_known_at(batch[0])) > merchant.at_ms:
+            yield batch
+            continue
+        fresh = []
+        for event in batch:
+            at_ms = to_ms(_known_at(event))
+            if at_ms > merchant.at_ms:
+                fresh.append(event)
+            elif at_ms >= checked_from_ms and not merchant.knows(event.event_id):
+                if at_ms < merchant.at_ms:
+                    raise _other_history(event, merchant)
+                fresh.append(event)
+        if fresh:
+            yield fresh
+
+
+def _known_at(event: WireEvent) -> dt.datetime:
+    return event.received_at or event.occurred_at
+
+
+def _other_history(event: WireEvent, merchant: Merchant) -> Conflict:
+    return Conflict(
+        f"{merchant.id} has other events up to {from_ms(merchant.at_ms).isoformat()}, and {event.event_id[:64]!r} "
+        "of this file was known before that. History goes in before all else, in order: use another merchant id"
+    )

@@ -1,0 +1,29 @@
+"""Options that answer what only a person can say of a file; ``avalist fit`` and ``avalist import`` share them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+File = Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines, plain or gzip", exists=True, dir_okay=False)]
+MappingFile = Annotated[
+    Path | None, typer.Option(help="Which columns mean what (TOML) [default: told from names and values]", exists=True)
+]
+Time = Annotated[str | None, typer.Option(help="The column that says when a payment was made")]
+Amount = Annotated[str | None, typer.Option(help="The column of amounts")]
+Label = Annotated[str | None, typer.Option(help="The column that says which were fraud, or none")]
+Id = Annotated[str | None, typer.Option(help="The column of the payment's id, or none")]
+Currency = Annotated[str | None, typer.Option(help="The currency of all amounts, or its column")]
+Timezone = Annotated[str | None, typer.Option(help="The zone of times that name none, such as Europe/Paris")]
+DateOrder = Annotated[str | None, typer.Option(help="dmy or mdy, where dates may be read either way")]
+
+
+def answers(**said: str | None) -> dict[str, str]:
+    """Return what was said, by the key of the question.
+
+    >>> answers(time="when", label=None)
+    {'time': 'when'}
+    """
+    return {about: answer for about, answer in said.items() if answer is not None}

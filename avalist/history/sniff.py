@@ -1,0 +1,112 @@
+"""What a file is, told by its bytes: its kind, its encoding, its delimiter."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, get_args
+
+import msgspec
+
+from avalist.domain.errors import BadInput
+from avalist.domain.events import WireEvent
+
+Kind = Literal["csv", "parquet", "json", "events"]
+_CHUNK_BYTES = 1 << 20
+_DELIMITERS = ",;\t|"
+_GZIP, _PARQUET, _ZIP = b"\x1f\x8b", b"PAR1", b"PK\x03\x04"
+_EVENT_TYPES = frozenset(str(kind.__struct_config__.tag) for kind in get_args(WireEvent))
+
+
+def is_packed(file: Path) -> bool:
+    """Tell whether a file is packed with gzip."""
+    with file.open("rb") as raw:
+        return raw.read(2) == _GZIP
+
+
+def opened(file: Path) -> BinaryIO:
+    """Open a file, and unpack it if it is packed with gzip."""
+    return io.BufferedReader(gzip.open(file), _CHUNK_BYTES) if is_packed(file) else file.open("rb")
+
+
+def kind_of(head: bytes, file: Path) -> Kind:
+    """Tell what a file is by its first bytes. Raises ``BadInput`` for none of the known kinds."""
+    if not head.strip():
+        raise BadInput("the file is empty", field=file.name, expected="CSV, Parquet or JSON lines")
+    if head.startswith(_PARQUET):
+        return "parquet"
+    if head.startswith(_ZIP):
+        expected = "CSV, Parquet or JSON lines, plain or gzip"
+        raise BadInput("unpack it first; save a spreadsheet as CSV", field=file.name, expected=expected, got="zip")
+    start = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    if start[:1] not in (b"{", b"["):
+        return "csv"
+    whole = [line for line in start.splitlines()[:-1] or [start] if line.strip()][:100]
+    events = sum(_is_event(decoded(line)) for line in whole)
+    return "events" if events >= 0.9 * len(whole) else "json"
+
+
+def _is_event(whole: dict[str, Any] | None) -> bool:
+    return whole is not None and whole.get("type") in _EVENT_TYPES and "event_id" in whole and "occurred_at" in whole
+
+
+def encoding_of(file: Path, head: bytes) -> str:
+    """Tell how the text of a file is encoded; all of it is read."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with opened(file) as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
+def delimiter_of(text: str) -> str:
+    """Return the delimiter that cuts the first lines into the most cells, equally many in each."""
+    lines = text.splitlines()[:60]
+    lines = lines[:-1] if len(lines) > 2 else lines
+
+    def cells(delimiter: str) -> float:
+        counts = Counter(len(row) for row in csv.reader(lines, delimiter=delimiter) if row)
+        width, often = counts.most_common(1)[0]
+        return (width - 1) * (often / counts.total()) ** 2
+
+    return max(_DELIMITERS, key=cells)
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Return column names without gaps or repetition.
+
+    >>> distinct(["a", "", "a"])
+    ['a', 'column_2', 'a_3']
+    """
+    found: list[str] = []
+    for n, name in enumerate(names, 1):
+        name = name or f"column_{n}"
+        found.append(name if name not in found else f"{name}_{n}")
+    return found
+
+
+def first_byte(stream: BinaryIO) -> bytes:
+    """Return the first byte that is no space, and go back to the beginning."""
+    start = stream.read(4096).removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+    stream.seek(0)
+    return start
+
+
+def decoded(line: bytes) -> dict[str, Any] | None:
+    """Return the JSON object of a line; None if it is none."""
+    try:
+        whole = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return whole if isinstance(whole, dict) else None

@@ -1,0 +1,32 @@
+"""What a file of rows and a file of our own events have in common: they are checked first, and then told in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+from avalist.domain.events import WireEvent
+from avalist.history.rejects import Rejects
+
+
+class Survey(NamedTuple):
+    """What a first look through a file found. `left_out` payments were known too late."""
+
+    payments: int
+    outcomes: int
+    left_out: int
+    rejected: int
+    read: int
+
+
+class History(Protocol):
+    """The events that a file tells."""
+
+    def survey(self, rejects: Rejects, progress: Callable[[int], None] = ...) -> Survey:
+        """Read the file through and check all of it."""
+
+    def events(self, since_ms: int = 0) -> Iterator[list[WireEvent]]:
+        """Yield the events in known-time order, some thousands at a time; after :meth:`survey`.
+
+        Thousands that were all known before `since_ms` may be left out.
+        """

@@ -21,12 +21,14 @@ from avalist.adapters.memory.log import MemoryLog
 from avalist.adapters.sqlite.documents import SqliteDocuments
 from avalist.api.service import Service
 from avalist.app.administer import Administration
+from avalist.app.archive import Archive
 from avalist.app.snapshot import Snapshots
 from avalist.app.writer import Writer
 from avalist.config import Settings
-from avalist.domain.errors import BadInput
+from avalist.domain.errors import BadInput, LogCorrupt
 from avalist.domain.keys import owner_of
-from avalist.follow import Follower
+from avalist.follow import Fold, Follower
+from avalist.follow.archive import ArchiveFold
 from avalist.follow.documents import DecisionDocuments
 from avalist.follow.state import MerchantStates
 from avalist.models.artefact import Artefact
@@ -154,7 +156,18 @@ def open_follower(settings: Settings, log: Log, documents: Documents, blobs: Blo
     states = MerchantStates(
         open_snapshots(blobs, log), log_bytes=settings.snapshot_log_mb << 20, seconds=settings.snapshot_s
     )
-    return Follower(log, states, DecisionDocuments(documents, states.merchants, log.end))
+    folds: list[Fold] = [DecisionDocuments(documents, states.merchants, log.end)]
+    try:
+        archive = open_archive(blobs, log)
+        folds.append(ArchiveFold(archive, log_bytes=settings.archive_log_mb << 20, seconds=settings.archive_s))
+    except LogCorrupt as error:  # decisions, documents and snapshots do not need it
+        logging.getLogger("avalist").warning("nothing is archived: %s", error)
+    return Follower(log, states, *folds)
+
+
+def open_archive(blobs: Blobs, log: Log) -> Archive:
+    """Open the archive of a log. Raises ``LogCorrupt``."""
+    return Archive(blobs, log)
 
 
 def _scheme(url: str, known: tuple[str, ...]) -> str:

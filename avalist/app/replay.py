@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import msgspec
 
@@ -12,7 +13,6 @@ from avalist.app.writer import decode_decision
 from avalist.domain.core import DecisionCore, EventCore
 from avalist.domain.errors import ReplayMismatch
 from avalist.domain.records import Record, RecordKind
-from avalist.ports.log import Log
 
 _MOST_SHOWN = 5
 
@@ -35,8 +35,16 @@ class Replayed(msgspec.Struct, kw_only=True):
             )
 
 
+class Readable(Protocol):
+    """A log, or its archive with its tail."""
+
+    def read(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Record]]:
+        """Yield ``(position, record)`` in order."""
+        ...
+
+
 def replay(
-    log: Log,
+    log: Readable,
     load_model: LoadModel,
     *,
     merchant: str | None = None,

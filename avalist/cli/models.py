@@ -12,7 +12,7 @@ from avalist.app.followed import check_parity
 from avalist.app.replay import replay as replay_log
 from avalist.app.train import Training
 from avalist.app.train import train as train_model
-from avalist.bootstrap import MODEL_BLOB, load_model, open_blobs, open_documents, open_log
+from avalist.bootstrap import MODEL_BLOB, load_model, open_archive, open_blobs, open_documents, open_log
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, Port, console, progress_bar
 from avalist.config import settings_from
@@ -39,7 +39,7 @@ def train(
     log, blobs = open_log(settings, readonly=True), open_blobs(settings)
     training = Training(params=TrainParams(test_share=0.0, num_threads=threads))
     with progress_bar("replaying the log, training", log.end) as bar:
-        artefact = train_model(log.read(), merchant, training, replayed=bar.at)
+        artefact = train_model(open_archive(blobs, log).read(merchant=merchant), merchant, training, replayed=bar.at)
         bar.done(log.end)
     log.close()
     blobs.put(merchant, MODEL_BLOB.format(version=artefact.version), artefact.to_bytes())

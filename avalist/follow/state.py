@@ -34,8 +34,8 @@ class MerchantStates:
             merchant.compare = self.parity.compare
         self._held: tuple[Record, int] | None = None
         self._last: tuple[Record, int] | None = None
-        self._due_s = self._rested_s = now_s()
-        self._due_s += seconds
+        self._rested_s = now_s()
+        self._due_s = self._rested_s + (seconds if found is not None else 0.0)
 
     def take(self, record: Record, position: int) -> None:
         """Take one record; an event waits for the next, which may be its decision."""

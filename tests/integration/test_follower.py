@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import msgspec
@@ -12,12 +13,14 @@ from avalist.app.followed import check_parity, tell, told
 from avalist.app.snapshot import CODE
 from avalist.app.writer import decode_decision
 from avalist.cli.models import train
+from avalist.cli.serve import up
 from avalist.cli.status import status
-from avalist.domain.errors import ReplayMismatch
+from avalist.domain.errors import BadInput, ReplayMismatch
 from avalist.follow import Follower
 from avalist.models.artefact import Artefact
 from tests.gateway import Gateway
 from tests.integration.test_recovery import drive
+from tests.live import avalist, free_port
 from tests.shop import Shop, opened
 
 
@@ -133,3 +136,26 @@ def test_what_it_says_names_its_code(shop: Shop) -> None:
     said = told(shop.installation.documents)
     assert said is not None
     assert said.code == CODE
+
+
+# --- the parent of 'avalist up' ------------------------------------------------------------------------------------
+
+
+@pytest.mark.sockets
+def test_a_port_in_use_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(BadInput, match="cannot listen") as refused:
+            up(data=tmp_path, port=port)
+    assert refused.value.got == f"127.0.0.1:{port}"
+
+
+@pytest.mark.sockets
+def test_a_decider_that_cannot_start_is_not_started_again(tmp_path: Path) -> None:
+    with opened(tmp_path) as shop:
+        shop.create()
+    (segment,) = (tmp_path / "log").glob("*.seg")
+    segment.write_bytes(segment.read_bytes()[:40])
+    ended = avalist("up", "--data", tmp_path, "--port", free_port())
+    assert (ended.returncode, ended.stderr.count("error:")) == (1, 1)
+    assert "records to" in ended.stderr

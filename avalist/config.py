@@ -58,6 +58,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return f"http://{self.host}:{self.port}"
 
 
+_OF_CLIENTS = ("AVALIST_KEY", "AVALIST_URL")
+
+
 def settings_from(environment: Mapping[str, str] = os.environ, **given: object) -> Settings:
     """Return settings: what is `given` (and not None), else the environment, else the defaults.
 
@@ -73,7 +76,7 @@ def settings_from(environment: Mapping[str, str] = os.environ, **given: object) 
     """
     values: dict[str, object] = {}
     for name, value in environment.items():
-        if name.startswith("AVALIST_"):
+        if name.startswith("AVALIST_") and name not in _OF_CLIENTS:
             values[name.removeprefix("AVALIST_").lower()] = value
     values.update({name: value for name, value in given.items() if value is not None})
     try:

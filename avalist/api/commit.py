@@ -94,7 +94,7 @@ class GroupCommit:
             try:
                 end = self._log.sync()
             except LogFailed as error:
-                self._loop.call_soon_threadsafe(self._fail, error)
+                self._loop.call_soon_threadsafe(self.fail, error)
                 return
             self._loop.call_soon_threadsafe(self._settle, end)
 
@@ -107,7 +107,8 @@ class GroupCommit:
         self._syncing -= 1
         self.on_idle()
 
-    def _fail(self, error: LogFailed) -> None:
+    def fail(self, error: LogFailed) -> None:
+        """Give up: whatever waits gets the error, and the decider must stop."""
         self.failed = error
         while self._waiting:
             done = self._waiting.popleft().done

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from avalist.api.commit import GroupCommit, Kept
 from avalist.app.writer import Answer, Asked, Writer
+from avalist.domain.errors import LogFailed
 
 MOST = 32
 """So many payments are decided without waiting for a sync under way: more would gain little."""
@@ -68,6 +69,9 @@ class Decider:
         except BaseException as error:
             for request in requests:
                 request.done.set_exception(error)
+            if isinstance(error, LogFailed):
+                self._commit.fail(error)
+                return
             raise
         for request, answer in zip(requests, answers, strict=True):
             if request.done.done():

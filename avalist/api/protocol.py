@@ -10,7 +10,6 @@ from avalist.api.errors import Problem
 from avalist.api.http import encode_json
 
 LARGEST_HEAD_BYTES: Final = 65_536
-_IN_BODY: Final = -(2**62)
 _NO_HTTP: Final = Problem(
     type="about:blank",
     title="Bad Request",
@@ -18,6 +17,14 @@ _NO_HTTP: Final = Problem(
     detail="what came is no HTTP/1.1 request: see RFC 9112",
     field="request",
     expected="HTTP/1.1",
+)
+_NO_UPGRADE: Final = Problem(
+    type="about:blank",
+    title="Bad Request",
+    status=400,
+    detail="this service speaks HTTP/1.1 alone: tell your HTTP client not to ask for another protocol",
+    field="header Upgrade",
+    expected="no Upgrade header",
 )
 _HEAD_TOO_LARGE: Final = Problem(
     type="about:blank",
@@ -33,24 +40,38 @@ _HEAD_TOO_LARGE: Final = Problem(
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
-    _head_bytes = 0
+    _dry_bytes = 0
+    """What came and was no body: the head, and what follows a body."""
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
+        self._dry_bytes += len(data)
         super().data_received(data)
-        self._head_bytes += len(data)
-        if self._head_bytes > LARGEST_HEAD_BYTES and not self.transport.is_closing():
+        if self._dry_bytes > LARGEST_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(_HEAD_TOO_LARGE)
 
     def on_message_begin(self) -> None:
         """Begin to count the head's bytes."""
-        self._head_bytes = 0
+        self._dry_bytes = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Stop counting: bodies have a limit of their own."""
-        self._head_bytes = _IN_BODY
+        """Begin to count what is neither head nor body."""
+        self._dry_bytes = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body: bodies have a limit of their own."""
+        self._dry_bytes = 0
+        super().on_body(body)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Refuse to switch protocols."""
+        self._unsupported_upgrade_warning()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Refuse to switch protocols: what follows the head would be taken for the next request."""
+        self._refuse(_NO_UPGRADE)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
@@ -62,5 +83,7 @@ class Protocol(HttpToolsProtocol):
             f"HTTP/1.1 {problem.status} {problem.title}\r\ncontent-type: application/problem+json\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
+        if self.cycle is not None:  # its answer is not wanted any more
+            self.cycle.disconnected = True
         self.transport.write(head.encode() + body)
         self.transport.close()

@@ -35,7 +35,7 @@ from avalist.domain.core import (
     Why,
 )
 from avalist.domain.decisions import Decision
-from avalist.domain.errors import AvalistError, Conflict, NotFound
+from avalist.domain.errors import AvalistError, Conflict, LogFailed, NotFound
 from avalist.domain.events import (
     Payment,
     WireEvent,
@@ -212,12 +212,15 @@ class Writer:
         merchant, seq = batch.merchant, batch.merchant.seq + 1
         new: list[Answer] = []
         if batch.cores:
-            decided = decide(merchant, batch.cores, seq)
-            records: list[Record] = []
-            for event, decision in zip(batch.records(), decided, strict=True):
-                core = encode(decision)
-                records += event, Record(merchant.id, event.seq, RecordKind.DECISION, event.received_at_ms, core)
-            positions = self._log.append(records)
+            try:
+                decided = decide(merchant, batch.cores, seq)
+                records: list[Record] = []
+                for event, decision in zip(batch.records(), decided, strict=True):
+                    core = encode(decision)
+                    records += event, Record(merchant.id, event.seq, RecordKind.DECISION, event.received_at_ms, core)
+                positions = self._log.append(records)
+            except BaseException as error:  # the state may hold what the log does not
+                raise LogFailed(f"a decision broke half way, memory may be ahead of the log: {error!r}") from error
             merchant.seq, merchant.at_ms = seq + len(decided) - 1, batch.at_ms
             merchant.note(batch.cores, positions[::2])
             new = [

@@ -25,7 +25,7 @@ from avalist.domain.events import from_ms
 from avalist.domain.schema import Schema
 from avalist.history.eventfile import EventHistory, schema_of_events
 from avalist.history.mapping import Mapping
-from avalist.history.rejects import Rejects
+from avalist.history.rejects import Rejects, printable
 from avalist.history.rowfile import RowHistory
 from avalist.history.source import History, Survey
 from avalist.history.spill import RUN_ROWS
@@ -54,13 +54,16 @@ def show_proposal(proposal: Proposal) -> None:
     table = Table("column", "is taken for", "because", "such as", title=escape(proposal.file), title_justify="left")
     for reason in proposal.reasons:
         style = "dim" if reason.role == "ignored" else ""
-        table.add_row(*map(escape, (reason.column, reason.role, reason.why, reason.sample)), style=style)
+        table.add_row(
+            *map(escape, [printable(cell) for cell in (reason.column, reason.role, reason.why, reason.sample)]),
+            style=style,
+        )
     if proposal.reasons:
         console.print(table)
     for note in proposal.notes:
-        console.print(f"- {note}", markup=False, highlight=False)
+        console.print(f"- {printable(note)}", markup=False, highlight=False)
     for question in proposal.questions:
-        console.print(f"? {question.text} ({question.option})", markup=False, highlight=False)
+        console.print(f"? {printable(question.text)} ({question.option})", markup=False, highlight=False)
 
 
 def beside(file: Path, ending: str) -> Path:

@@ -120,7 +120,7 @@ def _free_port() -> int:
 
 def _serve(settings: Settings) -> subprocess.Popen[bytes]:
     """Start ``avalist up`` and wait until it answers."""
-    command = [sys.executable, "-m", "avalist", "up", "--data", str(settings.data), "--port", str(settings.port)]
+    command = [sys.executable, "-P", "-m", "avalist", "up", "--data", str(settings.data), "--port", str(settings.port)]
     with (settings.data / "up.log").open("wb") as log:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AVALIST_")}
         service = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)

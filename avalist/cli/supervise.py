@@ -31,7 +31,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings) -> None:
         here = str(os.getpid())
-        self._follow = [sys.executable, "-m", "avalist", "follow", "--data", str(settings.data), "--parent", here]
+        self._follow = [sys.executable, "-P", "-m", "avalist", "follow", "--data", str(settings.data), "--parent", here]
         self._pids: dict[int, Child] = {}
         self._begun_s: dict[Child, float] = {}
         self._deaths: dict[Child, int] = {"decider": 0, "follower": 0}

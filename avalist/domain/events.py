@@ -10,6 +10,7 @@ only with import, sandbox and simulation keys: the live clock is the writer's.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 import re
 from collections.abc import Iterable
@@ -360,13 +361,29 @@ def decode_any(body: bytes) -> object:
 
 
 def _check_ids(part: msgspec.Struct, path: str) -> None:
-    """Raise ``BadInput`` for a control character in an id."""
-    for field in msgspec.structs.fields(part):
-        value, at = getattr(part, field.name), f"{path}.{field.name}"
+    """Raise ``BadInput`` for a control character in an id, or in another field of one pattern: ``$`` lets one pass."""
+    for name in part.__struct_fields__:
+        value, at = getattr(part, name), f"{path}.{name}"
         if isinstance(value, msgspec.Struct):
             _check_ids(value, at)
-        elif isinstance(value, str) and Id in (field.type, *get_args(field.type)) and _CONTROL.search(value):
+        elif isinstance(value, tuple):
+            for place, inner in enumerate(value):
+                if isinstance(inner, msgspec.Struct):
+                    _check_ids(inner, f"{at}[{place}]")
+        elif isinstance(value, str) and _CONTROL.search(value) and name in _patterned(type(part)):
             raise BadInput("a control character stands in an id", field=at, expected="none", got=ascii(value)[:32])
+
+
+@functools.cache
+def _patterned(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """Return the fields whose type has a pattern. Reading types is slow and leaves cycles: once a type."""
+    found = set()
+    for field in msgspec.structs.fields(kind):
+        for option in (field.type, *get_args(field.type)):
+            metas = getattr(option, "__metadata__", ())
+            if any(isinstance(m, msgspec.Meta) and (m.pattern or m.extra_json_schema) for m in metas):
+                found.add(field.name)
+    return frozenset(found)
 
 
 def check_times(event: WireEvent) -> None:

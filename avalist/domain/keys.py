@@ -38,6 +38,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[KeyScope, ...] = ()
     expires_at_ms: int | None = None
     rate_per_s: int | None = None
+    rotated: bool = False
 
     @property
     def id(self) -> str:

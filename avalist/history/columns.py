@@ -26,7 +26,7 @@ _ISO_FORMATS = tuple(
 )
 _ISO_DATE = r"^(\d{4})[-/](\d\d?)[-/](\d\d?)[T ]"
 _ZULU = r"\s*(?:Z|UTC|GMT)$"
-_CARD_SHAPED = r"[0-9](?:[ \-]?[0-9]){12}"
+_CARD_SHAPED = r"\p{Nd}(?:[^\p{Nd}\p{L}]{0,3}\p{Nd}){12}"
 _NOTHING = (
     "null",
     "NULL",

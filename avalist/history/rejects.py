@@ -30,7 +30,23 @@ def shown(value: str) -> str:
     """Return a cell as it may be shown: short, and never a card number."""
     if with_card_number(pl.Series([value]))[0]:
         return "(a card number)"
-    return value if len(value) <= 24 else value[:21] + "..."
+    plain = printable(value)
+    return plain if len(plain) <= 24 else plain[:21] + "..."
+
+
+def printable(text: str) -> str:
+    r"""Return text with its control characters written out: a terminal would obey them.
+
+    >>> printable("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _cell(value: object) -> str:
+    """Return a cell that no spreadsheet takes for a formula."""
+    text = printable(str(value))
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 class Rejects:
@@ -51,7 +67,7 @@ class Rejects:
         if self._stream is None:
             self._stream = self.file.open("w", newline="", encoding="utf-8")
             csv.writer(self._stream).writerow(Reject._fields)
-        csv.writer(self._stream).writerows(rejects)
+        csv.writer(self._stream).writerows([_cell(value) for value in reject] for reject in rejects)
         self.count += len(rejects)
         self._reasons.update((reject.column, reject.reason) for reject in rejects)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import json
+import time
 from typing import Any, get_args
 
 import msgspec
@@ -184,3 +186,25 @@ def test_the_decoded_instant_keeps_its_zone_out_of_the_count() -> None:
     )
     assert isinstance(east, Payment)
     assert to_ms(east.occurred_at) == to_ms(utc.occurred_at)
+
+
+@pytest.mark.parametrize("escape", ["\\/", "\\u00e9"])
+def test_an_escape_costs_little_and_leaves_no_cycles(escape: str) -> None:
+    body = msgspec.json.encode(payment_json(customer={"id": "ann", "name": "X"})).replace(
+        b'"X"', f'"{escape}"'.encode()
+    )
+    decode_event(body)
+    gc.collect()
+    start = time.perf_counter()
+    for _ in range(200):
+        decode_event(body)
+    assert time.perf_counter() - start < 0.2
+    assert gc.collect() == 0
+
+
+@pytest.mark.parametrize(("field", "value"), [("bin", "411111\\n"), ("last4", "1111\\n"), ("fingerprint", "a\\u007fb")])
+def test_a_control_character_in_a_patterned_field_is_refused(field: str, value: str) -> None:
+    card = {"kind": "card", "fingerprint": "f", field: "VALUE"}
+    body = msgspec.json.encode(payment_json(method=card)).replace(b"VALUE", value.encode())
+    with pytest.raises(BadInput):
+        decode_event(body)

@@ -81,7 +81,7 @@ def _timeout_s(service: Service, headers: Given, merchant: str) -> float:
     given = headers.get(b"avalist-deadline-ms")
     if not given:
         return service.writer.merchants[merchant].policy.deadline_ms / 1000.0
-    if not given.isdigit() or not 1 <= int(given) <= _MAX_DEADLINE_MS:
+    if not given.isdigit() or len(given) > 5 or not 1 <= int(given) <= _MAX_DEADLINE_MS:
         raise BadInput(
             "not a deadline",
             field="header Avalist-Deadline-Ms",

@@ -29,6 +29,7 @@ from avalist.domain.errors import AvalistError, BadInput, LogFailed, Overloaded
 from avalist.domain.events import UNDECODABLE, OutcomeEvent, WireEvent, bad_body, decode_any, decode_event
 
 _BATCH_FACTOR = 64
+_SLICE = 64
 _RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -111,15 +112,17 @@ async def _record(service: Service, request: Request, caller: Caller, *, outcome
         caller.need("outcomes:write")
     errors: list[NotRecorded] = []
     last, problem = -1, None
-    for place, event in enumerate(events):
-        try:
-            last = max(last, service.writer.record(key.merchant, event, service.clock.now_ms()))
-            service.metrics.events.labels(event.type).inc()
-        except AvalistError as error:
-            problem = error
-            errors.append(NotRecorded(at=place, event_id=event.event_id, problem=problem_of(error)))
-        if place % 500 == 499:
-            await asyncio.sleep(0)
+    for start in range(0, len(events), _SLICE):
+        some = events[start : start + _SLICE]
+        for place, result in enumerate(service.writer.record_many(key.merchant, some, service.clock.now_ms()), start):
+            event = events[place]
+            if isinstance(result, AvalistError):
+                problem = result
+                errors.append(NotRecorded(at=place, event_id=event.event_id, problem=problem_of(result)))
+            else:
+                last = max(last, result)
+                service.metrics.events.labels(event.type).inc()
+        await asyncio.sleep(0)  # decisions go between
     if problem is not None and len(errors) == len(events):
         raise problem
     if last >= 0:

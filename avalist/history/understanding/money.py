@@ -11,6 +11,9 @@ from avalist.history.understanding.draft import ASSUMED_CURRENCY, SURE, Draft
 from avalist.history.understanding.profile import Profile
 from avalist.history.understanding.proposal import ROUGH_RATES
 
+_LARGE = 500
+"""Whole numbers of which half are as large may be minor units."""
+
 
 def take_amount(d: Draft) -> None:
     """Take the column of amounts."""
@@ -50,7 +53,16 @@ def take_amount(d: Draft) -> None:
         why += "; negative ones are no payments and are rejected (negative_amounts)"
     if d.mark == ",":
         why += "; with decimal commas"
+    if p.whole and not minor and _median(d, p) >= _LARGE:
+        d.notes.append(
+            f"{p.name} holds large whole numbers, taken as whole units of money: if they are cents, every figure is a "
+            f'hundred times too high; write amount_minor = "{p.name}" in place of amount in the mapping'
+        )
     d.take(p.name, "amount_minor" if minor else "amount", why)
+
+
+def _median(d: Draft, p: Profile) -> float:
+    return float(d.frame.select(pl.col(p.name).cast(pl.Float64, strict=False).abs().median()).item() or 0.0)
 
 
 def _amount_rank(d: Draft, p: Profile) -> tuple[bool, bool, bool, bool, float]:

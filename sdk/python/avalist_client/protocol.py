@@ -47,6 +47,8 @@ _LONGEST_ID = 128
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.025, 5.0
 _SHORTEST_S = 0.001
 _BATCH = 100
+_FINAL = (409, 422)
+"""What says that an event itself will never be taken; other refusals may pass: a deployment, a proxy, a key."""
 
 
 class Request(NamedTuple):
@@ -179,7 +181,7 @@ class Protocol:
     def _undelivered(self, batch: list[Waiting], error: AvalistError) -> int:
         """Return how many to send next. One bad event spoils a batch: it is found by sending them one by one."""
         assert self.outbox is not None
-        if not isinstance(error, Problem) or isinstance(error, TryLater):
+        if not isinstance(error, Problem) or isinstance(error, TryLater) or error.status not in _FINAL:
             return _BATCH
         if len(batch) == 1 and isinstance(error, NotAllowed | NotAuthenticated):
             _log.error("payments answered locally cannot be sent, they wait: %s", error)

@@ -78,7 +78,7 @@ def _longest_run(text: Text) -> int:
     return longest
 
 
-@jit_inline
+@jit
 def _structure(text: Text) -> int:
     """Look for a key whose hash stands twice in its object, for escapes, exponents and depth."""
     hashes = np.empty(DEEPEST * _MANY, dtype=np.uint64)  # of the keys of all objects that are open

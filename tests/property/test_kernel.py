@@ -12,8 +12,8 @@ from avalist.domain.records import FoldKind
 from avalist.domain.row import AT, KIND, MISSING, T
 from avalist.domain.schema import DAY_MS, CategoryDecl, EntityDecl, NumberDecl, Schema
 from avalist.features import state as state_module
-from avalist.features.declare import ACTIVITY, Aggregate, Feature, ratio
 from avalist.features.arena import LARGEST
+from avalist.features.declare import ACTIVITY, Aggregate, Feature, ratio
 from avalist.features.plan import MAX_TILES, compile_plan
 from avalist.features.state import F32, QUIET_EVENTS, Row, State
 

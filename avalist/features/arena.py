@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from avalist.features.declare import DISTINCT_CELLS
-from avalist.features.jit import jit_inline
+from avalist.features.jit import jit_part
 from avalist.features.plan import E_DISTINCTS, E_DISTINCTS_END, E_EVENT, E_STREAMS, E_STREAMS_END, I64
 
 # meta
@@ -50,7 +50,7 @@ ENTITY: Final = 0xFFFF
 """Bits of a form: the entity; the events from bit 16, their capacity from bit 24."""
 
 
-@jit_inline
+@jit_part
 def mix(x: np.uint64) -> np.uint64:
     """Return a 64-bit bijective mix (splitmix64 finaliser; Steele et al. 2014)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -58,7 +58,7 @@ def mix(x: np.uint64) -> np.uint64:
     return x ^ (x >> np.uint64(31))
 
 
-@jit_inline
+@jit_part
 def size_class(words: int) -> int:
     """Return the free list of a block: exact to 4 words up to 1024, then powers of two."""
     if words <= 1024:
@@ -71,7 +71,7 @@ def size_class(words: int) -> int:
     return c
 
 
-@jit_inline
+@jit_part
 def allocate(mem: I64, meta: I64, words: int) -> int:
     """Return the offset of a block; its content is undefined. Room was reserved before the event."""
     c = size_class(words)
@@ -84,7 +84,7 @@ def allocate(mem: I64, meta: I64, words: int) -> int:
     return int(offset)
 
 
-@jit_inline
+@jit_part
 def release(mem: I64, meta: I64, offset: int, words: int) -> None:
     """Return a block to its free list."""
     c = size_class(words)
@@ -92,7 +92,15 @@ def release(mem: I64, meta: I64, offset: int, words: int) -> None:
     meta[FREE + c] = offset
 
 
-@jit_inline
+@jit_part
+def home_of(meta: I64, key: int) -> int:
+    """Return the offset of the first place where a key may stand."""
+    u = np.uint64(key)
+    d = DIRECTORY + 3 * np.int64(u >> np.uint64(56))
+    return int(meta[d + D_OFFSET] + 2 * (np.int64(u & np.uint64(0x7FFFFFFF)) & (meta[d + D_CAP] - 1)))
+
+
+@jit_part
 def slot_of(mem: I64, meta: I64, key: int) -> int:
     """Return the offset of the key's place in its table, or of the empty one where it would stand."""
     u = np.uint64(key)
@@ -104,14 +112,14 @@ def slot_of(mem: I64, meta: I64, key: int) -> int:
     return int(base + 2 * i)
 
 
-@jit_inline
+@jit_part
 def find(mem: I64, meta: I64, key: int) -> int:
     """Return the header's offset, or 0."""
     slot = slot_of(mem, meta, key)
     return int(mem[slot + 1]) if mem[slot] != 0 else 0
 
 
-@jit_inline
+@jit_part
 def place(mem: I64, base: int, mask: int, key: int, header: int) -> None:
     """Put a key into the first free place of its table."""
     i = np.int64(np.uint64(key) & np.uint64(0x7FFFFFFF)) & mask
@@ -121,21 +129,21 @@ def place(mem: I64, base: int, mask: int, key: int, header: int) -> None:
     mem[base + 2 * i + 1] = header
 
 
-@jit_inline
+@jit_part
 def busy_words(entities: I64, e: int) -> int:
     """Return the words of a busy key's header."""
     streams = entities[e, E_STREAMS_END] - entities[e, E_STREAMS]
     return int(H_STREAMS + streams + entities[e, E_DISTINCTS_END] - entities[e, E_DISTINCTS])
 
 
-@jit_inline
+@jit_part
 def block_words(entities: I64, form: int) -> int:
     """Return the words of a key's first block."""
     e = form & ENTITY
     return busy_words(entities, e) if form & BUSY else int(H_STREAMS + entities[e, E_EVENT] * (form >> 24 & 255))
 
 
-@jit_inline
+@jit_part
 def words_of(word: int, is_stream: bool) -> int:
     """Return the words of the block that a stream's or a distinct set's word names; 0 if it names none."""
     if word == 0:
@@ -145,7 +153,7 @@ def words_of(word: int, is_stream: bool) -> int:
     return (TILE if is_stream else 2) << ((word >> 8) & 15)
 
 
-@jit_inline
+@jit_part
 def drop_blocks(mem: I64, meta: I64, entities: I64, header: int) -> None:
     """Free a key's blocks."""
     form = mem[header + H_FORM]
@@ -158,7 +166,7 @@ def drop_blocks(mem: I64, meta: I64, entities: I64, header: int) -> None:
     release(mem, meta, header, block_words(entities, form))
 
 
-@jit_inline
+@jit_part
 def key_words(mem: I64, entities: I64, header: int) -> int:
     """Return how many words a key's blocks take."""
     form = mem[header + H_FORM]
@@ -171,7 +179,7 @@ def key_words(mem: I64, entities: I64, header: int) -> int:
     return int(words)
 
 
-@jit_inline
+@jit_part
 def grow(mem: I64, meta: I64, entities: I64, d: int, forget_before: int) -> None:
     """Rebuild one of the tables without its forgotten keys, at twice the size where the rest still fills it."""
     base, cap = meta[d + D_OFFSET], meta[d + D_CAP]
@@ -198,7 +206,7 @@ def grow(mem: I64, meta: I64, entities: I64, d: int, forget_before: int) -> None
     meta[LARGEST] = max(meta[LARGEST], larger)
 
 
-@jit_inline
+@jit_part
 def unseen(mem: I64, meta: I64, entities: I64, e: int, key: int) -> int:
     """Return the offset of a new block of a key never seen, with room for one event."""
     header = allocate(mem, meta, H_STREAMS + entities[e, E_EVENT])
@@ -210,7 +218,7 @@ def unseen(mem: I64, meta: I64, entities: I64, e: int, key: int) -> int:
     return header
 
 
-@jit_inline
+@jit_part
 def insert(mem: I64, meta: I64, entities: I64, e: int, key: int, forget_before: int) -> int:
     """Return the offset of a new block for a key that is not in the table, or is forgotten there."""
     slot = slot_of(mem, meta, key)

@@ -11,11 +11,11 @@ import numpy as np
 from avalist.features.arena import LOW, SKETCH, allocate, mix, release
 from avalist.features.declare import DISTINCT_CELLS, DISTINCT_EXACT
 from avalist.features.elementary import ln
-from avalist.features.jit import jit_inline
+from avalist.features.jit import jit_part
 from avalist.features.plan import I64
 
 
-@jit_inline
+@jit_part
 def see_distinct(mem: I64, meta: I64, at: int, element: int, t: int, expired_before: int) -> None:
     """Note that `element` was seen at `t`."""
     word = mem[at]
@@ -59,21 +59,21 @@ def see_distinct(mem: I64, meta: I64, at: int, element: int, t: int, expired_bef
     mem[at] = (offset << 16) | (size << 8) | (n + 1)
 
 
-@jit_inline
+@jit_part
 def see_distinct_cell(mem: I64, sketch: int, element: int, t: int) -> None:
     """Note an element in a sketch."""
     cell = sketch + np.int64(mix(np.uint64(element)) & np.uint64(DISTINCT_CELLS - 1))
     mem[cell] = max(mem[cell], t)
 
 
-@jit_inline
+@jit_part
 def count_distinct(mem: I64, word: int, since: int) -> float:
     """Return how many elements were seen at or after `since`."""
     offset = word >> 16
     seen = 0
     if word & SKETCH:
-        for i in range(DISTINCT_CELLS):
-            seen += mem[offset + i] >= since
+        for t in mem[offset : offset + DISTINCT_CELLS]:
+            seen += t >= since
         m = float(DISTINCT_CELLS)
         return m * ln(m) if seen == DISTINCT_CELLS else -m * ln(1.0 - seen / m)
     for i in range(word & 255):
@@ -81,7 +81,7 @@ def count_distinct(mem: I64, word: int, since: int) -> float:
     return float(seen)
 
 
-@jit_inline
+@jit_part
 def live_elements(mem: I64, word: int, since: int, out: I64, n: int) -> int:
     """Write a distinct word's sketch, or its elements seen since `since` in order; return the new fill of `out`."""
     offset = word >> 16

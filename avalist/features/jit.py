@@ -39,5 +39,11 @@ def jit_inline(function: Callable[P, R]) -> Callable[P, R]:
     >>> jit_inline(lambda a, b: a / b)(1.0, 0.0)
     inf
     """
+    decorate = numba.njit(fastmath=False, error_model="numpy")
+    return cast(Callable[P, R], decorate(function))
+
+
+def jit_part(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile into the kernel that calls it. It makes no array, so none is counted: that was a tenth of an event."""
     decorate = numba.njit(fastmath=False, error_model="numpy", forceinline=True, _nrt=False)
     return cast(Callable[P, R], decorate(function))

@@ -30,13 +30,14 @@ from avalist.features.arena import (
     block_words,
     busy_words,
     find,
+    home_of,
     insert,
     mix,
     release,
 )  # fmt: skip
 from avalist.features.declare import ACTIVITY, DISTINCT_CELLS, DISTINCT_EXACT, RUN_GAP
 from avalist.features.distinct import count_distinct, see_distinct
-from avalist.features.jit import jit, jit_inline
+from avalist.features.jit import jit, jit_part
 from avalist.features.plan import (
     BASE,
     C_LAG,
@@ -128,7 +129,7 @@ NEVER: Final = 2**62
 _READ_ONLY: Final = 10
 
 
-@jit_inline
+@jit_part
 def key_of(row: I64, keys_at: int, entities: I64, e: int) -> int:
     """Return the event's key of an entity: its own, a mix of two, or the merchant's; 0 if a part is missing."""
     salt = np.uint64(entities[e, E_SALT])
@@ -148,27 +149,49 @@ def key_of(row: I64, keys_at: int, entities: I64, e: int) -> int:
     return int(key) if key != 0 else 1
 
 
-@jit_inline
+@jit_part
 def locate(row: I64, keys_at: int, memory_ms: int, entities: I64, mem: I64, meta: I64, work: I64) -> None:
-    """Write each entity's key, header offset (meant only if seen) and status: ``work[3e : 3e + 3]``."""
+    """Write each entity's key, header offset (meant only if seen) and status: ``work[3e : 3e + 3]``.
+
+    In passes, so that the waits for memory of all entities overlap.
+    """
     for e in range(entities.shape[0]):
         key = key_of(row, keys_at, entities, e)
-        header = find(mem, meta, key) if key != 0 else 0
-        status = MISSING_KEY if key == 0 else UNSEEN
+        work[3 * e] = key
+        work[3 * e + 1] = mem[home_of(meta, key)]
+    for e in range(entities.shape[0]):
+        work[3 * e + 1] = find(mem, meta, work[3 * e]) if work[3 * e] != 0 else 0
+    for e in range(entities.shape[0]):
+        status, header = MISSING_KEY if work[3 * e] == 0 else UNSEEN, work[3 * e + 1]
         if header != 0 and row[AT] - mem[header + H_LAST] <= memory_ms:
             status = SEEN
-        work[3 * e] = key
-        work[3 * e + 1] = header
         work[3 * e + 2] = status
 
 
-@jit_inline
+@jit_part
+def touch(entities: I64, mem: I64, work: I64) -> int:
+    """Load what reading will need of every seen entity, all at once: one wait for memory, not one after the other."""
+    loaded = 0
+    for e in range(entities.shape[0]):
+        if work[3 * e + 2] == SEEN:
+            first = work[3 * e + 1] + H_STREAMS
+            if mem[first - H_STREAMS + H_FORM] & BUSY:
+                for at in range(first, first + busy_words(entities, e) - H_STREAMS):
+                    offset, n = mem[at] >> 16, mem[at] & 255
+                    if n > 0:
+                        loaded ^= mem[offset] ^ mem[offset + TILE * (n >> 1)] ^ mem[offset + TILE * (n - 1)]
+            else:
+                loaded ^= mem[first + 3] ^ mem[first + 11]
+    return int(loaded)
+
+
+@jit_part
 def stepped(t: int, step: int, guess: int) -> int:
     """Return t // step, without dividing where that is `guess`, the answer for the event before."""
     return guess if guess * step <= t < guess * step + step else t // step
 
 
-@jit_inline
+@jit_part
 def set_clocks(row: I64, clocks: I64, work: I64, base: int) -> None:
     """Write the CLOCK words of each window to ``work[base:]``."""
     for c in range(clocks.shape[0]):
@@ -176,13 +199,20 @@ def set_clocks(row: I64, clocks: I64, work: I64, base: int) -> None:
         work[at] = stepped(lagged - clocks[c, C_WINDOW], step, work[at])
         work[at + 2] = stepped(row[T], step, work[at + 2])
         work[at + 3] = work[at] * step
-        work[at + 1] = work[at + 4] = NEVER
         if clocks[c, C_LAG] > 0:
-            work[at + 1] = lagged // step
+            work[at + 1] = stepped(lagged, step, work[at + 1])
             work[at + 4] = work[at + 1] * step
+        else:
+            work[at + 1] = work[at + 4] = NEVER
 
 
-@jit_inline
+@jit_part
+def run_gap(clocks: I64, c: int) -> int:
+    """Return the steps without fraud after which a run of frauds ends."""
+    return int(clocks[c, C_WINDOW] // (RUN_GAP * clocks[c, C_STEP]))
+
+
+@jit_part
 def read_streams(entities: I64, clocks: I64, streams: I64, reads: I64, mem: I64, work: I64) -> None:
     """Read every window of every seen entity into ``work``, after the entities."""
     base = 3 * entities.shape[0]
@@ -199,7 +229,7 @@ def read_streams(entities: I64, clocks: I64, streams: I64, reads: I64, mem: I64,
                 if form & BUSY:
                     word = mem[first + s - entities[e, E_STREAMS]]
                     if streams[s, S_LABELS]:
-                        gap = clocks[c, C_WINDOW] // (RUN_GAP * clocks[c, C_STEP])
+                        gap = run_gap(clocks, c) if reads[r, R_SCAN] else 0
                         read_labels(mem, word, work[clock], work[clock + 1], gap, reads[r, R_SCAN], work, out)
                     else:
                         read_stream(mem, word, work[clock], work[clock + 1], reads[r, R_SCAN], work, out)
@@ -208,14 +238,14 @@ def read_streams(entities: I64, clocks: I64, streams: I64, reads: I64, mem: I64,
                     place = streams[s, S_PLACE]
                     if streams[s, S_LABELS]:
                         step = clocks[c, C_STEP]
-                        gap = clocks[c, C_WINDOW] // (RUN_GAP * step)
+                        gap = run_gap(clocks, c) if reads[r, R_SCAN] else 0
                         read_judged(mem, first, width, fill(form), place, low_ms, end_ms, step, gap, work, out)
                     else:
                         kinds = streams[s, S_KINDS]
                         read_events(mem, first, width, fill(form), kinds, place, low_ms, end_ms, work, out)
 
 
-@jit_inline
+@jit_part
 def own_value(row: I64, kinds: int, value_at: int) -> int:
     """Return the value that the event would add to a stream (0 where it only counts), or MISSING."""
     if kinds & (1 << row[KIND]) == 0:
@@ -223,7 +253,7 @@ def own_value(row: I64, kinds: int, value_at: int) -> int:
     return 0 if value_at < 0 else row[VALUES + value_at]
 
 
-@jit_inline
+@jit_part
 def read_distinct(mem: I64, header: int, entities: I64, distincts: I64, d: int, since: int) -> float:
     """Return how many elements a seen key met from `since` on."""
     e, form, first = distincts[d, D_ENTITY], mem[header + H_FORM], header + H_STREAMS
@@ -234,7 +264,7 @@ def read_distinct(mem: I64, header: int, entities: I64, distincts: I64, d: int, 
     return count_apart(mem, first, entities[e, E_EVENT], fill(form), kinds, place, since)
 
 
-@jit_inline
+@jit_part
 def read_nodes(
     row: I64, entities: I64, streams: I64, reads: I64, distincts: I64, nodes: I64, params: F64, mem: I64, work: I64,
     values: F64,
@@ -311,7 +341,7 @@ def read_nodes(
         values[c] = result
 
 
-@jit_inline
+@jit_part
 def is_kept(
     row: I64, e: int, entities: I64, clocks: I64, streams: I64, clocks_at: int, distincts: I64, work: I64
 ) -> bool:
@@ -332,7 +362,7 @@ def is_kept(
     return False
 
 
-@jit_inline
+@jit_part
 def fold_event(
     row: I64, memory_ms: int, entities: I64, clocks: I64, streams: I64, clocks_at: int, distincts: I64, records: I64,
     mem: I64, meta: I64, work: I64,
@@ -368,7 +398,7 @@ def fold_event(
         fold_tiles(work, event, e, header, at, entities, clocks, streams, clocks_at, distincts, mem, meta, work)
 
 
-@jit_inline
+@jit_part
 def turn_busy(
     header: int, at: int, entities: I64, clocks: I64, streams: I64, clocks_at: int, distincts: I64, mem: I64,
     meta: I64, work: I64,
@@ -384,7 +414,7 @@ def turn_busy(
     return busy
 
 
-@jit_inline
+@jit_part
 def fold_tiles(
     source: I64, event: int, e: int, header: int, at: int, entities: I64, clocks: I64, streams: I64, clocks_at: int,
     distincts: I64, mem: I64, meta: I64, work: I64,
@@ -415,7 +445,7 @@ def fold_tiles(
         word_at += 1
 
 
-@jit_inline
+@jit_part
 def step_event(
     row: I64, asked: bool, keys_at: int, memory_ms: int, entities: I64, clocks: I64, streams: I64, reads: I64,
     distincts: I64, records: I64, nodes: I64, params: F64, mem: I64, meta: I64, work: I64, values: F64,
@@ -425,6 +455,7 @@ def step_event(
     clocks_at = 3 * entities.shape[0] + READ * reads.shape[0]
     set_clocks(row, clocks, work, clocks_at)
     if asked:
+        work[work.shape[0] - 1] = touch(entities, mem, work)
         read_streams(entities, clocks, streams, reads, mem, work)
         read_nodes(row, entities, streams, reads, distincts, nodes, params, mem, work, values)
     fold_event(row, memory_ms, entities, clocks, streams, clocks_at, distincts, records, mem, meta, work)
@@ -434,7 +465,8 @@ def step_event(
 @jit
 def room_needed(entities: I64, streams: I64, distincts: I64, meta: I64) -> int:
     """Return the most words that one event can take from the arena, as its tables are now."""
-    words = streams.shape[0] * TILE * MAX_TILES + distincts.shape[0] * (DISTINCT_CELLS + 2 * DISTINCT_EXACT)
+    # a key that turns to tiles may make blocks of every size at once
+    words = streams.shape[0] * 2 * TILE * MAX_TILES + distincts.shape[0] * (DISTINCT_CELLS + 4 * DISTINCT_EXACT)
     for e in range(entities.shape[0]):
         words += 2048 + busy_words(entities, e) + entities[e, E_EVENT] * 256
     return int(words + entities.shape[0] * 4 * meta[LARGEST])

@@ -24,14 +24,14 @@ from avalist.features.arena import (
     release,
     slot_of,
 )  # fmt: skip
-from avalist.features.jit import jit_inline
+from avalist.features.jit import jit_part
 from avalist.features.plan import E_DEPTH, E_EVENT, E_RECORDS, E_RECORDS_END, I64, RECORDED, X_ELEMENT, X_INDEX
 
 TAG: Final = 1
 _BIAS: Final = 1 << 15
 
 
-@jit_inline
+@jit_part
 def write_event(row: I64, e: int, entities: I64, records: I64, keys: I64, out: I64, at: int) -> None:
     """Write what entity `e` keeps of an event to ``out[at:]``; `keys` holds each entity's key at every third word."""
     out[at] = row[T]
@@ -42,25 +42,25 @@ def write_event(row: I64, e: int, entities: I64, records: I64, keys: I64, out: I
         out[at + RECORDED + x - first] = keys[3 * index] if records[x, X_ELEMENT] else row[VALUES + index]
 
 
-@jit_inline
+@jit_part
 def kind_of(tag: int) -> int:
     """Return a tag's fold kind."""
     return tag & 255
 
 
-@jit_inline
+@jit_part
 def captured_of(tag: int) -> int:
     """Return a tag's change of captured payments."""
     return (tag >> 8 & 0xFFFF) - _BIAS
 
 
-@jit_inline
+@jit_part
 def frauds_of(tag: int) -> int:
     """Return a tag's change of frauds."""
     return (tag >> 24 & 0xFFFF) - _BIAS
 
 
-@jit_inline
+@jit_part
 def counted(source: I64, at: int, kinds: int, place: int) -> int:
     """Return the value that an event adds to a stream (0 where it only counts), or MISSING."""
     if kinds >> kind_of(source[at + TAG]) & 1 == 0:
@@ -68,19 +68,19 @@ def counted(source: I64, at: int, kinds: int, place: int) -> int:
     return 0 if place < 0 else source[at + place]
 
 
-@jit_inline
+@jit_part
 def amount_of_fraud(source: I64, at: int, place: int) -> int:
     """Return what an event adds to the amount of frauds."""
     return 0 if source[at + place] == MISSING else source[at + place] * frauds_of(source[at + TAG])
 
 
-@jit_inline
+@jit_part
 def fill(form: int) -> int:
     """Return how many events a quiet key holds."""
     return form >> 16 & 255
 
 
-@jit_inline
+@jit_part
 def room_for_event(mem: I64, meta: I64, entities: I64, header: int, at_ms: int) -> int:
     """Return the key's block with room for another event, perhaps elsewhere; 0 where it has events enough to be busy.
 
@@ -102,10 +102,11 @@ def room_for_event(mem: I64, meta: I64, entities: I64, header: int, at_ms: int) 
         return 0
     if n < room:
         return header
-    return move(mem, meta, entities, header, e | n << 16 | (room + 1 if room < 4 else room + 4) << 24, width * n)
+    room = room + 1 if room < 4 else min(room + 4, 255)
+    return move(mem, meta, entities, header, e | n << 16 | room << 24, width * n)
 
 
-@jit_inline
+@jit_part
 def move(mem: I64, meta: I64, entities: I64, header: int, form: int, events: int) -> int:
     """Give the key a block of another form, with `events` words of events; free the old one."""
     moved = allocate(mem, meta, block_words(entities, form))
@@ -117,7 +118,7 @@ def move(mem: I64, meta: I64, entities: I64, header: int, form: int, events: int
     return moved
 
 
-@jit_inline
+@jit_part
 def keep_event(mem: I64, entities: I64, header: int, source: I64, at: int) -> None:
     """Put an event in its place by time; there is room."""
     form = mem[header + H_FORM]
@@ -132,7 +133,7 @@ def keep_event(mem: I64, entities: I64, header: int, source: I64, at: int) -> No
     mem[header + H_FORM] = form + (1 << 16)
 
 
-@jit_inline
+@jit_part
 def open_streams(mem: I64, meta: I64, entities: I64, header: int) -> int:
     """Return a busy header, without anything in it, for a key whose events the caller folds into it and frees."""
     e = mem[header + H_FORM] & ENTITY
@@ -145,7 +146,7 @@ def open_streams(mem: I64, meta: I64, entities: I64, header: int) -> int:
     return busy
 
 
-@jit_inline
+@jit_part
 def read_events(
     mem: I64, first: int, width: int, n: int, kinds: int, place: int, low_ms: int, end_ms: int, work: I64, out: int
 ) -> None:
@@ -165,7 +166,7 @@ def read_events(
     work[out + 2] = highest
 
 
-@jit_inline
+@jit_part
 def read_judged(
     mem: I64, first: int, width: int, n: int, place: int, low_ms: int, end_ms: int, step: int, gap: int, work: I64,
     out: int,
@@ -199,7 +200,7 @@ def read_judged(
     work[out + 5] = begun
 
 
-@jit_inline
+@jit_part
 def count_apart(mem: I64, first: int, width: int, n: int, kinds: int, place: int, since: int) -> float:
     """Return how many different elements events from `since` on name."""
     seen = 0
@@ -215,13 +216,13 @@ def count_apart(mem: I64, first: int, width: int, n: int, kinds: int, place: int
     return float(seen)
 
 
-@jit_inline
+@jit_part
 def names(mem: I64, at: int, kinds: int, place: int, since: int) -> bool:
     """Tell whether an event counts in a distinct set."""
     return bool(mem[at] >= since and mem[at + place] != 0 and kinds >> kind_of(mem[at + TAG]) & 1)
 
 
-@jit_inline
+@jit_part
 def tiles_of_events(
     mem: I64, first: int, width: int, n: int, kinds: int, place: int, labels: int, step: int, lowest: int, out: I64,
     filled: int,
@@ -251,7 +252,7 @@ def tiles_of_events(
     return filled
 
 
-@jit_inline
+@jit_part
 def elements_of_events(
     mem: I64, first: int, width: int, n: int, kinds: int, place: int, since: int, out: I64, filled: int
 ) -> int:

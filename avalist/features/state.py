@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +71,7 @@ class State:
     def __init__(self, plan: Plan, quiet_events: int = QUIET_EVENTS) -> None:
         self.plan = plan
         self.meta = np.zeros(META_WORDS, dtype=np.int64)
-        self.mem = np.zeros(_GROWTH_WORDS, dtype=np.int64)
+        self.mem = _pages(_GROWTH_WORDS)
         self.meta[BUMP] = 8
         self.meta[NOW] = -(2**62)
         self.meta[QUIET] = quiet_events
@@ -79,7 +81,7 @@ class State:
             self.meta[DIRECTORY + 3 * i + D_CAP] = _FIRST_CAP
         self.meta[BUMP] += SUBTABLES * 2 * _FIRST_CAP
         words = 3 * len(plan.entities) + kernel.CLOCK * len(plan.clocks) + kernel.READ * len(plan.reads)
-        self._work = np.zeros(words + int(plan.entities[:, E_EVENT].max(initial=0)), dtype=np.int64)
+        self._work = np.zeros(words + int(plan.entities[:, E_EVENT].max(initial=0)) + 1, dtype=np.int64)
         self._values = np.full(len(plan.columns), np.nan)
         self._tables = (
             plan.keys_at, plan.memory_ms, plan.entities, plan.clocks, plan.streams, plan.reads, plan.distincts,
@@ -108,7 +110,20 @@ class State:
             done = kernel.run(rows, marked, done, *self._tables, self.mem, self.meta, self._work, self._values, out)
             if done == len(rows):
                 return out
-            self.mem.resize(len(self.mem) + max(_GROWTH_WORDS, self._room()), refcheck=False)
+            self._grow(len(self.mem) + max(_GROWTH_WORDS, self._room()))
+
+    def _grow(self, words: int) -> None:
+        """Make the arena longer: where the system can, by moving its pages, without a copy."""
+        pages = getattr(self.mem.base, "obj", None)
+        if isinstance(pages, mmap.mmap):
+            self.mem = np.zeros(0, dtype=np.int64)
+            with suppress(BufferError, OSError):  # somebody else looks at the pages: they are copied
+                pages.resize(8 * words)
+            self.mem = np.frombuffer(pages, dtype=np.int64)
+        if len(self.mem) < words:
+            longer = _pages(words)
+            longer[: len(self.mem)] = self.mem
+            self.mem = longer
 
     def _room(self) -> int:
         plan = self.plan
@@ -146,6 +161,16 @@ class State:
             )
             canonical.update(buffer[:filled].astype("<i8", copy=False).data)
         return canonical.hexdigest()
+
+
+def _pages(words: int) -> I64:
+    """Return zeroed words, in huge pages where the system has them: a state is read at random."""
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.zeros(words, dtype=np.int64)
+    area = mmap.mmap(-1, 8 * words, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):
+        area.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(area, dtype=np.int64)
 
 
 @jit

@@ -8,11 +8,11 @@ not mind.
 from __future__ import annotations
 
 from avalist.features.arena import LOW, TILE, allocate, release
-from avalist.features.jit import jit_inline
+from avalist.features.jit import jit_part
 from avalist.features.plan import I64
 
 
-@jit_inline
+@jit_part
 def tile_at(mem: I64, meta: I64, at: int, index: int, lowest: int, labels: int) -> int:
     """Return the offset of the tile `index` of the stream word at `at`, made if need be.
 
@@ -55,7 +55,7 @@ def tile_at(mem: I64, meta: I64, at: int, index: int, lowest: int, labels: int) 
     return int(tile)
 
 
-@jit_inline
+@jit_part
 def forget(mem: I64, offset: int, n: int, expired: int, labels: int) -> None:
     """Drop the first `expired` tiles, and what they had added to later ones."""
     last = offset + TILE * (expired - 1)
@@ -68,7 +68,7 @@ def forget(mem: I64, offset: int, n: int, expired: int, labels: int) -> None:
         mem[to + 3] = mem[tile + 3] - third
 
 
-@jit_inline
+@jit_part
 def add(mem: I64, word: int, tile: int, count: int, total: int, third: int) -> None:
     """Add to a tile and to all later ones: to none where the event is not late."""
     for later in range(tile, (word >> 16) + TILE * (word & 255), TILE):
@@ -77,7 +77,7 @@ def add(mem: I64, word: int, tile: int, count: int, total: int, third: int) -> N
         mem[later + 3] += third
 
 
-@jit_inline
+@jit_part
 def first_from(mem: I64, offset: int, n: int, lowest: int) -> int:
     """Return the offset of the first of `n` tiles whose step is `lowest` or later, or of the end."""
     while n > 0:
@@ -90,7 +90,7 @@ def first_from(mem: I64, offset: int, n: int, lowest: int) -> int:
     return offset
 
 
-@jit_inline
+@jit_part
 def read_stream(mem: I64, word: int, lowest: int, end: int, scan: int, work: I64, out: int) -> None:
     """Sum the tiles with lowest ≤ step < end into ``work[out : out + 3]``; the maximum if `scan`."""
     highest = LOW
@@ -102,7 +102,7 @@ def read_stream(mem: I64, word: int, lowest: int, end: int, scan: int, work: I64
     work[out + 2] = highest
 
 
-@jit_inline
+@jit_part
 def bounds(mem: I64, word: int, lowest: int, end: int) -> tuple[int, int]:
     """Return the offsets of the first tile with lowest ≤ step, and of the first one after it with step ≥ end."""
     offset, n = word >> 16, word & 255
@@ -112,7 +112,7 @@ def bounds(mem: I64, word: int, lowest: int, end: int) -> tuple[int, int]:
     return first, last
 
 
-@jit_inline
+@jit_part
 def write_sums(mem: I64, offset: int, first: int, last: int, work: I64, out: int) -> None:
     """Write what the tiles from `first` to before `last` add up to."""
     for w in range(3):
@@ -121,7 +121,7 @@ def write_sums(mem: I64, offset: int, first: int, last: int, work: I64, out: int
         work[out + w] = upto - before
 
 
-@jit_inline
+@jit_part
 def read_labels(mem: I64, word: int, lowest: int, end: int, gap: int, scan: int, work: I64, out: int) -> None:
     """Sum the label tiles with lowest ≤ step < end into ``work[out : out + 3]``.
 
@@ -149,7 +149,7 @@ def read_labels(mem: I64, word: int, lowest: int, end: int, gap: int, scan: int,
         work[out + 5] = begun
 
 
-@jit_inline
+@jit_part
 def live_tiles(mem: I64, word: int, lowest: int, labels: int, out: I64, n: int) -> int:
     """Write the tiles from `lowest` on that are not zero, each with its own sums; return the new fill of `out`."""
     offset = word >> 16

@@ -243,7 +243,7 @@ export interface components {
              * @default alive
              * @enum {unknown}
              */
-            status?: "alive";
+            status: "alive";
         };
         /** AnyEvent */
         AnyEvent: components["schemas"]["Payment"] | components["schemas"]["SignUp"] | components["schemas"]["Login"] | components["schemas"]["ProfileChange"] | components["schemas"]["KycStep"] | components["schemas"]["SessionClosed"] | components["schemas"]["AuthorisationResult"] | components["schemas"]["Capture"] | components["schemas"]["Void"] | components["schemas"]["Refund"] | components["schemas"]["EarlyFraudWarning"] | components["schemas"]["Chargeback"] | components["schemas"]["Label"];
@@ -446,39 +446,39 @@ export interface components {
         Decision: {
             action: components["schemas"]["Action"];
             /** @default null */
-            advised_action?: components["schemas"]["Action"] | null;
+            advised_action: components["schemas"]["Action"] | null;
             checkpoint: string;
             /**
              * @default unrequested
              * @enum {unknown}
              */
-            cover?: "unrequested";
+            cover: "unrequested";
             /** @default false */
-            degraded?: boolean;
+            degraded: boolean;
             /** @default true */
-            durable?: boolean;
+            durable: boolean;
             engine: number;
             event_id: string;
             /** @default {} */
-            expected_profit_minor?: {
+            expected_profit_minor: {
                 [key: string]: number;
             };
             /** @enum {unknown} */
             mode: "live" | "observe" | "off";
             /** @default  */
-            model_version?: string;
+            model_version: string;
             /** @default null */
-            p_fraud?: number | null;
+            p_fraud: number | null;
             payment_id: string;
             /** @default  */
-            policy_version?: string;
+            policy_version: string;
             /** @default [] */
-            reasons?: components["schemas"]["Reason"][];
+            reasons: components["schemas"]["Reason"][];
             /** @default null */
-            risk_score?: number | null;
+            risk_score: number | null;
             seq: number;
             /** @default [] */
-            warnings?: components["schemas"]["WarningCode"][];
+            warnings: components["schemas"]["WarningCode"][];
         };
         /**
          * DecisionRequest
@@ -654,7 +654,7 @@ export interface components {
         Found: {
             decisions: components["schemas"]["FoundDecision"][];
             /** @default null */
-            next?: number | null;
+            next: number | null;
         };
         /**
          * FoundDecision
@@ -1104,7 +1104,7 @@ export interface components {
              * @default ready
              * @enum {unknown}
              */
-            status?: "ready";
+            status: "ready";
         };
         /**
          * Reason
@@ -1121,7 +1121,7 @@ export interface components {
          */
         Recorded: {
             /** @default [] */
-            errors?: components["schemas"]["NotRecorded"][];
+            errors: components["schemas"]["NotRecorded"][];
             recorded: number;
         };
         /**
@@ -1431,6 +1431,8 @@ export interface components {
         "Retry-After": number;
         /** @description From when the operation may be gone (RFC 8594). */
         Sunset: string;
+        /** @description `Bearer`: send a key. */
+        "WWW-Authenticate": string;
     };
     pathItems: never;
 }
@@ -1725,6 +1727,7 @@ export interface operations {
             401: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1844,6 +1847,7 @@ export interface operations {
             401: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1987,6 +1991,7 @@ export interface operations {
             401: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2092,6 +2097,7 @@ export interface operations {
             401: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2227,6 +2233,7 @@ export interface operations {
             401: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2342,6 +2349,7 @@ export interface operations {
             401: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {

@@ -105,7 +105,8 @@ def struct(name: str, schemas: dict[str, Schema]) -> str:
     lines = [f"class {name}(msgspec.Struct, frozen=True, kw_only=True):", docstring(schema)]
     for field, kind in schema["properties"].items():
         shown = expression(kind, answered=True)
-        lines.append(f"    {field}: {shown}" + ("" if field in schema["required"] else f" = {default(kind)}"))
+        filled = field not in schema["required"] or "default" in kind  # an older service may not send it
+        lines.append(f"    {field}: {shown}" + (f" = {default(kind)}" if filled else ""))
     return "\n".join(lines) + "\n"
 
 

@@ -41,28 +41,24 @@ class Protocol(HttpToolsProtocol):
     """One connection."""
 
     _dry_bytes = 0
-    """What came and was no body: the head, and what follows a body."""
+    _moved = False
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came."""
-        self._dry_bytes += len(data)
+        """Parse what came; bytes that end no head and are no body may not go on for ever: heads, trailers, chunks."""
+        self._moved = False
         super().data_received(data)
+        self._dry_bytes = 0 if self._moved else self._dry_bytes + len(data)
         if self._dry_bytes > LARGEST_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(_HEAD_TOO_LARGE)
 
-    def on_message_begin(self) -> None:
-        """Begin to count the head's bytes."""
-        self._dry_bytes = 0
-        super().on_message_begin()
-
     def on_headers_complete(self) -> None:
-        """Begin to count what is neither head nor body."""
-        self._dry_bytes = 0
+        """Note that a head has ended."""
+        self._moved = True
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of the body: bodies have a limit of their own."""
-        self._dry_bytes = 0
+        """Note a piece of the body: bodies have a limit of their own."""
+        self._moved = True
         super().on_body(body)
 
     def handle_websocket_upgrade(self) -> None:

@@ -212,6 +212,7 @@ class Writer:
         merchant, seq = batch.merchant, batch.merchant.seq + 1
         new: list[Answer] = []
         if batch.cores:
+            merchant.model  # noqa: B018  loaded here, where failing to harms nothing
             try:
                 decided = decide(merchant, batch.cores, seq)
                 records: list[Record] = []

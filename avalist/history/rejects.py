@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from avalist.domain.errors import BadInput
 from avalist.history.columns import with_card_number
 
 COMMONEST = 3
+_NUMBER = re.compile(r"[+-][\d.,' ]+")
 
 
 class Reject(NamedTuple):
@@ -46,7 +48,7 @@ def printable(text: str) -> str:
 def _cell(value: object) -> str:
     """Return a cell that no spreadsheet takes for a formula."""
     text = printable(str(value))
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) and not _NUMBER.fullmatch(text) else text
 
 
 class Rejects:

@@ -38,17 +38,17 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     engine: int
     mode: Literal["live", "observe", "off"]
-    advised_action: Action | None
-    p_fraud: float | None
-    risk_score: int | None
-    reasons: tuple[Reason, ...]
-    warnings: tuple[WarningCode, ...]
-    expected_profit_minor: dict[str, int]
-    cover: str
-    model_version: str
-    policy_version: str
-    degraded: bool
-    durable: bool
+    advised_action: Action | None = None
+    p_fraud: float | None = None
+    risk_score: int | None = None
+    reasons: tuple[Reason, ...] = ()
+    warnings: tuple[WarningCode, ...] = ()
+    expected_profit_minor: dict[str, int] = {}
+    cover: str = "unrequested"
+    model_version: str = ""
+    policy_version: str = ""
+    degraded: bool = False
+    durable: bool = True
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +92,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     """The decisions found, newest first. `next` continues the list; None where it ends."""
 
     decisions: tuple[FoundDecision, ...]
-    next: int | None
+    next: int | None = None
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +119,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a batch: how many events were recorded, and why the others were not, by place in the batch."""
 
     recorded: int
-    errors: tuple[NotRecorded, ...]
+    errors: tuple[NotRecorded, ...] = ()
 
 
 class StoredDecision(msgspec.Struct, frozen=True, kw_only=True):

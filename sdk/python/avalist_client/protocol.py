@@ -23,8 +23,6 @@ from avalist_client import types
 from avalist_client.cards import refuse_card_numbers
 from avalist_client.errors import (
     AvalistError,
-    NotAllowed,
-    NotAuthenticated,
     NotFound,
     Problem,
     TryLater,
@@ -181,9 +179,9 @@ class Protocol:
     def _undelivered(self, batch: list[Waiting], error: AvalistError) -> int:
         """Return how many to send next. One bad event spoils a batch: it is found by sending them one by one."""
         assert self.outbox is not None
-        if not isinstance(error, Problem) or isinstance(error, TryLater) or error.status not in _FINAL:
+        if not isinstance(error, Problem) or isinstance(error, TryLater):
             return _BATCH
-        if len(batch) == 1 and isinstance(error, NotAllowed | NotAuthenticated):
+        if len(batch) == 1 and error.status not in _FINAL:
             _log.error("payments answered locally cannot be sent, they wait: %s", error)
             self.outbox.put_off(batch[0])
         elif len(batch) == 1:

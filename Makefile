@@ -14,7 +14,7 @@ setup: $(STAMP) ## Make .venv with the pinned packages
 $(STAMP): requirements.lock pyproject.toml
 	@$(BASE_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Avalist needs Python 3.11 or newer: make setup BASE_PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(PY) || $(BASE_PYTHON) -m venv .venv
-	@echo "installing the pinned packages into .venv (about 600 MB the first time)"
+	@echo "installing the pinned packages into .venv (about 1 GB the first time)"
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $(STAMP)

@@ -214,3 +214,18 @@ def test_a_file_that_is_none(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "f").write_bytes(content)
     with pytest.raises(BadInput, match=said):
         propose(tmp_path / "f")
+
+
+def test_a_german_shop_is_understood(tmp_path: Path) -> None:
+    rows = [
+        (f"B{n}", f"{n % 28 + 1:02d}.{n // 28 + 1:02d}.2026 10:00", "25,00", status, "20.12.2026" if n % 10 == 0 else "")
+        for n in range(300)
+        for status in ("Rückbuchung" if n % 10 == 0 else "storniert" if n % 7 == 0 else "bezahlt",)
+    ]
+    names = ("Bestellnr", "Bestelldatum", "Betrag", "Status", "Rückbuchung am")
+    file = tmp_path / "shop.csv"
+    file.write_text("\n".join(";".join(row) for row in (names, *rows)))
+    mapping = propose(file).mapping
+    assert mapping is not None
+    assert mapping.outcomes.fraud_reported_at == "Rückbuchung am"
+    assert (mapping.outcomes.captured, mapping.yes["captured"]) == ("Status", ("Rückbuchung", "bezahlt"))

@@ -28,6 +28,7 @@ COUNTERS: Final = {
 }  # fmt: skip
 NOT_PAYMENT_TIME: Final = _words(
     "birth dob birthday expiry expires expiration exp chargeback cb dispute disputed fraud report reported "
+    "rückbuchung rueckbuchung rückbelastung rueckbelastung rücklastschrift ruecklastschrift contracargo "
     "refund refunded settle settled settlement updated modified signup registered registration joined opened "
     "first last since delta diff gap geburtsdatum naissance nacimiento alert warning payout delivered shipped "
     "score"
@@ -44,11 +45,13 @@ MINOR: Final = _words("minor cents cent pence centimes pennies kopecks")
 CURRENCY: Final = _words("currency curr ccy cur wahrung währung waehrung devise moneda divisa valuta waluta monnaie")
 FRAUD: Final = _words(
     "fraud fraudulent isfraud chargeback chargebacks chargedback cb dispute disputed betrug fraude frode "
-    "oszustwo fraudster scam unauthorised unauthorized"
+    "oszustwo fraudster scam unauthorised unauthorized rückbuchung rueckbuchung rückbelastung rueckbelastung "
+    "rücklastschrift ruecklastschrift contracargo contestazione impayé impaye"
 )
 LABEL: Final = _words("label target class y outcome bad result truth")
 FRAUD_VALUES: Final = re.compile(
-    r"(?:.*\b|is[_ ]?)?(?:fraud\w*|charge[ _]?back\w*|charged[ _]?back|disputed?|betrug|fraude|frode|scam)\b.*"
+    r"(?:.*\b|is[_ ]?)?(?:fraud\w*|charge[ _]?back\w*|charged[ _]?back|disputed?|betrug|fraude|frode|scam|contracargo|"
+    r"r(?:ü|ue)ck(?:buchung|belastung|lastschrift))\b.*"
 )
 NOT_FRAUD_VALUES: Final = re.compile(r"\b(?:no|not|non|kein|sin)\b|legit|genuine|normal")
 OTHER_MODEL: Final = _words(
@@ -63,11 +66,12 @@ DECISION: Final = _words(
 )
 APPROVED_VALUES: Final = re.compile(
     r"(?:approved?|accept(?:ed)?|captured?|succe(?:ss|eded|ssful)|completed?|paid|settled|authori[sz]ed|ok|pass(?:ed)?|"
-    r"genehmigt|bezahlt|fulfilled|allow(?:ed)?|shipped|delivered|(?:partially[ _])?refunded)"
+    r"genehmigt|bezahlt|erstattet|versendet|versandt|geliefert|"
+    r"abgeschlossen|fulfilled|allow(?:ed)?|shipped|delivered|(?:partially[ _])?refunded)"
 )
 DECLINED_VALUES: Final = re.compile(
     r"(?:declined?|reject(?:ed)?|refused?|denied|deny|block(?:ed)?|fail(?:ed)?|failure|cancel(?:l?ed)?|void(?:ed)?|error|"
-    r"abgelehnt|expired|review|pending|challenge[d]?)"
+    r"abgelehnt|storniert|fehlgeschlagen|expired|review|pending|challenge[d]?)"
 )
 RESPONSE: Final = _words("response issuer reason")
 AFTERWARDS: Final = _words(

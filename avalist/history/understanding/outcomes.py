@@ -24,7 +24,7 @@ def _report_times(d: Draft) -> None:
         if not (p.time or (p.numeric and epoch(p))) or p.filled > 0.5:
             continue
         warning = d.called(p, lex.WARNING)
-        if warning or d.called(p, lex.FRAUD, ("chargeback", "dispute")):
+        if warning or d.called(p, lex.FRAUD, ("chargeback", "dispute")) or p.name == d.answers.get("label"):
             role = "early_warning_at" if warning else "fraud_reported_at"
             if role in d.outcomes:
                 continue
@@ -65,7 +65,8 @@ def _label(d: Draft) -> None:
         raise BadInput("not a column of fraud labels", field="--label", expected=expected, got=", ".join(p.top[:5]))
     shown = share(flags(d.frame[p.name], yes).fill_null(False))
     if "fraud_reported_at" in d.outcomes:
-        d.ignore(p.name, f"{d.outcomes['fraud_reported_at']} tells the same, and when it was known")
+        if not any(lex.DECLINED_VALUES.fullmatch(v.lower()) for v in p.top):  # else it tells the old decision
+            d.ignore(p.name, f"{d.outcomes['fraud_reported_at']} tells the same, and when it was known")
         return
     if yes:
         d.yes["fraud"] = yes
@@ -145,11 +146,12 @@ def _status(d: Draft) -> None:
         return
     if any(lex.DECLINED_VALUES.fullmatch(v.lower()) for v in p.top) and _approved(d, p):
         d.outcomes["old_decision"] = p.name
-        d.yes["old_decision"] = (*_approved(d, p), *d.yes["fraud"])
+        d.yes["old_decision"] = tuple(sorted({*_approved(d, p), *d.yes["fraud"]}))
 
 
 def _approved(d: Draft, p: Profile) -> tuple[str, ...]:
-    return tuple(sorted(v for v in p.top if lex.APPROVED_VALUES.fullmatch(v.lower())))
+    """Return the words of payments that were taken: what was charged back later was approved at first."""
+    return tuple(sorted(v for v in p.top if lex.APPROVED_VALUES.fullmatch(v.lower()) or _is_fraud_value(v)))
 
 
 def ignore_told_afterwards(d: Draft) -> None:

@@ -218,7 +218,13 @@ def test_a_file_that_is_none(tmp_path: Path, content: bytes, said: str) -> None:
 
 def test_a_german_shop_is_understood(tmp_path: Path) -> None:
     rows = [
-        (f"B{n}", f"{n % 28 + 1:02d}.{n // 28 + 1:02d}.2026 10:00", "25,00", status, "20.12.2026" if n % 10 == 0 else "")
+        (
+            f"B{n}",
+            f"{n % 28 + 1:02d}.{n // 28 + 1:02d}.2026 10:00",
+            "25,00",
+            status,
+            "20.12.2026" if n % 10 == 0 else "",
+        )
         for n in range(300)
         for status in ("Rückbuchung" if n % 10 == 0 else "storniert" if n % 7 == 0 else "bezahlt",)
     ]
@@ -229,3 +235,20 @@ def test_a_german_shop_is_understood(tmp_path: Path) -> None:
     assert mapping is not None
     assert mapping.outcomes.fraud_reported_at == "Rückbuchung am"
     assert (mapping.outcomes.captured, mapping.yes["captured"]) == ("Status", ("Rückbuchung", "bezahlt"))
+
+
+def test_reasons_of_which_some_say_fraud_are_asked_about(tmp_path: Path) -> None:
+    rows = [
+        (
+            f"{n}",
+            f"2026-01-{n % 28 + 1:02d}",
+            f"{n}.50",
+            ("fraud", "unrecognized")[n % 2] if n % 20 < 2 else "",
+            "GB"[n % 20 < 3],
+        )
+        for n in range(300)
+    ]
+    file = write_csv(tmp_path / "f.csv", ("id", "date", "amount", "dispute_reason", "risk_flag_final"), rows)
+    (question,) = [q for q in propose(file).questions if q.about == "label"]
+    assert {"dispute_reason", "risk_flag_final", "none"} <= set(question.choices)
+    assert propose(file, {"label": "dispute_reason"}).ready()

@@ -63,6 +63,15 @@ def _label(d: Draft) -> None:
     if not p.flag and not yes:
         expected = "two values, or words such as fraud"
         raise BadInput("not a column of fraud labels", field="--label", expected=expected, got=", ".join(p.top[:5]))
+    if yes and not given and p.filled < 0.5 and len(yes) < p.distinct:  # reasons, of which some say fraud
+        others = [one.name for one in d.left() if one.distinct == 2 and one.filled > 0.5]
+        d.ask(
+            "label",
+            f"{p.name} gives reasons ({', '.join(p.top[:4])}) where there was trouble: is it the label, with "
+            f"{' and '.join(yes)} as fraud, or is another column?",
+            (p.name, *others[:11], "none"),
+        )
+        return
     shown = share(flags(d.frame[p.name], yes).fill_null(False))
     if "fraud_reported_at" in d.outcomes:
         if not any(lex.DECLINED_VALUES.fullmatch(v.lower()) for v in p.top):  # else it tells the old decision

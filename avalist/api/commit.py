@@ -34,7 +34,7 @@ class GroupCommit:
     """Syncs the log on a thread of its own while the event loop goes on.
 
     When the log fails, whatever waits gets ``LogFailed`` and `on_failure` is called, for the decider must stop.
-    `on_idle` is called on the event loop when a sync has ended.
+    `on_synced` is called on the event loop when a sync has ended.
     """
 
     def __init__(self, log: Log, on_failure: Callable[[], None]) -> None:
@@ -44,9 +44,8 @@ class GroupCommit:
         self._waiting: deque[_Waiter] = deque()
         self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._asked = False
-        self._syncing = 0
         self._sweeping = False
-        self.on_idle: Callable[[], None] = lambda: None
+        self.on_synced: Callable[[], None] = lambda: None
         self.failed: LogFailed | None = None
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
@@ -58,8 +57,8 @@ class GroupCommit:
 
     @property
     def idle(self) -> bool:
-        """Tell whether no sync is under way."""
-        return not self._syncing
+        """Tell whether nobody waits for a sync."""
+        return not self._waiting
 
     def wait(self, position: int, timeout_s: float) -> asyncio.Future[Kept[None]]:
         """Return a future of the commit of `position`."""
@@ -77,7 +76,6 @@ class GroupCommit:
             self._waiting.append(_Waiter(position, due_s, what, done))
             if not self._asked:
                 self._asked = True
-                self._syncing += 1
                 self._wake.put(True)
             if not self._sweeping:
                 self._sweeping = True
@@ -104,8 +102,7 @@ class GroupCommit:
             waiter = waiting.popleft()
             if not waiter.done.done():
                 waiter.done.set_result(Kept(waiter.what, True))
-        self._syncing -= 1
-        self.on_idle()
+        self.on_synced()
 
     def fail(self, error: LogFailed) -> None:
         """Give up: whatever waits gets the error, and the decider must stop."""

@@ -13,9 +13,6 @@ MOST = 32
 """So many payments are decided without waiting for a sync under way: more would gain little."""
 PATIENCE_S = 0.002
 """So long a payment waits for a sync under way: a slow log delays answers, not decisions."""
-BUSY = 4
-GATHER_S = 0.001
-"""After a batch of `BUSY`, so long the next payment waits for others that are on their way."""
 
 _Done = asyncio.Future[Kept[Answer]]
 
@@ -37,8 +34,7 @@ class Decider:
         self._loop = asyncio.get_running_loop()
         self._requests: list[_Request] = []
         self._waiting: asyncio.TimerHandle | None = None
-        self._last = 0
-        commit.on_idle = self._decide
+        commit.on_synced = self._decide
 
     @property
     def depth(self) -> int:
@@ -50,10 +46,10 @@ class Decider:
         done: _Done = self._loop.create_future()
         self._requests.append(_Request(asked, self._loop.time() + timeout_s, done))
         count = len(self._requests)
-        if count == MOST or (count == 1 and self._commit.idle and self._last < BUSY):
+        if count == MOST or (count == 1 and self._commit.idle):
             self._loop.call_soon(self._decide)  # after those that are being read in this very turn
         elif count == 1:
-            self._waiting = self._loop.call_later(GATHER_S if self._commit.idle else PATIENCE_S, self._decide)
+            self._waiting = self._loop.call_later(PATIENCE_S, self._decide)
         return done
 
     def _decide(self) -> None:
@@ -63,7 +59,6 @@ class Decider:
         requests, self._requests = self._requests, []
         if not requests:
             return
-        self._last = len(requests)
         try:
             answers = self._writer.decide_many([request.asked for request in requests])
         except BaseException as error:

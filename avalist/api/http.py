@@ -124,7 +124,7 @@ async def send_json(send: Send, body: bytes, more: Headers = (), status: int = 2
 
 async def send_error(send: Send, error: AvalistError, more: Headers = ()) -> Problem:
     """Send an error as a problem document, and return it."""
-    problem = problem_of(error)
+    problem = problem_of(error.alone())  # the caller's frame may hold it
     await send_json(send, encode_json(problem), [*more, *status_headers(problem.status)], problem.status, _PROBLEM)
     return problem
 

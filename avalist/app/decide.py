@@ -28,7 +28,7 @@ def decide(merchant: Merchant, events: Sequence[EventCore], seq: int) -> list[De
     --------
     See ``docs/concepts/life-of-a-payment.md``.
     """
-    model = merchant.model if merchant.mode != "off" else None  # before anything is folded: loading may fail
+    model = merchant.scorer  # before anything is folded: loading may fail
     rows = np.frombuffer(b"".join([event.row for event in events]), dtype="<i8").reshape(len(events), -1)
     features = merchant.features.run(rows)
     scored: Sequence[Scored | None] = [None] * len(events) if model is None else model.score(features)

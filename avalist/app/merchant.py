@@ -129,6 +129,11 @@ class Merchant:
             self._model = self._loaded(self.model_version)
         return self._model
 
+    @property
+    def scorer(self) -> Model | None:
+        """Return the model that scores: none in mode ``off``, which needs no model. Raises as :attr:`model`."""
+        return None if self.mode == "off" else self.model
+
     def fold(self, record: Record, position: int) -> None:
         """Fold one input record; events may wait in a batch until :meth:`settle`."""
         self.seq = record.seq

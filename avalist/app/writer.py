@@ -46,7 +46,6 @@ from avalist.policy.evaluate import fall_back
 from avalist.ports.log import Log
 
 decode_decision = msgspec.msgpack.Decoder(DecisionCore).decode
-_UNANSWERED = NotFound("no answer")
 
 
 class Answer(NamedTuple):
@@ -188,31 +187,27 @@ class Writer:
         NotFound
             If there is no such merchant, or no such payment to rescore.
         """
-        answers: list[Answer | AvalistError] = [_UNANSWERED] * len(asked)
+        answers: dict[int, Answer | AvalistError] = {}
         places: dict[str, list[int]] = {}
         for place, one in enumerate(asked):
             places.setdefault(one.merchant, []).append(place)
         for id, mine in places.items():
             try:
-                batch = self._taker.take(
-                    self.merchant(id),
-                    [asked[place].event for place in mine],
-                    [asked[place].at_ms for place in mine],
-                    asked=True,
-                )
-                found = self._decide(batch)
-            except NotFound as error:
-                found = [error] * len(mine)
-            for place, answer in zip(mine, found, strict=True):
-                answers[place] = answer
-        return answers
+                events, ats = [asked[place].event for place in mine], [asked[place].at_ms for place in mine]
+                found = self._decide(self._taker.take(self.merchant(id), events, ats, asked=True))
+            except LogFailed:
+                raise
+            except AvalistError as error:  # one merchant's trouble is not another's
+                found = [error.alone()] * len(mine)
+            answers.update(zip(mine, found, strict=True))
+        return [answers[place] for place in range(len(asked))]
 
     def _decide(self, batch: Batch) -> list[Answer | AvalistError]:
         """Decide a batch and log it. Each event is followed by its decision, so that a torn write parts one pair."""
         merchant, seq = batch.merchant, batch.merchant.seq + 1
         new: list[Answer] = []
         if batch.cores:
-            merchant.model  # noqa: B018  loaded here, where failing to harms nothing
+            merchant.scorer  # noqa: B018  loaded here, where failing to harms nothing
             try:
                 decided = decide(merchant, batch.cores, seq)
                 records: list[Record] = []

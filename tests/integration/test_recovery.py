@@ -18,6 +18,7 @@ from avalist.app.writer import Asked, decode_decision
 from avalist.bootstrap import Installation
 from avalist.domain.decisions import Action, Mode
 from avalist.domain.errors import (
+    AvalistError,
     CardNumberRefused,
     Conflict,
     DataFolderLocked,
@@ -27,7 +28,9 @@ from avalist.domain.errors import (
 )
 from avalist.domain.records import RecordKind
 from avalist.models.artefact import Artefact
-from tests.shop import CARD_NUMBER, DAY_MS, FakeClock, Shop, event, iso, opened, payment
+from avalist.models.score import Model
+from tests.gateway import Gateway
+from tests.shop import CARD_NUMBER, DAY_MS, T0_MS, FakeClock, Shop, event, iso, opened, payment
 
 
 def drive(shop: Shop, artefact: Artefact, seed: int = 0) -> None:
@@ -352,3 +355,33 @@ def test_a_refusal_leaves_no_reference_cycles(shop: Shop) -> None:
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+def test_refused_events_are_not_held(gateway: Gateway) -> None:
+    nobody = {"type": "capture", "event_id": "c1", "occurred_at": iso(T0_MS), "payment_id": "nobody"}
+
+    def ask() -> None:
+        assert gateway.post("/v1/outcomes", nobody).status_code == 404
+        assert gateway.decide("x", currency="XXX").status_code == 422
+
+    ask()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            ask()
+        assert not [one for one in gc.get_objects() if isinstance(one, AvalistError) and "nobody" in str(one)]
+    finally:
+        gc.enable()
+
+
+def test_mode_off_needs_no_model(shop: Shop, artefact: Artefact) -> None:
+    shop.activate(artefact)
+    shop.installation.administration.carry_out(SetMode("shop", "off"), shop.clock.ms)
+    merchant = shop.writer.merchant("shop")
+    merchant._model, merchant._load_model = None, lost
+    assert shop.decide(1).decision.action == Action.NOT_REVIEWED
+
+
+def lost(merchant: str, version: str) -> Model:
+    raise NotFound("the blob is lost")

@@ -52,7 +52,7 @@ def rest(service: Service) -> Starlette:
             except AvalistError as error:
                 if isinstance(error, LogFailed):
                     service.on_log_failure()
-                problem = problem_of(error)
+                problem = problem_of(error.alone())  # a handler's frame may hold it
                 service.metrics.problems.labels(problem.title).inc()
                 response = _problem(problem)
             limits = caller.headers(at_ms) if caller else []

@@ -13,14 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from avalist.app.decide import decide
-from avalist.app.merchant import (
-    LoadModel,
-    Merchant,
-    created_by,
-    creation,
-    decode_event_core,
-    decode_fallback,
-)
+from avalist.app.merchant import LoadModel, Merchant, created_by, creation, decode_event_core, decode_fallback
 from avalist.app.snapshot import Snapshot
 from avalist.app.take import Batch, Known, New, Secret, Taker, encode
 from avalist.domain.core import (
@@ -36,10 +29,7 @@ from avalist.domain.core import (
 )
 from avalist.domain.decisions import Decision
 from avalist.domain.errors import AvalistError, Conflict, LogFailed, NotFound
-from avalist.domain.events import (
-    Payment,
-    WireEvent,
-)
+from avalist.domain.events import Payment, WireEvent
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.schema import Schema
 from avalist.policy.evaluate import fall_back

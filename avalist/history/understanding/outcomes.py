@@ -37,40 +37,15 @@ def _report_times(d: Draft) -> None:
 
 def _label(d: Draft) -> None:
     given = d.answers.get("label")
-    if given == "none":
+    p = None if given == "none" else _label_column(d, given)
+    if p is None:
         return
-    found = [p for p in d.left() if p.name == given] if given else _labels(d)
-    if not found:
-        if "fraud_reported_at" not in d.outcomes and "early_warning_at" not in d.outcomes:
-            choices = (*[p.name for p in d.left() if 1 < p.distinct <= 6][:12], "none")
-            d.ask(
-                "label",
-                "no column says which payments were fraud: is there one? Without it nothing can be trained",
-                choices,
-                needed=False,
-            )
-        return
-    sure = [p for p in found if d.called(p, lex.FRAUD)] or found
-    if len(sure) > 1 and not given:
-        d.ask(
-            "label",
-            "several columns may say which payments were fraud: which one is it?",
-            (*[p.name for p in sure], "none"),
-        )
-        return
-    p = sure[0]
     yes = _fraud_values(d, p)
     if not p.flag and not yes:
         expected = "two values, or words such as fraud"
         raise BadInput("not a column of fraud labels", field="--label", expected=expected, got=", ".join(p.top[:5]))
     if yes and not given and p.filled < 0.5 and len(yes) < p.distinct:  # reasons, of which some say fraud
-        others = [one.name for one in d.left() if one.distinct == 2 and one.filled > 0.5]
-        d.ask(
-            "label",
-            f"{p.name} gives reasons ({', '.join(p.top[:4])}) where there was trouble: is it the label, with "
-            f"{' and '.join(yes)} as fraud, or is another column?",
-            (p.name, *others[:11], "none"),
-        )
+        _ask_of_reasons(d, p, yes)
         return
     shown = share(flags(d.frame[p.name], yes).fill_null(False))
     if "fraud_reported_at" in d.outcomes:
@@ -88,6 +63,40 @@ def _label(d: Draft) -> None:
     d.notes.append(
         "the file does not say when a fraud was reported: the delay is drawn, median 25 days (report_delay_d in "
         "[schema.settings])"
+    )
+
+
+def _label_column(d: Draft, given: str | None) -> Profile | None:
+    """Return the column of labels; None where there is none, or where it must be asked for."""
+    found = [p for p in d.left() if p.name == given] if given else _labels(d)
+    if not found:
+        if "fraud_reported_at" not in d.outcomes and "early_warning_at" not in d.outcomes:
+            choices = (*[p.name for p in d.left() if 1 < p.distinct <= 6][:12], "none")
+            d.ask(
+                "label",
+                "no column says which payments were fraud: is there one? Without it nothing can be trained",
+                choices,
+                needed=False,
+            )
+        return None
+    sure = [p for p in found if d.called(p, lex.FRAUD)] or found
+    if len(sure) > 1 and not given:
+        d.ask(
+            "label",
+            "several columns may say which payments were fraud: which one is it?",
+            (*[p.name for p in sure], "none"),
+        )
+        return None
+    return sure[0]
+
+
+def _ask_of_reasons(d: Draft, p: Profile, yes: tuple[str, ...]) -> None:
+    others = [one.name for one in d.left() if one.distinct == 2 and one.filled > 0.5]
+    d.ask(
+        "label",
+        f"{p.name} gives reasons ({', '.join(p.top[:4])}) where there was trouble: is it the label, with "
+        f"{' and '.join(yes)} as fraud, or is another column?",
+        (p.name, *others[:11], "none"),
     )
 
 

@@ -4,44 +4,41 @@ from __future__ import annotations
 
 import gc
 
-from avalist.api.http import Receive, Scope, Send, send_error
-from avalist.api.limits import Caller
-from avalist.api.routes.decisions import decide
+from avalist.api.http import PROBLEM, Receive, Scope, Send, encode_json, send_json, status_headers
+from avalist.api.routes.decisions import PATH, Asking, decide
 from avalist.api.routes.rest import rest
 from avalist.api.scan import check_body
 from avalist.api.service import Service
 from avalist.app.warm import warm_up
-from avalist.domain.errors import AvalistError, LogFailed
+from avalist.domain.errors import AvalistError
 
 
 class App:
     """Routes requests. One app serves one :class:`Service`."""
 
     def __init__(self, service: Service) -> None:
-        self._service = service
+        self.service = service
         self._rest = rest(service)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI scope."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
-        elif scope["type"] == "http" and scope["path"] == "/v1/decisions" and scope["method"] == "POST":
+        elif scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
+            asking = Asking(self.service)
             try:
-                await decide(self._service, scope, receive, send)
+                await decide(self.service, asking, scope, receive, send)
             except AvalistError as error:
-                if isinstance(error, LogFailed):
-                    self._service.on_log_failure()
-                caller: Caller | None = scope.get("caller")
-                more = caller.headers(self._service.clock.now_ms()) if caller else ()
-                problem = await send_error(send, error, more)
-                self._service.metrics.problems.labels(problem.title).inc()
+                problem = self.service.refused(error)
+                headers = [*asking.headers_of_refusal(), *status_headers(problem.status)]
+                await send_json(send, encode_json(problem), headers, problem.status, PROBLEM)
         else:
             await self._rest(scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        self._service.start()
-        warm_up(list(self._service.writer.merchants.values()))
+        self.service.start()
+        warm_up(list(self.service.writer.merchants.values()))
         check_body(rb'{"\u00e9": 1}', {"\u00e9": 1})  # compiled, and the tables of the slow search made
         # A decision leaves no reference cycles (a test asserts it), so collection only costs pauses.
         gc.collect()
@@ -49,7 +46,7 @@ class App:
         gc.disable()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        self._service.stop()
+        self.service.stop()
         gc.enable()
         gc.unfreeze()
         await send({"type": "lifespan.shutdown.complete"})

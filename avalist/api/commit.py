@@ -7,7 +7,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from avalist.domain.errors import LogFailed
 from avalist.ports.log import Log
@@ -23,11 +23,27 @@ class Kept(NamedTuple, Generic[T]):
     durable: bool
 
 
+C = TypeVar("C", contravariant=True)
+
+
+class Settles(Protocol[C]):
+    """What gets a result once: an ``asyncio.Future`` does."""
+
+    def done(self) -> bool:
+        """Tell whether nothing more is wanted."""
+
+    def set_result(self, result: C, /) -> None:
+        """Take the result."""
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Take what went wrong."""
+
+
 class _Waiter(NamedTuple):
     position: int
     due_s: float
     what: Any
-    done: asyncio.Future[Any]
+    done: Settles[Any]
 
 
 class GroupCommit:
@@ -66,7 +82,7 @@ class GroupCommit:
         self.expect(position, self._loop.time() + timeout_s, None, done)
         return done
 
-    def expect(self, position: int, due_s: float, what: T, done: asyncio.Future[Kept[T]]) -> None:
+    def expect(self, position: int, due_s: float, what: T, done: Settles[Kept[T]]) -> None:
         """Settle `done` once everything up to and with `position` is durable, or at `due_s` of the loop's clock."""
         if self.failed is not None:
             done.set_exception(self.failed)

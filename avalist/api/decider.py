@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from avalist.api.commit import GroupCommit, Kept
+from avalist.api.commit import GroupCommit, Kept, Settles
 from avalist.app.writer import Answer, Asked, Writer
 from avalist.domain.errors import LogFailed
 
@@ -14,7 +14,7 @@ MOST = 32
 PATIENCE_S = 0.002
 """So long a payment waits for a sync under way: a slow log delays answers, not decisions."""
 
-_Done = asyncio.Future[Kept[Answer]]
+_Done = Settles[Kept[Answer]]
 
 
 class _Request(NamedTuple):
@@ -41,16 +41,14 @@ class Decider:
         """Return how many payments are not decided yet."""
         return len(self._requests)
 
-    def ask(self, asked: Asked, timeout_s: float) -> _Done:
-        """Return a future of the answer once it is durable, or not yet so when the time is out."""
-        done: _Done = self._loop.create_future()
+    def ask(self, asked: Asked, timeout_s: float, done: _Done) -> None:
+        """Give `done` the answer once it is durable, or not yet so when the time is out."""
         self._requests.append(_Request(asked, self._loop.time() + timeout_s, done))
         count = len(self._requests)
         if count == MOST or (count == 1 and self._commit.idle):
             self._loop.call_soon(self._decide)  # after those that are being read in this very turn
         elif count == 1:
             self._waiting = self._loop.call_later(PATIENCE_S, self._decide)
-        return done
 
     def _decide(self) -> None:
         if self._waiting is not None:

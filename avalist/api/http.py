@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_plus
 
 import msgspec
 
-from avalist.api.errors import Problem, problem_of
 from avalist.api.version import CURRENT, VERSION_HEADER
 from avalist.domain.cards import holds_card_number
-from avalist.domain.errors import AvalistError, BadInput, BodyTooLarge, CardNumberRefused, UnsupportedMedia
+from avalist.domain.errors import BadInput, BodyTooLarge, CardNumberRefused, UnsupportedMedia
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -27,10 +27,12 @@ Headers = Iterable[Header]
 VERSION = (VERSION_HEADER.lower().encode(), CURRENT.encode())
 _TRY_AGAIN = ((b"retry-after", b"1"),)
 _BY_STATUS: dict[int, Headers] = {401: ((b"www-authenticate", b"Bearer"),), 429: _TRY_AGAIN, 503: _TRY_AGAIN}
-_JSON = (b"content-type", b"application/json")
-_PROBLEM = (b"content-type", b"application/problem+json")
+JSON = (b"content-type", b"application/json")
+PROBLEM = (b"content-type", b"application/problem+json")
 # curl -d and urllib name a form when nothing else is said; what counts is that the body is JSON.
 _PLAIN = (b"application/json", b"text/json", b"text/plain", b"application/x-www-form-urlencoded")
+_CLOSE = b"connection: close\r\n"
+_STATUS_LINES = {one.value: b"HTTP/1.1 %d %s\r\n" % (one.value, one.phrase.encode()) for one in HTTPStatus}
 _ONCE = (b"authorization", b"avalist-deadline-ms", VERSION[0], b"content-type", b"content-encoding")
 encode_json = msgspec.json.Encoder().encode
 
@@ -47,7 +49,7 @@ async def read_body(given: Given, receive: Receive, limit: int) -> bytes:
     BadInput
         If the caller hung up before its end.
     """
-    _check_media(given.get(b"content-type"), given.get(b"content-encoding"))
+    check_media(given)
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
@@ -72,11 +74,11 @@ def too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge("the body is too large: send less at once", field="$", expected=expected, got=got)
 
 
-def headers_of(scope: Scope) -> Given:
+def headers_of(headers: Sequence[Header]) -> Given:
     """Return a request's headers. Raises ``BadInput`` if one that we read was sent twice: which is meant?"""
-    given = dict(scope["headers"])
-    if len(given) < len(scope["headers"]):
-        names = [name for name, _ in scope["headers"] if name in _ONCE]
+    given = dict(headers)
+    if len(given) < len(headers):
+        names = [name for name, _ in headers if name in _ONCE]
         twice = next((name for name in names if names.count(name) > 1), b"")
         if twice:
             raise BadInput("sent twice", field=f"header {twice.decode().title()}", expected="once", got="twice")
@@ -94,7 +96,9 @@ def refuse_in_address(scope: Scope) -> None:
         )
 
 
-def _check_media(kind: bytes | None, encoding: bytes | None) -> None:
+def check_media(given: Given) -> None:
+    """Raise ``UnsupportedMedia`` if the headers say that the body is not plain JSON in UTF-8."""
+    kind, encoding = given.get(b"content-type"), given.get(b"content-encoding")
     if encoding and encoding.lower() != b"identity":
         raise UnsupportedMedia(
             "the body is compressed: send it as it is",
@@ -115,18 +119,17 @@ def _check_media(kind: bytes | None, encoding: bytes | None) -> None:
             )
 
 
-async def send_json(send: Send, body: bytes, more: Headers = (), status: int = 200, kind: Header = _JSON) -> None:
+async def send_json(send: Send, body: bytes, more: Headers = (), status: int = 200, kind: Header = JSON) -> None:
     """Send a JSON body, with headers `more` than every answer has."""
     headers = [kind, VERSION, (b"content-length", b"%d" % len(body)), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_error(send: Send, error: AvalistError, more: Headers = ()) -> Problem:
-    """Send an error as a problem document, and return it."""
-    problem = problem_of(error.alone())  # the caller's frame may hold it
-    await send_json(send, encode_json(problem), [*more, *status_headers(problem.status)], problem.status, _PROBLEM)
-    return problem
+def response(status: int, headers: Headers, body: bytes, *, keep_alive: bool) -> bytes:
+    """Return the bytes of an HTTP/1.1 response, whole."""
+    head = [_STATUS_LINES[status], *[b"%s: %s\r\n" % header for header in headers]]
+    return b"".join([*head, b"content-length: %d\r\n" % len(body), b"" if keep_alive else _CLOSE, b"\r\n", body])
 
 
 def status_headers(status: int) -> Headers:

@@ -1,15 +1,21 @@
-"""The HTTP/1.1 of the service: uvicorn's, but that what is no HTTP gets a problem document, and a head has a limit."""
+"""The HTTP/1.1 of the service: uvicorn's, but that decisions take a short way (:mod:`avalist.api.exchange`), what is no
+HTTP gets a problem document, and a head has a limit.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from avalist.api.app import App
 from avalist.api.errors import Problem
-from avalist.api.http import encode_json
+from avalist.api.exchange import Exchange
+from avalist.api.http import PROBLEM, encode_json, response
+from avalist.api.routes.decisions import PATH
 
 LARGEST_HEAD_BYTES: Final = 65_536
+_DECISIONS: Final = PATH.encode()
 _NO_HTTP: Final = Problem(
     type="about:blank",
     title="Bad Request",
@@ -42,6 +48,7 @@ class Protocol(HttpToolsProtocol):
 
     _dry_bytes = 0
     _moved = False
+    _exchange: Exchange | None = None
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; bytes that end no head and are no body may not go on for ever: heads, trailers, chunks."""
@@ -51,15 +58,56 @@ class Protocol(HttpToolsProtocol):
         if self._dry_bytes > LARGEST_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(_HEAD_TOO_LARGE)
 
+    def on_message_begin(self) -> None:
+        """Begin a request; the scope is made where it is wanted."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+
     def on_headers_complete(self) -> None:
-        """Note that a head has ended."""
+        """Begin a decision, or what else is asked."""
         self._moved = True
-        super().on_headers_complete()
+        if self._is_decision():
+            self._exchange = Exchange(
+                cast(App, self.app).service,
+                self.headers,
+                self.transport,
+                self.parser.should_keep_alive(),
+                self.on_response_complete,
+            )
+            self.cycle = self._exchange  # type: ignore[assignment]
+        else:
+            self._exchange = None
+            url, headers, expect = self.url, self.headers, self.expect_100_continue
+            super().on_message_begin()
+            self.url, self.expect_100_continue = url, expect
+            self.headers += headers
+            super().on_headers_complete()
+
+    def _is_decision(self) -> bool:
+        """Tell whether a decision is asked, and nothing special of HTTP with it."""
+        return (
+            self.url == _DECISIONS
+            and (self.cycle is None or self.cycle.response_complete)
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+            and not self.expect_100_continue
+            and not self.parser.should_upgrade()
+        )
 
     def on_body(self, body: bytes) -> None:
         """Note a piece of the body: bodies have a limit of their own."""
         self._moved = True
         super().on_body(body)
+        if self._exchange is not None:
+            self._exchange.grown()
+
+    def on_message_complete(self) -> None:
+        """Ask, or let the application know."""
+        if self._exchange is None:
+            super().on_message_complete()
+        elif not self._exchange.response_complete:
+            self._exchange.ask()
 
     def handle_websocket_upgrade(self) -> None:
         """Refuse to switch protocols."""
@@ -74,12 +122,7 @@ class Protocol(HttpToolsProtocol):
         self._refuse(_NO_HTTP)
 
     def _refuse(self, problem: Problem) -> None:
-        body = encode_json(problem)
-        head = (
-            f"HTTP/1.1 {problem.status} {problem.title}\r\ncontent-type: application/problem+json\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        )
         if self.cycle is not None:  # its answer is not wanted any more
             self.cycle.disconnected = True
-        self.transport.write(head.encode() + body)
+        self.transport.write(response(problem.status, [PROBLEM], encode_json(problem), keep_alive=False))
         self.transport.close()

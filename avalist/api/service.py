@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from avalist.api.commit import GroupCommit
 from avalist.api.decider import Decider
+from avalist.api.errors import Problem, problem_of
 from avalist.api.http import Given
 from avalist.api.limits import Caller
 from avalist.api.metrics import Metrics
@@ -18,7 +19,7 @@ from avalist.app.followed import Followed, told
 from avalist.app.lookup import Archive
 from avalist.app.writer import Writer
 from avalist.config import Settings
-from avalist.domain.errors import NotAllowed, NotAuthenticated, Unavailable
+from avalist.domain.errors import AvalistError, LogFailed, NotAllowed, NotAuthenticated, Unavailable
 from avalist.domain.events import WireEvent
 from avalist.domain.keys import ApiKey, key_hash
 from avalist.ports.clock import Clock
@@ -163,6 +164,14 @@ class Service:
             return told(self._documents)
         except Unavailable:
             return None
+
+    def refused(self, error: AvalistError) -> Problem:
+        """Return what an error is told as; count it, and stop where the log failed."""
+        if isinstance(error, LogFailed):
+            self.on_log_failure()
+        problem = problem_of(error.alone())  # the caller's frame may hold it
+        self.metrics.problems.labels(problem.title).inc()
+        return problem
 
     async def durable(self, position: int) -> None:
         """Return once the log is durable past `position`. Raises ``LogFailed``, ``Unavailable`` after ten seconds."""

@@ -1,12 +1,17 @@
-"""``POST /v1/decisions``: the main path, raw ASGI (architecture §3)."""
+"""``POST /v1/decisions``: the main path (architecture §3), from a head to an answer, without waiting anywhere."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from typing import Final
 
+from avalist.api.commit import Kept, Settles
 from avalist.api.http import (
     Given,
+    Header,
+    Headers,
     Receive,
     Scope,
     Send,
@@ -16,6 +21,7 @@ from avalist.api.http import (
     refuse_in_address,
     send_json,
 )
+from avalist.api.limits import Caller
 from avalist.api.operations import DECIDE
 from avalist.api.scan import check_body
 from avalist.api.service import Service, check_clock
@@ -28,39 +34,101 @@ from avalist.domain.events import Payment, decode_payment
 from avalist.domain.keys import ApiKey
 from avalist.enrich.shapes import email_domain
 
+PATH: Final = "/v1/decisions"
 _MAX_DEADLINE_MS = 10_000
 
 
-async def decide(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one payment: authenticate, decode, decide, make durable, answer."""
-    service.commit  # noqa: B018  raises what keeps the service from answering
+class Asking:
+    """One payment on its way: :meth:`admit` its caller, :meth:`ask` with its body, then :meth:`answer`.
+
+    Each raises what becomes a problem document.
+    """
+
+    __slots__ = ("_began_ms", "_began_s", "_service", "_word", "caller", "given")
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.caller: Caller | None = None
+        self._word = ""
+
+    def admit(self, headers: Sequence[Header]) -> Given:
+        """Check a request's head; return its headers. Nothing of the body is wanted before."""
+        service = self._service
+        service.commit  # noqa: B018  raises what keeps the service from answering
+        given = self.given = headers_of(headers)
+        asked_ms = service.clock.now_ms()
+        caller = self.caller = service.authenticate(given, asked_ms)
+        caller.admit("decisions:write", asked_ms)
+        return given
+
+    def ask(self, body: bytes, done: Settles[Kept[Answer] | Decision]) -> None:
+        """Decode and ask; `done` gets the answer once it is durable, or when the time is out."""
+        service, key = self._service, self._key
+        self._began_s, self._began_ms = time.perf_counter(), service.clock.now_ms()
+        event = decode_payment(body)
+        check_body(body, event)
+        check_clock(key, event)
+        timeout_s = _timeout_s(service, self.given, key.merchant)
+        if key.kind == "sandbox":
+            self._word = _rehearsal(key, event)
+        if service.waiting >= service.settings.queue_limit and not service.writer.knows(key.merchant, event.event_id):
+            decision = service.writer.answer_unscored(key.merchant, event, self._began_ms)
+            service.metrics.fallbacks.labels("overloaded").inc()
+            done.set_result(decision)
+        else:
+            service.decider.ask(Asked(key.merchant, event, self._began_ms), timeout_s, done)
+
+    def answer(self, found: Kept[Answer] | Decision) -> bytes:
+        """Return the answer's body; after :attr:`pause_s`, it may be sent."""
+        decision = self._first(found) if isinstance(found, Kept) else found
+        self._service.metrics.answered(decision.action, time.perf_counter() - self._began_s)
+        return encode_json(decision)
+
+    def _first(self, kept: Kept[Answer]) -> Decision:
+        """Return the first answer: the fallback, where the decision is not durable in time and becomes advice."""
+        service, merchant, answer = self._service, self._key.merchant, kept.what
+        if self._word == SLOW and answer.again:
+            self._word = ""
+        if kept.durable and self._word != DEGRADED:
+            return service.writer.first(merchant, answer)
+        service.metrics.fallbacks.labels("deadline").inc()
+        return service.writer.fallback(merchant, answer, service.clock.now_ms(), "deadline")
+
+    @property
+    def pause_s(self) -> float:
+        """Return how long a rehearsed answer is to be late; known after :meth:`answer`."""
+        return SLOW_S if self._word == SLOW else 0.0
+
+    def headers(self) -> list[Header]:
+        """Return the headers of the answer."""
+        return [*self._caller.headers(self._began_ms), *deprecation_headers(DECIDE.id)]
+
+    def headers_of_refusal(self) -> Headers:
+        """Return the headers of a problem document."""
+        return self.caller.headers(self._service.clock.now_ms()) if self.caller is not None else ()
+
+    @property
+    def _caller(self) -> Caller:
+        assert self.caller is not None
+        return self.caller
+
+    @property
+    def _key(self) -> ApiKey:
+        return self._caller.key
+
+
+async def decide(service: Service, asking: Asking, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one payment over ASGI."""
     if scope["query_string"]:
         refuse_in_address(scope)
-    given = headers_of(scope)
-    asked_ms = service.clock.now_ms()
-    caller = scope["caller"] = service.authenticate(given, asked_ms)
-    caller.admit("decisions:write", asked_ms)
-    key = caller.key
+    given = asking.admit(scope["headers"])
     body = await read_body(given, receive, service.settings.body_limit_bytes)
-    started_s, started_ms = time.perf_counter(), service.clock.now_ms()
-    event = decode_payment(body)
-    check_body(body, event)
-    check_clock(key, event)
-    timeout_s = _timeout_s(service, given, key.merchant)
-    word = _rehearsal(key, event) if key.kind == "sandbox" else ""
-    if service.waiting >= service.settings.queue_limit and not service.writer.knows(key.merchant, event.event_id):
-        decision = service.writer.answer_unscored(key.merchant, event, started_ms)
-        service.metrics.fallbacks.labels("overloaded").inc()
-    else:
-        answer, durable = await service.decider.ask(Asked(key.merchant, event, started_ms), timeout_s)
-        if durable and word != DEGRADED:
-            decision = service.writer.first(key.merchant, answer)
-        else:
-            decision = _too_late(service, key.merchant, answer)
-        if word == SLOW and not answer.again:
-            await asyncio.sleep(SLOW_S)
-    service.metrics.answered(decision.action, time.perf_counter() - started_s)
-    await send_json(send, encode_json(decision), [*caller.headers(started_ms), *deprecation_headers(DECIDE.id)])
+    done: asyncio.Future[Kept[Answer] | Decision] = asyncio.get_running_loop().create_future()
+    asking.ask(body, done)
+    answer = asking.answer(await done)
+    if asking.pause_s:
+        await asyncio.sleep(asking.pause_s)
+    await send_json(send, answer, asking.headers())
 
 
 def _rehearsal(key: ApiKey, event: Payment) -> str:
@@ -69,12 +137,6 @@ def _rehearsal(key: ApiKey, event: Payment) -> str:
     if word in PROBLEMS:
         raise PROBLEMS[word](f"a test payment asked for this problem ({word}); nothing was stored")
     return word
-
-
-def _too_late(service: Service, merchant: str, answer: Answer) -> Decision:
-    """Answer by fallback: the decision is in the log's queue and becomes advice."""
-    service.metrics.fallbacks.labels("deadline").inc()
-    return service.writer.fallback(merchant, answer, service.clock.now_ms(), "deadline")
 
 
 def _timeout_s(service: Service, headers: Given, merchant: str) -> float:

@@ -30,7 +30,7 @@ async def get_decision(service: Service, request: Request, caller: Caller) -> St
 
 async def look_up(service: Service, request: Request, caller: Caller) -> Found:
     """Return the decisions on payments that share a value; off the event loop."""
-    body = await read_body(headers_of(request.scope), request.receive, service.settings.body_limit_bytes)
+    body = await read_body(headers_of(request.scope["headers"]), request.receive, service.settings.body_limit_bytes)
     try:
         wanted = _LOOKUP.decode(body)
     except UNDECODABLE as error:

@@ -25,7 +25,7 @@ from avalist.api.service import Service, check_clock
 from avalist.api.version import check_version, deprecation_headers
 from avalist.api.wire import Alive, NotRecorded, Ready, Recorded
 from avalist.app.administer import decode_request
-from avalist.domain.errors import AvalistError, BadInput, LogFailed, Overloaded
+from avalist.domain.errors import AvalistError, BadInput, Overloaded
 from avalist.domain.events import UNDECODABLE, OutcomeEvent, WireEvent, bad_body, decode_any, decode_event
 
 _BATCH_FACTOR = 64
@@ -41,7 +41,7 @@ def rest(service: Service) -> Starlette:
             caller, at_ms = None, service.clock.now_ms()
             try:
                 refuse_in_address(request.scope)
-                given = headers_of(request.scope)
+                given = headers_of(request.scope["headers"])
                 check_version(given.get(b"avalist-version"))
                 if op.scope:
                     caller = service.authenticate(given, at_ms)
@@ -50,11 +50,7 @@ def rest(service: Service) -> Starlette:
                     service.authenticate_admin(given)
                 response = _answer(op, await _HANDLERS[op.id](service, request, caller))
             except AvalistError as error:
-                if isinstance(error, LogFailed):
-                    service.on_log_failure()
-                problem = problem_of(error.alone())  # a handler's frame may hold it
-                service.metrics.problems.labels(problem.title).inc()
-                response = _problem(problem)
+                response = _problem(service.refused(error))
             limits = caller.headers(at_ms) if caller else []
             response.raw_headers += [*limits, *deprecation_headers(op.id)]
             return response
@@ -132,7 +128,7 @@ async def _record(service: Service, request: Request, caller: Caller, *, outcome
 
 async def _body(service: Service, request: Request) -> bytes:
     limit = service.settings.body_limit_bytes * _BATCH_FACTOR
-    return await read_body(headers_of(request.scope), request.receive, limit)
+    return await read_body(headers_of(request.scope["headers"]), request.receive, limit)
 
 
 def _decode_batch(body: bytes, outcomes_only: bool) -> list[WireEvent]:

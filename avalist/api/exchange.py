@@ -1,0 +1,120 @@
+"""A payment's request and answer on a connection: no task, no ASGI messages, one write.
+
+It stands where uvicorn keeps its own ``RequestResponseCycle``, which costs more than a decision may (ADR 11).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from avalist.api.commit import Kept
+from avalist.api.http import (
+    JSON,
+    PROBLEM,
+    VERSION,
+    Header,
+    Headers,
+    check_media,
+    encode_json,
+    response,
+    status_headers,
+    too_large,
+)
+from avalist.api.routes.decisions import Asking
+from avalist.api.service import Service
+from avalist.app.writer import Answer
+from avalist.domain.decisions import Decision
+from avalist.domain.errors import AvalistError
+
+_LOGGER = logging.getLogger("uvicorn.error")
+_BROKEN: Final = b'{"type":"about:blank","title":"Internal Server Error","status":500}'
+
+
+class _Ignored:
+    """Nobody waits for the pieces of a body."""
+
+    def set(self) -> None: ...
+
+
+class Exchange:
+    """One request whose head is read. What the protocol reads of a cycle is the same here.
+
+    `sent` is called when the answer is written.
+    """
+
+    message_event: Final = _Ignored()
+
+    def __init__(
+        self,
+        service: Service,
+        headers: Sequence[Header],
+        transport: asyncio.WriteTransport,
+        keep_alive: bool,
+        sent: Callable[[], None],
+    ) -> None:
+        self.body = b""
+        self.more_body = True
+        self.keep_alive = keep_alive
+        self.disconnected = False
+        self.response_complete = False
+        self._service = service
+        self._transport = transport
+        self._sent = sent
+        self._asking = Asking(service)
+        try:
+            check_media(self._asking.admit(headers))
+        except AvalistError as error:
+            self.set_exception(error)
+
+    def grown(self) -> None:
+        """Refuse a body that has grown too large."""
+        limit = self._service.settings.body_limit_bytes
+        if len(self.body) > limit and not self.response_complete:
+            self.set_exception(too_large(limit))
+
+    def ask(self) -> None:
+        """Ask, for the body is whole."""
+        try:
+            self._asking.ask(self.body, self)
+        except Exception as error:  # noqa: BLE001  told and logged, as a server does
+            self.set_exception(error)
+
+    def done(self) -> bool:
+        """Tell whether the answer is written, or not wanted any more."""
+        return self.response_complete
+
+    def set_result(self, found: Kept[Answer] | Decision, /) -> None:
+        """Write the answer."""
+        try:
+            body, headers = self._asking.answer(found), [JSON, VERSION, *self._asking.headers()]
+        except Exception as error:  # noqa: BLE001  told and logged, as a server does
+            self.set_exception(error)
+            return
+        if self._asking.pause_s:
+            asyncio.get_running_loop().call_later(self._asking.pause_s, self._write, 200, headers, body)
+        else:
+            self._write(200, headers, body)
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Write a problem document."""
+        if isinstance(error, AvalistError):
+            problem = self._service.refused(error)
+            more = (*self._asking.headers_of_refusal(), *status_headers(problem.status))
+            self._write(problem.status, [PROBLEM, VERSION, *more], encode_json(problem))
+        else:
+            _LOGGER.error("a decision broke", exc_info=error)
+            self.keep_alive = False
+            self._write(500, [PROBLEM], _BROKEN)
+
+    def _write(self, status: int, headers: Headers, body: bytes) -> None:
+        self.response_complete = True
+        self.body = b""
+        if self.disconnected or self._transport.is_closing():
+            return
+        self._transport.write(response(status, headers, body, keep_alive=self.keep_alive))
+        if not self.keep_alive:
+            self._transport.close()
+        self._sent()

@@ -33,8 +33,11 @@ _LOGGER = logging.getLogger("uvicorn.error")
 _BROKEN: Final = b'{"type":"about:blank","title":"Internal Server Error","status":500}'
 
 
+def _nothing() -> None: ...
+
+
 class _Ignored:
-    """Nobody waits for the pieces of a body."""
+    """Nobody waits for what comes."""
 
     def set(self) -> None: ...
 
@@ -55,8 +58,7 @@ class Exchange:
         keep_alive: bool,
         sent: Callable[[], None],
     ) -> None:
-        self.body = b""
-        self.more_body = True
+        self._body = b""
         self.keep_alive = keep_alive
         self.disconnected = False
         self.response_complete = False
@@ -69,16 +71,17 @@ class Exchange:
         except AvalistError as error:
             self.set_exception(error)
 
-    def grown(self) -> None:
-        """Refuse a body that has grown too large."""
+    def add(self, body: bytes) -> None:
+        """Add a piece of the body; refuse one that grows too large."""
+        self._body = self._body + body if self._body else body
         limit = self._service.settings.body_limit_bytes
-        if len(self.body) > limit and not self.response_complete:
+        if len(self._body) > limit:
             self.set_exception(too_large(limit))
 
     def ask(self) -> None:
         """Ask, for the body is whole."""
         try:
-            self._asking.ask(self.body, self)
+            self._asking.ask(self._body, self)
         except Exception as error:  # noqa: BLE001  told and logged, as a server does
             self.set_exception(error)
 
@@ -111,10 +114,10 @@ class Exchange:
 
     def _write(self, status: int, headers: Headers, body: bytes) -> None:
         self.response_complete = True
-        self.body = b""
+        sent, self._sent, self._body = self._sent, _nothing, b""  # what is done holds nothing
         if self.disconnected or self._transport.is_closing():
             return
         self._transport.write(response(status, headers, body, keep_alive=self.keep_alive))
         if not self.keep_alive:
             self._transport.close()
-        self._sent()
+        sent()

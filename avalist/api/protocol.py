@@ -58,6 +58,12 @@ class Protocol(HttpToolsProtocol):
         if self._dry_bytes > LARGEST_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(_HEAD_TOO_LARGE)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of the request: each holds the other, and nobody collects cycles here."""
+        super().connection_lost(exc)
+        self._exchange = None
+        self.cycle = None  # type: ignore[assignment]
+
     def on_message_begin(self) -> None:
         """Begin a request; the scope is made where it is wanted."""
         self.url = b""
@@ -98,9 +104,10 @@ class Protocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Note a piece of the body: bodies have a limit of their own."""
         self._moved = True
-        super().on_body(body)
-        if self._exchange is not None:
-            self._exchange.grown()
+        if self._exchange is None:
+            super().on_body(body)
+        elif not self._exchange.response_complete:
+            self._exchange.add(body)
 
     def on_message_complete(self) -> None:
         """Ask, or let the application know."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from hashlib import blake2b
 from struct import Struct
@@ -18,6 +19,7 @@ Hash: TypeAlias = tuple[int, int]
 _TABLES: Final = 256
 _FIRST: Final = 16
 NONE: Final = -1
+_CACHED: Final = 1 << 15
 _WORDS: Final = Struct("<qq")
 
 
@@ -74,6 +76,8 @@ class Generations:
 
     def get(self, ids: Sequence[Hash]) -> list[int]:
         """Return the values of hashed ids; −1 for those not held."""
+        if self._since_ms is None:
+            return [NONE] * len(ids)
         tables, old = self._new._tables, self._old
         found = [_find(tables[low & 255], high, low) for high, low in ids]
         if old is not None and NONE in found:
@@ -108,6 +112,7 @@ class Generations:
         self._old = IdIndex.load(rest)[0] if has_old else None
 
 
+@functools.lru_cache(maxsize=_CACHED)  # each id is asked for some times while its batch is taken
 def hash_id(id: str) -> Hash:
     """Return an id's hash as two words, the first not 0."""
     high, low = _WORDS.unpack(blake2b(id.encode(), digest_size=16).digest())

@@ -134,7 +134,7 @@ class Taker:
         batch = Batch(merchant, [event.core if isinstance(event, Carried) else event for event in events])
         for event in events:
             batch.results.append(
-                batch.add(_joined_again(batch, event.core), event.at_ms, event.sealed)
+                batch.add(self._joined_again(batch, event.core), event.at_ms, event.sealed)
                 if isinstance(event, Carried)
                 else self._result(batch, event, batch.at_ms, asked=False)
             )
@@ -193,10 +193,9 @@ class Taker:
         first, flags = batch.payment(event.payment_id)
         if first == -1:
             raise NotFound(f"no payment {event.payment_id[:64]!r} of this merchant: send it before its outcomes")
-        words = list(unpack_row((self._core_at(first) if isinstance(first, int) else first).row))
         captured, fraud = effect(event)
+        words = self._joined(first, flags, captured, fraud)
         words[AT] = at_ms
-        words[CAPTURED_DELTA], words[FRAUD_DELTA] = _deltas(flags, captured, fraud)
         words[KIND] = FoldKind.OUTCOME
         if isinstance(event, AuthorisationResult):
             words[KIND] = FoldKind.AUTH_APPROVED if event.approved else FoldKind.AUTH_DECLINED
@@ -206,25 +205,29 @@ class Taker:
             True if words[CAPTURED_DELTA] else None,
         )  # fmt: skip
 
+    def _joined(self, first: int | EventCore, flags: int, captured: bool, fraud: bool | None) -> list[int]:
+        """Return the words of a payment's first event, with what an outcome changes: captured, and the fraud label."""
+        words = list(unpack_row((self._core_at(first) if isinstance(first, int) else first).row))
+        words[CAPTURED_DELTA] = int(captured and not flags & CAPTURED)
+        words[FRAUD_DELTA] = 0 if fraud is None else int(fraud) - int(bool(flags & FRAUD))
+        return words
 
-def _deltas(flags: int, captured: bool, fraud: bool | None) -> tuple[int, int]:
-    """Return by how much an outcome changes a payment of these flags: captured, and the fraud label."""
-    return int(captured and not flags & CAPTURED), 0 if fraud is None else int(fraud) - int(bool(flags & FRAUD))
-
-
-def _joined_again(batch: Batch, core: EventCore) -> EventCore:
-    """Return an event as what is known of its payment now makes it; as it was where its payment is forgotten."""
-    first, flags = batch.payment(core.payment_id) if core.payment_id else (-1, 0)
-    if first == -1:
-        return core
-    words = list(unpack_row(core.row))
-    if core.checkpoint:
-        words[KIND], words[CAPTURED_DELTA] = FoldKind.READ_ONLY, 0
-        return msgspec.structs.replace(core, row=pack_row(words))
-    proves_capture = core.type == "capture" or (core.label is True and core.type != "label")
-    words[CAPTURED_DELTA], words[FRAUD_DELTA] = _deltas(flags, proves_capture, core.label)
-    captured = True if words[CAPTURED_DELTA] else None
-    return msgspec.structs.replace(core, row=pack_row(words), captured=captured)
+    def _joined_again(self, batch: Batch, core: EventCore) -> EventCore:
+        """Return an event as what is known of its payment now makes it; as it was where its payment is forgotten."""
+        first, flags = batch.payment(core.payment_id) if core.payment_id else (-1, 0)
+        if first == -1:
+            return core
+        was = list(unpack_row(core.row))
+        if core.checkpoint:
+            was[KIND], was[CAPTURED_DELTA] = FoldKind.READ_ONLY, 0
+            return msgspec.structs.replace(core, row=pack_row(was))
+        proves_capture = core.type == "capture" or (core.label is True and core.type != "label")
+        words = self._joined(first, flags, proves_capture, core.label)
+        words[KIND], words[AT] = was[KIND], was[AT]
+        if was[KIND] != FoldKind.OUTCOME:  # an issuer's word has a time of its own
+            words[T] = was[T]
+        captured = True if words[CAPTURED_DELTA] else None
+        return msgspec.structs.replace(core, row=pack_row(words), captured=captured)
 
 
 def _came_before(event: Payment, first: int | EventCore, flags: int) -> bool:

@@ -27,10 +27,13 @@ class Difference(NamedTuple):
 
 
 class There:
-    """The events of one merchant in a log, in about 150 bytes of memory an event."""
+    """The events of one merchant in a log, in about 150 bytes of memory an event.
 
-    def __init__(self, log: Log) -> None:
-        self._log = log
+    `by_content`: the events that are asked about have made-up ids, as those of a file of rows do.
+    """
+
+    def __init__(self, log: Log, *, by_content: bool) -> None:
+        self._log, self._by_content = log, by_content
         self._index = IdIndex()
         self.events = 0
 
@@ -52,7 +55,8 @@ class There:
         """Tell whether an event is there already, or in what it differs from what is there in its place.
 
         Under its own id it must be there with the same content. Under another id, a payment is the same if it came at
-        the same checkpoint with the same amount within a day; an outcome, if it says the same within a day.
+        the same checkpoint with the same amount within a day; an outcome whose id is made up, if it says the same
+        within a day.
         """
         same = self._core(_event(event.event_id))
         if same is not None:
@@ -60,7 +64,7 @@ class There:
             return same.digest == digest_of(event) or _difference(event, same) or other
         if isinstance(event, Payment):
             return self._holds_payment(event)
-        if isinstance(event, IdentityEvent):
+        if isinstance(event, IdentityEvent) or not self._by_content:
             return False
         known = self._core(_slot(event.payment_id, _kind(event.type, effect(event)[1], _approved(event))))
         return known is not None and abs(unpack_row(known.row)[AT] - to_ms(known_at(event))) <= _APART_MS

@@ -55,7 +55,7 @@ def rebuild(
         Nothing has changed then.
     """
     _check(here, merchant, mapping)
-    there = _there(here, merchant)
+    there = _there(here, merchant, by_content=mapping is not None)
     with (
         checked(
             here, merchant, file, mapping, there.knows_payment,
@@ -95,9 +95,9 @@ def _check(here: Installation, merchant: str, mapping: Mapping | None) -> None:
         )
 
 
-def _there(here: Installation, merchant: str) -> There:
+def _there(here: Installation, merchant: str, *, by_content: bool) -> There:
     """Return what the merchant's log holds."""
-    there = There(here.log)
+    there = There(here.log, by_content=by_content)
     with progress_bar("reading the log", here.log.end) as bar:
         for position, record in here.log.read():
             if record.merchant == merchant:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -12,7 +13,7 @@ from avalist.domain.events import Payment, WireEvent, known_at
 from tests.shop import T0_MS, event, iso, payment
 
 SPAN_MS = 30 * 86_400_000
-OUTCOMES = (
+OUTCOMES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("authorisation_result", {"approved": True}), ("authorisation_result", {"approved": False}), ("capture", {}),
     ("chargeback", {}), ("early_fraud_warning", {}), ("label", {"fraud": False}), ("refund", {}),
     ("chargeback", {"stage": "won"}),

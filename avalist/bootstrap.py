@@ -25,6 +25,7 @@ from avalist.api.service import Service
 from avalist.app.administer import Administration
 from avalist.app.archive import Archive
 from avalist.app.snapshot import Snapshots
+from avalist.app.stored import folded
 from avalist.app.writer import Writer
 from avalist.config import Settings
 from avalist.domain.errors import BadInput, LogCorrupt
@@ -199,6 +200,7 @@ class NextGeneration:
     def __init__(self, here: Installation, generations: Generations) -> None:
         self._here, self._generations = here, generations
         self.number, self._folder = generations.begin()
+        here.documents.put_many([], mark=(folded(self.number), 0))  # else that of one that was killed
         self.log = FileLog(self._folder / "log")
 
     def follower(self) -> Follower:

@@ -73,6 +73,7 @@ def rebuild(
         if not merged.added:
             return Rebuilt(survey, merged, None)
         writing.finish(here.generation, file.name, _sha256(file), here.clock.now_ms())
+        del writing, there  # they hold as much memory as the state that is folded next
         _fold(here, begun)
     return Rebuilt(survey, merged, begun.number)
 

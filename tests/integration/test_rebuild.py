@@ -15,11 +15,12 @@ import pytest
 
 from avalist.adapters.memory.documents import MemoryDocuments
 from avalist.adapters.memory.log import MemoryLog
+from avalist.app import rebuild as module
 from avalist.app.dataset import Dataset, collect
 from avalist.app.lookup import Archive, Lookup
 from avalist.app.merchant import created_by, decode_control
 from avalist.app.replay import Replayed, replay
-from avalist.app.stored import DECISIONS, StoredDecision
+from avalist.app.stored import DECISIONS, StoredDecision, folded
 from avalist.app.take import encode
 from avalist.bootstrap import build, load_model
 from avalist.cli.bring_in import bring_in
@@ -64,7 +65,10 @@ def same(one: Dataset, other: Dataset) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_history_merged_later_is_as_if_it_had_been_there_all_along(seed: int, tmp_path: Path) -> None:
+def test_history_merged_later_is_as_if_it_had_been_there_all_along(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BATCH", 7 if seed % 2 else 4096)
     whole = lived(seed)
     first, second = parted(whole, seed)
     bring(tmp_path / "later", written(tmp_path / "a", first))
@@ -204,6 +208,15 @@ def test_the_documents_made_anew_are_the_same(rebuilt: Lived) -> None:
             assert stored == here.documents.get("shop", DECISIONS, f"p{n}/pre_auth")
             assert stored is not None
             assert msgspec.json.decode(stored, type=StoredDecision).decision == answer
+
+
+def test_how_far_the_documents_of_a_killed_rebuild_were_is_forgotten(told: Lived) -> None:
+    with opened(told.data, late()) as shop:
+        here = shop.installation
+        here.documents.clear("shop", DECISIONS)
+        here.documents.put_many([], mark=(folded(2), here.log.end))
+        rebuild(here, "shop", told.more, None)
+        assert len(list(here.documents.find("shop", DECISIONS))) == len(told.answers)
 
 
 def test_look_up_goes_on_over_generations(rebuilt: Lived) -> None:

@@ -20,9 +20,9 @@ from avalist.app.dataset import Dataset, collect
 from avalist.app.lookup import Archive, Lookup
 from avalist.app.merchant import created_by, decode_control
 from avalist.app.replay import Replayed, replay
-from avalist.app.stored import DECISIONS, StoredDecision, folded
+from avalist.app.stored import DECISIONS, StoredDecision
 from avalist.app.take import encode
-from avalist.bootstrap import build, load_model
+from avalist.bootstrap import NextGeneration, build, load_model
 from avalist.cli.bring_in import bring_in
 from avalist.cli.rebuild import Rebuilt, rebuild
 from avalist.config import Settings
@@ -210,11 +210,16 @@ def test_the_documents_made_anew_are_the_same(rebuilt: Lived) -> None:
             assert msgspec.json.decode(stored, type=StoredDecision).decision == answer
 
 
-def test_how_far_the_documents_of_a_killed_rebuild_were_is_forgotten(told: Lived) -> None:
+def test_how_far_the_documents_of_a_stopped_rebuild_were_is_forgotten(
+    told: Lived, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with opened(told.data, late()) as shop:
         here = shop.installation
+        monkeypatch.setattr(NextGeneration, "switch", lambda begun: {}["stopped"])
+        with pytest.raises(KeyError):
+            rebuild(here, "shop", told.more, None)
+        monkeypatch.undo()
         here.documents.clear("shop", DECISIONS)
-        here.documents.put_many([], mark=(folded(2), here.log.end))
         rebuild(here, "shop", told.more, None)
         assert len(list(here.documents.find("shop", DECISIONS))) == len(told.answers)
 

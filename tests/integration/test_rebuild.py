@@ -210,13 +210,17 @@ def test_the_documents_made_anew_are_the_same(rebuilt: Lived) -> None:
             assert msgspec.json.decode(stored, type=StoredDecision).decision == answer
 
 
+def stopped(begun: NextGeneration) -> None:
+    raise KeyboardInterrupt
+
+
 def test_how_far_the_documents_of_a_stopped_rebuild_were_is_forgotten(
     told: Lived, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(told.data, late()) as shop:
         here = shop.installation
-        monkeypatch.setattr(NextGeneration, "switch", lambda begun: {}["stopped"])
-        with pytest.raises(KeyError):
+        monkeypatch.setattr(NextGeneration, "switch", stopped)
+        with pytest.raises(KeyboardInterrupt):
             rebuild(here, "shop", told.more, None)
         monkeypatch.undo()
         here.documents.clear("shop", DECISIONS)

@@ -94,7 +94,6 @@ class Rebuild:
         while batch := list(islice(merged, _BATCH)):
             self._write(batch)
             progress(self.done.carried + self.done.added)
-        self._merchant.settle()
         return self.done
 
     def finish(self, before: int, file: str, sha256: str, at_ms: int) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+import msgspec
+
 from avalist.app.index import NONE, IdIndex, hash_id
 from avalist.app.merchant import decode_event_core
 from avalist.app.take import digest_of, effect
@@ -61,7 +63,7 @@ class There:
         same = self._core(_event(event.event_id))
         if same is not None:
             other = Difference("event_id", "it is there already, with other content")
-            return same.digest == digest_of(event) or _difference(event, same) or other
+            return _says(event, same.digest) or _difference(event, same) or other
         if isinstance(event, Payment):
             return self._holds_payment(event)
         if isinstance(event, IdentityEvent) or not self._by_content:
@@ -82,6 +84,11 @@ class There:
 
     def _put(self, name: str, position: int) -> None:
         self._index.put(*hash_id(name), position)
+
+
+def _says(event: WireEvent, digest: bytes) -> bool:
+    """Tell whether an event has the content of a digest; one that came live brought no time of arrival."""
+    return digest in (digest_of(event), digest_of(msgspec.structs.replace(event, received_at=None)))
 
 
 def _event(event_id: str) -> str:

@@ -28,6 +28,7 @@ from avalist.cli.rebuild import Rebuilt, rebuild
 from avalist.config import Settings
 from avalist.domain.core import GenerationStarted
 from avalist.domain.decisions import Decision
+from avalist.domain.events import WireEvent
 from avalist.follow.documents import DecisionDocuments
 from avalist.models.artefact import Artefact
 from tests.histories import lived, parted, written
@@ -212,6 +213,15 @@ def test_the_documents_made_anew_are_the_same(rebuilt: Lived) -> None:
 
 def stopped(begun: NextGeneration) -> None:
     raise KeyboardInterrupt
+
+
+def test_events_that_came_live_are_there_already(told: Lived, tmp_path: Path) -> None:
+    again: list[WireEvent] = [payment(n, **live(n)) for n in ASKED]
+    again[3] = payment(203, **live(203), amount_minor=1)
+    again += [event("capture", "c", payment_id="p205", occurred_at=iso(T0_MS))]
+    with opened(told.data, late()) as shop:
+        done = rebuild(shop.installation, "shop", written(tmp_path / "again", again), None, max_rejects=0.2)
+    assert (done.generation, done.merged.there, done.merged.refused) == (None, len(ASKED), 1)
 
 
 def test_how_far_the_documents_of_a_stopped_rebuild_were_is_forgotten(

@@ -15,7 +15,7 @@ from typing import Final
 from avalist.adapters.file.blobs import FolderBlobs, sync_folder
 from avalist.domain.errors import Conflict, NotFound
 
-FIRST: Final = 1
+_FIRST: Final = 1
 _DERIVED: Final = ("snapshot/", "archive/")
 """Blobs of the first generation alone: beside them lie the models, which belong to all."""
 
@@ -29,16 +29,16 @@ class Generations:
     @property
     def current(self) -> int:
         """Return the number of the generation that counts."""
-        return max([FIRST, *self._later()])
+        return max([_FIRST, *self._later()])
 
     def kept(self) -> list[int]:
         """Return the numbers of the generations that are there, ascending."""
-        first = [FIRST] if (self._data / "log").is_dir() else []
+        first = [_FIRST] if (self._data / "log").is_dir() else []
         return first + sorted(self._later())
 
     def home(self, number: int) -> Path:
         """Return the folder of a generation's ``log`` and of the ``blobs`` that are made of it."""
-        return self._data if number == FIRST else self._data / f"generation-{number}"
+        return self._data if number == _FIRST else self._data / f"generation-{number}"
 
     def begin(self) -> tuple[int, Path]:
         """Make a folder for the next generation; return its number and the folder, which counts for nothing yet."""
@@ -64,7 +64,7 @@ class Generations:
             raise Conflict(f"generation {number} is the one that counts: only an earlier one can be dropped")
         if number not in self.kept():
             raise NotFound(f"there is no generation {number}: 'avalist generations' lists them")
-        if number != FIRST:
+        if number != _FIRST:
             shutil.rmtree(self.home(number))
             return
         folder = self._data / "blobs"

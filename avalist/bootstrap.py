@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from avalist.adapters.clock import SystemClock
 from avalist.adapters.file.blobs import FolderBlobs
+from avalist.adapters.file.generations import Generations
 from avalist.adapters.file.lock import lock_folder
 from avalist.adapters.file.log import FileLog
 from avalist.adapters.file.secrets import FolderSecrets
@@ -23,6 +25,7 @@ from avalist.api.service import Service
 from avalist.app.administer import Administration
 from avalist.app.archive import Archive
 from avalist.app.snapshot import Snapshots
+from avalist.app.stored import folded
 from avalist.app.writer import Writer
 from avalist.config import Settings
 from avalist.domain.errors import BadInput, LogCorrupt
@@ -44,9 +47,13 @@ _HELD_MODELS = 64
 
 @dataclass(frozen=True)
 class Installation:
-    """A wired installation. Close it, or use it as a context, to release the data folder."""
+    """A wired installation. Close it, or use it as a context, to release the data folder.
+
+    `generation` is the log's.
+    """
 
     settings: Settings
+    generation: int
     log: Log
     documents: Documents
     blobs: Blobs
@@ -66,6 +73,7 @@ class Installation:
             self.documents,
             self.clock,
             self.secrets.admin_token(),
+            self.generation,
         )
 
     def load_model(self, merchant: str, version: str) -> Model:
@@ -100,6 +108,8 @@ def build(
     with ExitStack() as stack:
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         stack.enter_context(lock_folder(settings.data))
+        generations = Generations(settings.data)
+        generations.clean()
         secrets = FolderSecrets(settings.data / "secrets")
         log = open_log(settings)
         stack.callback(log.close)
@@ -109,9 +119,10 @@ def build(
         # Held, so that a model that was staged on another thread is at hand when its event is applied.
         held = lru_cache(maxsize=_HELD_MODELS)(partial(load_model, blobs))
         writer = Writer(log, held, secrets.merchant)
-        writer.recover(progress, open_snapshots(blobs, log).newest(held))
+        writer.recover(progress, open_snapshots(open_derived(settings, blobs), log).newest(held))
         return Installation(
             settings=settings,
+            generation=generations.current,
             log=log,
             documents=documents,
             blobs=blobs,
@@ -129,9 +140,9 @@ def load_model(blobs: Blobs, merchant: str, version: str) -> Model:
 
 
 def open_log(settings: Settings, *, readonly: bool = False) -> Log:
-    """Open the log that the settings name."""
+    """Open the log that the settings name, of the generation that counts."""
     scheme = _scheme(settings.log, ("file", "memory"))
-    return MemoryLog() if scheme == "memory" else FileLog(settings.data / "log", readonly=readonly)
+    return MemoryLog() if scheme == "memory" else FileLog(_home(settings) / "log", readonly=readonly)
 
 
 def open_documents(settings: Settings) -> Documents:
@@ -141,9 +152,23 @@ def open_documents(settings: Settings) -> Documents:
 
 
 def open_blobs(settings: Settings) -> Blobs:
-    """Open the blob store that the settings name."""
+    """Open the blob store that the settings name: the models."""
     scheme = _scheme(settings.blobs, ("folder", "memory"))
     return MemoryBlobs() if scheme == "memory" else FolderBlobs(settings.data / "blobs")
+
+
+def open_derived(settings: Settings, blobs: Blobs) -> Blobs:
+    """Return the blobs that are made of the log, snapshots and archive: of the generation that counts.
+
+    Those of the first lie among `blobs`.
+    """
+    home = _home(settings)
+    return blobs if home == settings.data else FolderBlobs(home / "blobs")
+
+
+def _home(settings: Settings) -> Path:
+    generations = Generations(settings.data)
+    return generations.home(generations.current)
 
 
 def open_snapshots(blobs: Blobs, log: Log) -> Snapshots:
@@ -152,17 +177,55 @@ def open_snapshots(blobs: Blobs, log: Log) -> Snapshots:
 
 
 def open_follower(settings: Settings, log: Log, documents: Documents, blobs: Blobs) -> Follower:
-    """Return a follower of a log that goes on where the last one was."""
+    """Return a follower of the log that counts; it goes on where the last one was."""
+    return _follower(settings, log, documents, open_derived(settings, blobs), Generations(settings.data).current)
+
+
+def _follower(settings: Settings, log: Log, documents: Documents, blobs: Blobs, generation: int) -> Follower:
     states = MerchantStates(
         open_snapshots(blobs, log), log_bytes=settings.snapshot_log_mb << 20, seconds=settings.snapshot_s
     )
-    folds: list[Fold] = [DecisionDocuments(documents, states.merchants, log.end)]
+    folds: list[Fold] = [DecisionDocuments(documents, states.merchants, log.end, generation)]
     try:
         archive = open_archive(blobs, log)
         folds.append(ArchiveFold(archive, log_bytes=settings.archive_log_mb << 20, seconds=settings.archive_s))
     except LogCorrupt as error:  # decisions, documents and snapshots do not need it
         logging.getLogger("avalist").warning("nothing is archived: %s", error)
     return Follower(log, states, *folds)
+
+
+class NextGeneration:
+    """A generation that is written beside the one that counts: first `log`, then :meth:`follower`, :meth:`switch`."""
+
+    def __init__(self, here: Installation, generations: Generations) -> None:
+        self._here, self._generations = here, generations
+        self.number, self._folder = generations.begin()
+        here.documents.put_many([], mark=(folded(self.number), 0))  # else that of one that was killed
+        self.log = FileLog(self._folder / "log")
+
+    def follower(self) -> Follower:
+        """Return a follower that folds the new log into documents, snapshots and archive of its own."""
+        here, blobs = self._here, FolderBlobs(self._folder / "blobs")
+        return _follower(here.settings, self.log, here.documents, blobs, self.number)
+
+    def switch(self) -> None:
+        """Close the log and let the generation count; the installation still has the old one open: close it too."""
+        self.log.close()
+        self._generations.switch(self.number)
+
+
+@contextmanager
+def next_generation(here: Installation) -> Iterator[NextGeneration]:
+    """Begin the next generation. Where it is left without a switch, nothing of it remains."""
+    if not isinstance(here.log, FileLog):
+        raise BadInput("only a log in files has generations", field="log", expected="file:", got=here.settings.log)
+    generations = Generations(here.settings.data)
+    begun = NextGeneration(here, generations)
+    try:
+        yield begun
+    finally:
+        begun.log.close()
+        generations.clean()
 
 
 def open_archive(blobs: Blobs, log: Log) -> Archive:

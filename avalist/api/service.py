@@ -42,11 +42,12 @@ class Service:
         documents: Documents,
         clock: Clock,
         admin_token: str,
+        generation: int = 1,
     ) -> None:
         self.settings = settings
         self.writer = writer
         self.administration = administration
-        self.archive = Archive(event_log, documents, writer)
+        self.archive = Archive(event_log, documents, writer, generation)
         self.clock = clock
         self.metrics = Metrics()
         self.ready = False

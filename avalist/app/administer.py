@@ -296,10 +296,10 @@ class Administration:
 
     def _show(self, id: str) -> MerchantShown:
         merchant = self._writer.merchant(id)
-        model, policy = merchant.versions
         return MerchantShown(
             merchant=id, mode=merchant.mode, inputs=merchant.seq, entities=merchant.features.live_keys,
-            features=len(merchant.plan.columns), plan=merchant.plan.hash, model=model, policy=policy,
+            features=len(merchant.plan.columns), plan=merchant.plan.hash, model=merchant.model_version,
+            policy=merchant.policy_version,
         )  # fmt: skip
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator
 
 from avalist.app.merchant import EVENT_MEMORY_MS, Merchant
 from avalist.domain.errors import Conflict
-from avalist.domain.events import WireEvent, from_ms, to_ms
+from avalist.domain.events import WireEvent, from_ms, known_at, to_ms
 from avalist.history.source import History
 
 
@@ -21,12 +20,12 @@ def remaining(merchant: Merchant, history: History) -> Iterator[list[WireEvent]]
     """
     checked_from_ms = merchant.at_ms - EVENT_MEMORY_MS
     for batch in history.events(checked_from_ms):
-        if not merchant.at_ms or to_ms(_known_at(batch[0])) > merchant.at_ms:
+        if not merchant.at_ms or to_ms(known_at(batch[0])) > merchant.at_ms:
             yield batch
             continue
         fresh = []
         for event in batch:
-            at_ms = to_ms(_known_at(event))
+            at_ms = to_ms(known_at(event))
             if at_ms > merchant.at_ms:
                 fresh.append(event)
             elif at_ms >= checked_from_ms and not merchant.knows(event.event_id):
@@ -37,12 +36,8 @@ def remaining(merchant: Merchant, history: History) -> Iterator[list[WireEvent]]
             yield fresh
 
 
-def _known_at(event: WireEvent) -> dt.datetime:
-    return event.received_at or event.occurred_at
-
-
 def _other_history(event: WireEvent, merchant: Merchant) -> Conflict:
     return Conflict(
         f"{merchant.id} has other events up to {from_ms(merchant.at_ms).isoformat()}, and {event.event_id[:64]!r} "
-        "of this file was known before that. History goes in before all else, in order: use another merchant id"
+        "of this file was known before that. Merge it in with --rebuild, or use another merchant id"
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from avalist.app.merchant import CHECKPOINTS, decode_event_core, decode_fallback
-from avalist.app.stored import DECISIONS, FOLDED, StoredDecision, document_id, stored_decision
+from avalist.app.stored import DECISIONS, StoredDecision, document_id, folded, stored_decision
 from avalist.app.writer import Writer, decode_decision
 from avalist.domain.core import EventCore
 from avalist.domain.decisions import Decision
@@ -84,8 +84,9 @@ def _index_key(by: str, word: int) -> str:
 class Archive:
     """Reads decisions back: from the documents, and from the end of the log that is not folded into them yet."""
 
-    def __init__(self, log: Log, documents: Documents, writer: Writer) -> None:
+    def __init__(self, log: Log, documents: Documents, writer: Writer, generation: int = 1) -> None:
         self._log = log
+        self._mark = folded(generation)
         self._documents = documents
         self._writer = writer
 
@@ -170,7 +171,7 @@ class Archive:
 
     def _tail(self, merchant: str) -> Iterator[Record]:
         """Yield a merchant's records that are not folded into the documents yet. Raises ``Unavailable``."""
-        begin = self._documents.mark(FOLDED)
+        begin = self._documents.mark(self._mark)
         begin = begin if begin <= self._log.end else 0  # else the log was replaced
         if self._log.end - begin > _MOST_BEHIND:
             raise Unavailable("look-up is still catching up with the log: try again in a few minutes")

@@ -15,13 +15,14 @@ from avalist.domain.core import (
     Control,
     EventCore,
     FallbackCore,
+    GenerationStarted,
     MerchantCreated,
     ModelActivated,
     ModelStaged,
     ModeSet,
     PolicySet,
 )
-from avalist.domain.decisions import Mode
+from avalist.domain.decisions import Mode, Versions
 from avalist.domain.errors import ArtefactInvalid, NotFound
 from avalist.domain.keys import is_twin
 from avalist.domain.records import Record, RecordKind
@@ -118,9 +119,9 @@ class Merchant:
         self.set_policy(msgspec.json.encode(self.policy))
 
     @property
-    def versions(self) -> tuple[str, str]:
-        """Return the versions of the active model (empty if none) and policy."""
-        return self.model_version, self.policy_version
+    def versions(self) -> Versions:
+        """Return what it decides by."""
+        return Versions(self.model_version, self.policy_version, self.created.generation)
 
     @property
     def model(self) -> Model | None:
@@ -232,7 +233,7 @@ class Merchant:
     def apply(self, control: Control) -> None:
         """Apply a control event; nothing is loaded."""
         match control:
-            case MerchantCreated() | ModelStaged():
+            case MerchantCreated() | ModelStaged() | GenerationStarted():
                 pass
             case ModeSet(mode=mode):
                 self.mode = mode

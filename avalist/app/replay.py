@@ -18,10 +18,14 @@ _MOST_SHOWN = 5
 
 
 class Replayed(msgspec.Struct, kw_only=True):
-    """What a replay found: inputs folded, decisions made again, those that differ, and each merchant's state digest."""
+    """What a replay found: inputs folded, decisions made again, those that differ, and each merchant's state digest.
+
+    `carried` decisions are first answers of an earlier generation: given under another history, so not made again.
+    """
 
     inputs: int = 0
     decisions: int = 0
+    carried: int = 0
     different: int = 0
     examples: list[str] = []
     digests: dict[str, str] = {}
@@ -102,13 +106,16 @@ class _Player:
     def _decide(self, record: Record) -> None:
         assert self._held is not None, "a decision follows its event"
         (event, position), self._held = self._held, None
-        merchant = self._merchants[record.merchant]
+        merchant, logged = self._merchants[record.merchant], decode_decision(record.core)
+        if logged.decision.generation != merchant.created.generation:
+            self.result.carried += 1
+            merchant.fold(event, position)
+            return
         merchant.settle()
         core = decode_event_core(event.core)
         (again,) = decide(merchant, [core], event.seq)
         merchant.seq, merchant.at_ms = event.seq, event.received_at_ms
         merchant.note([core], [position])
-        logged = decode_decision(record.core)
         if logged.decision.engine == again.decision.engine:
             self.result.decisions += 1
             if logged != again:

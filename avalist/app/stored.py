@@ -10,8 +10,12 @@ from avalist.domain.decisions import Decision
 from avalist.domain.facts import Facts
 
 DECISIONS = "decisions"
-FOLDED = "follower/2"
-"""Collection of the decisions, and the mark of how far the log is folded into it."""
+"""Collection of the decisions."""
+
+
+def folded(generation: int) -> str:
+    """Return the name of the mark of how far a generation's log is folded into the documents."""
+    return "follower/2" if generation == 1 else f"follower/2@{generation}"
 
 
 class StoredDecision(msgspec.Struct, frozen=True, kw_only=True):

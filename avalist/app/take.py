@@ -50,10 +50,18 @@ class New(NamedTuple):
     place: int
 
 
+class Carried(NamedTuple):
+    """An event that an earlier generation of the log holds, on its way into the next."""
+
+    core: EventCore
+    at_ms: int
+    sealed: bytes
+
+
 class Batch:
     """Events of one merchant on their way into the log, and what they find: the log's events and those before them."""
 
-    def __init__(self, merchant: Merchant, events: Sequence[WireEvent]) -> None:
+    def __init__(self, merchant: Merchant, events: Sequence[WireEvent | EventCore]) -> None:
         self.merchant = merchant
         self.at_ms = merchant.at_ms
         self.cores: list[EventCore] = []
@@ -118,13 +126,27 @@ class Taker:
         """Make cores of the events that are new; say of the others where they stand or what is wrong with them."""
         batch = Batch(merchant, events)
         for event, at_ms in zip(events, ats, strict=True):
-            try:
-                batch.results.append(self._taken(batch, event, at_ms, asked))
-            except LogFailed:
-                raise
-            except AvalistError as error:
-                batch.results.append(error.alone())
+            batch.results.append(self._result(batch, event, at_ms, asked))
         return batch
+
+    def merge(self, merchant: Merchant, events: Sequence[WireEvent | Carried]) -> Batch:
+        """Make cores of events, in order of known time; those that are carried over are joined again."""
+        batch = Batch(merchant, [event.core if isinstance(event, Carried) else event for event in events])
+        for event in events:
+            batch.results.append(
+                batch.add(self._joined_again(batch, event.core), event.at_ms, event.sealed)
+                if isinstance(event, Carried)
+                else self._result(batch, event, batch.at_ms, asked=False)
+            )
+        return batch
+
+    def _result(self, batch: Batch, event: WireEvent, at_ms: int, asked: bool) -> AvalistError | Known | New:
+        try:
+            return self._taken(batch, event, at_ms, asked)
+        except LogFailed:
+            raise
+        except AvalistError as error:
+            return error.alone()
 
     def _taken(self, batch: Batch, event: WireEvent, at_ms: int, asked: bool) -> Known | New:
         clear = canonical(event)
@@ -171,20 +193,41 @@ class Taker:
         first, flags = batch.payment(event.payment_id)
         if first == -1:
             raise NotFound(f"no payment {event.payment_id[:64]!r} of this merchant: send it before its outcomes")
-        words = list(unpack_row((self._core_at(first) if isinstance(first, int) else first).row))
-        captured, fraud = _effect(event)
-        newly_captured = captured and not flags & CAPTURED
+        captured, fraud = effect(event)
+        words = self._joined(first, flags, captured, fraud)
         words[AT] = at_ms
-        words[CAPTURED_DELTA] = int(newly_captured)
-        words[FRAUD_DELTA] = 0 if fraud is None else int(fraud) - int(bool(flags & FRAUD))
         words[KIND] = FoldKind.OUTCOME
         if isinstance(event, AuthorisationResult):
             words[KIND] = FoldKind.AUTH_APPROVED if event.approved else FoldKind.AUTH_DECLINED
             words[T] = min(to_ms(event.occurred_at), at_ms)
         return EventCore(
             event.type, event.event_id, digest, event.payment_id, "", pack_row(words), None, fraud,
-            True if newly_captured else None,
+            True if words[CAPTURED_DELTA] else None,
         )  # fmt: skip
+
+    def _joined(self, first: int | EventCore, flags: int, captured: bool, fraud: bool | None) -> list[int]:
+        """Return the words of a payment's first event, with what an outcome changes: captured, and the fraud label."""
+        words = list(unpack_row((self._core_at(first) if isinstance(first, int) else first).row))
+        words[CAPTURED_DELTA] = int(captured and not flags & CAPTURED)
+        words[FRAUD_DELTA] = 0 if fraud is None else int(fraud) - int(bool(flags & FRAUD))
+        return words
+
+    def _joined_again(self, batch: Batch, core: EventCore) -> EventCore:
+        """Return an event as what is known of its payment now makes it; as it was where its payment is forgotten."""
+        first, flags = batch.payment(core.payment_id) if core.payment_id else (-1, 0)
+        if first == -1:
+            return core
+        was = list(unpack_row(core.row))
+        if core.checkpoint:
+            was[KIND], was[CAPTURED_DELTA] = FoldKind.READ_ONLY, 0
+            return msgspec.structs.replace(core, row=pack_row(was))
+        proves_capture = core.type == "capture" or (core.label is True and core.type != "label")
+        words = self._joined(first, flags, proves_capture, core.label)
+        words[KIND], words[AT] = was[KIND], was[AT]
+        if was[KIND] != FoldKind.OUTCOME:  # an issuer's word has a time of its own
+            words[T] = was[T]
+        captured = True if words[CAPTURED_DELTA] else None
+        return msgspec.structs.replace(core, row=pack_row(words), captured=captured)
 
 
 def _came_before(event: Payment, first: int | EventCore, flags: int) -> bool:
@@ -208,7 +251,7 @@ def _came_before(event: Payment, first: int | EventCore, flags: int) -> bool:
     return first != -1
 
 
-def _effect(event: OutcomeEvent) -> tuple[bool, bool | None]:
+def effect(event: OutcomeEvent) -> tuple[bool, bool | None]:
     """Return whether the event proves capture, and the fraud label it sets (None: none)."""
     match event:
         case Capture():
@@ -251,6 +294,11 @@ def canonical(event: WireEvent) -> bytes:
         return encode(msgspec.structs.replace(event, sent_at=None) if event.sent_at else event)
     except OverflowError:
         raise BadInput("a time is out of range", field="$", expected="times in the years 1 to 9999, in UTC") from None
+
+
+def digest_of(event: WireEvent) -> bytes:
+    """Return the hash of an event's content less ``sent_at``, as its core keeps it. Raises ``BadInput``."""
+    return _digest(canonical(event))
 
 
 def _digest(clear: bytes) -> bytes:

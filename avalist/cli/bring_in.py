@@ -8,6 +8,8 @@ import itertools
 import os
 import shutil
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -115,26 +117,56 @@ def bring_in(
     Conflict
         If the merchant has another schema, or other history than the beginning of this file's.
     """
+    known = here.writer.merchants.get(merchant)
+    knows = known.knows_payment if known is not None else lambda payment_id: False
+    with checked(
+        here, merchant, file, mapping, knows, until=until, max_rejects=max_rejects, rejects=rejects, run_rows=run_rows
+    ) as (history, survey, _):
+        _create(here, merchant, _schema(here, merchant, file, mapping))
+        events = itertools.chain.from_iterable(remaining(here.writer.merchant(merchant), history))
+        with progress_bar(f"importing {file.name}", survey.payments) as bar:
+            recorded, payments = record_all(here, merchant, events, bar)
+    return Brought(survey, payments, recorded - payments)
+
+
+class Checked(NamedTuple):
+    """A file that was read through: what it tells, what was found, and where rows go that are refused."""
+
+    history: History
+    survey: Survey
+    refused: Rejects
+
+
+@contextmanager
+def checked(
+    here: Installation,
+    merchant: str,
+    file: Path,
+    mapping: Mapping | None,
+    knows: Callable[[str], bool],
+    *,
+    until: dt.datetime | None,
+    max_rejects: float,
+    rejects: Path | None,
+    run_rows: int,
+) -> Iterator[Checked]:
+    """Check all of a file for :func:`bring_in`, and remove what it sorts; `knows` tells whether a payment is there."""
     folder = here.settings.data / _RUNS
     shutil.rmtree(folder, ignore_errors=True)  # an import that was killed leaves clear data behind
     until = until or from_ms(here.clock.now_ms())
     until = until if until.tzinfo else until.replace(tzinfo=dt.UTC)
     gc.disable()  # nothing here makes cycles, and looking for them takes a tenth of the time
     try:
-        history = _history(here, merchant, file, mapping, folder, until, run_rows)
+        history = _history(here, merchant, file, mapping, knows, folder, until, run_rows)
         with Rejects(rejects or beside(file, "rejects.csv")) as refused:
             with progress_bar(f"checking {file.name}", None) as bar:
                 survey = history.survey(refused, bar.at)
                 bar.done(survey.read)
             refused.stop_if_many(survey.read, max_rejects)
-        _create(here, merchant, _schema(here, merchant, file, mapping))
-        events = itertools.chain.from_iterable(remaining(here.writer.merchant(merchant), history))
-        with progress_bar(f"importing {file.name}", survey.payments) as bar:
-            recorded, payments = record_all(here, merchant, events, bar)
+            yield Checked(history, survey, refused)
     finally:
         gc.enable()
         shutil.rmtree(folder, ignore_errors=True)
-    return Brought(survey, payments, recorded - payments)
 
 
 def _history(
@@ -142,6 +174,7 @@ def _history(
     merchant: str,
     file: Path,
     mapping: Mapping | None,
+    knows: Callable[[str], bool],
     folder: Path,
     until: dt.datetime,
     run_rows: int,
@@ -149,8 +182,7 @@ def _history(
     schema = _schema(here, merchant, file, mapping)
     if mapping is not None:
         return RowHistory(file, mapping, schema, here.secrets.merchant(merchant), folder, until, run_rows)
-    known = here.writer.merchants.get(merchant)
-    return EventHistory(file, schema, folder, until, lambda id: known is not None and known.knows_payment(id), run_rows)
+    return EventHistory(file, schema, folder, until, knows, run_rows)
 
 
 def _schema(here: Installation, merchant: str, file: Path, mapping: Mapping | None) -> Schema:

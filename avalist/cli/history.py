@@ -49,6 +49,9 @@ def import_file(
     ] = None,
     max_rejects: Annotated[float, typer.Option(help="Share of rows that may be rejected")] = 0.05,
     rejects: Annotated[Path | None, typer.Option(help="Where rejected rows go [default: FILE.rejects.csv]")] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Merge more history into a merchant that has some, even a live one")
+    ] = False,
     data: Data = None,
 ) -> None:
     """Import history before a merchant's first live event; creates the merchant if need be.
@@ -56,8 +59,14 @@ def import_file(
     Without --mapping the columns are told from their names and values, with the reasons; what only you know is asked.
     Events go in by the time they were known: a payment at its time, a label at its report time. An import that was
     stopped goes on where it was when it is run again.
+
+    History that comes later goes in with --rebuild: the log is written anew with the file merged in by known time, and
+    counts in one step. Answers that were given stay as they were given. Stop the service first; until the step nothing
+    has changed, so a rebuild that was killed is simply run again.
     """
     from avalist.cli.bring_in import beside, bring_in, tell, understand  # polars is slow to start
+    from avalist.cli.rebuild import rebuild as merge_in
+    from avalist.cli.rebuild import tell as tell_merged
 
     source: Mapping | None
     if mapping is not None:
@@ -75,9 +84,12 @@ def import_file(
     if explain:
         return
     with build(settings_from(data=data)) as here:
-        rejected = rejects or beside(file, "rejects.csv")
-        done = bring_in(here, merchant, file, source, until=until, max_rejects=max_rejects, rejects=rejected)
-    tell(merchant, done, rejected)
+        refused = rejects or beside(file, "rejects.csv")
+        options: Any = {"until": until, "max_rejects": max_rejects, "rejects": refused}
+        if rebuild:
+            tell_merged(merchant, merge_in(here, merchant, file, source, **options), refused)
+        else:
+            tell(merchant, bring_in(here, merchant, file, source, **options), refused)
 
 
 def record_all(installation: Installation, merchant: str, events: Iterable[WireEvent], bar: Bar) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from avalist.app.followed import check_parity
 from avalist.app.replay import replay as replay_log
 from avalist.app.train import Training
 from avalist.app.train import train as train_model
-from avalist.bootstrap import MODEL_BLOB, load_model, open_archive, open_blobs, open_documents, open_log
+from avalist.bootstrap import MODEL_BLOB, load_model, open_archive, open_blobs, open_derived, open_documents, open_log
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, Port, console, progress_bar
 from avalist.config import settings_from
@@ -39,7 +39,12 @@ def train(
     log, blobs = open_log(settings, readonly=True), open_blobs(settings)
     training = Training(params=TrainParams(test_share=0.0, num_threads=threads))
     with progress_bar("replaying the log, training", log.end) as bar:
-        artefact = train_model(open_archive(blobs, log).read(merchant=merchant), merchant, training, replayed=bar.at)
+        artefact = train_model(
+            open_archive(open_derived(settings, blobs), log).read(merchant=merchant),
+            merchant,
+            training,
+            replayed=bar.at,
+        )
         bar.done(log.end)
     log.close()
     blobs.put(merchant, MODEL_BLOB.format(version=artefact.version), artefact.to_bytes())
@@ -92,6 +97,8 @@ def replay(
         bar.done(log.end)
     log.close()
     console.print(f"{result.inputs:,} inputs, {result.decisions:,} decisions made again, {result.different:,} differ")
+    if result.carried:
+        console.print(f"{result.carried:,} first answers of earlier generations are kept, and not made again")
     for name, digest in result.digests.items():
         console.print(f"  {name}: state digest {digest}", highlight=False)
     if verify:

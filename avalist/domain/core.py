@@ -36,10 +36,12 @@ class MerchantCreated(msgspec.Struct, frozen=True, tag="merchant_created"):
     """A merchant exists from here on, with its declared schema and the plan it runs, as JSON of ``Feature``s.
 
     The plan stands in the log, not in the code: a later release derives another default, for new merchants alone.
+    Decisions of another `generation` that follow are first answers, given under another history: kept, never compared.
     """
 
     schema: Schema
     features: bytes
+    generation: int = 1
 
 
 class ModeSet(msgspec.Struct, frozen=True, tag="mode_set"):
@@ -67,7 +69,25 @@ class ModelActivated(msgspec.Struct, frozen=True, tag="model_activated"):
     version: str
 
 
-Control = MerchantCreated | ModeSet | PolicySet | ModelStaged | ModelActivated
+class GenerationStarted(msgspec.Struct, frozen=True, tag="generation_started"):
+    """All before this is the generation `before` merged with a file, known by its name and the hash of its bytes.
+
+    `carried` inputs and `decisions` are of that generation, `added` events of the file. `there` of the file's events
+    were there already, and `refused` contradicted what was there.
+    """
+
+    generation: int
+    before: int
+    file: str
+    sha256: str
+    carried: int
+    decisions: int
+    added: int
+    there: int
+    refused: int
+
+
+Control = MerchantCreated | ModeSet | PolicySet | ModelStaged | ModelActivated | GenerationStarted
 
 
 class DecisionCore(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,14 @@ class Action(StrEnum):
     REVIEW = "review"
     DECLINE = "decline"
     NOT_REVIEWED = "not_reviewed"
+
+
+class Versions(NamedTuple):
+    """What a merchant decides by: its active model (empty if none), its policy, and the generation of its log."""
+
+    model: str
+    policy: str
+    generation: int = 1
 
 
 class WarningCode(StrEnum):
@@ -54,7 +62,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     `p_fraud` is P(fraud report), rounded to 1e-9, or None where nothing was scored; `risk_score` its percentile among
     the model's calibration payments, 0 to 99. `expected_profit_minor` gives each possible action's expected profit in
     minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and `advised_action` says what
-    live would have done.
+    live would have done. `generation` and `seq` name the decision: `seq` counts the inputs of that generation.
     """
 
     payment_id: str
@@ -75,3 +83,4 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     policy_version: str = ""
     degraded: bool = False
     durable: bool = True
+    generation: int = 1

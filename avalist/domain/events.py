@@ -444,6 +444,11 @@ def _in_custom(body: bytes) -> str:
     return ""
 
 
+def known_at(event: WireEvent) -> dt.datetime:
+    """Return when an event of the past was known: on arrival, or else when it happened."""
+    return event.received_at or event.occurred_at
+
+
 def to_ms(instant: dt.datetime) -> int:
     """Return milliseconds since 1970, exactly.
 

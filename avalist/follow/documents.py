@@ -8,7 +8,7 @@ import msgspec
 
 from avalist.app.lookup import Places, index_keys, places_of
 from avalist.app.merchant import Merchant, decode_event_core, decode_fallback
-from avalist.app.stored import DECISIONS, FOLDED, StoredDecision, document_id, stored_decision
+from avalist.app.stored import DECISIONS, StoredDecision, document_id, folded, stored_decision
 from avalist.app.writer import decode_decision
 from avalist.domain.core import DecisionCore, EventCore
 from avalist.domain.decisions import Decision
@@ -22,24 +22,25 @@ Entry = tuple[str, str, str, int, str]
 class DecisionDocuments:
     """Writes decisions, exactly once: the position is stored with each batch.
 
-    `merchants` are those of the state, which is folded first; `end` is the log's.
+    `merchants` are those of the state, which is folded first; `end` and `generation` are the log's.
     """
 
-    def __init__(self, documents: Documents, merchants: Mapping[str, Merchant], end: int) -> None:
+    def __init__(self, documents: Documents, merchants: Mapping[str, Merchant], end: int, generation: int = 1) -> None:
         self._documents = documents
         self._merchants = merchants
         self._places: dict[str, Places] = {}
         self._event = EventCore("", "", b"", "", "", b"")
         self._rows: dict[tuple[str, str], bytes] = {}
         self._entries: list[Entry] = []
-        self.position = documents.mark(FOLDED)
+        self._mark = folded(generation)
+        self.position = documents.mark(self._mark)
         if self.position > end:  # the log was replaced: the documents belong to another one
             self.position = 0
 
     def keep(self, stop: int) -> int:
         """Write the documents and how far they are; return how many."""
         rows: list[Row] = [(merchant, DECISIONS, id, body) for (merchant, id), body in self._rows.items()]
-        self._documents.put_many(rows, keys=self._entries, mark=(FOLDED, stop))
+        self._documents.put_many(rows, keys=self._entries, mark=(self._mark, stop))
         self.position = stop
         self._rows, self._entries = {}, []
         return len(rows)

@@ -79,17 +79,18 @@ class MerchantStates:
             merchant.compare = self.parity.compare
         if record.kind == RecordKind.EVENT:
             core = decode_event_core(record.core)
-            merchant.absorb(core, record.seq, record.received_at_ms, position, _logged(decision))
+            merchant.absorb(core, record.seq, record.received_at_ms, position, _logged(merchant, decision))
         else:
             merchant.fold(record, position)
 
 
-def _logged(decision: Record | None) -> bytes:
+def _logged(merchant: Merchant, record: Record | None) -> bytes:
     """Return the features that a decision of this engine was made from; empty where there are none to compare."""
-    if decision is None:
+    if record is None:
         return b""
-    decided = decode_decision(decision.core)
-    return decided.features if decided.decision.engine == ENGINE else b""
+    decided = decode_decision(record.core)
+    made = decided.decision.engine, decided.decision.generation
+    return decided.features if made == (ENGINE, merchant.created.generation) else b""
 
 
 def _no_model(merchant: str, version: str) -> Model:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from itertools import repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -33,6 +33,13 @@ _BARE: dict[int, tuple[str, type[Capture | EarlyFraudWarning | Chargeback]]] = {
 }  # fmt: skip
 
 
+class Told(NamedTuple):
+    """Events, and the line that each stands on."""
+
+    lines: list[int]
+    events: list[WireEvent]
+
+
 class Assembler:
     """Makes events of checked columns. Parts of payments that come again, such as a customer, are made once."""
 
@@ -41,12 +48,13 @@ class Assembler:
         self._made: dict[str, dict[tuple[Any, ...], Any]] = {name: {} for name in plan.parts}
         self._custom = [f.path for f in plan.fields if f.path.startswith("custom.")]
 
-    def events(self, payments: pl.DataFrame, outcomes: pl.DataFrame) -> list[WireEvent]:
+    def told(self, payments: pl.DataFrame, outcomes: pl.DataFrame) -> Told:
         """Return the events by time; at one instant first what was due from earlier payments, then by line and kind."""
         events: list[WireEvent] = [*self._payments(payments), *_outcomes(outcomes)]
         keys = [_key(payments.with_columns(rank=_AT_ONCE, kind=0)), _key(outcomes)]
-        order = np.lexsort([np.concatenate([key[name] for key in keys]) for name in reversed(_ORDER)])
-        return [events[place] for place in order.tolist()]
+        columns = {name: np.concatenate([key[name] for key in keys]) for name in _ORDER}
+        order = np.lexsort([columns[name] for name in reversed(_ORDER)])
+        return Told(columns["line"][order].tolist(), [events[place] for place in order.tolist()])
 
     def _payments(self, frame: pl.DataFrame) -> Iterable[Payment]:
         if not len(frame):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import compress
 from pathlib import Path
 
 import msgspec
@@ -75,8 +76,12 @@ class EventHistory:
 
     def events(self, since_ms: int = 0) -> Iterator[list[WireEvent]]:
         """Yield the events in known-time order, some thousands at a time; after :meth:`survey`."""
-        raws = self._raws() if self._in_order else self._sorted_raws()
-        return (list(map(_received, decode_again(some))) for some in raws if some)
+        return (list(map(_received, decode_again(some.raws))) for some in self._kept_lines() if some.raws)
+
+    def numbered(self) -> Iterator[tuple[int, WireEvent]]:
+        """Yield the events in known-time order, each with its line; after :meth:`survey`."""
+        for some in self._kept_lines():
+            yield from zip(some.numbers, map(_received, decode_again(some.raws)), strict=True)
 
     # --- checks -----------------------------------------------------------------------------------------------------
 
@@ -143,18 +148,23 @@ class EventHistory:
 
     # --- events, again ----------------------------------------------------------------------------------------------
 
-    def _raws(self) -> Iterator[list[bytes]]:
-        for lines in self._table.lines():
-            yield [raw for n, raw in zip(*lines, strict=True) if n not in self._left]
+    def _kept_lines(self) -> Iterator[Lines]:
+        return self._lines() if self._in_order else self._sorted_lines()
 
-    def _sorted_raws(self) -> Iterator[list[bytes]]:
+    def _lines(self) -> Iterator[Lines]:
+        for lines in self._table.lines():
+            kept = [n not in self._left for n in lines.numbers]
+            yield Lines(list(compress(lines.numbers, kept)), list(compress(lines.raws, kept)))
+
+    def _sorted_lines(self) -> Iterator[Lines]:
         with self._times.open("rb") as times:
             for lines in self._table.lines():
                 at = np.frombuffer(times.read(8 * len(lines.numbers)), dtype=np.int64)
                 frame = pl.DataFrame({"at": at, "line": lines.numbers, "raw": lines.raws})
                 self._sorted.add(frame.filter([n not in self._left for n in lines.numbers]))
         for range in _ranges(self._sorted):
-            yield range.sort("at", "line")["raw"].to_list()
+            ordered = range.sort("at", "line")
+            yield Lines(ordered["line"].to_list(), ordered["raw"].to_list())
 
 
 def _columns(sound: list[tuple[int, WireEvent]]) -> pl.DataFrame:

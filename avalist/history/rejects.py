@@ -80,7 +80,8 @@ class Rejects:
 
     def stop_if_many(self, read: int, most: float) -> None:
         """Raise ``BadInput`` if more than the share `most` of the rows read were rejected, or all of them."""
-        self.close()
+        if self._stream is not None:
+            self._stream.flush()
         if read and (self.count > most * read or self.count == read):
             raise BadInput(
                 f"{self.count:,} of {read:,} rows cannot be imported, so nothing was recorded: "

@@ -15,7 +15,7 @@ import polars as pl
 
 from avalist.domain.events import WireEvent
 from avalist.domain.schema import Schema
-from avalist.history.assemble import Assembler
+from avalist.history.assemble import Assembler, Told
 from avalist.history.mapping import Mapping
 from avalist.history.plan import Plan
 from avalist.history.rejects import Reject, Rejects
@@ -84,6 +84,13 @@ class RowHistory:
 
         Thousands that were all known before `since_ms` may be left out.
         """
+        return (events for _, events in self._ranges(since_ms))
+
+    def numbered(self) -> Iterator[tuple[int, WireEvent]]:
+        """Yield the events in known-time order, each with its line; after :meth:`survey`."""
+        return (pair for lines, events in self._ranges(0) for pair in zip(lines, events, strict=True))
+
+    def _ranges(self, since_ms: int) -> Iterator[Told]:
         bounds, assembler = self._payments.bounds(), Assembler(self._plan)
         ends = [*bounds, _NEVER_US]
         for end, payments, outcomes in zip(
@@ -91,9 +98,9 @@ class RowHistory:
         ):
             if end <= since_ms * 1000:
                 continue
-            events = assembler.events(self._unique(payments), self._unique(outcomes))
-            if events:
-                yield events
+            told = assembler.told(self._unique(payments), self._unique(outcomes))
+            if told.events:
+                yield told
 
     def _keep(self, checked: Checked) -> None:
         self._payments.add(checked.payments)

@@ -30,3 +30,6 @@ class History(Protocol):
 
         Thousands that were all known before `since_ms` may be left out.
         """
+
+    def numbered(self) -> Iterator[tuple[int, WireEvent]]:
+        """Yield the events in known-time order, each with the line that it stands on; after :meth:`survey`."""

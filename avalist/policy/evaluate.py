@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avalist import ENGINE
 from avalist.domain.core import EventCore
-from avalist.domain.decisions import Action, Decision, Mode, WarningCode
+from avalist.domain.decisions import Action, Decision, Mode, Versions, WarningCode
 from avalist.models.score import Scored
 from avalist.policy.economics import Policy, choose
 
@@ -17,10 +17,10 @@ def evaluate(
     scored: Scored | None,
     policy: Policy,
     mode: Mode,
-    versions: tuple[str, str],
+    versions: Versions,
     warnings: tuple[WarningCode, ...] = (),
 ) -> Decision:
-    """Decide one payment; `versions` are of the model and the policy, `warnings` those of the data. Pure."""
+    """Decide one payment; `warnings` are those of the data. Pure."""
     if scored is None or event.facts is None:
         warnings = (NO_MODEL, *warnings) if mode != "off" else warnings
         return _decision(event, seq, mode, versions, Action.NOT_REVIEWED, warnings=warnings)
@@ -41,16 +41,14 @@ def evaluate(
     )
 
 
-def fall_back(event: EventCore, seq: int, policy: Policy, mode: Mode, versions: tuple[str, str]) -> Decision:
+def fall_back(event: EventCore, seq: int, policy: Policy, mode: Mode, versions: Versions) -> Decision:
     """Return the merchant's fallback answer to a payment: given before the log is durable, and saying so."""
     amount = event.facts.amount_base_minor if event.facts else 0
     action = policy.fallback.action(amount) if mode == "live" else Action.NOT_REVIEWED
     return _decision(event, seq, mode, versions, action, degraded=True, durable=False)
 
 
-def _decision(
-    event: EventCore, seq: int, mode: Mode, versions: tuple[str, str], action: Action, **more: object
-) -> Decision:
+def _decision(event: EventCore, seq: int, mode: Mode, versions: Versions, action: Action, **more: object) -> Decision:
     return Decision(
         payment_id=event.payment_id,
         event_id=event.event_id,
@@ -59,7 +57,8 @@ def _decision(
         seq=seq,
         engine=ENGINE,
         mode=mode,
-        model_version=versions[0],
-        policy_version=versions[1],
+        model_version=versions.model,
+        policy_version=versions.policy,
+        generation=versions.generation,
         **more,  # type: ignore[arg-type]
     )

@@ -65,6 +65,11 @@ class BlobsContract:
         blobs.put("shop", "a/b", b"2")
         assert (blobs.get("shop", "a"), blobs.get("shop", "a/b")) == (b"1", b"2")
 
+    def test_a_twin_has_blobs_of_its_own(self, blobs: Blobs) -> None:
+        blobs.put("shop", "a", b"ours")
+        blobs.put("shop~1", "a", b"rehearsed")
+        assert (blobs.get("shop", "a"), blobs.get("shop~1", "a")) == (b"ours", b"rehearsed")
+
     def test_a_merchant_sees_its_own_alone(self, blobs: Blobs) -> None:
         blobs.put("shop", "a", b"ours")
         blobs.put("rival", "a", b"theirs")

@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from avalist.adapters.kafka.log import KafkaLog
 from avalist.app.writer import Writer
 from avalist.domain.core import EventCore, ModelActivated, ModelStaged
-from avalist.domain.decisions import Action, Decision
+from avalist.domain.decisions import Action, Decision, Versions
 from avalist.domain.errors import LogFailed
 from avalist.domain.events import Payment, decode_event
 from avalist.domain.records import RecordKind
@@ -130,7 +130,7 @@ class Gateway:
         core = EventCore(
             event.type, event.event_id, b"", event.payment_id, event.checkpoint, pack_row(words), facts, asked=True
         )
-        return fall_back(core, 0, Policy(), "live", ("", ""))
+        return fall_back(core, 0, Policy(), "live", Versions("", ""))
 
     def close(self) -> None:
         self.replies.close()

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from avalist import ENGINE
 from avalist.domain.core import EventCore
-from avalist.domain.decisions import Action, Mode
+from avalist.domain.decisions import Action, Mode, Versions
 from avalist.domain.errors import BadInput
 from avalist.domain.facts import Facts
 from avalist.models.score import Scored
 from avalist.policy.economics import Fallback, Policy, choose, decode_policy, expected_profit, policy_version
 from avalist.policy.evaluate import NO_MODEL, evaluate, fall_back
 
-VERSIONS = ("model", "policy")
+VERSIONS = Versions("model", "policy", 3)
 PROBABILITIES = st.floats(0, 1)
 AMOUNTS = st.integers(0, 10**12)
 
@@ -59,7 +59,7 @@ def test_disputes_alone_cost_money() -> None:
 def test_a_scored_payment(mode: Mode) -> None:
     decision = evaluate(core(), 7, Scored(2.0, 0.9, 50, ()), Policy(), mode, VERSIONS)
     assert (decision.p_fraud, decision.risk_score, decision.seq, decision.engine) == (0.9, 50, 7, ENGINE)
-    assert (decision.model_version, decision.policy_version) == VERSIONS
+    assert (decision.model_version, decision.policy_version, decision.generation) == VERSIONS
     assert {decision.action, decision.advised_action} == (
         {Action.DECLINE, None} if mode == "live" else {Action.NOT_REVIEWED, Action.DECLINE}
     )

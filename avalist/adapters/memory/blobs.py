@@ -9,18 +9,19 @@ from collections.abc import Iterator
 from avalist.domain.errors import BadInput, NotFound
 
 PART = "[A-Za-z0-9_][A-Za-z0-9_.=-]*"
-MERCHANT = re.compile(PART)
+MERCHANT = re.compile(f"{PART}(~[0-9]+)?")
 NAME = re.compile(f"{PART}(/{PART})*")
 MAX_NAME = 200
 
 
 def check_merchant(merchant: str) -> str:
-    """Return `merchant` if it may name a folder.
+    """Return `merchant` if it may name a folder; a twin does.
 
     Raises
     ------
     BadInput
-        Unless it is 1 to 200 letters, digits, ``_ . = -`` and begins with neither a dot, ``=`` nor a dash.
+        Unless it is 1 to 200 letters, digits, ``_ . = -`` and begins with neither a dot, ``=`` nor a dash; a twin's
+        number may follow.
     """
     if len(merchant) > MAX_NAME or not MERCHANT.fullmatch(merchant):
         raise BadInput(

@@ -53,6 +53,7 @@ def fall_back(payment: types.DecisionRequest, fallback: Fallback, mode: Mode, wh
         mode=mode,
         degraded=True,
         durable=False,
+        generation=0,
         local=True,
         why=why,
     )

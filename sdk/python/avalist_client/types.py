@@ -28,7 +28,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     `p_fraud` is P(fraud report), rounded to 1e-9, or None where nothing was scored; `risk_score` its percentile among
     the model's calibration payments, 0 to 99. `expected_profit_minor` gives each possible action's expected profit in
     minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and `advised_action` says what
-    live would have done.
+    live would have done. `generation` and `seq` name the decision: `seq` counts the inputs of that generation.
     """
 
     payment_id: str
@@ -49,6 +49,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     policy_version: str = ""
     degraded: bool = False
     durable: bool = True
+    generation: int = 1
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,6 +32,7 @@ export function fallBack(payment: Payment, fallback: Fallback, mode: Decision["m
     policy_version: "",
     degraded: true,
     durable: false,
+    generation: 0,
     local: true,
     why,
   };

@@ -441,7 +441,7 @@ export interface components {
          *     `p_fraud` is P(fraud report), rounded to 1e-9, or None where nothing was scored; `risk_score` its percentile among
          *     the model's calibration payments, 0 to 99. `expected_profit_minor` gives each possible action's expected profit in
          *     minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and `advised_action` says what
-         *     live would have done.
+         *     live would have done. `generation` and `seq` name the decision: `seq` counts the inputs of that generation.
          */
         Decision: {
             action: components["schemas"]["Action"];
@@ -463,6 +463,8 @@ export interface components {
             expected_profit_minor: {
                 [key: string]: number;
             };
+            /** @default 1 */
+            generation: number;
             /** @enum {unknown} */
             mode: "live" | "observe" | "off";
             /** @default  */

@@ -35,18 +35,19 @@ from avalist.history.understanding.propose import propose
 _RUNS = "importing"
 
 
-def understand(file: Path, answers: dict[str, str]) -> Proposal:
+def understand(file: Path, answers: dict[str, str], *, assume: bool = False) -> Proposal:
     """Propose a mapping and show it; ask what is open where somebody sits at the terminal.
 
-    Raises ``BadInput`` naming the option that answers, where nobody does.
+    To `assume` takes what is proposed where a question is not needed. Raises ``BadInput`` naming the option that
+    answers a question, where nobody does.
     """
     proposal = propose(file, answers)
     show_proposal(proposal)
-    while sys.stdin.isatty() and (question := next(iter(proposal.questions), None)):
+    while sys.stdin.isatty() and (question := proposal.open(assume=assume)):
         answers[question.about] = Prompt.ask(question.text, console=console, choices=list(question.choices) or None)
         proposal = propose(file, answers)
         show_proposal(proposal)
-    return proposal.ready()
+    return proposal.ready(assume=assume)
 
 
 def show_proposal(proposal: Proposal) -> None:

@@ -19,7 +19,20 @@ from avalist.app.report import FitReport
 from avalist.app.report import report as report_on
 from avalist.app.train import Training, train_on
 from avalist.bootstrap import MODEL_BLOB, build, load_model, open_blobs, open_log
-from avalist.cli.answers import Amount, Currency, DateOrder, File, Id, Label, MappingFile, Time, Timezone, answers
+from avalist.cli.answers import (
+    Amount,
+    Currency,
+    DateOrder,
+    File,
+    Id,
+    Label,
+    MappingFile,
+    Time,
+    Timezone,
+    Units,
+    Yes,
+    answers,
+)
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, console, progress_bar
 from avalist.config import Settings, settings_from
@@ -50,6 +63,8 @@ def fit(
     currency: Currency = None,
     timezone: Timezone = None,
     date_order: DateOrder = None,
+    units: Units = None,
+    yes: Yes = False,
     folds: Folds = 5,
     threads: Threads = 2,
     simulated: Simulated = False,
@@ -64,9 +79,13 @@ def fit(
     out = out or Path(f"{merchant}-report")
     settings = settings_from(data=data or out / "data")
     said = answers(
-        time=time, amount=amount, label=label, id=id, currency=currency, timezone=timezone, date_order=date_order
-    )
-    assumed, rejected = _imported(settings, merchant, file, mapping, said, out)
+        time=time, amount=amount, label=label, id=id, currency=currency, timezone=timezone, date_order=date_order,
+        units=units,
+    )  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    source, notes = _understood(file, mapping, said, out, assume=yes)
+    rejected = _imported(settings, merchant, file, source, out)
+    assumed = (*notes, *(_assumed(source) if source else ()))
     replayed = _replayed(settings, merchant)
     model = _trained(replayed, threads)
     made = _reported(replayed, merchant, folds, threads, model)
@@ -79,24 +98,26 @@ def fit(
     _next(merchant, out, settings.data, trained=model is not None)
 
 
-def _imported(
-    settings: Settings, merchant: str, file: Path, mapping: Path | None, said: dict[str, str], out: Path
-) -> tuple[tuple[str, ...], int]:
-    """Import the file; return what was assumed of it, and how many of its rows were rejected."""
-    from avalist.cli.bring_in import bring_in, understand  # here: polars would slow other commands' start
+def _understood(
+    file: Path, mapping: Path | None, said: dict[str, str], out: Path, *, assume: bool
+) -> tuple[Mapping | None, tuple[str, ...]]:
+    """Return the mapping that was given or is told, and what was assumed of the file."""
+    from avalist.cli.bring_in import understand  # here: polars would slow other commands' start
 
-    out.mkdir(parents=True, exist_ok=True)
-    notes: tuple[str, ...] = ()
     if mapping is not None:
-        source: Mapping | None = decode_mapping(mapping.read_text())
-    else:
-        understood = understand(file, said)
-        source, notes = understood.mapping, tuple(understood.notes)
-        if source is not None:
-            (out / "mapping.toml").write_text(understood.toml())
+        return decode_mapping(mapping.read_text()), ()
+    understood = understand(file, said, assume=assume)
+    if understood.mapping is not None:
+        (out / "mapping.toml").write_text(understood.toml())
+    return understood.mapping, understood.notes
+
+
+def _imported(settings: Settings, merchant: str, file: Path, source: Mapping | None, out: Path) -> int:
+    """Import the file; return how many of its rows were rejected."""
+    from avalist.cli.bring_in import bring_in  # here: polars would slow other commands' start
+
     with build(settings) as here:
-        done = bring_in(here, merchant, file, source, rejects=out / "rejects.csv")
-    return (*notes, *(_assumed(source) if source else ())), done.survey.rejected
+        return bring_in(here, merchant, file, source, rejects=out / "rejects.csv").survey.rejected
 
 
 def _next(merchant: str, out: Path, data: Path, *, trained: bool) -> None:

@@ -46,7 +46,7 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
 
 
 def bring(here: Installation, file: Path, **options: Any) -> Brought:
-    return bring_in(here, "shop", file, propose(file).ready().mapping, **options)
+    return bring_in(here, "shop", file, propose(file).ready(assume=True).mapping, **options)
 
 
 def logged(here: Installation) -> list[tuple[object, ...]]:

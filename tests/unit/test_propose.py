@@ -23,7 +23,7 @@ FILES = (
 
 
 def mapped(file: Path, **answers: str) -> Mapping:
-    mapping = propose(file, answers).ready().mapping
+    mapping = propose(file, answers).ready(assume=True).mapping
     assert mapping is not None
     return mapping
 
@@ -178,8 +178,38 @@ def test_an_answer_is_taken(tmp_path: Path) -> None:
         propose(file, {"amount": "z"})
 
 
-def test_without_a_label_the_import_goes_on_and_says_what_is_lost(tmp_path: Path) -> None:
-    proposal = propose(dates(tmp_path, ["2026-01-01", "2026-01-02", "2026-01-03"])).ready()
+def cents(folder: Path, name: str = "amount", currency: str = "EUR") -> Path:
+    rows = [(n, f"2026-01-{n % 28 + 1:02d}", 99 + 50 * (n % 7), int(n % 9 == 0), currency) for n in range(90)]
+    return write_csv(folder / "f", ("id", "date", name, "fraud", "currency"), rows)
+
+
+def test_whole_amounts_that_may_be_cents_are_asked_about(tmp_path: Path) -> None:
+    file = cents(tmp_path)
+    with pytest.raises(BadInput, match=r"whole numbers, such as 99.*\(--yes takes what is proposed\)") as error:
+        propose(file).ready()
+    assert (error.value.field, error.value.expected) == ("--units", "major or minor")
+    assert mapped(file, units="minor").amount_minor == mapped(file, units="major").amount == "amount"
+    assert propose(file).ready(assume=True).mapping == mapped(file, units="major")
+    with pytest.raises(BadInput, match="no such choice"):
+        propose(file, {"units": "pence"})
+
+
+@pytest.mark.parametrize(("name", "currency"), [("amount_cents", "EUR"), ("amount", "JPY")])
+def test_whole_amounts_that_leave_no_doubt_are_not_asked_about(tmp_path: Path, name: str, currency: str) -> None:
+    assert not propose(cents(tmp_path, name, currency)).questions
+
+
+def test_amounts_with_decimals_are_no_minor_units(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="minor units are whole numbers"):
+        propose(files.book_like(tmp_path / "f"), {"units": "minor"})
+
+
+def test_without_a_label_it_stops_unless_what_is_proposed_is_taken(tmp_path: Path) -> None:
+    file = dates(tmp_path, ["2026-01-01", "2026-01-02", "2026-01-03"])
+    with pytest.raises(BadInput, match="--yes") as error:
+        propose(file).ready()
+    assert error.value.field == "--label"
+    proposal = propose(file).ready(assume=True)
     (question,) = proposal.questions
     assert (question.option, question.needed) == ("--label", False)
     assert "nothing can be trained" in question.text

@@ -18,6 +18,7 @@ ASSUMED_CURRENCY = "EUR"
 _NAME = re.compile(r"[^a-z0-9]+")
 _RESERVED = frozenset({"amount", "hour", "weekday", "merchant"})
 SURE = 0.98
+ORDERS, UNITS = ("dmy", "mdy"), ("major", "minor")
 EVERYBODY = "everybody"
 _FIRST = ("account", "card", "device", "ip", "email", "payee", "ip24")
 _ASCII = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", **dict(zip("éèáàíóúñç", "eeaaiounc", strict=True))})
@@ -69,6 +70,10 @@ class Draft:
             if given != "none" and given not in self.profiles:
                 expected = ", ".join(list(self.profiles)[:40])
                 raise BadInput("the file has no such column", field=f"--{about}", expected=expected, got=given)
+        for about, known in (("date_order", ORDERS), ("units", UNITS)):
+            if self.answers.get(about, known[0]) not in known:
+                option, expected = f"--{about.replace('_', '-')}", " or ".join(known)
+                raise BadInput("no such choice", field=option, expected=expected, got=self.answers[about])
         currency = self.answers.get("currency", ASSUMED_CURRENCY)
         if currency not in self.profiles and currency not in EXPONENT:
             raise BadInput(

@@ -7,11 +7,11 @@ import polars as pl
 from avalist.domain.errors import BadInput
 from avalist.domain.money import EXPONENT
 from avalist.history.understanding import lexicon as lex
-from avalist.history.understanding.draft import ASSUMED_CURRENCY, SURE, Draft
+from avalist.history.understanding.draft import ASSUMED_CURRENCY, SURE, UNITS, Draft
 from avalist.history.understanding.profile import Profile
 from avalist.history.understanding.proposal import ROUGH_RATES
 
-_LARGE = 500
+_LARGE = 50
 """Whole numbers of which half are as large may be minor units."""
 
 
@@ -37,8 +37,7 @@ def take_amount(d: Draft) -> None:
         d.ask("amount", "which column holds the amount of a payment?", choices)
         return
     p = best[0]
-    minor = p.whole and d.called(p, lex.MINOR)
-    d.parts["amount_minor" if minor else "amount"] = p.name
+    d.parts["amount"] = p.name
     why = (
         "you said so"
         if given
@@ -53,12 +52,28 @@ def take_amount(d: Draft) -> None:
         why += "; negative ones are no payments and are rejected (negative_amounts)"
     if d.mark == ",":
         why += "; with decimal commas"
-    if p.whole and not minor and _median(d, p) >= _LARGE:
-        d.notes.append(
-            f"{p.name} holds large whole numbers, taken as whole units of money: if they are cents, every figure is a "
-            f'hundred times too high; write amount_minor = "{p.name}" in place of amount in the mapping'
+    d.take(p.name, "amount", why)
+
+
+def take_units(d: Draft) -> None:
+    """Tell amounts in minor units, such as cents, from those in whole units of money; ask where there is doubt."""
+    p = d.profiles.get(d.parts.get("amount", ""))
+    if p is None:
+        return
+    given = d.answers.get("units")
+    named = p.whole and d.called(p, lex.MINOR)
+    if given == "minor" and not p.whole:
+        expected = "whole numbers in the column of amounts"
+        raise BadInput("minor units are whole numbers", field="--units", expected=expected, got=p.samples[0])
+    if given == "minor" or (named and not given):
+        d.parts["amount_minor"] = d.parts.pop("amount")
+        d.take(p.name, "amount_minor", f"{d.reasons[p.name].why}; in minor units, as {'you' if given else 'it'} said")
+    elif p.whole and not given and EXPONENT.get(d.parts["base_currency"], 2) and _median(d, p) >= _LARGE:
+        text = (
+            f"{p.name} holds whole numbers, such as {p.samples[0]}: whole units of money (major, which is "
+            "proposed), or minor units such as cents? The wrong one makes every figure a hundred times too high or low"
         )
-    d.take(p.name, "amount_minor" if minor else "amount", why)
+        d.ask("units", text, UNITS, needed=False)
 
 
 def _median(d: Draft, p: Profile) -> float:
@@ -118,7 +133,7 @@ def take_currency(d: Draft) -> None:
     if columns and given not in EXPONENT:
         _currency_column(d, columns[0])
         return
-    amount = d.profiles.get(d.parts.get("amount", "") or d.parts.get("amount_minor", ""))
+    amount = d.profiles.get(d.parts.get("amount", ""))
     called = next((w.upper() for p in [amount] if p for w in p.words if w.upper() in EXPONENT and len(w) == 3), "")
     found = given or (amount.symbol if amount else "") or called
     why = (

@@ -137,9 +137,9 @@ class Address(_Part, frozen=True, kw_only=True):
 
 
 class Customer(_Part, frozen=True, kw_only=True):
-    """The account at the merchant."""
+    """The account at the merchant. Without an `id` it is known by its e-mail address."""
 
-    id: Id
+    id: Id | None = None
     email: Text | None = None
     phone: ShortText | None = None
     name: Text | None = None

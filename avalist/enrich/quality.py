@@ -38,6 +38,8 @@ class Quality:
             if self._email:
                 found.append(WarningCode.EMAIL_MISSING)
         elif not customer.email:
+            if self._customer and customer.id is None:
+                found.append(WarningCode.CUSTOMER_MISSING)
             if self._email:
                 found.append(WarningCode.EMAIL_MISSING)
         elif "@" not in customer.email:

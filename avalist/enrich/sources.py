@@ -103,6 +103,8 @@ def _expression(n: int, source: str, fields: tuple[str, ...]) -> str:
     head, _, tail = source.partition(".")
     if source in _DERIVED:
         return f"_{n}(event, facts)"
+    if source == "customer.id" and "customer" in fields:
+        return "((event.customer.id or event.customer.email or None) if event.customer is not None else None)"
     if head in _PARTS and tail in _PARTS[head].__struct_fields__:
         return f"(event.{head}.{tail} if event.{head} is not None else None)" if head in fields else "None"
     if head == "custom" and tail:

@@ -71,15 +71,9 @@ class Assembler:
         )
 
     def _part(self, part: Part, frame: pl.DataFrame) -> list[Any]:
-        """Return a part of every payment; None where it is empty or lacks what it cannot be without.
-
-        A customer without an id is known by the e-mail address.
-        """
+        """Return a part of every payment; None where it is empty or lacks what it cannot be without."""
         fields = {f.path.partition(".")[2]: f.path for f in self._plan.fields if f.path.startswith(f"{part.name}.")}
         columns = {name: _values(frame[path]) for name, path in fields.items()}
-        if part.name == "customer" and "email" in columns:
-            ids = columns.get("id", [None] * len(frame))
-            columns["id"] = [id or email for id, email in zip(ids, columns["email"], strict=True)]
         rows = list(zip(*columns.values(), strict=True))
         made = self._made[part.name]
         if len(made) > _HELD:

@@ -44,6 +44,8 @@ def test_a_whole_payment_warns_of_nothing(goods: Shop) -> None:
     [
         ({"customer": None}, ["customer_missing", "email_missing"]),
         ({"customer": {"id": "ann"}}, ["email_missing"]),
+        ({"customer": {"email": "a@x.io"}}, []),
+        ({"customer": {"phone": "5"}}, ["customer_missing", "email_missing"]),
         ({"customer": {**ANN, "email": "ann"}}, ["email_malformed"]),
         ({"method": None}, ["method_missing"]),
         ({"method": {"kind": "card", "fingerprint": "c"}}, ["bin_missing"]),

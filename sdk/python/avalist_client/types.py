@@ -203,9 +203,9 @@ class EarlyFraudWarning(TypedDict):
 
 
 class Customer(TypedDict):
-    """The account at the merchant."""
+    """The account at the merchant. Without an `id` it is known by its e-mail address."""
 
-    id: str
+    id: NotRequired[str | None]
     email: NotRequired[str | None]
     phone: NotRequired[str | None]
     name: NotRequired[str | None]

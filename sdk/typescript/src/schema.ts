@@ -419,14 +419,15 @@ export interface components {
         };
         /**
          * Customer
-         * @description The account at the merchant.
+         * @description The account at the merchant. Without an `id` it is known by its e-mail address.
          */
         Customer: {
             /** @default null */
             created_at?: string | null;
             /** @default null */
             email?: string | null;
-            id: string;
+            /** @default null */
+            id?: string | null;
             /** @default null */
             language?: string | null;
             /** @default null */

@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from avalist.adapters.clock import SystemClock
 from avalist.app.administer import ActivateModel
 from avalist.app.dataset import Dataset, collect
 from avalist.app.report import FitReport
@@ -37,6 +38,8 @@ from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, console, progress_bar
 from avalist.config import Settings, settings_from
 from avalist.domain.errors import BadInput
+from avalist.domain.events import from_ms
+from avalist.domain.schema import Schema
 from avalist.history.mapping import Mapping, decode_mapping
 from avalist.models.artefact import Artefact
 from avalist.models.prequential import Prequential
@@ -96,6 +99,7 @@ def fit(
     told = {"model": version, "file": file.name, "assumed": assumed, "rejected": rejected, "simulated": simulated}
     _write(msgspec.structs.replace(made, **told), out)
     _next(merchant, out, settings.data, trained=model is not None)
+    _first(merchant, settings, source, replayed.schema)
 
 
 def _understood(
@@ -131,6 +135,15 @@ def _next(merchant: str, out: Path, data: Path, *, trained: bool) -> None:
     console.print(f"  [bold]avalist merchant policy {merchant} policy.json --data {folder}[/]", soft_wrap=True)
     console.print(f"  [bold]avalist report {merchant} --out {report} --data {folder}[/]", soft_wrap=True)
     console.print(f"to decide on new payments: [bold]avalist up --data {folder}[/]", soft_wrap=True)
+
+
+def _first(merchant: str, settings: Settings, source: Mapping | None, schema: Schema) -> None:
+    """Print the command that sends a first payment, with the fields of the history."""
+    from avalist.cli.first_payment import curl, first_payment  # here: it needs polars
+
+    payment = first_payment(source, schema, from_ms(SystemClock().now_ms()))
+    print("then send payments with the fields that the history had:")
+    print(f"  {curl(settings.url, merchant, str(settings.data), payment)}")
 
 
 def report(

@@ -54,7 +54,7 @@ _DERIVED: dict[str, Getter] = {
     "ip": lambda event, facts: event.ip,
 }
 """Sources that are computed; a fact of the same name gives way."""
-_FACTS = frozenset(Facts.__struct_fields__) - {"categories", "tables_version", "warnings"} - _DERIVED.keys()
+_FACTS = frozenset(Facts.__struct_fields__) - {"categories", "tables_version", "warnings", "missing"} - _DERIVED.keys()
 _PARTS = {"customer": Customer, "device": Device, "session": SessionSummary, "billing": Address, "payee": Payee}
 _NUMBERS = frozenset(
     {"items", "account_age_s", "amount_minor", "amount_base_minor", "occurred_at_ms", "session", "customer.created_at"}

@@ -46,6 +46,7 @@ def test_one_command_makes_the_report(desk: Path) -> None:
     assert made["rejected"] == 0
     assert "average precision" in said
     assert "avalist report may-payments" in said
+    assert f'"{HOSTILE}":"example"' in said.partition("curl -s http")[2]
     assert made["model"] in (desk / "out/report.md").read_text()
 
 

@@ -28,7 +28,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     `p_fraud` is P(fraud report), rounded to 1e-9, or None where nothing was scored; `risk_score` its percentile among
     the model's calibration payments, 0 to 99. `expected_profit_minor` gives each possible action's expected profit in
     minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and `advised_action` says what
-    live would have done.
+    live would have done. `missing` names the sources of the merchant's schema that the payment gives nothing for.
     """
 
     payment_id: str
@@ -43,6 +43,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     risk_score: int | None = None
     reasons: tuple[Reason, ...] = ()
     warnings: tuple[WarningCode, ...] = ()
+    missing: tuple[str, ...] = ()
     expected_profit_minor: dict[str, int] = {}
     cover: str = "unrequested"
     model_version: str = ""
@@ -56,7 +57,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     `amount_base_minor` is in the merchant's base currency; `account_age_s` counts from the declared creation of the
     account; an empty string or None means the event does not carry it.
-    `warnings` are what is odd of a payment by itself.
+    `warnings` are what is odd of a payment by itself; `missing` names the schema's sources that it gives nothing for.
     """
 
     tables_version: int = 1
@@ -79,6 +80,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     session: bool = False
     categories: dict[str, str] = {}
     warnings: tuple[WarningCode, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 class FoundDecision(msgspec.Struct, frozen=True, kw_only=True):

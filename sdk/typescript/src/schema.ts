@@ -442,7 +442,7 @@ export interface components {
          *     `p_fraud` is P(fraud report), rounded to 1e-9, or None where nothing was scored; `risk_score` its percentile among
          *     the model's calibration payments, 0 to 99. `expected_profit_minor` gives each possible action's expected profit in
          *     minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and `advised_action` says what
-         *     live would have done.
+         *     live would have done. `missing` names the sources of the merchant's schema that the payment gives nothing for.
          */
         Decision: {
             action: components["schemas"]["Action"];
@@ -464,6 +464,8 @@ export interface components {
             expected_profit_minor: {
                 [key: string]: number;
             };
+            /** @default [] */
+            missing: string[];
             /** @enum {unknown} */
             mode: "live" | "observe" | "off";
             /** @default  */
@@ -589,7 +591,7 @@ export interface components {
          *
          *     `amount_base_minor` is in the merchant's base currency; `account_age_s` counts from the declared creation of the
          *     account; an empty string or None means the event does not carry it.
-         *     `warnings` are what is odd of a payment by itself.
+         *     `warnings` are what is odd of a payment by itself; `missing` names the schema's sources that it gives nothing for.
          */
         Facts: {
             /** @default null */
@@ -624,6 +626,8 @@ export interface components {
             items?: number;
             /** @default  */
             method_kind?: string;
+            /** @default [] */
+            missing?: string[];
             /** @default 0 */
             occurred_at_ms?: number;
             /** @default  */
@@ -1407,6 +1411,7 @@ export interface components {
          *     - `device_missing` (device.id): The schema follows devices, and the payment names none.
          *     - `ip_missing` (ip): The schema follows IP addresses, and the payment has none.
          *     - `ip_not_public` (ip): The IP is no public address: a proxy's, perhaps, in place of the customer's.
+         *     - `fields_missing`: The schema declares more that the payment lacks: `missing` names all of it.
          *     - `created_after_occurred` (customer.created_at): The account was created after the payment.
          *     - `occurred_in_future` (occurred_at): The payment is more than five minutes ahead of its arrival.
          *     - `occurred_long_ago` (occurred_at): The payment arrived more than a day after it happened.
@@ -1414,7 +1419,7 @@ export interface components {
          *     - `amount_unusual` (amount_minor): Over ten times the largest of a hundred payments or more before it.
          * @enum {unknown}
          */
-        WarningCode: "amount_unusual" | "bin_missing" | "created_after_occurred" | "currency_new" | "customer_missing" | "device_missing" | "email_malformed" | "email_missing" | "ip_missing" | "ip_not_public" | "method_missing" | "no_active_model" | "occurred_in_future" | "occurred_long_ago" | "test_payment";
+        WarningCode: "amount_unusual" | "bin_missing" | "created_after_occurred" | "currency_new" | "customer_missing" | "device_missing" | "email_malformed" | "email_missing" | "fields_missing" | "ip_missing" | "ip_not_public" | "method_missing" | "no_active_model" | "occurred_in_future" | "occurred_long_ago" | "test_payment";
     };
     responses: never;
     parameters: never;

@@ -41,6 +41,7 @@ from avalist.domain.errors import BadInput
 from avalist.domain.events import from_ms
 from avalist.domain.schema import Schema
 from avalist.history.mapping import Mapping, decode_mapping
+from avalist.history.source import Survey
 from avalist.models.artefact import Artefact
 from avalist.models.prequential import Prequential
 from avalist.models.train import TrainParams
@@ -87,8 +88,9 @@ def fit(
     )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     source, notes = _understood(file, mapping, said, out, assume=yes)
-    rejected = _imported(settings, merchant, file, source, out)
-    assumed = (*notes, *(_assumed(source) if source else ()))
+    survey = _imported(settings, merchant, file, source, out)
+    skipped = (f"{n:,} rows are no payments and were left out: {kind}." for kind, n in survey.skipped.items())
+    assumed = (*notes, *(_assumed(source) if source else ()), *skipped)
     replayed = _replayed(settings, merchant)
     model = _trained(replayed, threads)
     made = _reported(replayed, merchant, folds, threads, model)
@@ -96,7 +98,13 @@ def fit(
         model = replace(model, report=made.quality.metrics if made.quality else None)
         _activate(settings, merchant, model)
     version = model.version if model else ""
-    told = {"model": version, "file": file.name, "assumed": assumed, "rejected": rejected, "simulated": simulated}
+    told = {
+        "model": version,
+        "file": file.name,
+        "assumed": assumed,
+        "rejected": survey.rejected,
+        "simulated": simulated,
+    }
     _write(msgspec.structs.replace(made, **told), out)
     _next(merchant, out, settings.data, trained=model is not None)
     _first(merchant, settings, source, replayed.schema)
@@ -116,12 +124,12 @@ def _understood(
     return understood.mapping, understood.notes
 
 
-def _imported(settings: Settings, merchant: str, file: Path, source: Mapping | None, out: Path) -> int:
-    """Import the file; return how many of its rows were rejected."""
+def _imported(settings: Settings, merchant: str, file: Path, source: Mapping | None, out: Path) -> Survey:
+    """Import the file; return what was found in it."""
     from avalist.cli.bring_in import bring_in  # here: polars would slow other commands' start
 
     with build(settings) as here:
-        return bring_in(here, merchant, file, source, rejects=out / "rejects.csv").survey.rejected
+        return bring_in(here, merchant, file, source, rejects=out / "rejects.csv").survey
 
 
 def _next(merchant: str, out: Path, data: Path, *, trained: bool) -> None:

@@ -17,9 +17,10 @@ from avalist.domain.events import (
     EarlyFraudWarning,
     Label,
     Payment,
+    Refund,
     WireEvent,
 )
-from avalist.history.outcomes import AUTH, CAPTURE, CHARGEBACK, WARNING
+from avalist.history.outcomes import AUTH, CAPTURE, CHARGEBACK, REFUND, WARNING
 from avalist.history.paths import Part
 from avalist.history.plan import Plan
 
@@ -125,12 +126,14 @@ def _times(at: pl.Series) -> list[Any]:
 def _outcomes(frame: pl.DataFrame) -> Iterable[WireEvent]:
     if not len(frame):
         return
-    columns = frame.select("kind", "payment_id", "approved", "issuer_code").iter_rows()
-    for (kind, id, approved, code), at in zip(columns, _times(frame["at"]), strict=True):
+    columns = frame.select("kind", "payment_id", "line", "amount_minor", "approved", "issuer_code").iter_rows()
+    for (kind, id, line, amount_minor, approved, code), at in zip(columns, _times(frame["at"]), strict=True):
         when: dict[str, Any] = {"occurred_at": at, "received_at": at, "payment_id": id}
         if kind in _BARE:
             name, type = _BARE[kind]
             yield type(event_id=f"{name}:{id}", **when)
+        elif kind == REFUND:  # one payment may have several
+            yield Refund(event_id=f"refund:{line}:{id}", amount_minor=amount_minor, **when)
         elif kind == AUTH:
             yield AuthorisationResult(event_id=f"auth:{id}", approved=approved, issuer_code=code, **when)
         else:

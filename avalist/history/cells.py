@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -18,13 +20,18 @@ LONG = 1e12
 
 
 class Cells:
-    """One batch: `ok` tells which rows stand so far, and `rejects` what is wrong with the others."""
+    """One batch: `ok` tells which rows stand so far, and `rejects` what is wrong with the others.
+
+    `refund` tells which rows are refunds; `skipped` counts rows that are no payments, by what they are.
+    """
 
     def __init__(self, plan: Plan, hash_key: bytes, batch: Batch) -> None:
         self.plan, self.mapping = plan, plan.mapping
         self.lines = batch.lines
         self.ok = np.ones(len(batch.frame), dtype=np.bool_)
+        self.refund = np.zeros(len(batch.frame), dtype=np.bool_)
         self.rejects: list[Reject] = []
+        self.skipped: Counter[str] = Counter()
         self._frame = batch.frame.with_columns(hashed(batch.frame[c], hash_key) for c in self.mapping.hashed)
         self._texts: dict[str, pl.Series] = {}
 
@@ -59,6 +66,12 @@ class Cells:
         if column.startswith("=") or not self._frame[column].dtype.is_integer():
             return False
         return bool((self._frame[column].drop_nulls().cast(pl.Int64, strict=False).abs() < LONG).all())
+
+    def skip(self, other: pl.Series, kinds: pl.Series) -> None:
+        """Leave out the rows that are something `other` than payments; `kinds` says what."""
+        gone = other.to_numpy() & self.ok
+        self.ok &= ~gone
+        self.skipped.update(shown(kind) if kind else "(empty)" for kind in kinds.gather(np.flatnonzero(gone)).to_list())
 
     # --- what is wrong ----------------------------------------------------------------------------------------------
 

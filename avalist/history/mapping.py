@@ -40,7 +40,9 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     id. `occurred_at` names the column of the time, or those of date and time of day. `fields` maps paths of the payment
     event (``customer.id``, ``custom.terminal``, ``cart.sku``) to columns; a value that begins with ``=`` is a constant.
     `amount` is a decimal column, `amount_minor` one in minor units. `hashed` columns are hashed before anything reads
-    them. `formats` gives the format of a column of times, `yes` the values that
+    them. `row_type` names the column that says what a row is, where not every row is a payment: ``yes.payment`` and
+    ``yes.refund`` list its values, and other rows are skipped. `refund_of` names the column of the payment that a
+    refund returns, where it is not `payment_id`. `formats` gives the format of a column of times, `yes` the values that
     mean yes of an outcome that is told in words.
     """
 
@@ -52,7 +54,9 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     amount_minor: str = ""
     timezone: str = "UTC"
     decimal_mark: Literal[".", ","] = "."
-    negative_amounts: Literal["reject", "flip"] = "reject"
+    negative_amounts: Literal["refund", "reject", "flip"] = "refund"
+    row_type: str = ""
+    refund_of: str = ""
     fields: dict[str, str] = {}
     hashed: tuple[str, ...] = ()
     formats: dict[str, str] = {}
@@ -77,6 +81,8 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             **{column: f"fields.{path}" for path, column in self.fields.items()},
             **outcomes,
             **dict.fromkeys(self.hashed, "hashed"),
+            self.row_type: "row_type",
+            self.refund_of: "refund_of",
             self.currency: "currency",
             **amount,
             **dict.fromkeys(self.id_columns, "payment_id"),

@@ -139,8 +139,47 @@ def test_bad_rows_go_to_a_file_and_the_import_goes_on(tmp_path: Path, opened: Op
     done = bring_in(opened(), "shop", file, mapping)
     refused = list(csv.DictReader((tmp_path / "f.csv.rejects.csv").read_text().splitlines()))
     assert sorted((r["line"], r["column"], r["value"]) for r in refused) == [
-        ("10", "client", "(a card number)"), ("102", "", ""), ("8", "amount", "-3.00"), ("9", "id", "")]  # fmt: skip
-    assert (done.payments, done.survey.rejected) == (97, 4)
+        ("10", "client", "(a card number)"), ("102", "", ""), ("9", "id", "")]  # fmt: skip
+    assert (done.payments, done.survey.rejected) == (97, 3)
+    assert done.survey.skipped == {"refunds that name no payment of the file": 1}
+
+
+def test_negative_amounts_may_be_rejected_instead(tmp_path: Path, opened: Opened) -> None:
+    rows = [*shop_rows(0), ("o5", "2026-02-02", "-3.00", "c1")]
+    mapping = propose(write_csv(tmp_path / "f.csv", HEAD, rows)).mapping
+    assert mapping is not None
+    done = bring_in(opened(), "shop", tmp_path / "f.csv", msgspec.structs.replace(mapping, negative_amounts="reject"))
+    assert (done.survey.rejected, done.survey.skipped) == (1, {})
+
+
+def test_a_refund_that_names_its_payment_is_an_event(tmp_path: Path, opened: Opened) -> None:
+    back = [("o5", "2026-02-02", "-3.00", "c1"), ("o5", "2026-02-03", "-2.00", "c1"), ("o6", "2025-01-01", "-1", "c1")]
+    file, here = write_csv(tmp_path / "f.csv", HEAD, [*back, *shop_rows(0)]), opened()
+    done = bring(here, file)
+    events = [decode_event_core(record.core) for _, record in here.log.read() if record.seq > 1]
+    assert [(e.event_id, e.payment_id) for e in events if e.type == "refund"] == [
+        ("refund:2:o5", "o5"),
+        ("refund:3:o5", "o5"),
+    ]
+    assert (done.payments, done.others, done.survey.rejected) == (100, 2, 0)
+    assert done.survey.skipped == {"refunds that name no payment of the file": 1}
+    assert bring(here, file).payments == 0
+
+
+def test_rows_of_other_kinds_are_told_apart(tmp_path: Path, opened: Opened) -> None:
+    payments = [(f"t{n}", f"2026-01-{n % 28 + 1:02d}", "payment", "5.00", f"c{n % 9}", "") for n in range(90)]
+    others = [("t900", "2026-02-01", "refund", "5.00", "c7", "t7"), ("t901", "2026-02-01", "payout", "-445.00", "", "")]
+    head = ("id", "date", "type", "amount", "client", "original_payment_id")
+    file, here = write_csv(tmp_path / "f.csv", head, [*payments, *others]), opened()
+    mapping = propose(file).mapping
+    assert mapping is not None
+    assert (mapping.row_type, mapping.refund_of, mapping.yes) == (
+        "type", "original_payment_id", {"payment": ("payment",), "refund": ("refund",)})  # fmt: skip
+    done = bring(here, file)
+    assert (done.payments, done.others, done.survey.rejected, done.survey.skipped) == (90, 1, 0, {"payout": 1})
+    assert [
+        e.payment_id for _, r in here.log.read() if r.seq > 1 and (e := decode_event_core(r.core)).type == "refund"
+    ] == ["t7"]
 
 
 def test_too_many_bad_rows_stop_it_before_anything_is_recorded(tmp_path: Path, opened: Opened) -> None:

@@ -227,7 +227,7 @@ def test_a_missing_column_is_named_with_those_there_are(column: str) -> None:
     assert (error.value.got, "sku" in error.value.expected) == (column, True)
 
 
-@pytest.mark.parametrize("value", ["12.5", "x", None, -3])
+@pytest.mark.parametrize("value", ["12.5", "x", None])
 def test_minor_units_are_integers(value: object) -> None:
     minor = decode_mapping((MAPPING % ("", "assumed")).replace("amount = ", "amount_minor = "))
     assert refusal([row(0, amt=value)], minor)["column"] == "amt"

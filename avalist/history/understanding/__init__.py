@@ -7,14 +7,14 @@ from collections.abc import Mapping as Map
 from avalist.history.mapping import Mapping
 from avalist.history.understanding.draft import Draft
 from avalist.history.understanding.entities import take_entities, take_rest
-from avalist.history.understanding.money import take_amount, take_currency, take_payment_id, take_units
+from avalist.history.understanding.money import take_amount, take_currency, take_payment_id, take_row_type, take_units
 from avalist.history.understanding.outcomes import ignore_told_afterwards, take_outcomes
 from avalist.history.understanding.profile import Sample
 from avalist.history.understanding.times import take_time
 
 _STEPS = (
-    take_time, take_amount, take_payment_id, take_currency, take_units, take_outcomes, ignore_told_afterwards,
-    take_entities, take_rest,
+    take_time, take_amount, take_row_type, take_payment_id, take_currency, take_units, take_outcomes,
+    ignore_told_afterwards, take_entities, take_rest,
 )  # fmt: skip
 
 

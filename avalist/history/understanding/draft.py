@@ -29,6 +29,7 @@ class Draft:
 
     def __init__(self, sample: Sample, answers: Map[str, str]) -> None:
         self.frame, self.answers = sample.frame, answers
+        self.paid = sample.frame  # without refunds and what else is no payment, once that is told
         self.mark = decimal_mark_of(sample.frame)
         columns = sample.frame.iter_columns()
         self.profiles = {c.name: profile(c, sample.lines, self.mark) for c in columns}

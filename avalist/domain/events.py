@@ -14,12 +14,13 @@ import functools
 import json
 import re
 from collections.abc import Iterable
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 
 from avalist.domain.cards import holds_card_number
 from avalist.domain.errors import BadInput
+from avalist.domain.expected import expected_at
 
 # No control characters: see _check_ids. As a pattern of the type it would cost more than all the rest of decoding.
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128, extra_json_schema={"pattern": r"^[^\x00-\x1f\x7f]+$"})]
@@ -345,7 +346,7 @@ def _decoded(decoder: msgspec.json.Decoder[E], body: bytes) -> E:
     try:
         event = decoder.decode(body)
     except UNDECODABLE as error:
-        raise bad_body(error, body) from None
+        raise bad_body(error, body, decoder.type) from None
     if b"\\" in body or b"\x7f" in body:  # nothing else could write a control character
         _check_ids(event, "$")
     check_times(event)
@@ -399,8 +400,10 @@ def check_times(event: WireEvent) -> None:
             raise BadInput("a time is out of range", field=field, expected="the years 1970 to 2099", got=at.isoformat())
 
 
-def bad_body(error: Exception, body: bytes = b"") -> BadInput:
-    """Turn a decoder's error into one that names the field. `body`, where given, tells which key of ``custom`` it is.
+def bad_body(error: Exception, body: bytes = b"", kind: Any = None) -> BadInput:
+    """Turn a decoder's error into one that names the field and what was expected there.
+
+    `body`, where given, tells which key of ``custom`` it is, and `kind`, the type wanted, which choices there are.
 
     >>> import msgspec
     >>> bad_body(msgspec.ValidationError("Expected `int`, got `str` - at `$.amount_minor`")).field
@@ -412,6 +415,7 @@ def bad_body(error: Exception, body: bytes = b"") -> BadInput:
     message, _, path = str(error).rpartition(" - at ") if " - at " in str(error) else (str(error), "", "")
     field = path[path.find("$") :].strip("`") or "$"
     named = _NAMED.search(message)
+    said = "" if named else expected_at(kind, field, message)
     expected, _, got = message.removeprefix("Expected ").partition(", got ")
     if named:
         field = f"{field}.{named[2]}"
@@ -425,7 +429,7 @@ def bad_body(error: Exception, body: bytes = b"") -> BadInput:
     return BadInput(
         f"{message[:_SHOWN]}{where}",
         field=field[:_SHOWN],
-        expected=expected[:_SHOWN].replace("`", "") if named or message.startswith("Expected ") else "",
+        expected=said or (expected[:_SHOWN].replace("`", "") if named or message.startswith("Expected ") else ""),
         got=got[:_SHOWN].strip("`"),
     )
 

@@ -103,7 +103,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         try:
             return msgspec.convert(given, Schema).check()
         except msgspec.ValidationError as error:
-            raise bad_body(error) from None
+            raise bad_body(error, kind=Schema) from None
 
 
 def _several(columns: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -123,4 +123,4 @@ def decode_mapping(text: str) -> Mapping:
     try:
         return msgspec.toml.decode(text, type=Mapping)
     except msgspec.DecodeError as error:
-        raise bad_body(error) from None
+        raise bad_body(error, kind=Mapping) from None

@@ -158,3 +158,10 @@ def test_look_ups_while_payments_are_decided(goods: Gateway) -> None:
 
     assert {answer.status_code for answer in goods.run(both())} == {200}
     assert len(ids(look_up(goods, "email", "ann@example.com"))) == 30
+
+
+@pytest.mark.parametrize("by", ["phone", 5])
+def test_what_a_look_up_may_ask_by_is_told(goods: Gateway, by: object) -> None:
+    problem = goods.post("/v1/lookup", {"by": by, "value": "x"}).json()
+    assert problem["field"] == "$.by"
+    assert problem["expected"] == "customer_id or device_id or email or fingerprint or ip or payment_id"

@@ -202,6 +202,27 @@ def test_an_escape_costs_little_and_leaves_no_cycles(escape: str) -> None:
     assert gc.collect() == 0
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"currency": "eur"}, "ISO 4217, three capital letters, such as EUR"),
+        ({"currency": "EU"}, "ISO 4217, three capital letters, such as EUR"),
+        ({"occurred_at": "25.11.2026"}, "RFC 3339 with a zone, such as 2026-11-25T09:30:00Z"),
+        ({"occurred_at": 5}, "RFC 3339 with a zone, such as 2026-11-25T09:30:00Z"),
+        ({"occurred_at": "2026-11-25T09:30:00"}, "RFC 3339 with a zone, such as 2026-11-25T09:30:00Z"),
+        ({"checkpoint": "now"}, "post_auth or pre_auth or rescore"),
+        ({"method": {"kind": "cash"}}, "bank or card or crypto_address or wallet"),
+        ({"cart": [{"kind": "x"}]}, "crypto or game_currency or gift_card or other or prepaid_top_up"),
+        ({"method": {"kind": "card", "fingerprint": "f", "expiry": "4/29"}}, "year and month, such as 2029-04"),
+        ({"amount_minor": "5"}, "int"),
+    ],
+)  # fmt: skip
+def test_what_was_expected_is_told_with_an_example_or_its_choices(changes: dict[str, Any], expected: str) -> None:
+    with pytest.raises(BadInput) as error:
+        payment(**changes)
+    assert error.value.expected == expected
+
+
 @pytest.mark.parametrize(("field", "value"), [("bin", "411111\\n"), ("last4", "1111\\n"), ("fingerprint", "a\\u007fb")])
 def test_a_control_character_in_a_patterned_field_is_refused(field: str, value: str) -> None:
     card = {"kind": "card", "fingerprint": "f", field: "VALUE"}

@@ -197,7 +197,6 @@ def test_yes_and_no(value: object, fraud: bool) -> None:
         ({"amt": None}, "amt"),
         ({"amt": "x"}, "amt"),
         ({"amt": float("nan")}, "amt"),
-        ({"amt": -1}, "amt"),
         ({"amt": 1e13}, "amt"),
         ({"t": None}, "t"),
         ({"t": "yesterday"}, "t"),

@@ -34,7 +34,7 @@ async def look_up(service: Service, request: Request, caller: Caller) -> Found:
     try:
         wanted = _LOOKUP.decode(body)
     except UNDECODABLE as error:
-        raise bad_body(error) from None
+        raise bad_body(error, kind=Lookup) from None
     check_body(body, wanted)
     archive, merchant = service.archive, caller.key.merchant
     if wanted.by == "payment_id":

@@ -183,6 +183,8 @@ def tell(merchant: str, done: Brought, rejects: Path) -> None:
         console.print(f"{survey.left_out:,} were left out: not yet known then")
     for kind, count in survey.skipped.items():
         console.print(f"{count:,} rows were skipped, being no payments: {kind}", markup=False, highlight=False)
+    for reason, count in survey.dropped.items():
+        console.print(f"{count:,} cells were left out of their payments: {reason}", markup=False, highlight=False)
     if survey.rejected:
         console.print(f"{survey.rejected:,} rows were rejected: see {escape(str(rejects))}", soft_wrap=True)
     console.print(f"next: [bold]avalist train {merchant}[/], [bold]avalist merchant key {merchant}[/], avalist up")

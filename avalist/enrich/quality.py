@@ -10,11 +10,10 @@ import socket
 import msgspec
 
 from avalist.domain.decisions import WarningCode
-from avalist.domain.events import Card, Customer, Payment
+from avalist.domain.events import Card, Customer, Payment, is_address
 from avalist.domain.facts import Facts
 from avalist.domain.schema import Schema
 from avalist.domain.warnings import FUTURE_MS
-from avalist.enrich.shapes import is_address
 
 _NAMED = frozenset(
     {"customer.id", "email", "email_shape", "email_domain", "method.fingerprint", "bin", "device.id", "ip", "ip24"}

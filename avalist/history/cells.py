@@ -22,7 +22,8 @@ LONG = 1e12
 class Cells:
     """One batch: `ok` tells which rows stand so far, and `rejects` what is wrong with the others.
 
-    `refund` tells which rows are refunds; `skipped` counts rows that are no payments, by what they are.
+    `refund` tells which rows are refunds; `skipped` counts rows that are no payments, by what they are; `dropped`
+    counts cells that are left out, by what is wrong with them: their rows go in without.
     """
 
     def __init__(self, plan: Plan, hash_key: bytes, batch: Batch) -> None:
@@ -32,6 +33,7 @@ class Cells:
         self.refund = np.zeros(len(batch.frame), dtype=np.bool_)
         self.rejects: list[Reject] = []
         self.skipped: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
         self._frame = batch.frame.with_columns(hashed(batch.frame[c], hash_key) for c in self.mapping.hashed)
         self._texts: dict[str, pl.Series] = {}
 
@@ -73,6 +75,12 @@ class Cells:
         self.ok &= ~gone
         self.skipped.update(shown(kind) if kind else "(empty)" for kind in kinds.gather(np.flatnonzero(gone)).to_list())
 
+    def drop(self, cells: pl.Series, bad: pl.Series, reason: str) -> pl.Series:
+        """Return cells without those that are `bad`; they are counted."""
+        if bad.any():
+            self.dropped[reason] += int((bad & pl.Series(self.ok)).sum())
+        return cells.set(bad, None)
+
     # --- what is wrong ----------------------------------------------------------------------------------------------
 
     def refuse(self, bad: pl.Series | npt.NDArray[np.bool_], column: str, reason: str) -> None:
@@ -104,7 +112,11 @@ class Cells:
         if bool((cells.str.len_bytes() > longest).any()):
             self.refuse(cells.str.len_chars() > longest, column, f"longer than {longest} characters")
         if rule.pattern:
-            reason = "it holds control characters" if rule.pattern == ID.pattern else f"not of the form {rule.pattern}"
+            reason = (
+                "it holds control or unseen characters"
+                if rule.pattern == ID.pattern
+                else f"not of the form {rule.pattern}"
+            )
             self.refuse(~cells.str.contains(rule.pattern), column, reason)
         self.refuse_cards(cells, column, path)
 

@@ -7,8 +7,8 @@ import polars as pl
 
 from avalist.domain.money import EXPONENT, MAX_MINOR, minor_from_text
 from avalist.history.cells import LONG, Cells
-from avalist.history.columns import ISO, LATEST_US, flags, instants, missing, numbers, text
-from avalist.history.paths import ID
+from avalist.history.columns import ISO, LATEST_US, flags, instants, missing, no_ip, numbers, text
+from avalist.history.paths import ID, IP
 from avalist.history.plan import Field
 
 _EARLIEST_US = -2_208_988_800 * 10**6
@@ -154,6 +154,8 @@ class _Payments:
             cells = self._c.text(column)
             if rule.pattern not in ("", ID.pattern) or not self._c.is_small_whole(column):
                 self._c.refuse_text(cells, column, rule, field.path)
+            if rule is IP:
+                return self._c.drop(cells, no_ip(cells), f"{column}: not an IP address")
             return cells
         if rule.kind == "time":
             at = instants(self._c[column], self._mapping.formats.get(column, ISO), self._mapping.timezone)

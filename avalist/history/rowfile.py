@@ -83,7 +83,9 @@ class RowHistory:
         rejects.add([Reject(line, column, _REPEATED) for line in repeated.sort().to_list()])
         kept, others = self._payments.rows - len(repeated), self._outcomes.rows - len(alone)
         skipped = {**self._rows.skipped, **({_ALONE: len(alone)} if len(alone) else {})}
-        return Survey(kept, others, self._rows.left_out, rejects.count, read + rejects.unread, skipped)
+        return Survey(
+            kept, others, self._rows.left_out, rejects.count, read + rejects.unread, skipped, {**self._rows.dropped}
+        )
 
     def events(self, since_ms: int = 0) -> Iterator[list[WireEvent]]:
         """Yield the events in known-time order, some thousands at a time; after :meth:`survey`.

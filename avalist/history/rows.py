@@ -30,7 +30,7 @@ class Checked(NamedTuple):
 class Rows:
     """Checks batches. `rejects` fills with the rows that do not pass; `left_out` counts payments known too late.
 
-    `skipped` counts rows that are no payments, by what they are.
+    `skipped` counts rows that are no payments, by what they are, and `dropped` cells that are left out.
     """
 
     def __init__(self, plan: Plan, hash_key: bytes, until_us: int | None = None) -> None:
@@ -39,6 +39,7 @@ class Rows:
         self._law = DelayLaw(*plan.schema.report_delay_d)
         self.rejects: list[Reject] = []
         self.skipped: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
         self.left_out = 0
 
     def check(self, batch: Batch) -> Checked:
@@ -51,6 +52,7 @@ class Rows:
         self.left_out += int((cells.ok & ~cells.refund).sum() - paid.sum())
         self.rejects += cells.rejects
         self.skipped += cells.skipped
+        self.dropped += cells.dropped
         kept = [frame.filter(pl.Series(known[rows])) for frame, rows in outcomes]
         due = pl.concat(kept, how="vertical_relaxed") if kept else pl.DataFrame()
         return Checked(payments.filter(pl.Series(paid)), due.filter(pl.col("at") < self._until_us) if len(due) else due)

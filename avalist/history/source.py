@@ -12,7 +12,8 @@ from avalist.history.rejects import Rejects
 class Survey(NamedTuple):
     """What a first look through a file found. `left_out` payments were known too late.
 
-    `skipped` counts rows that are no payments, by what they are: nothing is wrong with them.
+    `skipped` counts rows that are no payments, by what they are: nothing is wrong with them. `dropped` counts cells
+    that are left out of their payments, by what is wrong with them.
     """
 
     payments: int
@@ -21,6 +22,7 @@ class Survey(NamedTuple):
     rejected: int
     read: int
     skipped: dict[str, int]
+    dropped: dict[str, int]
 
 
 class History(Protocol):

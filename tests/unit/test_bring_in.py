@@ -166,6 +166,16 @@ def test_a_refund_that_names_its_payment_is_an_event(tmp_path: Path, opened: Ope
     assert bring(here, file).payments == 0
 
 
+def test_what_is_no_ip_is_left_out_and_counted_and_its_payment_goes_in(tmp_path: Path, opened: Opened) -> None:
+    ips = ["8.8.4.4", "abc", "", "2001:db8::1", "300.1.1.1", *["8.8.8.8"] * 95]
+    rows = [(*row, ip) for row, ip in zip(shop_rows(0), ips, strict=True)]
+    mapping = propose(write_csv(tmp_path / "f.csv", (*HEAD, "ip"), rows)).mapping
+    assert mapping is not None
+    done = bring_in(opened(), "shop", tmp_path / "f.csv", mapping)
+    assert (mapping.fields["ip"], done.payments, done.survey.rejected) == ("ip", 100, 0)
+    assert done.survey.dropped == {"ip: not an IP address": 2}
+
+
 def test_rows_of_other_kinds_are_told_apart(tmp_path: Path, opened: Opened) -> None:
     payments = [(f"t{n}", f"2026-01-{n % 28 + 1:02d}", "payment", "5.00", f"c{n % 9}", "") for n in range(90)]
     others = [("t900", "2026-02-01", "refund", "5.00", "c7", "t7"), ("t901", "2026-02-01", "payout", "-445.00", "", "")]

@@ -223,6 +223,32 @@ def test_what_was_expected_is_told_with_an_example_or_its_choices(changes: dict[
     assert error.value.expected == expected
 
 
+@pytest.mark.parametrize("ip", ["abc", "8.8.4", "8.8.4.4:80", "256.1.1.1", "fe80::1%eth0", " 8.8.4.4"])
+def test_an_ip_that_is_none_is_refused(ip: str) -> None:
+    with pytest.raises(BadInput) as error:
+        payment(ip=ip)
+    assert (error.value.field, problem_of(error.value).status) == ("$.ip", 422)
+
+
+@pytest.mark.parametrize("ip", ["8.8.4.4", "2001:db8::1", "::ffff:8.8.4.4", ""])
+def test_an_ip_of_either_family_is_taken(ip: str) -> None:
+    assert payment(ip=ip).ip == ip
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+@pytest.mark.parametrize("character", ["\u202e", "\u2066", "\u200b", "\ufeff", "\u0085", "\u061c"])
+def test_an_id_with_a_character_that_turns_or_hides_text_is_refused(character: str, escaped: bool) -> None:
+    whole = payment_json(payment_id=f"or{character}der", customer={"id": "ann"})
+    body = json.dumps(whole, ensure_ascii=escaped).encode()
+    with pytest.raises(BadInput) as error:
+        decode_event(body)
+    assert (error.value.field, "\\u" in error.value.got or "\\x" in error.value.got) == ("$.payment_id", True)
+
+
+def test_ids_in_any_script_and_such_characters_elsewhere_are_taken() -> None:
+    assert payment(payment_id="bestellung-ä-注文-é", customer={"id": "ann", "name": "A\u200fB"}).payment_id
+
+
 @pytest.mark.parametrize(("field", "value"), [("bin", "411111\\n"), ("last4", "1111\\n"), ("fingerprint", "a\\u007fb")])
 def test_a_control_character_in_a_patterned_field_is_refused(field: str, value: str) -> None:
     card = {"kind": "card", "fingerprint": "f", field: "VALUE"}

@@ -206,6 +206,7 @@ def test_yes_and_no(value: object, fraud: bool) -> None:
         ({"id": "x" * 120}, "id"),
         ({"user": "x" * 200}, "user"),
         ({"user": "x\x00"}, "user"),
+        ({"user": "x\u202ey"}, "user"),
         ({"lat": [1]}, "lat"),
         ({"lat": 1e300}, "lat"),
         ({"sku": "s" * 129}, "sku"),

@@ -60,7 +60,6 @@ def test_a_whole_payment_warns_of_nothing(goods: Shop) -> None:
         ({"ip": "10.1.2.3"}, ["ip_not_public"]),
         ({"ip": "::1"}, ["ip_not_public"]),
         ({"ip": "2a00:1450:4001::1"}, []),
-        ({"ip": "not an ip"}, ["ip_not_public"]),
         ({"customer": {**ANN, "created_at": iso(T0_MS + 300_001)}}, ["created_after_occurred"]),
         ({"occurred_at": iso(T0_MS + 300_001)}, ["occurred_in_future"]),
         ({"occurred_at": iso(T0_MS + 300_000)}, []),

@@ -41,6 +41,7 @@ from avalist.domain.errors import BadInput
 from avalist.domain.events import from_ms
 from avalist.domain.schema import Schema
 from avalist.history.mapping import Mapping, decode_mapping
+from avalist.history.private import write_private
 from avalist.history.source import Survey
 from avalist.models.artefact import Artefact
 from avalist.models.prequential import Prequential
@@ -121,7 +122,7 @@ def _understood(
         return decode_mapping(mapping.read_text()), ()
     understood = understand(file, said, assume=assume)
     if understood.mapping is not None:
-        (out / "mapping.toml").write_text(understood.toml())
+        write_private(out / "mapping.toml", understood.toml())
     return understood.mapping, understood.notes
 
 
@@ -241,9 +242,9 @@ def _write(made: FitReport, out: Path) -> None:
     """Write the three files and print the figures that matter."""
     out.mkdir(parents=True, exist_ok=True)
     page = story(made)
-    (out / "report.html").write_text(html_page(page), encoding="utf-8")
-    (out / "report.md").write_text(markdown_page(page), encoding="utf-8")
-    (out / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(made)))
+    write_private(out / "report.html", html_page(page))
+    write_private(out / "report.md", markdown_page(page))
+    write_private(out / "report.json", msgspec.json.format(msgspec.json.encode(made)))
     if made.quality is None:
         console.print(f"[bold]no model can be judged yet[/]: {escape(made.too_few)}", highlight=False, soft_wrap=True)
     else:

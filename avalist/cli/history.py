@@ -34,6 +34,7 @@ from avalist.domain.errors import AvalistError, BadInput
 from avalist.domain.events import WireEvent
 from avalist.domain.schema import DIGITAL_GOODS
 from avalist.history.mapping import Mapping, decode_mapping
+from avalist.history.private import write_private
 from avalist.simulator import World, history
 from avalist.simulator.config import Vertical
 
@@ -86,7 +87,7 @@ def import_file(
         source = understood.mapping
         if source is not None and (save_mapping or not explain):
             saved = save_mapping or beside(file, "mapping.toml")
-            saved.write_text(understood.toml())
+            write_private(saved, understood.toml())
             console.print(f"wrote the mapping, to read and to edit: [bold]{escape(str(saved))}[/]", soft_wrap=True)
     if explain:
         return

@@ -192,6 +192,13 @@ def test_rows_of_other_kinds_are_told_apart(tmp_path: Path, opened: Opened) -> N
     ] == ["t7"]
 
 
+def test_only_its_owner_reads_the_file_of_rejects(tmp_path: Path, opened: Opened) -> None:
+    (tmp_path / "f.csv.rejects.csv").touch(0o644)
+    file = write_csv(tmp_path / "f.csv", HEAD, shop_rows(2))
+    bring_in(opened(), "shop", file, propose(write_csv(tmp_path / "sound", HEAD, shop_rows(0))).mapping)
+    assert (tmp_path / "f.csv.rejects.csv").stat().st_mode & 0o777 == 0o600
+
+
 def test_too_many_bad_rows_stop_it_before_anything_is_recorded(tmp_path: Path, opened: Opened) -> None:
     here, file = opened(), write_csv(tmp_path / "f.csv", HEAD, shop_rows(6))
     mapping = propose(write_csv(tmp_path / "sound", HEAD, shop_rows(0))).mapping

@@ -129,6 +129,19 @@ def test_card_numbers_are_hashed_and_never_shown(tmp_path: Path) -> None:
     assert CARD_NUMBER not in repr(proposal) + proposal.toml()
 
 
+def test_samples_of_personal_columns_are_masked(tmp_path: Path) -> None:
+    rows = [
+        (n, f"2026-01-{n % 28 + 1:02d}", n + 0.5, f"ann{n % 9}@example.com", f"+49 30 12345{n % 9}",
+         f"Main Street {n % 9}", f"192.0.2.{n % 9}", f"joe{n % 9}@example.com")
+        for n in range(60)
+    ]  # fmt: skip
+    head = ("id", "date", "amount", "email", "phone", "street", "ip", "note")
+    shown = {r.column: r.sample for r in propose(write_csv(tmp_path / "f", head, rows)).reasons}
+    assert set(shown["email"].split(", ")) == {"a***"}
+    assert not any(clear in repr(shown) for clear in ("ann", "+49", "Main", "192", "joe"))
+    assert "0.5" in shown["amount"]
+
+
 def dates(folder: Path, cells: list[str]) -> Path:
     rows = [(n, cell, 5.25 + n) for n, cell in enumerate(cells)]
     return write_csv(folder / "f", ("id", "date", "amount"), rows)

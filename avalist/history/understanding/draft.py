@@ -10,6 +10,7 @@ from typing import Any
 from avalist.domain.errors import BadInput
 from avalist.domain.money import EXPONENT
 from avalist.history.mapping import Mapping, Outcomes, SchemaTable
+from avalist.history.rejects import masked
 from avalist.history.understanding import lexicon as lex
 from avalist.history.understanding.profile import Profile, Sample, decimal_mark_of, profile
 from avalist.history.understanding.proposal import IGNORED, Question, Reason
@@ -19,6 +20,7 @@ _NAME = re.compile(r"[^a-z0-9]+")
 _RESERVED = frozenset({"amount", "hour", "weekday", "merchant"})
 SURE = 0.98
 ORDERS, UNITS = ("dmy", "mdy"), ("major", "minor")
+_PERSONAL = frozenset({"fields.customer.id", "fields.customer.email", "fields.ip", "fields.billing.postcode"})
 EVERYBODY = "everybody"
 _FIRST = ("account", "card", "device", "ip", "email", "payee", "ip24")
 _ASCII = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", **dict(zip("éèáàíóúñç", "eeaaiounc", strict=True))})
@@ -87,7 +89,10 @@ class Draft:
 
     def take(self, column: str, role: str, why: str) -> None:
         """Take a column for a key of the mapping."""
-        sample = "(not shown)" if column in self.hashed else ", ".join(self.profiles[column].samples)
+        p = self.profiles[column]
+        personal = role in _PERSONAL or self.called(p, lex.PERSONAL)
+        samples = map(masked, p.samples) if personal else p.samples
+        sample = "(not shown)" if column in self.hashed else ", ".join(samples)
         self.reasons[column] = Reason(column, role, why, sample)
 
     def ignore(self, column: str, why: str) -> None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from avalist.domain.cards import EXEMPT
-from avalist.history.columns import flags, hashed, text, with_card_number
+from avalist.history.columns import flags, hashed, hashed_cards, text, with_card_number
 from avalist.history.paths import ID, Rule
 from avalist.history.plan import Plan
 from avalist.history.rejects import Reject, shown
@@ -34,7 +34,9 @@ class Cells:
         self.rejects: list[Reject] = []
         self.skipped: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
-        self._frame = batch.frame.with_columns(hashed(batch.frame[c], hash_key) for c in self.mapping.hashed)
+        frame, mapping = batch.frame, self.mapping
+        frame = frame.with_columns(hashed(frame[column], hash_key) for column in mapping.hashed)
+        self._frame = frame.with_columns(hashed_cards(frame[column], hash_key) for column in mapping.hashed_cards)
         self._texts: dict[str, pl.Series] = {}
 
     def __len__(self) -> int:

@@ -244,6 +244,13 @@ def hashed(column: pl.Series, key: bytes) -> pl.Series:
     return cells.replace_strict(distinct, pl.Series(hashes, dtype=pl.String), default=None, return_dtype=pl.String)
 
 
+def hashed_cards(column: pl.Series, key: bytes) -> pl.Series:
+    """Return cells as text, with the keyed hash in place of those that hold a card number."""
+    cells = text(column)
+    cards = with_card_number(cells)
+    return hashed(cells.set(~cards, None), key).zip_with(cards, cells) if cards.any() else cells
+
+
 def no_ip(cells: pl.Series) -> pl.Series:
     """Tell which cells of text are no IP address; empty ones are not told."""
     other = ~cells.str.contains(_IPV4).fill_null(True)

@@ -24,7 +24,7 @@ from avalist.history.understanding.propose import propose
 from avalist.simulator import World, history
 from tests import files
 from tests.files import write_csv
-from tests.shop import CARD_NUMBER, T0_MS, FakeClock, payment_json
+from tests.shop import CARD_NUMBER, DAY_MS, T0_MS, FakeClock, Shop, payment_json
 
 Opened = Callable[[], Installation]
 
@@ -164,6 +164,23 @@ def test_a_refund_that_names_its_payment_is_an_event(tmp_path: Path, opened: Ope
     assert (done.payments, done.others, done.survey.rejected) == (100, 2, 0)
     assert done.survey.skipped == {"refunds that name no payment of the file": 1}
     assert bring(here, file).payments == 0
+
+
+@pytest.mark.parametrize("token", ["tok_9f2a", "9020000000000017"])
+def test_a_card_by_its_token_joins_with_live_payments(token: str, tmp_path: Path, opened: Opened) -> None:
+    tokens = [token] * 3 + [CARD_NUMBER] * 2 + [f"90200000000001{n:02d}" for n in range(55)]
+    at = from_ms(T0_MS - 5 * DAY_MS).isoformat()
+    rows = [(f"o{n}", at, "5.00", f"c{n}", one) for n, one in enumerate(tokens)]
+    mapping = propose(write_csv(tmp_path / "f.csv", (*HEAD, "card_token"), rows)).mapping
+    assert mapping is not None
+    assert (mapping.hashed, mapping.hashed_cards) == ((), ("card_token",))
+    here = opened()
+    done = bring_in(here, "shop", tmp_path / "f.csv", mapping)
+    assert (done.payments, done.survey.rejected) == (60, 0)
+    shop = Shop(here, FakeClock())
+    shop.decide("live", method={"kind": "card", "fingerprint": token})
+    assert shop.features("live")["card__count__events__30d"] == 3.0
+    assert CARD_NUMBER.encode() not in b"".join(record.core for _, record in here.log.read())
 
 
 def test_what_is_no_ip_is_left_out_and_counted_and_its_payment_goes_in(tmp_path: Path, opened: Opened) -> None:

@@ -42,6 +42,7 @@ class Draft:
         self.parts: dict[str, Any] = {}
         self.fields: dict[str, str] = {}
         self.hashed: list[str] = []
+        self.hashed_cards: list[str] = []
         self.formats: dict[str, str] = {}
         self.yes: dict[str, tuple[str, ...]] = {}
         self.outcomes: dict[str, str] = {}
@@ -63,7 +64,8 @@ class Draft:
         base = self.parts.pop("base_currency")
         schema = SchemaTable(base, self.entities, self.numbers, self.categories, self.settings)
         return Mapping(
-            schema=schema, **self.parts, fields=self.fields, hashed=tuple(self.hashed), formats=self.formats,
+            schema=schema, **self.parts, fields=self.fields, hashed=tuple(self.hashed),
+            hashed_cards=tuple(c for c in self.hashed_cards if self.reasons[c].role != IGNORED), formats=self.formats,
             yes=self.yes, decimal_mark="," if self.mark == "," else ".", outcomes=Outcomes(**self.outcomes),
         )  # fmt: skip
 

@@ -43,6 +43,7 @@ NOT_AMOUNT: Final = _words(
 )
 MINOR: Final = _words("minor cents cent pence centimes pennies kopecks")
 CURRENCY: Final = _words("currency curr ccy cur wahrung währung waehrung devise moneda divisa valuta waluta monnaie")
+TOKEN: Final = _words("token tokens tok fingerprint fp hash alias reference")
 FRAUD: Final = _words(
     "fraud fraudulent isfraud chargeback chargebacks chargedback cb dispute disputed betrug fraude frode "
     "oszustwo fraudster scam unauthorised unauthorized rückbuchung rueckbuchung rückbelastung rueckbelastung "

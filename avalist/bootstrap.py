@@ -66,6 +66,7 @@ class Installation:
             self.documents,
             self.clock,
             self.secrets.admin_token(),
+            self.secrets.metrics_token(),
         )
 
     def load_model(self, merchant: str, version: str) -> Model:

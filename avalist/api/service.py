@@ -41,6 +41,7 @@ class Service:
         documents: Documents,
         clock: Clock,
         admin_token: str,
+        metrics_token: str,
     ) -> None:
         self.settings = settings
         self.writer = writer
@@ -53,6 +54,7 @@ class Service:
         self._log = event_log
         self._documents = documents
         self._admin_hash = key_hash(admin_token)
+        self._metrics_hash = key_hash(metrics_token)
         self._commit: GroupCommit | None = None
         # Keys that callers sent before, so that each is hashed once. In memory alone.
         self._met: dict[bytes, Caller] = {}
@@ -143,9 +145,13 @@ class Service:
 
     def authenticate_admin(self, given: Given) -> None:
         """Raise ``NotAuthenticated`` unless the caller holds the data folder's admin token."""
-        scheme, _, token = given.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() != b"bearer" or not hmac.compare_digest(key_hash(token), self._admin_hash):
+        if not _bears(given, self._admin_hash):
             raise NotAuthenticated("administration needs the token in <data>/secrets/admin.token")
+
+    def authenticate_scraper(self, given: Given) -> None:
+        """Raise ``NotAuthenticated`` unless the caller holds the token for metrics: they tell of all merchants."""
+        if not _bears(given, self._metrics_hash):
+            raise NotAuthenticated("metrics need the token in <data>/secrets/metrics.token")
 
     @property
     def end(self) -> int:
@@ -168,6 +174,12 @@ class Service:
         """Return once the log is durable past `position`. Raises ``LogFailed``, ``Unavailable`` after ten seconds."""
         if not (await self.commit.wait(position, 10.0)).durable:
             raise Unavailable("the log is slow: the event may or may not be kept; retry with the same event_id")
+
+
+def _bears(given: Given, hash: str) -> bool:
+    """Tell whether a request bears the token of this hash."""
+    scheme, _, token = given.get(b"authorization", b"").partition(b" ")
+    return scheme.lower() == b"bearer" and hmac.compare_digest(key_hash(token), hash)
 
 
 def check_clock(key: ApiKey, event: WireEvent) -> None:

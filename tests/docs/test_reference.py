@@ -125,7 +125,7 @@ def test_every_status_of_an_operation_is_listed(op: Operation) -> None:
     text = section(API, f"{op.method} {op.path}")
     listed = {status for row in rows(text) for status in re.findall(r"\b[2-5]\d\d\b", row[0])}
     assert listed == set(document()["paths"][op.path][op.method.lower()]["responses"])
-    assert f"`{op.access}`" in text or op.access in ("admin", "public")
+    assert f"`{op.access}`" in text or op.access in ("admin", "metrics", "public")
 
 
 def test_test_payments_and_versions() -> None:

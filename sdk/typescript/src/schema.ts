@@ -1101,10 +1101,9 @@ export interface components {
         };
         /**
          * Ready
-         * @description The service can decide, for so many merchants (sandbox twins included).
+         * @description The service can decide.
          */
         Ready: {
-            merchants: number;
             /**
              * @default ready
              * @enum {unknown}
@@ -1520,6 +1519,17 @@ export interface operations {
             400: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `not-authenticated` */
+            401: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {

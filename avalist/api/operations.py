@@ -85,7 +85,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "look_up", "POST", "/v1/lookup", "decisions:read", "Find decisions by what they share",
-        Found, {"one": examples.FOUND}, (*_KEYED, *_BODY), Lookup,
+        Found, {"one": examples.FOUND}, (*_KEYED, *_BODY, e.Overloaded), Lookup,
         {"email": examples.LOOKUP, "payment": examples.LOOKUP_PAYMENT},
     ),
     Operation(

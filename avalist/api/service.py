@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+from collections import Counter
 from collections.abc import Callable
 
 from avalist.api.commit import GroupCommit
@@ -27,6 +28,8 @@ from avalist.ports.log import Log
 
 _MET_KEYS = 4096
 _SAVE_USE_S = 60.0
+_LOOK_UPS = 2
+"""Look-ups at once: they share the processor with everybody's decisions."""
 
 
 class Service:
@@ -49,6 +52,8 @@ class Service:
         self.archive = Archive(event_log, documents, writer)
         self.clock = clock
         self.metrics = Metrics()
+        self.looking: Counter[str] = Counter()
+        self.look_up = asyncio.Semaphore(_LOOK_UPS)
         self.ready = False
         self.on_log_failure: Callable[[], None] = lambda: None
         self._log = event_log

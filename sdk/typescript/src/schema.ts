@@ -2296,7 +2296,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A problem: `rate-limited` */
+            /** @description A problem: `overloaded`, `rate-limited` */
             429: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];

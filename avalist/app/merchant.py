@@ -41,7 +41,7 @@ _FLAG_BITS: Final = 8
 _FLAGS: Final = (1 << _FLAG_BITS) - 1
 _HEAD: Final = struct.Struct("<5q")
 EVENT_MEMORY_MS: Final = 35 * DAY_MS
-_PAYMENT_MEMORY_MS: Final = 400 * DAY_MS
+PAYMENT_MEMORY_MS: Final = 400 * DAY_MS
 _BATCH: Final = 8192
 
 LoadModel = Callable[[str, str], Model]
@@ -101,8 +101,8 @@ class Merchant:
         self.plan = plan_of(created)
         self.features = State(self.plan)
         self.events = Generations(EVENT_MEMORY_MS)
-        self.payments = Generations(_PAYMENT_MEMORY_MS)
-        self.fallbacks = Generations(_PAYMENT_MEMORY_MS)
+        self.payments = Generations(PAYMENT_MEMORY_MS)
+        self.fallbacks = Generations(PAYMENT_MEMORY_MS)
         self.past = Past()
         self.sandbox = is_twin(id)
         self.seq = 0

@@ -253,5 +253,10 @@ def canonical(event: WireEvent) -> bytes:
         raise BadInput("a time is out of range", field="$", expected="times in the years 1 to 9999, in UTC") from None
 
 
+def digest_of(event: WireEvent) -> bytes:
+    """Return the digest of an event's content: it tells a retry from a conflict. Raises as :func:`canonical`."""
+    return _digest(canonical(event))
+
+
 def _digest(clear: bytes) -> bytes:
     return hashlib.blake2b(clear, digest_size=16).digest()

@@ -15,7 +15,7 @@ import msgspec
 from avalist.app.decide import decide
 from avalist.app.merchant import LoadModel, Merchant, created_by, creation, decode_event_core, decode_fallback
 from avalist.app.snapshot import Snapshot
-from avalist.app.take import Batch, Known, New, Secret, Taker, encode
+from avalist.app.take import Batch, Known, New, Secret, Taker, digest_of, encode
 from avalist.domain.core import (
     Control,
     DecisionCore,
@@ -295,6 +295,16 @@ class Writer:
     def knows(self, id: str, event_id: str) -> bool:
         """Tell whether an event came before."""
         return self.merchant(id).knows(event_id)
+
+    def holds_other(self, id: str, event: WireEvent) -> bool:
+        """Tell whether an event of the last 35 days, or a payment of the last 400, is logged with other content."""
+        payment_id = event.payment_id if isinstance(event, Payment) else ""
+        ((position,), ((first, _),)) = self.merchant(id).find([event.event_id], [payment_id])
+        position = position if position >= 0 else first
+        if position < 0:
+            return False
+        known = decode_event_core(self._log.get(position).core)
+        return known.event_id == event.event_id and known.digest != digest_of(event)
 
     def key(self, id: str, value: str) -> int:
         """Return the merchant's keyed hash of a clear value, as it stands in fold rows."""

@@ -129,7 +129,7 @@ def bring_in(
                 bar.done(survey.read)
             refused.stop_if_many(survey.read, max_rejects)
         _create(here, merchant, _schema(here, merchant, file, mapping))
-        events = itertools.chain.from_iterable(remaining(here.writer.merchant(merchant), history))
+        events = itertools.chain.from_iterable(remaining(here.writer, merchant, history))
         with progress_bar(f"importing {file.name}", survey.payments) as bar:
             recorded, payments = record_all(here, merchant, events, bar)
     finally:

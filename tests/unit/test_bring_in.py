@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 
 from avalist.app.merchant import decode_event_core
@@ -98,10 +99,25 @@ def test_a_second_import_adds_nothing(tmp_path: Path, opened: Opened) -> None:
 
 def test_a_file_that_grew_goes_on_where_it_ended(tmp_path: Path, opened: Opened) -> None:
     here = opened()
-    bring(here, files.book_like(tmp_path / "file", 300), until=from_ms(1_769_000_000_000))
-    done = bring(here, files.book_like(tmp_path / "file", 400))
+    whole = pl.read_parquet(files.book_like(tmp_path / "file", 400))
+    whole.head(300).write_parquet(tmp_path / "file")
+    bring(here, tmp_path / "file", until=from_ms(1_769_000_000_000))
+    whole.write_parquet(tmp_path / "file")
+    done = bring(here, tmp_path / "file")
     assert here.writer.merchant("shop").knows_payment("399")
     assert 0 < done.payments < 400
+
+
+@pytest.mark.parametrize("days_ago", [3, 200])
+def test_a_file_that_changed_since_is_not_taken_for_the_same(days_ago: int, tmp_path: Path, opened: Opened) -> None:
+    rows = [[f"o{n}", from_ms(T0_MS - n * DAY_MS).isoformat(), f"{n}.50", f"c{n % 9}"] for n in range(300)]
+    here = opened()
+    bring(here, write_csv(tmp_path / "f.csv", HEAD, rows))
+    before = logged(here)
+    rows[days_ago][2] = "9999.99"
+    with pytest.raises(Conflict, match=f"'pay:o{days_ago}' already, with other content.*another merchant id"):
+        bring(here, write_csv(tmp_path / "f.csv", HEAD, rows))
+    assert logged(here) == before
 
 
 def test_another_history_is_a_conflict(tmp_path: Path, opened: Opened) -> None:

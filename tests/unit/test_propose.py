@@ -259,6 +259,20 @@ def test_a_file_that_is_none(tmp_path: Path, content: bytes, said: str) -> None:
         propose(tmp_path / "f")
 
 
+def test_half_a_gzip_file_and_one_made_to_harm_are_told(tmp_path: Path) -> None:
+    packed = gzip.compress(files.european(tmp_path / "plain").read_bytes())
+    (tmp_path / "half").write_bytes(packed[: len(packed) // 2])
+    (tmp_path / "bomb").write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 10_000_000, 9))
+    for name, said in (("half", "cannot be unpacked"), ("bomb", "far too much")):
+        with pytest.raises(BadInput, match=said):
+            propose(tmp_path / name)
+
+
+def test_a_long_cell_is_no_trouble(tmp_path: Path) -> None:
+    rows = [(n, f"2026-01-{n % 28 + 1:02d}", n + 0.5, "x" * 200_000 if n == 3 else "y") for n in range(40)]
+    assert mapped(write_csv(tmp_path / "f", ("id", "date", "amount", "note"), rows)).amount == "amount"
+
+
 def test_a_german_shop_is_understood(tmp_path: Path) -> None:
     rows = [
         (

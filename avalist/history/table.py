@@ -192,9 +192,7 @@ def _without_empty(batch: Batch) -> Batch:
 
 def _parquet_file(file: Path) -> Any:
     try:
-        with opened(
-            file
-        ) as stream:  # by pieces: a file that unpacks to far too much is told before it fills the memory
+        with opened(file) as stream:  # by pieces: what unpacks to far too much is told before it fills the memory
             pieces = iter(partial(stream.read, _BLOCK_BYTES), b"") if is_packed(file) else ()
             source = pa.BufferReader(b"".join(pieces)) if is_packed(file) else file
         return pyarrow.parquet.ParquetFile(source)

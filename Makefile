@@ -43,7 +43,7 @@ fuzz-decoder: setup ## Fuzz the decoders with atheris (first: .venv/bin/pip inst
 
 sdk: setup ## Write the types of the clients anew from docs/reference/openapi.json (needs npm)
 	@$(PY) sdk/generate.py
-	@cd sdk/typescript && npm ci --no-audit --no-fund && npm run types
+	@cd sdk/typescript && npm ci --ignore-scripts --no-audit --no-fund && npm run types
 
 openapi: setup ## Write docs/reference/openapi.json anew from the code
 	@$(PY) -m avalist.api.openapi docs/reference/openapi.json

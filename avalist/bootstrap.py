@@ -73,6 +73,7 @@ class Installation:
             self.documents,
             self.clock,
             self.secrets.admin_token(),
+            self.secrets.metrics_token(),
             self.generation,
         )
 

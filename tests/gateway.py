@@ -64,5 +64,8 @@ class Gateway:
 
     def metric(self, name: str) -> float:
         """Return the value of a metric, such as ``avalist_events_total{type="login"}``; 0 where there is none."""
-        lines = (line.rpartition(" ") for line in self.get("/metrics").text.splitlines())
+        lines = (
+            line.rpartition(" ")
+            for line in self.get("/metrics", key=self.shop.installation.secrets.metrics_token()).text.splitlines()
+        )
         return next((float(value) for shown, _, value in lines if shown == name), 0.0)

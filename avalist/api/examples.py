@@ -20,7 +20,14 @@ _DEVICE: Final[Example] = {
     "id": "d-5f2", "user_agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X)", "screen": "390x844",
     "timezone": "Europe/Berlin", "language": "de-DE",
 }  # fmt: skip
-_SESSION: Final[Example] = {"id": "s-9", "duration_ms": 94000, "pages": 6, "key_presses": 41, "pointer_moves": 210}
+_SESSION: Final[Example] = {
+    "id": "s-9",
+    "duration_ms": 94000,
+    "pages": 6,
+    "key_presses": 41,
+    "pointer_moves": 210,
+    "pastes": 1,
+}
 _WHO: Final[Example] = {"customer": _CUSTOMER, "device": _DEVICE, "session": _SESSION, "ip": "8.8.4.4", "custom": {}}
 
 PAYMENT: Final[Example] = {
@@ -36,7 +43,8 @@ _REASON: Final[Example] = {"feature": "card__count__events__10m", "value": 1.0, 
 DECISION: Final[Example] = {
     "payment_id": "order-1", "event_id": "evt-1", "checkpoint": "pre_auth", "action": "approve", "seq": 1042,
     "engine": 2, "mode": "live", "advised_action": None, "p_fraud": 0.003217, "risk_score": 41, "reasons": [_REASON],
-    "warnings": ["device_missing"], "expected_profit_minor": {"approve": 734, "decline": 0}, "cover": "unrequested",
+    "warnings": ["device_missing"], "missing": ["device.id"],
+    "expected_profit_minor": {"approve": 734, "decline": 0}, "cover": "unrequested",
     "model_version": "5d0c6e8a1b2f", "policy_version": "0f9e8d7c", "degraded": False, "durable": True,
     "generation": 1,
 }  # fmt: skip

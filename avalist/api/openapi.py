@@ -95,6 +95,7 @@ def _any_of(schemas: list[Json]) -> Json | None:
 _SECURITY: Final[Json] = {
     "key": {"type": "http", "scheme": "bearer", "description": "A key from `avalist merchant key`."},
     "admin": {"type": "http", "scheme": "bearer", "description": "The admin token of the data folder."},
+    "metrics": {"type": "http", "scheme": "bearer", "description": "The metrics token of the data folder."},
 }
 
 
@@ -119,7 +120,7 @@ def _operation(op: Operation, request: Json | None, answer: Json | None, paramet
     shape: Json = {
         "operationId": op.id,
         "summary": op.summary,
-        "security": [] if op.access == "public" else [{"admin" if op.access == "admin" else "key": []}],
+        "security": [] if op.access == "public" else [{"key" if op.scope else op.access: []}],
         "parameters": [
             *(
                 {

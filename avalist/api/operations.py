@@ -16,7 +16,7 @@ from avalist.domain.decisions import Decision
 from avalist.domain.events import Checkpoint, Id, OutcomeEvent, Payment, WireEvent
 from avalist.domain.keys import KeyScope
 
-Access = KeyScope | Literal["admin", "public"]
+Access = KeyScope | Literal["admin", "metrics", "public"]
 Text = Literal["text/plain; version=0.0.4", "text/html; charset=utf-8", "application/json"]
 
 
@@ -57,7 +57,7 @@ class Operation(NamedTuple):
     @property
     def scope(self) -> KeyScope | None:
         """Return the scope that a key needs, if it is a key that is needed."""
-        return None if self.access in ("admin", "public") else self.access  # type: ignore[return-value]
+        return None if self.access in ("admin", "metrics", "public") else self.access  # type: ignore[return-value]
 
 
 _DEADLINE_MS = Parameter(
@@ -85,7 +85,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "look_up", "POST", "/v1/lookup", "decisions:read", "Find decisions by what they share",
-        Found, {"one": examples.FOUND}, (*_KEYED, *_BODY), Lookup,
+        Found, {"one": examples.FOUND}, (*_KEYED, *_BODY, e.Overloaded), Lookup,
         {"email": examples.LOOKUP, "payment": examples.LOOKUP_PAYMENT},
     ),
     Operation(
@@ -110,11 +110,11 @@ OPERATIONS: Final = (
     ),
     Operation(
         "readyz", "GET", "/readyz", "public", "Tell whether the service can decide", Ready,
-        {"ready": {"status": "ready", "merchants": 3}}, _ALWAYS,
+        {"ready": {"status": "ready"}}, _ALWAYS,
     ),
     Operation(
-        "metrics", "GET", "/metrics", "public", "Metrics in Prometheus text format",
-        "text/plain; version=0.0.4", {}, _ANY,
+        "metrics", "GET", "/metrics", "metrics", "Metrics in Prometheus text format",
+        "text/plain; version=0.0.4", {}, (*_ANY, e.NotAuthenticated),
     ),
     Operation(
         "openapi", "GET", "/openapi.json", "public", "This document", "application/json", {}, _ANY,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+from collections import Counter
 from collections.abc import Callable
 
 from avalist.api.commit import GroupCommit
@@ -28,6 +29,8 @@ from avalist.ports.log import Log
 
 _MET_KEYS = 4096
 _SAVE_USE_S = 60.0
+_LOOK_UPS = 2
+"""Look-ups at once: they share the processor with everybody's decisions."""
 
 
 class Service:
@@ -42,6 +45,7 @@ class Service:
         documents: Documents,
         clock: Clock,
         admin_token: str,
+        metrics_token: str,
         generation: int = 1,
     ) -> None:
         self.settings = settings
@@ -50,11 +54,14 @@ class Service:
         self.archive = Archive(event_log, documents, writer, generation)
         self.clock = clock
         self.metrics = Metrics()
+        self.looking: Counter[str] = Counter()
+        self.look_up = asyncio.Semaphore(_LOOK_UPS)
         self.ready = False
         self.on_log_failure: Callable[[], None] = lambda: None
         self._log = event_log
         self._documents = documents
         self._admin_hash = key_hash(admin_token)
+        self._metrics_hash = key_hash(metrics_token)
         self._commit: GroupCommit | None = None
         # Keys that callers sent before, so that each is hashed once. In memory alone.
         self._met: dict[bytes, Caller] = {}
@@ -145,9 +152,13 @@ class Service:
 
     def authenticate_admin(self, given: Given) -> None:
         """Raise ``NotAuthenticated`` unless the caller holds the data folder's admin token."""
-        scheme, _, token = given.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() != b"bearer" or not hmac.compare_digest(key_hash(token), self._admin_hash):
+        if not _bears(given, self._admin_hash):
             raise NotAuthenticated("administration needs the token in <data>/secrets/admin.token")
+
+    def authenticate_scraper(self, given: Given) -> None:
+        """Raise ``NotAuthenticated`` unless the caller holds the token for metrics: they tell of all merchants."""
+        if not _bears(given, self._metrics_hash):
+            raise NotAuthenticated("metrics need the token in <data>/secrets/metrics.token")
 
     @property
     def end(self) -> int:
@@ -178,6 +189,12 @@ class Service:
         """Return once the log is durable past `position`. Raises ``LogFailed``, ``Unavailable`` after ten seconds."""
         if not (await self.commit.wait(position, 10.0)).durable:
             raise Unavailable("the log is slow: the event may or may not be kept; retry with the same event_id")
+
+
+def _bears(given: Given, hash: str) -> bool:
+    """Tell whether a request bears the token of this hash."""
+    scheme, _, token = given.get(b"authorization", b"").partition(b" ")
+    return scheme.lower() == b"bearer" and hmac.compare_digest(key_hash(token), hash)
 
 
 def check_clock(key: ApiKey, event: WireEvent) -> None:

@@ -30,8 +30,7 @@ class Alive(msgspec.Struct, frozen=True):
     status: Literal["alive"] = "alive"
 
 
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """The service can decide, for so many merchants (sandbox twins included)."""
+class Ready(msgspec.Struct, frozen=True):
+    """The service can decide."""
 
-    merchants: int
     status: Literal["ready"] = "ready"

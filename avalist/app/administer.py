@@ -315,4 +315,4 @@ def decode_request(body: bytes) -> AdminRequest:
     try:
         return _REQUEST.decode(body)
     except UNDECODABLE as error:
-        raise bad_body(error) from None
+        raise bad_body(error, kind=AdminRequest) from None

@@ -91,6 +91,16 @@ class Generations:
                 self._turn(at)
             self._new.put(high, low, value)
 
+    def together(self, at_ms: Sequence[int]) -> int:
+        """Return how many of the entries due at times that never decrease can be looked up before any of them is put.
+
+        An entry that begins a generation makes older ones forgotten: it stands alone.
+        """
+        since = at_ms[0] if self._since_ms is None else self._since_ms
+        if at_ms[-1] - since < self._period_ms:
+            return len(at_ms)
+        return max(next(n for n, at in enumerate(at_ms) if at - since >= self._period_ms), 1)
+
     def _turn(self, at_ms: int) -> None:
         """Begin a generation."""
         if self._since_ms is not None:

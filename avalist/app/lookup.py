@@ -29,7 +29,8 @@ _SOURCES: Final = {
     "device_id": "device.id",
 }
 _BATCH: Final = 100
-_MOST_BEHIND: Final = 1 << 28
+_MOST_BEHIND: Final = 1 << 22
+"""Bytes of log that one look-up may read beyond the documents: reading shares the processor with decisions."""
 _WORD: Final = 2**64 - 1
 
 By = Literal["payment_id", "customer_id", "email", "fingerprint", "ip", "device_id"]
@@ -174,7 +175,9 @@ class Archive:
         begin = self._documents.mark(self._mark)
         begin = begin if begin <= self._log.end else 0  # else the log was replaced
         if self._log.end - begin > _MOST_BEHIND:
-            raise Unavailable("look-up is still catching up with the log: try again in a few minutes")
+            raise Unavailable(
+                "the documents are behind the log, as after a burst or an upgrade: look up again in a moment"
+            )
         return (record for _, record in self._log.read(begin) if record.merchant == merchant)
 
 

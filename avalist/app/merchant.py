@@ -42,7 +42,7 @@ _FLAG_BITS: Final = 8
 _FLAGS: Final = (1 << _FLAG_BITS) - 1
 _HEAD: Final = struct.Struct("<5q")
 EVENT_MEMORY_MS: Final = 35 * DAY_MS
-_PAYMENT_MEMORY_MS: Final = 400 * DAY_MS
+PAYMENT_MEMORY_MS: Final = 400 * DAY_MS
 _BATCH: Final = 8192
 
 LoadModel = Callable[[str, str], Model]
@@ -102,8 +102,8 @@ class Merchant:
         self.plan = plan_of(created)
         self.features = State(self.plan)
         self.events = Generations(EVENT_MEMORY_MS)
-        self.payments = Generations(_PAYMENT_MEMORY_MS)
-        self.fallbacks = Generations(_PAYMENT_MEMORY_MS)
+        self.payments = Generations(PAYMENT_MEMORY_MS)
+        self.fallbacks = Generations(PAYMENT_MEMORY_MS)
         self.past = Past()
         self.sandbox = is_twin(id)
         self.seq = 0
@@ -173,8 +173,13 @@ class Merchant:
         named = [
             (core, position, at) for core, position, at in zip(cores, positions, ats, strict=True) if core.payment_id
         ]
-        if not named:
-            return
+        while named:
+            most = self.payments.together([at for _, _, at in named])
+            self._note_payments(named[:most])
+            named = named[most:]
+
+    def _note_payments(self, named: Sequence[tuple[EventCore, int, int]]) -> None:
+        """Remember what events say of their payments; each comes with its position and arrival."""
         ids = [hash_id(core.payment_id) for core, _, _ in named]
         held: dict[str, int] = {}
         values, again = [], []
@@ -200,6 +205,11 @@ class Merchant:
         values = self.payments.get([hash_id(id) for id in payment_ids])
         payments = [(value >> _FLAG_BITS, value & _FLAGS) if value >= 0 else (-1, 0) for value in values]
         return self.events.get([hash_id(id) for id in event_ids]), payments
+
+    def together(self, at_ms: Sequence[int]) -> int:
+        """Return how many of the events that arrive at these times may be found before any of them is noted."""
+        self.settle()
+        return min(self.events.together(at_ms), self.payments.together(at_ms))
 
     def knows(self, event_id: str) -> bool:
         """Tell whether an event came before, in the last 35 days at least."""

@@ -297,7 +297,7 @@ def canonical(event: WireEvent) -> bytes:
 
 
 def digest_of(event: WireEvent) -> bytes:
-    """Return the hash of an event's content less ``sent_at``, as its core keeps it. Raises ``BadInput``."""
+    """Return the digest of an event's content, as its core keeps it. Raises as :func:`canonical`."""
     return _digest(canonical(event))
 
 

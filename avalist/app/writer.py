@@ -6,8 +6,8 @@ Nothing here waits: the caller answers once the log is durable up to the answer'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, islice
 from typing import NamedTuple
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from avalist.app.decide import decide
 from avalist.app.merchant import LoadModel, Merchant, created_by, creation, decode_event_core, decode_fallback
 from avalist.app.snapshot import Snapshot
-from avalist.app.take import Batch, Known, New, Secret, Taker, encode
+from avalist.app.take import Batch, Known, New, Secret, Taker, digest_of, encode
 from avalist.domain.core import (
     Control,
     DecisionCore,
@@ -29,7 +29,7 @@ from avalist.domain.core import (
 )
 from avalist.domain.decisions import Decision
 from avalist.domain.errors import AvalistError, Conflict, LogFailed, NotFound
-from avalist.domain.events import Payment, WireEvent
+from avalist.domain.events import Payment, WireEvent, to_ms
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.schema import Schema
 from avalist.policy.evaluate import fall_back
@@ -184,13 +184,32 @@ class Writer:
         for id, mine in places.items():
             try:
                 events, ats = [asked[place].event for place in mine], [asked[place].at_ms for place in mine]
-                found = self._decide(self._taker.take(self.merchant(id), events, ats, asked=True))
+                batches = self._batches(self.merchant(id), events, ats, asked=True)
+                found = [answer for batch in batches for answer in self._decide(batch)]
             except LogFailed:
                 raise
             except AvalistError as error:  # one merchant's trouble is not another's
                 found = [error.alone()] * len(mine)
             answers.update(zip(mine, found, strict=True))
         return [answers[place] for place in range(len(asked))]
+
+    def _batches(
+        self, merchant: Merchant, events: Sequence[WireEvent], ats: Sequence[int], *, asked: bool
+    ) -> Iterator[Batch]:
+        """Yield the events as batches, mostly one: each is recorded before the next is taken.
+
+        What the merchant's indexes forget by an event's arrival, the events after it must not find.
+        """
+        start = 0
+        while start < len(events):
+            arrivals = [
+                at if event.received_at is None else to_ms(event.received_at)
+                for event, at in zip(events[start:], ats[start:], strict=True)
+            ]
+            never_back = list(accumulate([max(arrivals[0], merchant.at_ms), *arrivals[1:]], max))
+            stop = start + merchant.together(never_back)
+            yield self._taker.take(merchant, events[start:stop], ats[start:stop], asked=asked)
+            start = stop
 
     def _decide(self, batch: Batch) -> list[Answer | AvalistError]:
         """Decide a batch and log it. Each event is followed by its decision, so that a torn write parts one pair."""
@@ -238,7 +257,12 @@ class Writer:
         payment. Raises ``NotFound`` if there is no such merchant.
         """
         merchant = self.merchant(id)
-        batch = self._taker.take(merchant, events, [at_ms] * len(events), asked=False)
+        batches = self._batches(merchant, events, [at_ms] * len(events), asked=False)
+        return [found for batch in batches for found in self._record(batch)]
+
+    def _record(self, batch: Batch) -> list[int | AvalistError]:
+        """Log a batch without deciding."""
+        merchant = batch.merchant
         seq, positions = merchant.seq + 1, self._log.append(batch.records())
         for n, (core, at, position) in enumerate(zip(batch.cores, batch.ats, positions, strict=True), seq):
             merchant.absorb(core, n, at, position)
@@ -271,6 +295,16 @@ class Writer:
     def knows(self, id: str, event_id: str) -> bool:
         """Tell whether an event came before."""
         return self.merchant(id).knows(event_id)
+
+    def holds_other(self, id: str, event: WireEvent) -> bool:
+        """Tell whether an event of the last 35 days, or a payment of the last 400, is logged with other content."""
+        payment_id = event.payment_id if isinstance(event, Payment) else ""
+        ((position,), ((first, _),)) = self.merchant(id).find([event.event_id], [payment_id])
+        position = position if position >= 0 else first
+        if position < 0:
+            return False
+        known = decode_event_core(self._log.get(position).core)
+        return known.event_id == event.event_id and known.digest != digest_of(event)
 
     def key(self, id: str, value: str) -> int:
         """Return the merchant's keyed hash of a clear value, as it stands in fold rows."""

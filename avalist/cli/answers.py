@@ -19,6 +19,11 @@ Currency = Annotated[str | None, typer.Option(help="The currency of all amounts,
 Timezone = Annotated[str | None, typer.Option(help="The zone of times that name none, such as Europe/Paris")]
 DateOrder = Annotated[str | None, typer.Option(help="dmy or mdy, where dates may be read either way")]
 
+Units = Annotated[
+    str | None, typer.Option(help="major or minor: whether whole amounts are units of money, or such as cents")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Take what is proposed where a question need not be answered")]
+
 
 def answers(**said: str | None) -> dict[str, str]:
     """Return what was said, by the key of the question.

@@ -37,18 +37,19 @@ from avalist.history.understanding.propose import propose
 _RUNS = "importing"
 
 
-def understand(file: Path, answers: dict[str, str]) -> Proposal:
+def understand(file: Path, answers: dict[str, str], *, assume: bool = False) -> Proposal:
     """Propose a mapping and show it; ask what is open where somebody sits at the terminal.
 
-    Raises ``BadInput`` naming the option that answers, where nobody does.
+    To `assume` takes what is proposed where a question is not needed. Raises ``BadInput`` naming the option that
+    answers a question, where nobody does.
     """
     proposal = propose(file, answers)
     show_proposal(proposal)
-    while sys.stdin.isatty() and (question := next(iter(proposal.questions), None)):
+    while sys.stdin.isatty() and (question := proposal.open(assume=assume)):
         answers[question.about] = Prompt.ask(question.text, console=console, choices=list(question.choices) or None)
         proposal = propose(file, answers)
         show_proposal(proposal)
-    return proposal.ready()
+    return proposal.ready(assume=assume)
 
 
 def show_proposal(proposal: Proposal) -> None:
@@ -123,7 +124,7 @@ def bring_in(
         here, merchant, file, mapping, knows, until=until, max_rejects=max_rejects, rejects=rejects, run_rows=run_rows
     ) as (history, survey, _):
         _create(here, merchant, _schema(here, merchant, file, mapping))
-        events = itertools.chain.from_iterable(remaining(here.writer.merchant(merchant), history))
+        events = itertools.chain.from_iterable(remaining(here.writer, merchant, history))
         with progress_bar(f"importing {file.name}", survey.payments) as bar:
             recorded, payments = record_all(here, merchant, events, bar)
     return Brought(survey, payments, recorded - payments)
@@ -212,6 +213,10 @@ def tell(merchant: str, done: Brought, rejects: Path) -> None:
         console.print(f"{before:,} payments were there already")
     if survey.left_out:
         console.print(f"{survey.left_out:,} were left out: not yet known then")
+    for kind, count in survey.skipped.items():
+        console.print(f"{count:,} rows were skipped, being no payments: {kind}", markup=False, highlight=False)
+    for reason, count in survey.dropped.items():
+        console.print(f"{count:,} cells were left out of their payments: {reason}", markup=False, highlight=False)
     if survey.rejected:
         console.print(f"{survey.rejected:,} rows were rejected: see {escape(str(rejects))}", soft_wrap=True)
     console.print(f"next: [bold]avalist train {merchant}[/], [bold]avalist merchant key {merchant}[/], avalist up")

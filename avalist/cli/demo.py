@@ -173,7 +173,10 @@ def _what_next(settings: Settings, key: str, pid: int, payment: str, detach: boo
     console.rule(f"{MERCHANT} is served at {settings.url}")
     for what, command in (
         ("look at a decision", f"curl -s -H 'Authorization: Bearer {key}' {settings.url}/v1/decisions/{payment}"),
-        ("read the metrics", f"curl -s {settings.url}/metrics"),
+        (
+            "read the metrics",
+            f'curl -s -H "Authorization: Bearer $(cat {data}/secrets/metrics.token)" {settings.url}/metrics',
+        ),
         ("go into shadow mode", f".venv/bin/avalist merchant mode {MERCHANT} observe --data {data} --port {port}"),
         ("make every decision again", f".venv/bin/avalist replay --verify --data {data}"),
         ("use your own payments", "docs/how-to/import.md"),

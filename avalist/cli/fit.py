@@ -13,18 +13,36 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from avalist.adapters.clock import SystemClock
 from avalist.app.administer import ActivateModel
 from avalist.app.dataset import Dataset, collect
 from avalist.app.report import FitReport
 from avalist.app.report import report as report_on
 from avalist.app.train import Training, train_on
 from avalist.bootstrap import MODEL_BLOB, build, load_model, open_blobs, open_log
-from avalist.cli.answers import Amount, Currency, DateOrder, File, Id, Label, MappingFile, Time, Timezone, answers
+from avalist.cli.answers import (
+    Amount,
+    Currency,
+    DateOrder,
+    File,
+    Id,
+    Label,
+    MappingFile,
+    Time,
+    Timezone,
+    Units,
+    Yes,
+    answers,
+)
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, console, progress_bar
 from avalist.config import Settings, settings_from
 from avalist.domain.errors import BadInput
+from avalist.domain.events import from_ms
+from avalist.domain.schema import Schema
 from avalist.history.mapping import Mapping, decode_mapping
+from avalist.history.private import write_private
+from avalist.history.source import Survey
 from avalist.models.artefact import Artefact
 from avalist.models.prequential import Prequential
 from avalist.models.train import TrainParams
@@ -50,6 +68,8 @@ def fit(
     currency: Currency = None,
     timezone: Timezone = None,
     date_order: DateOrder = None,
+    units: Units = None,
+    yes: Yes = False,
     folds: Folds = 5,
     threads: Threads = 2,
     simulated: Simulated = False,
@@ -64,9 +84,15 @@ def fit(
     out = out or Path(f"{merchant}-report")
     settings = settings_from(data=data or out / "data")
     said = answers(
-        time=time, amount=amount, label=label, id=id, currency=currency, timezone=timezone, date_order=date_order
-    )
-    assumed, rejected = _imported(settings, merchant, file, mapping, said, out)
+        time=time, amount=amount, label=label, id=id, currency=currency, timezone=timezone, date_order=date_order,
+        units=units,
+    )  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    source, notes = _understood(file, mapping, said, out, assume=yes)
+    survey = _imported(settings, merchant, file, source, out)
+    skipped = (f"{n:,} rows are no payments and were left out: {kind}." for kind, n in survey.skipped.items())
+    dropped = (f"{n:,} cells were left out of their payments: {why}." for why, n in survey.dropped.items())
+    assumed = (*notes, *(_assumed(source) if source else ()), *skipped, *dropped)
     replayed = _replayed(settings, merchant)
     model = _trained(replayed, threads)
     made = _reported(replayed, merchant, folds, threads, model)
@@ -74,29 +100,38 @@ def fit(
         model = replace(model, report=made.quality.metrics if made.quality else None)
         _activate(settings, merchant, model)
     version = model.version if model else ""
-    told = {"model": version, "file": file.name, "assumed": assumed, "rejected": rejected, "simulated": simulated}
+    told = {
+        "model": version,
+        "file": file.name,
+        "assumed": assumed,
+        "rejected": survey.rejected,
+        "simulated": simulated,
+    }
     _write(msgspec.structs.replace(made, **told), out)
     _next(merchant, out, settings.data, trained=model is not None)
+    _first(merchant, settings, source, replayed.schema)
 
 
-def _imported(
-    settings: Settings, merchant: str, file: Path, mapping: Path | None, said: dict[str, str], out: Path
-) -> tuple[tuple[str, ...], int]:
-    """Import the file; return what was assumed of it, and how many of its rows were rejected."""
-    from avalist.cli.bring_in import bring_in, understand  # here: polars would slow other commands' start
+def _understood(
+    file: Path, mapping: Path | None, said: dict[str, str], out: Path, *, assume: bool
+) -> tuple[Mapping | None, tuple[str, ...]]:
+    """Return the mapping that was given or is told, and what was assumed of the file."""
+    from avalist.cli.bring_in import understand  # here: polars would slow other commands' start
 
-    out.mkdir(parents=True, exist_ok=True)
-    notes: tuple[str, ...] = ()
     if mapping is not None:
-        source: Mapping | None = decode_mapping(mapping.read_text())
-    else:
-        understood = understand(file, said)
-        source, notes = understood.mapping, tuple(understood.notes)
-        if source is not None:
-            (out / "mapping.toml").write_text(understood.toml())
+        return decode_mapping(mapping.read_text()), ()
+    understood = understand(file, said, assume=assume)
+    if understood.mapping is not None:
+        write_private(out / "mapping.toml", understood.toml())
+    return understood.mapping, understood.notes
+
+
+def _imported(settings: Settings, merchant: str, file: Path, source: Mapping | None, out: Path) -> Survey:
+    """Import the file; return what was found in it."""
+    from avalist.cli.bring_in import bring_in  # here: polars would slow other commands' start
+
     with build(settings) as here:
-        done = bring_in(here, merchant, file, source, rejects=out / "rejects.csv")
-    return (*notes, *(_assumed(source) if source else ())), done.survey.rejected
+        return bring_in(here, merchant, file, source, rejects=out / "rejects.csv").survey
 
 
 def _next(merchant: str, out: Path, data: Path, *, trained: bool) -> None:
@@ -110,6 +145,15 @@ def _next(merchant: str, out: Path, data: Path, *, trained: bool) -> None:
     console.print(f"  [bold]avalist merchant policy {merchant} policy.json --data {folder}[/]", soft_wrap=True)
     console.print(f"  [bold]avalist report {merchant} --out {report} --data {folder}[/]", soft_wrap=True)
     console.print(f"to decide on new payments: [bold]avalist up --data {folder}[/]", soft_wrap=True)
+
+
+def _first(merchant: str, settings: Settings, source: Mapping | None, schema: Schema) -> None:
+    """Print the command that sends a first payment, with the fields of the history."""
+    from avalist.cli.first_payment import curl, first_payment  # here: it needs polars
+
+    payment = first_payment(source, schema, from_ms(SystemClock().now_ms()))
+    print("then send payments with the fields that the history had:")
+    print(f"  {curl(settings.url, merchant, str(settings.data), payment)}")
 
 
 def report(
@@ -198,9 +242,9 @@ def _write(made: FitReport, out: Path) -> None:
     """Write the three files and print the figures that matter."""
     out.mkdir(parents=True, exist_ok=True)
     page = story(made)
-    (out / "report.html").write_text(html_page(page), encoding="utf-8")
-    (out / "report.md").write_text(markdown_page(page), encoding="utf-8")
-    (out / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(made)))
+    write_private(out / "report.html", html_page(page))
+    write_private(out / "report.md", markdown_page(page))
+    write_private(out / "report.json", msgspec.json.format(msgspec.json.encode(made)))
     if made.quality is None:
         console.print(f"[bold]no model can be judged yet[/]: {escape(made.too_few)}", highlight=False, soft_wrap=True)
     else:

@@ -14,13 +14,27 @@ from rich.markup import escape
 
 from avalist.app.administer import CreateMerchant
 from avalist.bootstrap import Installation, build
-from avalist.cli.answers import Amount, Currency, DateOrder, File, Id, Label, MappingFile, Time, Timezone, answers
+from avalist.cli.answers import (
+    Amount,
+    Currency,
+    DateOrder,
+    File,
+    Id,
+    Label,
+    MappingFile,
+    Time,
+    Timezone,
+    Units,
+    Yes,
+    answers,
+)
 from avalist.cli.options import Bar, Data, Merchant, console, progress_bar
 from avalist.config import settings_from
 from avalist.domain.errors import AvalistError, BadInput
 from avalist.domain.events import WireEvent
 from avalist.domain.schema import DIGITAL_GOODS
 from avalist.history.mapping import Mapping, decode_mapping
+from avalist.history.private import write_private
 from avalist.simulator import World, history
 from avalist.simulator.config import Vertical
 
@@ -44,6 +58,8 @@ def import_file(
     currency: Currency = None,
     timezone: Timezone = None,
     date_order: DateOrder = None,
+    units: Units = None,
+    yes: Yes = False,
     until: Annotated[
         dt.datetime | None, typer.Option(help="Leave out what was known at this time or later [default: now]")
     ] = None,
@@ -73,13 +89,14 @@ def import_file(
         source = decode_mapping(mapping.read_text())
     else:
         said = answers(
-            time=time, amount=amount, label=label, id=id, currency=currency, timezone=timezone, date_order=date_order
-        )
-        understood = understand(file, said)
+            time=time, amount=amount, label=label, id=id, currency=currency, timezone=timezone, date_order=date_order,
+            units=units,
+        )  # fmt: skip
+        understood = understand(file, said, assume=yes or explain)
         source = understood.mapping
         if source is not None and (save_mapping or not explain):
             saved = save_mapping or beside(file, "mapping.toml")
-            saved.write_text(understood.toml())
+            write_private(saved, understood.toml())
             console.print(f"wrote the mapping, to read and to edit: [bold]{escape(str(saved))}[/]", soft_wrap=True)
     if explain:
         return

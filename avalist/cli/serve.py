@@ -13,7 +13,7 @@ import uvicorn
 
 from avalist.adapters.clock import SystemClock
 from avalist.api.app import App
-from avalist.api.protocol import Protocol
+from avalist.api.patience import Patient
 from avalist.api.service import Service
 from avalist.app.followed import tell
 from avalist.app.warm import warm_up
@@ -87,7 +87,7 @@ def uvicorn_config(service: Service, settings: Settings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=Protocol,
+        http=Patient,
         ws="none",
         access_log=False,
         log_level="error",  # what callers send wrong is answered and counted, not logged

@@ -41,6 +41,7 @@ class WarningCode(StrEnum):
     DEVICE_MISSING = "device_missing"
     IP_MISSING = "ip_missing"
     IP_NOT_PUBLIC = "ip_not_public"
+    FIELDS_MISSING = "fields_missing"
     CREATED_AFTER_OCCURRED = "created_after_occurred"
     OCCURRED_IN_FUTURE = "occurred_in_future"
     OCCURRED_LONG_AGO = "occurred_long_ago"
@@ -62,7 +63,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     `p_fraud` is P(fraud report), rounded to 1e-9, or None where nothing was scored; `risk_score` its percentile among
     the model's calibration payments, 0 to 99. `expected_profit_minor` gives each possible action's expected profit in
     minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and `advised_action` says what
-    live would have done. `generation` and `seq` name the decision: `seq` counts the inputs of that generation.
+    live would have done. `missing` names the sources of the merchant's schema that the payment gives nothing for.
+    `generation` and `seq` name the decision: `seq` counts the inputs of that generation.
     """
 
     payment_id: str
@@ -77,6 +79,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     risk_score: int | None = None
     reasons: tuple[Reason, ...] = ()
     warnings: tuple[WarningCode, ...] = ()
+    missing: tuple[str, ...] = ()
     expected_profit_minor: dict[str, int] = {}
     cover: Literal["unrequested"] = "unrequested"
     model_version: str = ""

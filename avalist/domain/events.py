@@ -13,16 +13,22 @@ import datetime as dt
 import functools
 import json
 import re
+import socket
 from collections.abc import Iterable
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 
 from avalist.domain.cards import holds_card_number
 from avalist.domain.errors import BadInput
+from avalist.domain.expected import expected_at
 
-# No control characters: see _check_ids. As a pattern of the type it would cost more than all the rest of decoding.
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128, extra_json_schema={"pattern": r"^[^\x00-\x1f\x7f]+$"})]
+UNSEEN = r"\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"
+"""Characters that no id may hold: control characters, what turns the direction of text, what has no width."""
+ID_PATTERN = r"^[^\x00-\x1f\x7f]+$"
+"""What the contract said of ids first. `UNSEEN` refuses more: see _check_ids."""
+# Not a pattern of the type: it would cost more than all the rest of decoding.
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128, extra_json_schema={"pattern": ID_PATTERN})]
 Text = Annotated[str, msgspec.Meta(max_length=512)]
 ShortText = Annotated[str, msgspec.Meta(max_length=128)]
 Currency = Annotated[str, msgspec.Meta(min_length=3, max_length=3, pattern=r"^[A-Z]{3}$")]
@@ -137,9 +143,9 @@ class Address(_Part, frozen=True, kw_only=True):
 
 
 class Customer(_Part, frozen=True, kw_only=True):
-    """The account at the merchant."""
+    """The account at the merchant. Without an `id` it is known by its e-mail address."""
 
-    id: Id
+    id: Id | None = None
     email: Text | None = None
     phone: ShortText | None = None
     name: Text | None = None
@@ -311,7 +317,7 @@ E = TypeVar("E", bound=WireEvent)
 
 _ANY: msgspec.json.Decoder[WireEvent] = msgspec.json.Decoder(WireEvent)
 _PAYMENT = msgspec.json.Decoder(Payment)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_UNSEEN = re.compile(f"[{UNSEEN}]")
 
 UNDECODABLE = (ValueError, RecursionError)
 """What decoders raise: ``msgspec.DecodeError`` and ``UnicodeDecodeError`` are ``ValueError`` too."""
@@ -345,10 +351,11 @@ def _decoded(decoder: msgspec.json.Decoder[E], body: bytes) -> E:
     try:
         event = decoder.decode(body)
     except UNDECODABLE as error:
-        raise bad_body(error, body) from None
-    if b"\\" in body or b"\x7f" in body:  # nothing else could write a control character
+        raise bad_body(error, body, decoder.type) from None
+    if b"\\" in body or b"\x7f" in body or not body.isascii():  # nothing else could write such a character
         _check_ids(event, "$")
     check_times(event)
+    _check_ip(event)
     return event
 
 
@@ -361,7 +368,7 @@ def decode_any(body: bytes) -> object:
 
 
 def _check_ids(part: msgspec.Struct, path: str) -> None:
-    """Raise ``BadInput`` for a control character in an id, or in another field of one pattern: ``$`` lets one pass."""
+    """Raise ``BadInput`` for an unseen character in an id, or in another field of one pattern: ``$`` lets one pass."""
     for name in part.__struct_fields__:
         value, at = getattr(part, name), f"{path}.{name}"
         if isinstance(value, msgspec.Struct):
@@ -370,8 +377,9 @@ def _check_ids(part: msgspec.Struct, path: str) -> None:
             for place, inner in enumerate(value):
                 if isinstance(inner, msgspec.Struct):
                     _check_ids(inner, f"{at}[{place}]")
-        elif isinstance(value, str) and _CONTROL.search(value) and name in _patterned(type(part)):
-            raise BadInput("a control character stands in an id", field=at, expected="none", got=ascii(value)[:32])
+        elif isinstance(value, str) and _UNSEEN.search(value) and name in _patterned(type(part)):
+            expected = "no control characters, and none that turn text or cannot be seen"
+            raise BadInput("an unseen character stands in an id", field=at, expected=expected, got=ascii(value)[:32])
 
 
 @functools.cache
@@ -384,6 +392,32 @@ def _patterned(kind: type[msgspec.Struct]) -> frozenset[str]:
             if any(isinstance(m, msgspec.Meta) and (m.pattern or m.extra_json_schema) for m in metas):
                 found.add(field.name)
     return frozenset(found)
+
+
+def _check_ip(event: WireEvent) -> None:
+    """Raise ``BadInput`` for an IP that is none: a made-up one would be followed as an entity."""
+    ip: str | None = getattr(event, "ip", None)
+    if ip and not is_ip(ip):
+        expected = "IPv4 or IPv6, such as 8.8.4.4 or 2001:db8::1"
+        raise BadInput("not an IP address", field="$.ip", expected=expected, got=ascii(ip)[:64])
+
+
+def is_ip(text: str) -> bool:
+    """Tell whether a text is an IP address, in the notation of its standard.
+
+    >>> is_ip("8.8.4.4"), is_ip("2001:db8::1"), is_ip("8.8.4.4:80"), is_ip("abc")
+    (True, True, False, False)
+    """
+    return is_address(socket.AF_INET, text) or is_address(socket.AF_INET6, text)
+
+
+def is_address(family: socket.AddressFamily, text: str) -> bool:
+    """Tell whether a text is an address of a family, in the notation of its standard."""
+    try:
+        socket.inet_pton(family, text)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def check_times(event: WireEvent) -> None:
@@ -399,8 +433,10 @@ def check_times(event: WireEvent) -> None:
             raise BadInput("a time is out of range", field=field, expected="the years 1970 to 2099", got=at.isoformat())
 
 
-def bad_body(error: Exception, body: bytes = b"") -> BadInput:
-    """Turn a decoder's error into one that names the field. `body`, where given, tells which key of ``custom`` it is.
+def bad_body(error: Exception, body: bytes = b"", kind: Any = None) -> BadInput:
+    """Turn a decoder's error into one that names the field and what was expected there.
+
+    `body`, where given, tells which key of ``custom`` it is, and `kind`, the type wanted, which choices there are.
 
     >>> import msgspec
     >>> bad_body(msgspec.ValidationError("Expected `int`, got `str` - at `$.amount_minor`")).field
@@ -412,6 +448,7 @@ def bad_body(error: Exception, body: bytes = b"") -> BadInput:
     message, _, path = str(error).rpartition(" - at ") if " - at " in str(error) else (str(error), "", "")
     field = path[path.find("$") :].strip("`") or "$"
     named = _NAMED.search(message)
+    said = "" if named else expected_at(kind, field, message)
     expected, _, got = message.removeprefix("Expected ").partition(", got ")
     if named:
         field = f"{field}.{named[2]}"
@@ -425,7 +462,7 @@ def bad_body(error: Exception, body: bytes = b"") -> BadInput:
     return BadInput(
         f"{message[:_SHOWN]}{where}",
         field=field[:_SHOWN],
-        expected=expected[:_SHOWN].replace("`", "") if named or message.startswith("Expected ") else "",
+        expected=said or (expected[:_SHOWN].replace("`", "") if named or message.startswith("Expected ") else ""),
         got=got[:_SHOWN].strip("`"),
     )
 

@@ -12,7 +12,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
     `amount_base_minor` is in the merchant's base currency; `account_age_s` counts from the declared creation of the
     account; an empty string or None means the event does not carry it.
-    `warnings` are what is odd of a payment by itself.
+    `warnings` are what is odd of a payment by itself; `missing` names the schema's sources that it gives nothing for.
     """
 
     tables_version: int = 1
@@ -35,3 +35,4 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     session: bool = False
     categories: dict[str, str] = {}
     warnings: tuple[WarningCode, ...] = ()
+    missing: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from avalist.domain.records import FoldKind
 from avalist.domain.row import MISSING
 from avalist.domain.schema import Schema
 from avalist.enrich.facts import identity_facts, payment_facts
-from avalist.enrich.quality import Quality
+from avalist.enrich.quality import Quality, with_missing
 from avalist.enrich.sources import Sources, is_text
 
 _MAX_WORD = 2**62
@@ -43,7 +43,9 @@ class Intake:
         self._not_text = [place for place, source in enumerate(keys) if not is_text(source)]
         self._names = [c.name for c in schema.categories]
         self._first_category = len(schema.entities)
-        self._values_of = Sources([d.source for d in schema.numbers])
+        numbers = [d.source for d in schema.numbers]
+        self._values_of = Sources(numbers)
+        self._sources = [*numbers, *keys]
         self._numbers = [(d.name, 10**d.decimals) for d in schema.numbers]
         self._assumed = schema.capture == "assumed"
         self._cache: dict[object, int] = dict(_ABSENT)
@@ -53,6 +55,9 @@ class Intake:
         facts = payment_facts(event, self._schema, self._quality.of(event))
         captured = self._assumed if event.captured is None else event.captured
         values, texts = self._values_of.payment(event, facts), self._keys_of.payment(event, facts)
+        if None in values or None in texts or "" in texts:
+            given = zip(self._sources, values + texts, strict=True)
+            facts = with_missing(facts, tuple(dict.fromkeys([s for s, value in given if value is None or value == ""])))
         head = [FoldKind.PAYMENT, 0, 0, int(captured), 0, facts.occurred_at_ms, facts.amount_base_minor]
         return self._row(head, values, texts, facts), facts
 

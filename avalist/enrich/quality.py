@@ -7,12 +7,18 @@ import functools
 import ipaddress
 import socket
 
+import msgspec
+
 from avalist.domain.decisions import WarningCode
-from avalist.domain.events import Card, Customer, Payment
+from avalist.domain.events import Card, Customer, Payment, is_address
+from avalist.domain.facts import Facts
 from avalist.domain.schema import Schema
 from avalist.domain.warnings import FUTURE_MS
-from avalist.enrich.shapes import is_address
 
+_NAMED = frozenset(
+    {"customer.id", "email", "email_shape", "email_domain", "method.fingerprint", "bin", "device.id", "ip", "ip24"}
+)
+"""Sources of which a warning of their own says that they are missing."""
 _SKEW = dt.timedelta(milliseconds=FUTURE_MS)
 
 
@@ -38,6 +44,8 @@ class Quality:
             if self._email:
                 found.append(WarningCode.EMAIL_MISSING)
         elif not customer.email:
+            if self._customer and customer.id is None:
+                found.append(WarningCode.CUSTOMER_MISSING)
             if self._email:
                 found.append(WarningCode.EMAIL_MISSING)
         elif "@" not in customer.email:
@@ -57,6 +65,12 @@ class Quality:
         if customer is not None and _created_after(customer, event):
             found.append(WarningCode.CREATED_AFTER_OCCURRED)
         return tuple(found)
+
+
+def with_missing(facts: Facts, missing: tuple[str, ...]) -> Facts:
+    """Return the facts of a payment that gives nothing for some of the schema's sources; they are not empty."""
+    more = () if _NAMED.issuperset(missing) else (WarningCode.FIELDS_MISSING,)
+    return msgspec.structs.replace(facts, warnings=(*facts.warnings, *more), missing=missing)
 
 
 def _created_after(customer: Customer, event: Payment) -> bool:

@@ -7,6 +7,8 @@ import ipaddress
 import re
 import socket
 
+from avalist.domain.events import is_address
+
 _CLASSES = (
     ("bot", ("bot", "crawl", "spider", "headless", "curl/", "python-")),
     ("tablet", ("ipad", "tablet")),
@@ -89,12 +91,3 @@ def network_of(ip: str) -> str:
     if not is_address(socket.AF_INET6, ip):
         return ""
     return str(ipaddress.ip_network((ip, 48), strict=False))
-
-
-def is_address(family: socket.AddressFamily, ip: str) -> bool:
-    """Tell whether `ip` is an address of a family, in the notation of its standard."""
-    try:
-        socket.inet_pton(family, ip)
-    except (OSError, ValueError):
-        return False
-    return True

@@ -54,7 +54,7 @@ _DERIVED: dict[str, Getter] = {
     "ip": lambda event, facts: event.ip,
 }
 """Sources that are computed; a fact of the same name gives way."""
-_FACTS = frozenset(Facts.__struct_fields__) - {"categories", "tables_version", "warnings"} - _DERIVED.keys()
+_FACTS = frozenset(Facts.__struct_fields__) - {"categories", "tables_version", "warnings", "missing"} - _DERIVED.keys()
 _PARTS = {"customer": Customer, "device": Device, "session": SessionSummary, "billing": Address, "payee": Payee}
 _NUMBERS = frozenset(
     {"items", "account_age_s", "amount_minor", "amount_base_minor", "occurred_at_ms", "session", "customer.created_at"}
@@ -103,6 +103,8 @@ def _expression(n: int, source: str, fields: tuple[str, ...]) -> str:
     head, _, tail = source.partition(".")
     if source in _DERIVED:
         return f"_{n}(event, facts)"
+    if source == "customer.id" and "customer" in fields:
+        return "((event.customer.id or event.customer.email or None) if event.customer is not None else None)"
     if head in _PARTS and tail in _PARTS[head].__struct_fields__:
         return f"(event.{head}.{tail} if event.{head} is not None else None)" if head in fields else "None"
     if head == "custom" and tail:

@@ -17,9 +17,10 @@ from avalist.domain.events import (
     EarlyFraudWarning,
     Label,
     Payment,
+    Refund,
     WireEvent,
 )
-from avalist.history.outcomes import AUTH, CAPTURE, CHARGEBACK, WARNING
+from avalist.history.outcomes import AUTH, CAPTURE, CHARGEBACK, REFUND, WARNING
 from avalist.history.paths import Part
 from avalist.history.plan import Plan
 
@@ -79,15 +80,9 @@ class Assembler:
         )
 
     def _part(self, part: Part, frame: pl.DataFrame) -> list[Any]:
-        """Return a part of every payment; None where it is empty or lacks what it cannot be without.
-
-        A customer without an id is known by the e-mail address.
-        """
+        """Return a part of every payment; None where it is empty or lacks what it cannot be without."""
         fields = {f.path.partition(".")[2]: f.path for f in self._plan.fields if f.path.startswith(f"{part.name}.")}
         columns = {name: _values(frame[path]) for name, path in fields.items()}
-        if part.name == "customer" and "email" in columns:
-            ids = columns.get("id", [None] * len(frame))
-            columns["id"] = [id or email for id, email in zip(ids, columns["email"], strict=True)]
         rows = list(zip(*columns.values(), strict=True))
         made = self._made[part.name]
         if len(made) > _HELD:
@@ -139,12 +134,14 @@ def _times(at: pl.Series) -> list[Any]:
 def _outcomes(frame: pl.DataFrame) -> Iterable[WireEvent]:
     if not len(frame):
         return
-    columns = frame.select("kind", "payment_id", "approved", "issuer_code").iter_rows()
-    for (kind, id, approved, code), at in zip(columns, _times(frame["at"]), strict=True):
+    columns = frame.select("kind", "payment_id", "line", "amount_minor", "approved", "issuer_code").iter_rows()
+    for (kind, id, line, amount_minor, approved, code), at in zip(columns, _times(frame["at"]), strict=True):
         when: dict[str, Any] = {"occurred_at": at, "received_at": at, "payment_id": id}
         if kind in _BARE:
             name, type = _BARE[kind]
             yield type(event_id=f"{name}:{id}", **when)
+        elif kind == REFUND:  # one payment may have several
+            yield Refund(event_id=f"refund:{line}:{id}", amount_minor=amount_minor, **when)
         elif kind == AUTH:
             yield AuthorisationResult(event_id=f"auth:{id}", approved=approved, issuer_code=code, **when)
         else:

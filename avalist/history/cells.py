@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from avalist.domain.cards import EXEMPT
-from avalist.history.columns import flags, hashed, text, with_card_number
+from avalist.history.columns import flags, hashed, hashed_cards, text, with_card_number
 from avalist.history.paths import ID, Rule
 from avalist.history.plan import Plan
 from avalist.history.rejects import Reject, shown
@@ -18,14 +20,23 @@ LONG = 1e12
 
 
 class Cells:
-    """One batch: `ok` tells which rows stand so far, and `rejects` what is wrong with the others."""
+    """One batch: `ok` tells which rows stand so far, and `rejects` what is wrong with the others.
+
+    `refund` tells which rows are refunds; `skipped` counts rows that are no payments, by what they are; `dropped`
+    counts cells that are left out, by what is wrong with them: their rows go in without.
+    """
 
     def __init__(self, plan: Plan, hash_key: bytes, batch: Batch) -> None:
         self.plan, self.mapping = plan, plan.mapping
         self.lines = batch.lines
         self.ok = np.ones(len(batch.frame), dtype=np.bool_)
+        self.refund = np.zeros(len(batch.frame), dtype=np.bool_)
         self.rejects: list[Reject] = []
-        self._frame = batch.frame.with_columns(hashed(batch.frame[c], hash_key) for c in self.mapping.hashed)
+        self.skipped: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        frame, mapping = batch.frame, self.mapping
+        frame = frame.with_columns(hashed(frame[column], hash_key) for column in mapping.hashed)
+        self._frame = frame.with_columns(hashed_cards(frame[column], hash_key) for column in mapping.hashed_cards)
         self._texts: dict[str, pl.Series] = {}
 
     def __len__(self) -> int:
@@ -60,6 +71,18 @@ class Cells:
             return False
         return bool((self._frame[column].drop_nulls().cast(pl.Int64, strict=False).abs() < LONG).all())
 
+    def skip(self, other: pl.Series, kinds: pl.Series) -> None:
+        """Leave out the rows that are something `other` than payments; `kinds` says what."""
+        gone = other.to_numpy() & self.ok
+        self.ok &= ~gone
+        self.skipped.update(shown(kind) if kind else "(empty)" for kind in kinds.gather(np.flatnonzero(gone)).to_list())
+
+    def drop(self, cells: pl.Series, bad: pl.Series, reason: str) -> pl.Series:
+        """Return cells without those that are `bad`; they are counted."""
+        if bad.any():
+            self.dropped[reason] += int((bad & pl.Series(self.ok)).sum())
+        return cells.set(bad, None)
+
     # --- what is wrong ----------------------------------------------------------------------------------------------
 
     def refuse(self, bad: pl.Series | npt.NDArray[np.bool_], column: str, reason: str) -> None:
@@ -91,7 +114,11 @@ class Cells:
         if bool((cells.str.len_bytes() > longest).any()):
             self.refuse(cells.str.len_chars() > longest, column, f"longer than {longest} characters")
         if rule.pattern:
-            reason = "it holds control characters" if rule.pattern == ID.pattern else f"not of the form {rule.pattern}"
+            reason = (
+                "it holds control or unseen characters"
+                if rule.pattern == ID.pattern
+                else f"not of the form {rule.pattern}"
+            )
             self.refuse(~cells.str.contains(rule.pattern), column, reason)
         self.refuse_cards(cells, column, path)
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from avalist.domain.cards import holds_card_number
 from avalist.domain.errors import BadInput
+from avalist.domain.events import is_ip
 
 ISO = "iso"
 LATEST_US = 4_102_444_800 * 10**6
@@ -25,6 +26,7 @@ _ISO_FORMATS = tuple(
     f"%Y-%m-%d{rest}{zone}" for rest in (" %H:%M:%S%.f", " %H:%M", "") for zone in ("%#z", "") if rest or not zone
 )
 _ISO_DATE = r"^(\d{4})[-/](\d\d?)[-/](\d\d?)[T ]"
+_IPV4 = r"^(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.|$)){4}$"
 _ZULU = r"\s*(?:Z|UTC|GMT)$"
 _CARD_SHAPED = r"\p{Nd}(?:[^\p{Nd}\p{L}]{0,3}\p{Nd}){12}"
 _NOTHING = (
@@ -240,6 +242,21 @@ def hashed(column: pl.Series, key: bytes) -> pl.Series:
     distinct = cells.unique().drop_nulls()
     hashes = ["h" + hashlib.blake2b(cell.encode(), digest_size=16, key=key).hexdigest() for cell in distinct]
     return cells.replace_strict(distinct, pl.Series(hashes, dtype=pl.String), default=None, return_dtype=pl.String)
+
+
+def hashed_cards(column: pl.Series, key: bytes) -> pl.Series:
+    """Return cells as text, with the keyed hash in place of those that hold a card number."""
+    cells = text(column)
+    cards = with_card_number(cells)
+    return hashed(cells.set(~cards, None), key).zip_with(cards, cells) if cards.any() else cells
+
+
+def no_ip(cells: pl.Series) -> pl.Series:
+    """Tell which cells of text are no IP address; empty ones are not told."""
+    other = ~cells.str.contains(_IPV4).fill_null(True)
+    if not other.any():
+        return other
+    return cells.is_in([cell for cell in cells.filter(other).unique() if not is_ip(cell)]).fill_null(False)
 
 
 def with_card_number(cells: pl.Series) -> pl.Series:

@@ -72,7 +72,7 @@ class EventHistory:
         orphans = self._orphans(again)
         self._reject(rejects, orphans, "payment_id", "no such payment before this outcome")
         others = self._ids.rows - payments - len(again) - len(orphans)
-        return Survey(payments, others, late, rejects.count, read)
+        return Survey(payments, others, late, rejects.count, read, {}, {})
 
     def events(self, since_ms: int = 0) -> Iterator[list[WireEvent]]:
         """Yield the events in known-time order, some thousands at a time; after :meth:`survey`."""

@@ -40,7 +40,10 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     id. `occurred_at` names the column of the time, or those of date and time of day. `fields` maps paths of the payment
     event (``customer.id``, ``custom.terminal``, ``cart.sku``) to columns; a value that begins with ``=`` is a constant.
     `amount` is a decimal column, `amount_minor` one in minor units. `hashed` columns are hashed before anything reads
-    them. `formats` gives the format of a column of times, `yes` the values that
+    them; of `hashed_cards` only the cells that hold a card number, so that the others join with what comes live.
+    `row_type` names the column that says what a row is, where not every row is a payment: ``yes.payment`` and
+    ``yes.refund`` list its values, and other rows are skipped. `refund_of` names the column of the payment that a
+    refund returns, where it is not `payment_id`. `formats` gives the format of a column of times, `yes` the values that
     mean yes of an outcome that is told in words.
     """
 
@@ -52,9 +55,12 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     amount_minor: str = ""
     timezone: str = "UTC"
     decimal_mark: Literal[".", ","] = "."
-    negative_amounts: Literal["reject", "flip"] = "reject"
+    negative_amounts: Literal["refund", "reject", "flip"] = "refund"
+    row_type: str = ""
+    refund_of: str = ""
     fields: dict[str, str] = {}
     hashed: tuple[str, ...] = ()
+    hashed_cards: tuple[str, ...] = ()
     formats: dict[str, str] = {}
     yes: dict[str, tuple[str, ...]] = {}
     outcomes: Outcomes = Outcomes()
@@ -76,7 +82,10 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         named = {
             **{column: f"fields.{path}" for path, column in self.fields.items()},
             **outcomes,
+            **dict.fromkeys(self.hashed_cards, "hashed_cards"),
             **dict.fromkeys(self.hashed, "hashed"),
+            self.row_type: "row_type",
+            self.refund_of: "refund_of",
             self.currency: "currency",
             **amount,
             **dict.fromkeys(self.id_columns, "payment_id"),
@@ -97,7 +106,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         try:
             return msgspec.convert(given, Schema).check()
         except msgspec.ValidationError as error:
-            raise bad_body(error) from None
+            raise bad_body(error, kind=Schema) from None
 
 
 def _several(columns: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -117,4 +126,4 @@ def decode_mapping(text: str) -> Mapping:
     try:
         return msgspec.toml.decode(text, type=Mapping)
     except msgspec.DecodeError as error:
-        raise bad_body(error) from None
+        raise bad_body(error, kind=Mapping) from None

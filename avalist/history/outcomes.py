@@ -15,13 +15,16 @@ from avalist.history.cells import Cells
 from avalist.history.columns import ISO, LATEST_US, date_only, instants, missing, text
 from avalist.history.paths import IP
 
-AUTH, CAPTURE, WARNING, CHARGEBACK, LABEL = range(1, 6)
+AUTH, CAPTURE, WARNING, CHARGEBACK, LABEL, REFUND = range(1, 7)
 _DAY_US = 86_400 * 10**6
 Rows = npt.NDArray[np.int64]
 
 
 def outcomes_of(cells: Cells, payments: pl.DataFrame, law: DelayLaw) -> Iterator[tuple[pl.DataFrame, Rows]]:
-    """Yield outcomes of one kind each (``at`` rank line kind key payment_id approved issuer_code), and their rows."""
+    """Yield outcomes of one kind each, and their rows.
+
+    Columns are ``at`` rank line kind key payment_id amount_minor approved issuer_code.
+    """
     return _Outcomes(cells, payments, law).each()
 
 
@@ -29,6 +32,7 @@ class _Outcomes:
     def __init__(self, cells: Cells, payments: pl.DataFrame, law: DelayLaw) -> None:
         self._c, self._plan, self._mapping = cells, cells.plan, cells.mapping
         self._payments, self._law = payments, law
+        self._refund = pl.Series(cells.refund)
 
     def each(self) -> Iterator[tuple[pl.DataFrame, Rows]]:
         """Yield outcomes of one kind each, and the rows they belong to."""
@@ -48,13 +52,15 @@ class _Outcomes:
             at = self._reported(o.fraud_reported_at)
             yield self._known(at.is_not_null(), CHARGEBACK, at=at)
         elif o.fraud:
-            fraud = self._c.flag("fraud").fill_null(False) & pl.Series(self._c.ok)
+            fraud = self._c.flag("fraud").fill_null(False) & pl.Series(self._c.ok) & ~self._refund
             rows = np.flatnonzero(fraud.to_numpy())
             delays = [self._drawn_us(id) for id in self._payments["payment_id"].gather(rows)]
             drawn = self._payments["at"].scatter(
                 rows, self._payments["at"].gather(rows) + pl.Series(delays, dtype=pl.Int64)
             )
             yield self._known(fraud, LABEL, at=drawn)
+        if self._c.refund.any():
+            yield self._known(self._refund, REFUND)
 
     def _reported(self, column: str) -> pl.Series:
         """Return when something was reported: a day without a time ends before it is known."""
@@ -67,8 +73,9 @@ class _Outcomes:
     def _known(
         self, happened: pl.Series, kind: int, at: pl.Series | None = None, **more: pl.Series
     ) -> tuple[pl.DataFrame, Rows]:
-        rows = np.flatnonzero((happened & pl.Series(self._c.ok)).to_numpy())
-        of = self._payments[rows].select("at", "line", "key", "payment_id")
+        whose = self._refund if kind == REFUND else ~self._refund
+        rows = np.flatnonzero((happened & pl.Series(self._c.ok) & whose).to_numpy())
+        of = self._payments[rows].select("at", "line", "key", "payment_id", "amount_minor")
         known = of["at"] if at is None else pl.Series(np.maximum(at.gather(rows).to_numpy(), of["at"].to_numpy()))
         rank = (known == of["at"]).cast(pl.Int8)
         columns: dict[str, Any] = {
@@ -78,6 +85,7 @@ class _Outcomes:
             "kind": pl.repeat(kind, len(rows), dtype=pl.Int8, eager=True),
             "key": of["key"],
             "payment_id": of["payment_id"],
+            "amount_minor": of["amount_minor"],
             "approved": more["approved"].gather(rows)
             if more
             else pl.repeat(None, len(rows), dtype=pl.Boolean, eager=True),

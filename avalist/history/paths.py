@@ -9,6 +9,7 @@ from msgspec import inspect
 
 from avalist.domain.errors import BadInput
 from avalist.domain.events import (
+    UNSEEN,
     Address,
     CartItem,
     Customer,
@@ -27,7 +28,6 @@ _CHOICES: dict[str, dict[str, type]] = {
     "cart": {str(kind.__struct_config__.tag): kind for kind in get_args(CartItem)},
 }
 _USUAL = {"method": "card", "cart": "other"}
-_NO_CONTROLS = r"^[^\x00-\x1f\x7f]+$"
 
 
 class Rule(NamedTuple):
@@ -48,7 +48,7 @@ class Part(NamedTuple):
     needed: tuple[str, ...]
 
 
-ID = Rule("text", 128, _NO_CONTROLS)
+ID = Rule("text", 128, f"^[^{UNSEEN}]+$")
 CUSTOM = Rule("text", 512)
 IP = Rule("text", 128)
 
@@ -75,7 +75,7 @@ def rule_of(part: Part, field: str) -> Rule:
         kind = next(one for one in kind.types if not isinstance(one, inspect.NoneType))
     pattern = ""
     if isinstance(kind, inspect.Metadata):  # an id
-        pattern, kind = (kind.extra_json_schema or {}).get("pattern", ""), kind.type
+        pattern, kind = ID.pattern if kind.extra_json_schema else "", kind.type
     if isinstance(kind, inspect.IntType):
         return Rule("whole", low=kind.ge or 0, high=kind.le or 2**62)
     if isinstance(kind, inspect.DateTimeType):

@@ -7,8 +7,8 @@ import polars as pl
 
 from avalist.domain.money import EXPONENT, MAX_MINOR, minor_from_text
 from avalist.history.cells import LONG, Cells
-from avalist.history.columns import ISO, LATEST_US, instants, missing, numbers, text
-from avalist.history.paths import ID
+from avalist.history.columns import ISO, LATEST_US, flags, instants, missing, no_ip, numbers, text
+from avalist.history.paths import ID, IP
 from avalist.history.plan import Field
 
 _EARLIEST_US = -2_208_988_800 * 10**6
@@ -28,20 +28,31 @@ class _Payments:
         self._c, self._plan, self._mapping = cells, cells.plan, cells.mapping
 
     def frame(self) -> pl.DataFrame:
+        self._row_types()
         at = self._time()
-        ids = self._ids()
         currency = self._currency()
+        amount = self._amount(currency)
+        ids = self._ids()
         columns = {
             "at": at,
             "line": pl.Series(self._c.lines),
             "key": ids.hash(seed=0).reinterpret(signed=True),
             "payment_id": ids,
-            "amount_minor": self._amount(currency),
+            "amount_minor": amount,
             "currency": currency,
             "captured": self._captured(),
             **{field.path: self._field(field) for field in self._plan.fields},
         }
         return pl.DataFrame({name: column.alias(name) for name, column in columns.items()})
+
+    def _row_types(self) -> None:
+        """Tell payments from refunds, and leave out what is neither."""
+        if not self._mapping.row_type:
+            return
+        kinds = self._c.text(self._mapping.row_type)
+        refund = flags(kinds, self._mapping.yes.get("refund", ("",))).fill_null(False)
+        self._c.refund |= refund.to_numpy()
+        self._c.skip(~(flags(kinds, self._mapping.yes["payment"]).fill_null(False) | refund), kinds)
 
     def _time(self) -> pl.Series:
         columns = self._mapping.time_columns
@@ -66,7 +77,15 @@ class _Payments:
         ids = pl.select(pl.concat_str([self._c.text(c) for c in columns], separator="/")).to_series()
         if len(columns) > 1 or not self._c.is_small_whole(columns[0]):
             self._c.refuse_text(ids, columns[0], ID, "payment_id", longest=128 - len("chargeback:"))
-        return ids
+        return self._named(ids)
+
+    def _named(self, ids: pl.Series) -> pl.Series:
+        """Return the ids, of refunds those of the payments that they name."""
+        column = self._mapping.refund_of
+        if not column or not self._c.refund.any():
+            return ids
+        named = self._c.text(column)
+        return named.zip_with(pl.Series(self._c.refund) & named.is_not_null(), ids)
 
     def _currency(self) -> pl.Series:
         column = self._mapping.currency
@@ -88,7 +107,10 @@ class _Payments:
         self._c.refuse_unread(found, column, "not an amount", needed=True)
         if self._mapping.negative_amounts == "flip":
             found = -found
-        self._c.refuse(found < 0, column, "a negative amount is no payment (negative_amounts)")
+        if self._mapping.negative_amounts == "reject":
+            self._c.refuse(found < 0, column, "a negative amount is no payment (negative_amounts)")
+        self._c.refund |= (found < 0).fill_null(False).to_numpy()
+        found = found.abs()
         exponents = self._exponents(currency)
         if self._mapping.amount_minor:
             self._c.refuse(found != found.floor(), column, "minor units are whole numbers")
@@ -132,6 +154,8 @@ class _Payments:
             cells = self._c.text(column)
             if rule.pattern not in ("", ID.pattern) or not self._c.is_small_whole(column):
                 self._c.refuse_text(cells, column, rule, field.path)
+            if rule is IP:
+                return self._c.drop(cells, no_ip(cells), f"{column}: not an IP address")
             return cells
         if rule.kind == "time":
             at = instants(self._c[column], self._mapping.formats.get(column, ISO), self._mapping.timezone)

@@ -40,8 +40,10 @@ class Plan:
         ]
         if not mapping.amount and not mapping.amount_minor:
             raise BadInput("no column of amounts", field="amount", expected="a column, or a constant such as =5.00")
+        if mapping.row_type and not mapping.yes.get("payment"):
+            raise BadInput("list the values that are payments", field="yes.payment", expected='such as ["payment"]')
         for part in self.parts.values():
-            missing = [f for f in part.needed if f"{part.name}.{f}" not in mapping.fields and part.name != "customer"]
+            missing = [f for f in part.needed if f"{part.name}.{f}" not in mapping.fields]
             if missing:
                 raise BadInput(
                     f"map {part.name}.{missing[0]} too: a payment's {part.name} needs it", field=f"fields.{part.name}"

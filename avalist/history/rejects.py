@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import polars as pl
 
 from avalist.domain.errors import BadInput
 from avalist.history.columns import with_card_number
+from avalist.history.private import private
 
 COMMONEST = 3
 _NUMBER = re.compile(r"[+-][\d.,' ]+")
@@ -36,6 +38,15 @@ def shown(value: str) -> str:
     return plain if len(plain) <= 24 else plain[:21] + "..."
 
 
+def masked(value: str) -> str:
+    """Return a cell of which a stranger may see the beginning alone.
+
+    >>> masked("ann@example.com")
+    'a***'
+    """
+    return f"{value[:1]}***"
+
+
 def printable(text: str) -> str:
     r"""Return text with its control characters written out: a terminal would obey them.
 
@@ -52,7 +63,7 @@ def _cell(value: object) -> str:
 
 
 class Rejects:
-    """Writes rejects to a CSV file, made with the first one; counts them by column and reason."""
+    """Writes rejects to a CSV file of its owner, made with the first one; counts them by column and reason."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -67,7 +78,8 @@ class Rejects:
         if not rejects:
             return
         if self._stream is None:
-            self._stream = self.file.open("w", newline="", encoding="utf-8")
+            descriptor = private(str(self.file), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            self._stream = os.fdopen(descriptor, "w", newline="", encoding="utf-8")
             csv.writer(self._stream).writerow(Reject._fields)
         csv.writer(self._stream).writerows([_cell(value) for value in reject] for reject in rejects)
         self.count += len(rejects)

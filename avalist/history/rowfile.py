@@ -17,6 +17,7 @@ from avalist.domain.events import WireEvent
 from avalist.domain.schema import Schema
 from avalist.history.assemble import Assembler, Told
 from avalist.history.mapping import Mapping
+from avalist.history.outcomes import REFUND
 from avalist.history.plan import Plan
 from avalist.history.rejects import Reject, Rejects
 from avalist.history.rows import Checked, Rows
@@ -26,6 +27,7 @@ from avalist.history.table import Table
 
 _NEVER_US = 2**63 - 1
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_ALONE = "refunds that name no payment of the file"
 _REPEATED = "the payment id came before: it must be unique"
 
 
@@ -64,7 +66,7 @@ class RowHistory:
         self._payments = Spill(folder / "payments", "at", run_rows)
         self._outcomes = Spill(folder / "outcomes", "at", run_rows)
         self._keys = Spill(folder / "keys", "key", run_rows)
-        self._repeated = pl.Series("line", [], dtype=pl.Int64)
+        self._dropped = pl.Series("line", [], dtype=pl.Int64)
 
     def survey(self, rejects: Rejects, progress: Callable[[int], None] = lambda rows: None) -> Survey:
         """Read the file through, check every row and sort what passes. Rows that do not pass go to `rejects`."""
@@ -75,9 +77,15 @@ class RowHistory:
             self._hand_over(rejects)
             progress(read)
         self._hand_over(rejects)
-        self._find_repeated(rejects)
-        kept = self._payments.rows - len(self._repeated)
-        return Survey(kept, self._outcomes.rows, self._rows.left_out, rejects.count, read + rejects.unread)
+        repeated, alone = self._repeated(), self._alone()
+        self._dropped = pl.concat([repeated, alone]).sort()
+        column = (*self._plan.mapping.id_columns, "")[0]
+        rejects.add([Reject(line, column, _REPEATED) for line in repeated.sort().to_list()])
+        kept, others = self._payments.rows - len(repeated), self._outcomes.rows - len(alone)
+        skipped = {**self._rows.skipped, **({_ALONE: len(alone)} if len(alone) else {})}
+        return Survey(
+            kept, others, self._rows.left_out, rejects.count, read + rejects.unread, skipped, {**self._rows.dropped}
+        )
 
     def events(self, since_ms: int = 0) -> Iterator[list[WireEvent]]:
         """Yield the events in known-time order, some thousands at a time; after :meth:`survey`.
@@ -104,8 +112,11 @@ class RowHistory:
 
     def _keep(self, checked: Checked) -> None:
         self._payments.add(checked.payments)
-        self._keys.add(checked.payments.select("key", "at", "line"))
+        self._keys.add(checked.payments.select("key", "at", "line", paid=True))
         self._outcomes.add(checked.outcomes)
+        if len(checked.outcomes):
+            refunds = checked.outcomes.filter(pl.col("kind") == REFUND)
+            self._keys.add(refunds.select("key", "at", "line", paid=False))
 
     def _hand_over(self, rejects: Rejects) -> None:
         rejects.unread += len(self._table.rejects)
@@ -113,20 +124,25 @@ class RowHistory:
         self._table.rejects.clear()
         self._rows.rejects.clear()
 
-    def _find_repeated(self, rejects: Rejects) -> None:
-        """Reject the rows of a payment id but the first known: the writer would refuse them."""
-        again = [
-            range.sort("key", "at", "line").filter(~pl.col("key").is_first_distinct())["line"]
-            for range in self._keys.ranges(self._keys.bounds())
-            if len(range)
-        ]
-        self._repeated = pl.concat(again).sort() if again else self._repeated
-        column = (*self._plan.mapping.id_columns, "")[0]
-        rejects.add([Reject(line, column, _REPEATED) for line in self._repeated.to_list()])
+    def _repeated(self) -> pl.Series:
+        """Return the lines of a payment id but the first known: the writer would refuse them."""
+        return self._lines_of(pl.col("paid"), ~pl.col("key").is_first_distinct())
+
+    def _alone(self) -> pl.Series:
+        """Return the lines of refunds that no payment stands before."""
+        return self._lines_of(~pl.col("paid").cum_max().over("key"))
+
+    def _lines_of(self, *filters: pl.Expr) -> pl.Series:
+        found = [self._dropped]
+        for range in self._keys.ranges(self._keys.bounds()):
+            if len(range):
+                rows = range.sort("key", "at", "line")
+                for filter in filters:
+                    rows = rows.filter(filter)
+                found.append(rows["line"])
+        return pl.concat(found)
 
     def _unique(self, frame: pl.DataFrame) -> pl.DataFrame:
         return (
-            frame.filter(~pl.col("line").is_in(self._repeated.implode()))
-            if len(self._repeated) and len(frame)
-            else frame
+            frame.filter(~pl.col("line").is_in(self._dropped.implode())) if len(self._dropped) and len(frame) else frame
         )

@@ -5,6 +5,7 @@ What the wire would refuse is refused here, by column, with the line and the rea
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 import polars as pl
@@ -27,13 +28,18 @@ class Checked(NamedTuple):
 
 
 class Rows:
-    """Checks batches. `rejects` fills with the rows that do not pass; `left_out` counts payments known too late."""
+    """Checks batches. `rejects` fills with the rows that do not pass; `left_out` counts payments known too late.
+
+    `skipped` counts rows that are no payments, by what they are, and `dropped` cells that are left out.
+    """
 
     def __init__(self, plan: Plan, hash_key: bytes, until_us: int | None = None) -> None:
         self._plan, self._key = plan, hash_key
         self._until_us = LATEST_US if until_us is None else until_us
         self._law = DelayLaw(*plan.schema.report_delay_d)
         self.rejects: list[Reject] = []
+        self.skipped: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
         self.left_out = 0
 
     def check(self, batch: Batch) -> Checked:
@@ -42,10 +48,11 @@ class Rows:
         payments = payments_of(cells)
         outcomes = list(outcomes_of(cells, payments, self._law))
         known = cells.ok & (payments["at"].fill_null(0) < self._until_us).to_numpy()
-        self.left_out += int(cells.ok.sum() - known.sum())
+        paid = known & ~cells.refund
+        self.left_out += int((cells.ok & ~cells.refund).sum() - paid.sum())
         self.rejects += cells.rejects
+        self.skipped += cells.skipped
+        self.dropped += cells.dropped
         kept = [frame.filter(pl.Series(known[rows])) for frame, rows in outcomes]
         due = pl.concat(kept, how="vertical_relaxed") if kept else pl.DataFrame()
-        return Checked(
-            payments.filter(pl.Series(known)), due.filter(pl.col("at") < self._until_us) if len(due) else due
-        )
+        return Checked(payments.filter(pl.Series(paid)), due.filter(pl.col("at") < self._until_us) if len(due) else due)

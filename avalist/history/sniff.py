@@ -6,6 +6,7 @@ import codecs
 import csv
 import gzip
 import io
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,9 @@ from avalist.domain.events import WireEvent
 
 Kind = Literal["csv", "parquet", "json", "events"]
 _CHUNK_BYTES = 1 << 20
+_LARGEST_RATIO = 200
+"""Tables are packed to a tenth or so; what is made to harm, to a thousandth."""
+csv.field_size_limit(1 << 24)  # cells may be long; what is looked at is short
 _DELIMITERS = ",;\t|"
 _GZIP, _PARQUET, _ZIP = b"\x1f\x8b", b"PAR1", b"PK\x03\x04"
 _EVENT_TYPES = frozenset(str(kind.__struct_config__.tag) for kind in get_args(WireEvent))
@@ -31,7 +35,28 @@ def is_packed(file: Path) -> bool:
 
 def opened(file: Path) -> BinaryIO:
     """Open a file, and unpack it if it is packed with gzip."""
-    return io.BufferedReader(gzip.open(file), _CHUNK_BYTES) if is_packed(file) else file.open("rb")
+    return io.BufferedReader(_Unpacked(file), _CHUNK_BYTES) if is_packed(file) else file.open("rb")
+
+
+class _Unpacked(gzip.GzipFile):
+    """The content of a gzip file. Reading raises ``BadInput`` where it ends too early, or unpacks to far too much."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file, "rb")
+        self._file, self._left = file, _LARGEST_RATIO * file.stat().st_size + _CHUNK_BYTES
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return some of it."""
+        try:
+            some = super().read(size)
+        except (EOFError, OSError, zlib.error) as error:
+            expected = "a whole gzip file: copy or download it again"
+            raise BadInput("it cannot be unpacked", field=self._file.name, expected=expected, got=str(error)) from None
+        self._left -= len(some)
+        if self._left < 0:
+            expected = f"at most {_LARGEST_RATIO} times its size: unpack it first if it is right"
+            raise BadInput("it unpacks to far too much", field=self._file.name, expected=expected, got="more")
+        return some
 
 
 def kind_of(head: bytes, file: Path) -> Kind:

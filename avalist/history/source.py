@@ -10,13 +10,19 @@ from avalist.history.rejects import Rejects
 
 
 class Survey(NamedTuple):
-    """What a first look through a file found. `left_out` payments were known too late."""
+    """What a first look through a file found. `left_out` payments were known too late.
+
+    `skipped` counts rows that are no payments, by what they are: nothing is wrong with them. `dropped` counts cells
+    that are left out of their payments, by what is wrong with them.
+    """
 
     payments: int
     outcomes: int
     left_out: int
     rejected: int
     read: int
+    skipped: dict[str, int]
+    dropped: dict[str, int]
 
 
 class History(Protocol):

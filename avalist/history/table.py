@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -191,8 +191,10 @@ def _without_empty(batch: Batch) -> Batch:
 
 
 def _parquet_file(file: Path) -> Any:
-    source = pa.BufferReader(gzip.decompress(file.read_bytes())) if is_packed(file) else file
     try:
+        with opened(file) as stream:  # by pieces: what unpacks to far too much is told before it fills the memory
+            pieces = iter(partial(stream.read, _BLOCK_BYTES), b"") if is_packed(file) else ()
+            source = pa.BufferReader(b"".join(pieces)) if is_packed(file) else file
         return pyarrow.parquet.ParquetFile(source)
     except pa.ArrowInvalid as error:
         raise BadInput("the Parquet file is damaged", field=file.name, got=str(error)[:100]) from None

@@ -71,7 +71,7 @@ def decode_policy(policy: bytes) -> Policy:
     try:
         return msgspec.json.decode(policy, type=Policy)
     except UNDECODABLE as error:
-        raise bad_body(error) from None
+        raise bad_body(error, kind=Policy) from None
 
 
 def policy_version(policy: Policy) -> str:

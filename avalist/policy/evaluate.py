@@ -23,7 +23,8 @@ def evaluate(
     """Decide one payment; `warnings` are those of the data. Pure."""
     if scored is None or event.facts is None:
         warnings = (NO_MODEL, *warnings) if mode != "off" else warnings
-        return _decision(event, seq, mode, versions, Action.NOT_REVIEWED, warnings=warnings)
+        missing = event.facts.missing if event.facts else ()
+        return _decision(event, seq, mode, versions, Action.NOT_REVIEWED, warnings=warnings, missing=missing)
     action, profits = choose(scored.p_fraud, event.facts.amount_base_minor, policy)
     observing = mode == "observe"
     return _decision(
@@ -38,6 +39,7 @@ def evaluate(
         reasons=scored.reasons,
         expected_profit_minor=profits,
         warnings=warnings,
+        missing=event.facts.missing,
     )
 
 

@@ -64,7 +64,7 @@ def _table(head: tuple[str, ...], rows: tuple[tuple[str, ...], ...], text_column
 
 def _chart(chart: Chart) -> str:
     xs = sorted({x for series in chart.series for x in series.x})
-    every = -(-len(xs) // _MOST_POINTS)
+    every = 1 if chart.x_format == "date" else -(-len(xs) // _MOST_POINTS)  # a missing week reads as a gap
     names = dict(chart.x_ticks)
     found = [dict(zip(s.x, s.y, strict=True)) for s in chart.series]
     rows = []

@@ -65,7 +65,7 @@ def _sign_up(person: Person, ip: str, session: SessionSummary | None, at_ms: int
     return Step(
         at_ms,
         SignUp(
-            event_id="u" + person.customer.id,
+            event_id=f"u{person.customer.id}",
             occurred_at=at,
             received_at=at,
             customer=person.customer,

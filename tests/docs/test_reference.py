@@ -21,7 +21,7 @@ from avalist.api.routes.rest import rest
 from avalist.api.service import Service
 from avalist.api.version import KNOWN
 from avalist.app.administer import AdminRequest
-from avalist.app.merchant import _PAYMENT_MEMORY_MS, EVENT_MEMORY_MS
+from avalist.app.merchant import EVENT_MEMORY_MS, PAYMENT_MEMORY_MS
 from avalist.app.rehearse import WORDS
 from avalist.app.train import FEWEST_FRAUDS
 from avalist.cli import app
@@ -125,7 +125,7 @@ def test_every_status_of_an_operation_is_listed(op: Operation) -> None:
     text = section(API, f"{op.method} {op.path}")
     listed = {status for row in rows(text) for status in re.findall(r"\b[2-5]\d\d\b", row[0])}
     assert listed == set(document()["paths"][op.path][op.method.lower()]["responses"])
-    assert f"`{op.access}`" in text or op.access in ("admin", "public")
+    assert f"`{op.access}`" in text or op.access in ("admin", "metrics", "public")
 
 
 def test_test_payments_and_versions() -> None:
@@ -190,7 +190,7 @@ def test_figures_in_the_concepts() -> None:
     assert f"a weight of {PRIOR_PAYMENTS:.0f} payments" in features
     assert f"`memory_d` days ({DIGITAL_GOODS.memory_d} by default)" in features
     assert f"at least {FEWEST_FRAUDS} reported frauds" in models
-    assert f"the last {_PAYMENT_MEMORY_MS // DAY_MS} days" in EVENTS
+    assert f"the last {PAYMENT_MEMORY_MS // DAY_MS} days" in EVENTS
     assert f"for {EVENT_MEMORY_MS // DAY_MS} days at least" in read("docs/how-to/integrate.md")
     assert f"at most {LONGEST_D:.0f} days" in read("docs/how-to/import.md")
 

@@ -45,7 +45,9 @@ def test_one_command_makes_the_report(desk: Path) -> None:
     assert made["quality"]["metrics"]["average_precision"]["low"] > 3 * made["quality"]["metrics"]["prevalence"]
     assert made["rejected"] == 0
     assert "average precision" in said
+    assert {file.stat().st_mode & 0o777 for file in (desk / "out").glob("report.*")} == {0o600}
     assert "avalist report may-payments" in said
+    assert f'"{HOSTILE}":"example"' in said.partition("curl -s http")[2]
     assert made["model"] in (desk / "out/report.md").read_text()
 
 

@@ -79,6 +79,16 @@ def test_at_a_terminal_it_asks_until_it_is_told(tmp_path: Path) -> None:
     assert mapping.formats == {"date": "%m/%d/%Y"}
 
 
+def test_without_a_terminal_it_stops_at_what_would_be_a_guess(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "f.csv", ("id", "date", "amount"), [(n, "2026-01-01", n + 0.5) for n in range(50)])
+    command = ("import", "shop", file, "--data", tmp_path / "data")
+    stopped = avalist(*command)
+    assert stopped.returncode == 1
+    assert "field: --label" in stopped.stderr
+    assert not (tmp_path / "data").exists()
+    assert "imported 50 payments" in avalist(*command, "--yes").stdout
+
+
 # --- death ----------------------------------------------------------------------------------------------------------
 
 
@@ -95,7 +105,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def imported(folder: Path) -> str:
-    ran = avalist("import", "shop", folder / "book", "--data", folder / "data")
+    ran = avalist("import", "shop", folder / "book", "--units", "major", "--data", folder / "data")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
 

@@ -81,7 +81,12 @@ def nothing_remains(house: House, caplog: pytest.LogCaptureFixture) -> Iterator[
         yield
     assert house.print() == before
     assert house.door.send("GET", "/readyz", b"", {}).status == 200
-    assert CARD_NUMBER.encode() not in house.door.send("GET", "/metrics", b"", {}).body
+    assert (
+        CARD_NUMBER.encode()
+        not in house.door.send(
+            "GET", "/metrics", b"", {"Authorization": f"Bearer {house.shop.installation.secrets.metrics_token()}"}
+        ).body
+    )
     assert not [r for r in caplog.records if r.levelno >= logging.ERROR or CARD_NUMBER in r.getMessage()]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
+from avalist.app.lookup import Archive
 from avalist.domain.schema import DIGITAL_GOODS
 from tests.gateway import Gateway
 from tests.shop import CARD_NUMBER, Shop, payment, payment_json
@@ -158,3 +160,42 @@ def test_look_ups_while_payments_are_decided(goods: Gateway) -> None:
 
     assert {answer.status_code for answer in goods.run(both())} == {200}
     assert len(ids(look_up(goods, "email", "ann@example.com"))) == 30
+
+
+@pytest.mark.parametrize("by", ["phone", 5])
+def test_what_a_look_up_may_ask_by_is_told(goods: Gateway, by: object) -> None:
+    problem = goods.post("/v1/lookup", {"by": by, "value": "x"}).json()
+    assert problem["field"] == "$.by"
+    assert problem["expected"] == "customer_id or device_id or email or fingerprint or ip or payment_id"
+
+
+def test_a_look_up_reads_little_beyond_the_documents(goods: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    goods.decide(1)
+    monkeypatch.setattr("avalist.app.lookup._MOST_BEHIND", 2)
+    answer = look_up(goods, "email", "ann@example.com")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    follower = goods.shop.follower()
+    while follower.behind_bytes:
+        follower.advance()
+    assert ids(look_up(goods, "email", "ann@example.com")) == ["e1"]
+
+
+def test_a_merchant_has_few_look_ups_at_once(goods: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    goods.decide(1)
+    find, rest = Archive.find, threading.Event()
+
+    def slow(*asked: Any) -> Any:
+        assert rest.wait(10)
+        return find(*asked)
+
+    async def thirty_four() -> list[httpx.Response]:
+        body = {"by": "email", "value": "ann@example.com"}
+        asked = [asyncio.ensure_future(goods.send("POST", "/v1/lookup", body)) for _ in range(34)]
+        while sum(one.done() for one in asked) < 2:
+            await asyncio.sleep(0.01)
+        rest.set()
+        return list(await asyncio.gather(*asked))
+
+    monkeypatch.setattr(Archive, "find", slow)
+    assert sorted(answer.status_code for answer in goods.run(thirty_four())) == [*[200] * 32, 429, 429]
+    assert look_up(goods, "email", "ann@example.com").status_code == 200

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from avalist.adapters.memory.blobs import MemoryBlobs
 from avalist.adapters.memory.log import MemoryLog
 from avalist.app import snapshot
-from avalist.app.merchant import _PAYMENT_MEMORY_MS
+from avalist.app.merchant import PAYMENT_MEMORY_MS
 from avalist.app.snapshot import HOUSE, Snapshots
 from avalist.bootstrap import load_model
 from avalist.domain.decisions import Decision
@@ -256,7 +256,7 @@ def test_fallbacks_are_forgotten_with_their_payments(shop: Shop) -> None:
     answer = shop.decide(1)
     shop.writer.fallback("shop", answer, shop.clock.ms, "deadline")
     merchant = shop.writer.merchant("shop")
-    for days, known in ((300, True), (_PAYMENT_MEMORY_MS // DAY_MS * 2, False)):
+    for days, known in ((300, True), (PAYMENT_MEMORY_MS // DAY_MS * 2, False)):
         shop.clock.ms += days * DAY_MS
         shop.writer.fallback("shop", shop.decide(f"{days} later"), shop.clock.ms, "deadline")
         assert (merchant.fallback_at("e1") >= 0) is known

@@ -11,7 +11,7 @@ from avalist.app.writer import Answer, Asked
 from avalist.domain.errors import AvalistError
 from avalist.domain.events import Payment
 from avalist.models.artefact import Artefact
-from tests.shop import T0_MS, Shop, iso, payment
+from tests.shop import DAY_MS, T0_MS, Shop, iso, payment
 
 _FEW = st.integers(0, 4)
 PAYMENTS = st.builds(
@@ -61,6 +61,34 @@ def test_a_batch_is_decided_as_one_by_one(
         for answer in shop.writer.decide_many([Asked(names[1], e, shop.clock.ms) for e in payments[start:stop]])
     ][: len(payments)]
     assert list(map(told, together)) == list(map(told, alone))
+
+
+DAYS = st.sampled_from([0, 0, 10, 20, 36, 75, 410, 900])
+
+
+@given(st.lists(st.tuples(_FEW, _FEW, DAYS), min_size=2, max_size=24), st.lists(st.integers(2, 9), min_size=1))
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_forgotten_in_a_batch_is_what_is_forgotten_one_by_one(
+    shop: Shop, steps: list[tuple[int, int, int]], sizes: list[int]
+) -> None:
+    days = accumulate(days for _, _, days in steps)
+    payments = [
+        payment(n, payment_id=f"p{of}", received_at=iso(T0_MS + day * DAY_MS), ip=None)
+        for (n, of, _), day in zip(steps, days, strict=True)
+    ]
+    names = [f"{which}-{len(shop.writer.merchants)}" for which in ("alone", "together", "recorded")]
+    for name in names:
+        shop.create(name)
+    alone = [one(shop, names[0], event) for event in payments]
+    cuts = [0, *accumulate(sizes), len(payments)]
+    parts = [payments[start:stop] for start, stop in pairwise(cuts)]
+    together = [a for part in parts for a in shop.writer.decide_many([Asked(names[1], e, 0) for e in part])]
+    assert list(map(told, together[: len(payments)])) == list(map(told, alone))
+    recorded = shop.writer.record_many(names[2], payments, 0)
+    assert [isinstance(r, AvalistError) for r in recorded] == [isinstance(a, AvalistError) for a in alone]
+    ids = [f"p{n}" for n in range(5)]
+    known = [[position >= 0 for position, _ in shop.writer.merchant(name).find([], ids)[1]] for name in names]
+    assert known[0] == known[1] == known[2]
 
 
 def test_two_merchants_in_one_batch_do_not_meet(shop: Shop) -> None:

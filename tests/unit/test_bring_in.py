@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 
 from avalist.app.merchant import decode_event_core
@@ -24,7 +25,7 @@ from avalist.history.understanding.propose import propose
 from avalist.simulator import World, history
 from tests import files
 from tests.files import write_csv
-from tests.shop import CARD_NUMBER, T0_MS, FakeClock, payment_json
+from tests.shop import CARD_NUMBER, DAY_MS, T0_MS, FakeClock, Shop, payment_json
 
 Opened = Callable[[], Installation]
 
@@ -46,7 +47,7 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
 
 
 def bring(here: Installation, file: Path, **options: Any) -> Brought:
-    return bring_in(here, "shop", file, propose(file).ready().mapping, **options)
+    return bring_in(here, "shop", file, propose(file).ready(assume=True).mapping, **options)
 
 
 def logged(here: Installation) -> list[tuple[object, ...]]:
@@ -98,10 +99,25 @@ def test_a_second_import_adds_nothing(tmp_path: Path, opened: Opened) -> None:
 
 def test_a_file_that_grew_goes_on_where_it_ended(tmp_path: Path, opened: Opened) -> None:
     here = opened()
-    bring(here, files.book_like(tmp_path / "file", 300), until=from_ms(1_769_000_000_000))
-    done = bring(here, files.book_like(tmp_path / "file", 400))
+    whole = pl.read_parquet(files.book_like(tmp_path / "file", 400))
+    whole.head(300).write_parquet(tmp_path / "file")
+    bring(here, tmp_path / "file", until=from_ms(1_769_000_000_000))
+    whole.write_parquet(tmp_path / "file")
+    done = bring(here, tmp_path / "file")
     assert here.writer.merchant("shop").knows_payment("399")
     assert 0 < done.payments < 400
+
+
+@pytest.mark.parametrize("days_ago", [3, 200])
+def test_a_file_that_changed_since_is_not_taken_for_the_same(days_ago: int, tmp_path: Path, opened: Opened) -> None:
+    rows = [[f"o{n}", from_ms(T0_MS - n * DAY_MS).isoformat(), f"{n}.50", f"c{n % 9}"] for n in range(300)]
+    here = opened()
+    bring(here, write_csv(tmp_path / "f.csv", HEAD, rows))
+    before = logged(here)
+    rows[days_ago][2] = "9999.99"
+    with pytest.raises(Conflict, match=f"'pay:o{days_ago}' already, with other content.*another merchant id"):
+        bring(here, write_csv(tmp_path / "f.csv", HEAD, rows))
+    assert logged(here) == before
 
 
 def test_another_history_is_a_conflict(tmp_path: Path, opened: Opened) -> None:
@@ -139,8 +155,81 @@ def test_bad_rows_go_to_a_file_and_the_import_goes_on(tmp_path: Path, opened: Op
     done = bring_in(opened(), "shop", file, mapping)
     refused = list(csv.DictReader((tmp_path / "f.csv.rejects.csv").read_text().splitlines()))
     assert sorted((r["line"], r["column"], r["value"]) for r in refused) == [
-        ("10", "client", "(a card number)"), ("102", "", ""), ("8", "amount", "-3.00"), ("9", "id", "")]  # fmt: skip
-    assert (done.payments, done.survey.rejected) == (97, 4)
+        ("10", "client", "(a card number)"), ("102", "", ""), ("9", "id", "")]  # fmt: skip
+    assert (done.payments, done.survey.rejected) == (97, 3)
+    assert done.survey.skipped == {"refunds that name no payment of the file": 1}
+
+
+def test_negative_amounts_may_be_rejected_instead(tmp_path: Path, opened: Opened) -> None:
+    rows = [*shop_rows(0), ("o5", "2026-02-02", "-3.00", "c1")]
+    mapping = propose(write_csv(tmp_path / "f.csv", HEAD, rows)).mapping
+    assert mapping is not None
+    done = bring_in(opened(), "shop", tmp_path / "f.csv", msgspec.structs.replace(mapping, negative_amounts="reject"))
+    assert (done.survey.rejected, done.survey.skipped) == (1, {})
+
+
+def test_a_refund_that_names_its_payment_is_an_event(tmp_path: Path, opened: Opened) -> None:
+    back = [("o5", "2026-02-02", "-3.00", "c1"), ("o5", "2026-02-03", "-2.00", "c1"), ("o6", "2025-01-01", "-1", "c1")]
+    file, here = write_csv(tmp_path / "f.csv", HEAD, [*back, *shop_rows(0)]), opened()
+    done = bring(here, file)
+    events = [decode_event_core(record.core) for _, record in here.log.read() if record.seq > 1]
+    assert [(e.event_id, e.payment_id) for e in events if e.type == "refund"] == [
+        ("refund:2:o5", "o5"),
+        ("refund:3:o5", "o5"),
+    ]
+    assert (done.payments, done.others, done.survey.rejected) == (100, 2, 0)
+    assert done.survey.skipped == {"refunds that name no payment of the file": 1}
+    assert bring(here, file).payments == 0
+
+
+@pytest.mark.parametrize("token", ["tok_9f2a", "9020000000000017"])
+def test_a_card_by_its_token_joins_with_live_payments(token: str, tmp_path: Path, opened: Opened) -> None:
+    tokens = [token] * 3 + [CARD_NUMBER] * 2 + [f"90200000000001{n:02d}" for n in range(55)]
+    at = from_ms(T0_MS - 5 * DAY_MS).isoformat()
+    rows = [(f"o{n}", at, "5.00", f"c{n}", one) for n, one in enumerate(tokens)]
+    mapping = propose(write_csv(tmp_path / "f.csv", (*HEAD, "card_token"), rows)).mapping
+    assert mapping is not None
+    assert (mapping.hashed, mapping.hashed_cards) == ((), ("card_token",))
+    here = opened()
+    done = bring_in(here, "shop", tmp_path / "f.csv", mapping)
+    assert (done.payments, done.survey.rejected) == (60, 0)
+    shop = Shop(here, FakeClock())
+    shop.decide("live", method={"kind": "card", "fingerprint": token})
+    assert shop.features("live")["card__count__events__30d"] == 3.0
+    assert CARD_NUMBER.encode() not in b"".join(record.core for _, record in here.log.read())
+
+
+def test_what_is_no_ip_is_left_out_and_counted_and_its_payment_goes_in(tmp_path: Path, opened: Opened) -> None:
+    ips = ["8.8.4.4", "abc", "", "2001:db8::1", "300.1.1.1", *["8.8.8.8"] * 95]
+    rows = [(*row, ip) for row, ip in zip(shop_rows(0), ips, strict=True)]
+    mapping = propose(write_csv(tmp_path / "f.csv", (*HEAD, "ip"), rows)).mapping
+    assert mapping is not None
+    done = bring_in(opened(), "shop", tmp_path / "f.csv", mapping)
+    assert (mapping.fields["ip"], done.payments, done.survey.rejected) == ("ip", 100, 0)
+    assert done.survey.dropped == {"ip: not an IP address": 2}
+
+
+def test_rows_of_other_kinds_are_told_apart(tmp_path: Path, opened: Opened) -> None:
+    payments = [(f"t{n}", f"2026-01-{n % 28 + 1:02d}", "payment", "5.00", f"c{n % 9}", "") for n in range(90)]
+    others = [("t900", "2026-02-01", "refund", "5.00", "c7", "t7"), ("t901", "2026-02-01", "payout", "-445.00", "", "")]
+    head = ("id", "date", "type", "amount", "client", "original_payment_id")
+    file, here = write_csv(tmp_path / "f.csv", head, [*payments, *others]), opened()
+    mapping = propose(file).mapping
+    assert mapping is not None
+    assert (mapping.row_type, mapping.refund_of, mapping.yes) == (
+        "type", "original_payment_id", {"payment": ("payment",), "refund": ("refund",)})  # fmt: skip
+    done = bring(here, file)
+    assert (done.payments, done.others, done.survey.rejected, done.survey.skipped) == (90, 1, 0, {"payout": 1})
+    assert [
+        e.payment_id for _, r in here.log.read() if r.seq > 1 and (e := decode_event_core(r.core)).type == "refund"
+    ] == ["t7"]
+
+
+def test_only_its_owner_reads_the_file_of_rejects(tmp_path: Path, opened: Opened) -> None:
+    (tmp_path / "f.csv.rejects.csv").touch(0o644)
+    file = write_csv(tmp_path / "f.csv", HEAD, shop_rows(2))
+    bring_in(opened(), "shop", file, propose(write_csv(tmp_path / "sound", HEAD, shop_rows(0))).mapping)
+    assert (tmp_path / "f.csv.rejects.csv").stat().st_mode & 0o777 == 0o600
 
 
 def test_too_many_bad_rows_stop_it_before_anything_is_recorded(tmp_path: Path, opened: Opened) -> None:

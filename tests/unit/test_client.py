@@ -439,3 +439,9 @@ def test_options_that_make_no_sense_are_refused(option: dict[str, Any], said: st
 def test_a_key_is_not_shown() -> None:
     with ac.Avalist(key="avk_secret") as client:
         assert "secret" not in repr(client)
+
+
+def test_what_a_client_is_told_shows_all_but_its_key() -> None:
+    told = Settings(key="av_live_secret", timeout_ms=77)
+    assert "secret" not in f"{told!r} {told}"
+    assert "timeout_ms=77" in repr(told)

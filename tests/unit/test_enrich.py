@@ -47,6 +47,19 @@ def test_addresses_of_a_network_share_its_key(ip: str) -> None:
     assert row(ip=ip)[VALUES + 4] == row()[VALUES + 4] != row(ip="192.0.3.7")[VALUES + 4]
 
 
+@pytest.mark.parametrize(
+    ("customer", "known_as"), [({"email": "Ann@x.io"}, "Ann@x.io"), ({"id": "a", "email": "b@x.io"}, "a")]
+)
+def test_an_account_without_an_id_is_known_by_its_address(customer: dict[str, str], known_as: str) -> None:
+    asked, login = row(customer=customer), event("login", "l", customer=customer)
+    assert asked[VALUES + 2] == Intake(SCHEMA, SECRET).key(known_as)
+    assert Intake(SCHEMA, SECRET).identity(login)[0][VALUES + 2] == asked[VALUES + 2]  # type: ignore[arg-type]
+
+
+def test_an_account_that_has_neither_is_none() -> None:
+    assert row(customer={"phone": "5"})[VALUES + 2] == 0
+
+
 def test_capture_is_as_declared_unless_the_payment_says() -> None:
     assumed = Intake(msgspec.structs.replace(SCHEMA, capture="assumed"), SECRET)
     told = [assumed.payment(payment(captured=c))[0][CAPTURED_DELTA] for c in (None, True, False)]

@@ -202,6 +202,53 @@ def test_an_escape_costs_little_and_leaves_no_cycles(escape: str) -> None:
     assert gc.collect() == 0
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"currency": "eur"}, "ISO 4217, three capital letters, such as EUR"),
+        ({"currency": "EU"}, "ISO 4217, three capital letters, such as EUR"),
+        ({"occurred_at": "25.11.2026"}, "RFC 3339 with a zone, such as 2026-11-25T09:30:00Z"),
+        ({"occurred_at": 5}, "RFC 3339 with a zone, such as 2026-11-25T09:30:00Z"),
+        ({"occurred_at": "2026-11-25T09:30:00"}, "RFC 3339 with a zone, such as 2026-11-25T09:30:00Z"),
+        ({"checkpoint": "now"}, "post_auth or pre_auth or rescore"),
+        ({"method": {"kind": "cash"}}, "bank or card or crypto_address or wallet"),
+        ({"cart": [{"kind": "x"}]}, "crypto or game_currency or gift_card or other or prepaid_top_up"),
+        ({"method": {"kind": "card", "fingerprint": "f", "expiry": "4/29"}}, "year and month, such as 2029-04"),
+        ({"amount_minor": "5"}, "int"),
+    ],
+)  # fmt: skip
+def test_what_was_expected_is_told_with_an_example_or_its_choices(changes: dict[str, Any], expected: str) -> None:
+    with pytest.raises(BadInput) as error:
+        payment(**changes)
+    assert error.value.expected == expected
+
+
+@pytest.mark.parametrize("ip", ["abc", "8.8.4", "8.8.4.4:80", "256.1.1.1", "fe80::1%eth0", " 8.8.4.4"])
+def test_an_ip_that_is_none_is_refused(ip: str) -> None:
+    with pytest.raises(BadInput) as error:
+        payment(ip=ip)
+    assert (error.value.field, problem_of(error.value).status) == ("$.ip", 422)
+
+
+@pytest.mark.parametrize("ip", ["8.8.4.4", "2001:db8::1", "::ffff:8.8.4.4", ""])
+def test_an_ip_of_either_family_is_taken(ip: str) -> None:
+    assert payment(ip=ip).ip == ip
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+@pytest.mark.parametrize("character", ["\u202e", "\u2066", "\u200b", "\ufeff", "\u0085", "\u061c"])
+def test_an_id_with_a_character_that_turns_or_hides_text_is_refused(character: str, escaped: bool) -> None:
+    whole = payment_json(payment_id=f"or{character}der", customer={"id": "ann"})
+    body = json.dumps(whole, ensure_ascii=escaped).encode()
+    with pytest.raises(BadInput) as error:
+        decode_event(body)
+    assert (error.value.field, "\\u" in error.value.got or "\\x" in error.value.got) == ("$.payment_id", True)
+
+
+def test_ids_in_any_script_and_such_characters_elsewhere_are_taken() -> None:
+    assert payment(payment_id="bestellung-ä-注文-é", customer={"id": "ann", "name": "A\u200fB"}).payment_id
+
+
 @pytest.mark.parametrize(("field", "value"), [("bin", "411111\\n"), ("last4", "1111\\n"), ("fingerprint", "a\\u007fb")])
 def test_a_control_character_in_a_patterned_field_is_refused(field: str, value: str) -> None:
     card = {"kind": "card", "fingerprint": "f", field: "VALUE"}

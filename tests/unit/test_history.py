@@ -197,7 +197,6 @@ def test_yes_and_no(value: object, fraud: bool) -> None:
         ({"amt": None}, "amt"),
         ({"amt": "x"}, "amt"),
         ({"amt": float("nan")}, "amt"),
-        ({"amt": -1}, "amt"),
         ({"amt": 1e13}, "amt"),
         ({"t": None}, "t"),
         ({"t": "yesterday"}, "t"),
@@ -207,6 +206,7 @@ def test_yes_and_no(value: object, fraud: bool) -> None:
         ({"id": "x" * 120}, "id"),
         ({"user": "x" * 200}, "user"),
         ({"user": "x\x00"}, "user"),
+        ({"user": "x\u202ey"}, "user"),
         ({"lat": [1]}, "lat"),
         ({"lat": 1e300}, "lat"),
         ({"sku": "s" * 129}, "sku"),
@@ -227,7 +227,7 @@ def test_a_missing_column_is_named_with_those_there_are(column: str) -> None:
     assert (error.value.got, "sku" in error.value.expected) == (column, True)
 
 
-@pytest.mark.parametrize("value", ["12.5", "x", None, -3])
+@pytest.mark.parametrize("value", ["12.5", "x", None])
 def test_minor_units_are_integers(value: object) -> None:
     minor = decode_mapping((MAPPING % ("", "assumed")).replace("amount = ", "amount_minor = "))
     assert refusal([row(0, amt=value)], minor)["column"] == "amt"

@@ -23,7 +23,7 @@ FILES = (
 
 
 def mapped(file: Path, **answers: str) -> Mapping:
-    mapping = propose(file, answers).ready().mapping
+    mapping = propose(file, answers).ready(assume=True).mapping
     assert mapping is not None
     return mapping
 
@@ -129,6 +129,19 @@ def test_card_numbers_are_hashed_and_never_shown(tmp_path: Path) -> None:
     assert CARD_NUMBER not in repr(proposal) + proposal.toml()
 
 
+def test_samples_of_personal_columns_are_masked(tmp_path: Path) -> None:
+    rows = [
+        (n, f"2026-01-{n % 28 + 1:02d}", n + 0.5, f"ann{n % 9}@example.com", f"+49 30 12345{n % 9}",
+         f"Main Street {n % 9}", f"192.0.2.{n % 9}", f"joe{n % 9}@example.com")
+        for n in range(60)
+    ]  # fmt: skip
+    head = ("id", "date", "amount", "email", "phone", "street", "ip", "note")
+    shown = {r.column: r.sample for r in propose(write_csv(tmp_path / "f", head, rows)).reasons}
+    assert set(shown["email"].split(", ")) == {"a***"}
+    assert not any(clear in repr(shown) for clear in ("ann", "+49", "Main", "192", "joe"))
+    assert "0.5" in shown["amount"]
+
+
 def dates(folder: Path, cells: list[str]) -> Path:
     rows = [(n, cell, 5.25 + n) for n, cell in enumerate(cells)]
     return write_csv(folder / "f", ("id", "date", "amount"), rows)
@@ -178,8 +191,38 @@ def test_an_answer_is_taken(tmp_path: Path) -> None:
         propose(file, {"amount": "z"})
 
 
-def test_without_a_label_the_import_goes_on_and_says_what_is_lost(tmp_path: Path) -> None:
-    proposal = propose(dates(tmp_path, ["2026-01-01", "2026-01-02", "2026-01-03"])).ready()
+def cents(folder: Path, name: str = "amount", currency: str = "EUR") -> Path:
+    rows = [(n, f"2026-01-{n % 28 + 1:02d}", 99 + 50 * (n % 7), int(n % 9 == 0), currency) for n in range(90)]
+    return write_csv(folder / "f", ("id", "date", name, "fraud", "currency"), rows)
+
+
+def test_whole_amounts_that_may_be_cents_are_asked_about(tmp_path: Path) -> None:
+    file = cents(tmp_path)
+    with pytest.raises(BadInput, match=r"whole numbers, such as 99.*\(--yes takes what is proposed\)") as error:
+        propose(file).ready()
+    assert (error.value.field, error.value.expected) == ("--units", "major or minor")
+    assert mapped(file, units="minor").amount_minor == mapped(file, units="major").amount == "amount"
+    assert propose(file).ready(assume=True).mapping == mapped(file, units="major")
+    with pytest.raises(BadInput, match="no such choice"):
+        propose(file, {"units": "pence"})
+
+
+@pytest.mark.parametrize(("name", "currency"), [("amount_cents", "EUR"), ("amount", "JPY")])
+def test_whole_amounts_that_leave_no_doubt_are_not_asked_about(tmp_path: Path, name: str, currency: str) -> None:
+    assert not propose(cents(tmp_path, name, currency)).questions
+
+
+def test_amounts_with_decimals_are_no_minor_units(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="minor units are whole numbers"):
+        propose(files.book_like(tmp_path / "f"), {"units": "minor"})
+
+
+def test_without_a_label_it_stops_unless_what_is_proposed_is_taken(tmp_path: Path) -> None:
+    file = dates(tmp_path, ["2026-01-01", "2026-01-02", "2026-01-03"])
+    with pytest.raises(BadInput, match="--yes") as error:
+        propose(file).ready()
+    assert error.value.field == "--label"
+    proposal = propose(file).ready(assume=True)
     (question,) = proposal.questions
     assert (question.option, question.needed) == ("--label", False)
     assert "nothing can be trained" in question.text
@@ -214,6 +257,20 @@ def test_a_file_that_is_none(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "f").write_bytes(content)
     with pytest.raises(BadInput, match=said):
         propose(tmp_path / "f")
+
+
+def test_half_a_gzip_file_and_one_made_to_harm_are_told(tmp_path: Path) -> None:
+    packed = gzip.compress(files.european(tmp_path / "plain").read_bytes())
+    (tmp_path / "half").write_bytes(packed[: len(packed) // 2])
+    (tmp_path / "bomb").write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 10_000_000, 9))
+    for name, said in (("half", "cannot be unpacked"), ("bomb", "far too much")):
+        with pytest.raises(BadInput, match=said):
+            propose(tmp_path / name)
+
+
+def test_a_long_cell_is_no_trouble(tmp_path: Path) -> None:
+    rows = [(n, f"2026-01-{n % 28 + 1:02d}", n + 0.5, "x" * 200_000 if n == 3 else "y") for n in range(40)]
+    assert mapped(write_csv(tmp_path / "f", ("id", "date", "amount", "note"), rows)).amount == "amount"
 
 
 def test_a_german_shop_is_understood(tmp_path: Path) -> None:

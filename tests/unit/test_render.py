@@ -213,6 +213,13 @@ def test_ticks_are_round_and_inside() -> None:
         assert low <= found[0] <= found[-1] <= high
 
 
+@pytest.mark.parametrize(("format", "rows"), [("date", 60), ("percent", 12)])
+def test_in_markdown_every_period_is_shown_and_a_curve_is_thinned(format: Any, rows: int) -> None:
+    xs = tuple(n * 7 * 86_400_000.0 for n in range(60))
+    one = Chart(title="a", x_label="x", y_label="y", series=(Series(name="s", x=xs, y=xs),), x_format=format)
+    assert len(re.findall(r"^\| (?!x|---)", markdown(Page("p", "q", (one,))), re.MULTILINE)) == rows
+
+
 def test_a_pair_becomes_two_tables_in_markdown() -> None:
     one = Chart(title="a", x_label="x", y_label="y", series=(Series(name="s", x=(1.0,), y=(2.0,)),))
     assert markdown(Page("p", "q", (Pair(one, one),))).count("| x | s |") == 2

@@ -115,7 +115,7 @@ def test_outcomes_follow_in_their_order(events: list[WireEvent]) -> None:
 
 
 def test_accounts_are_opened_before_they_are_used(events: list[WireEvent]) -> None:
-    opened, used = set[str](), set[str]()
+    opened, used = set[str | None](), set[str | None]()
     for event in events:
         if isinstance(event, SignUp):
             assert event.customer.id not in used

@@ -117,7 +117,7 @@ def test_honest_customers_keep_their_habits(attempts: list[Attempt]) -> None:
     last: dict[str, Attempt] = {}
     kept = []
     for a in (a for a in attempts if a.truth.process == "honest"):
-        customer = a.payment.customer.id if a.payment.customer else ""
+        customer = (a.payment.customer.id or "") if a.payment.customer else ""
         if before := last.get(customer):
             kept.append((before.payment.method == a.payment.method, before.payment.device == a.payment.device,
                          before.payment.ip == a.payment.ip))  # fmt: skip

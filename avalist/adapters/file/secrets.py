@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from avalist.adapters.file.blobs import sync_folder
@@ -12,7 +13,7 @@ SECRET_BYTES = 32
 
 
 class FolderSecrets:
-    """Merchant secrets (32 random bytes each, durable before they are first used) and the admin token."""
+    """Merchant secrets (32 random bytes each, durable before they are first used) and the operator's tokens."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -29,15 +30,19 @@ class FolderSecrets:
         """Return the token that lets its holder administer this installation."""
         return self._read_or_make("admin.token").hex()
 
+    def metrics_token(self) -> str:
+        """Return the token that lets its holder read the metrics; its file is text, as a scraper wants it."""
+        return self._read_or_make("metrics.token", lambda: secrets.token_hex(SECRET_BYTES).encode()).decode()
+
     def new_secret(self) -> str:
         """Draw the random part of an API key."""
         return secrets.token_urlsafe(SECRET_BYTES)
 
-    def _read_or_make(self, name: str) -> bytes:
+    def _read_or_make(self, name: str, make: Callable[[], bytes] = lambda: secrets.token_bytes(SECRET_BYTES)) -> bytes:
         path = self._folder / name
         if path.exists():
             return path.read_bytes()
-        secret = secrets.token_bytes(SECRET_BYTES)
+        secret = make()
         draft = path.with_suffix(".draft")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:

@@ -14,9 +14,11 @@ from avalist.api.service import Service
 from avalist.app.lookup import Found, Lookup
 from avalist.app.merchant import CHECKPOINTS
 from avalist.app.stored import StoredDecision
-from avalist.domain.errors import BadInput
+from avalist.domain.errors import BadInput, Overloaded
 from avalist.domain.events import UNDECODABLE, bad_body
 
+_MOST_WAITING = 32
+"""Look-ups of one merchant that may wait for their turn."""
 _LOOKUP = msgspec.json.Decoder(Lookup)
 
 
@@ -34,9 +36,17 @@ async def look_up(service: Service, request: Request, caller: Caller) -> Found:
     try:
         wanted = _LOOKUP.decode(body)
     except UNDECODABLE as error:
-        raise bad_body(error) from None
+        raise bad_body(error, kind=Lookup) from None
     check_body(body, wanted)
     archive, merchant = service.archive, caller.key.merchant
     if wanted.by == "payment_id":
         return archive.of_payment(merchant, wanted)
-    return await asyncio.to_thread(archive.find, merchant, archive.key(merchant, wanted), wanted)
+    key = archive.key(merchant, wanted)
+    if service.looking[merchant] >= _MOST_WAITING:
+        raise Overloaded(f"{_MOST_WAITING} look-ups of this merchant wait already: send one after the other")
+    service.looking[merchant] += 1
+    try:
+        async with service.look_up:
+            return await asyncio.to_thread(archive.find, merchant, key, wanted)
+    finally:
+        service.looking[merchant] -= 1

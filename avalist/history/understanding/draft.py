@@ -10,6 +10,7 @@ from typing import Any
 from avalist.domain.errors import BadInput
 from avalist.domain.money import EXPONENT
 from avalist.history.mapping import Mapping, Outcomes, SchemaTable
+from avalist.history.rejects import masked
 from avalist.history.understanding import lexicon as lex
 from avalist.history.understanding.profile import Profile, Sample, decimal_mark_of, profile
 from avalist.history.understanding.proposal import IGNORED, Question, Reason
@@ -18,6 +19,8 @@ ASSUMED_CURRENCY = "EUR"
 _NAME = re.compile(r"[^a-z0-9]+")
 _RESERVED = frozenset({"amount", "hour", "weekday", "merchant"})
 SURE = 0.98
+ORDERS, UNITS = ("dmy", "mdy"), ("major", "minor")
+_PERSONAL = frozenset({"fields.customer.id", "fields.customer.email", "fields.ip", "fields.billing.postcode"})
 EVERYBODY = "everybody"
 _FIRST = ("account", "card", "device", "ip", "email", "payee", "ip24")
 _ASCII = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", **dict(zip("éèáàíóúñç", "eeaaiounc", strict=True))})
@@ -28,6 +31,7 @@ class Draft:
 
     def __init__(self, sample: Sample, answers: Map[str, str]) -> None:
         self.frame, self.answers = sample.frame, answers
+        self.paid = sample.frame  # without refunds and what else is no payment, once that is told
         self.mark = decimal_mark_of(sample.frame)
         columns = sample.frame.iter_columns()
         self.profiles = {c.name: profile(c, sample.lines, self.mark) for c in columns}
@@ -38,6 +42,7 @@ class Draft:
         self.parts: dict[str, Any] = {}
         self.fields: dict[str, str] = {}
         self.hashed: list[str] = []
+        self.hashed_cards: list[str] = []
         self.formats: dict[str, str] = {}
         self.yes: dict[str, tuple[str, ...]] = {}
         self.outcomes: dict[str, str] = {}
@@ -59,7 +64,8 @@ class Draft:
         base = self.parts.pop("base_currency")
         schema = SchemaTable(base, self.entities, self.numbers, self.categories, self.settings)
         return Mapping(
-            schema=schema, **self.parts, fields=self.fields, hashed=tuple(self.hashed), formats=self.formats,
+            schema=schema, **self.parts, fields=self.fields, hashed=tuple(self.hashed),
+            hashed_cards=tuple(c for c in self.hashed_cards if self.reasons[c].role != IGNORED), formats=self.formats,
             yes=self.yes, decimal_mark="," if self.mark == "," else ".", outcomes=Outcomes(**self.outcomes),
         )  # fmt: skip
 
@@ -69,6 +75,10 @@ class Draft:
             if given != "none" and given not in self.profiles:
                 expected = ", ".join(list(self.profiles)[:40])
                 raise BadInput("the file has no such column", field=f"--{about}", expected=expected, got=given)
+        for about, known in (("date_order", ORDERS), ("units", UNITS)):
+            if self.answers.get(about, known[0]) not in known:
+                option, expected = f"--{about.replace('_', '-')}", " or ".join(known)
+                raise BadInput("no such choice", field=option, expected=expected, got=self.answers[about])
         currency = self.answers.get("currency", ASSUMED_CURRENCY)
         if currency not in self.profiles and currency not in EXPONENT:
             raise BadInput(
@@ -81,7 +91,10 @@ class Draft:
 
     def take(self, column: str, role: str, why: str) -> None:
         """Take a column for a key of the mapping."""
-        sample = "(not shown)" if column in self.hashed else ", ".join(self.profiles[column].samples)
+        p = self.profiles[column]
+        personal = role in _PERSONAL or self.called(p, lex.PERSONAL)
+        samples = map(masked, p.samples) if personal else p.samples
+        sample = "(not shown)" if column in self.hashed else ", ".join(samples)
         self.reasons[column] = Reason(column, role, why, sample)
 
     def ignore(self, column: str, why: str) -> None:

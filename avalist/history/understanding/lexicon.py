@@ -43,6 +43,7 @@ NOT_AMOUNT: Final = _words(
 )
 MINOR: Final = _words("minor cents cent pence centimes pennies kopecks")
 CURRENCY: Final = _words("currency curr ccy cur wahrung währung waehrung devise moneda divisa valuta waluta monnaie")
+TOKEN: Final = _words("token tokens tok fingerprint fp hash alias reference")
 FRAUD: Final = _words(
     "fraud fraudulent isfraud chargeback chargebacks chargedback cb dispute disputed betrug fraude frode "
     "oszustwo fraudster scam unauthorised unauthorized rückbuchung rueckbuchung rückbelastung rueckbelastung "
@@ -61,6 +62,18 @@ OTHER_MODEL: Final = _words(
 WARNING: Final = _words("efw tc40 safe early warning")
 CAPTURED: Final = _words("captured capture settled paid")
 AUTHORISED: Final = _words("authorised authorized authorisation authorization auth approved issuer approval")
+ROW_TYPE: Final = _words("type kind art typ tipo typen vorgang operation")
+PAYMENT_ROWS: Final = re.compile(
+    r"(?:payments?|charges?|sales?|purchases?|orders?|captures?|zahlung|kauf|verkauf|paiement|pago|venta)"
+)
+REFUND_ROWS: Final = re.compile(
+    r"(?:(?:partial|full|payment)?[ _-]?refunds?|reversals?|returns?|credit[ _-]?notes?|r(?:ü|ue)ckerstattung|"
+    r"erstattung|gutschrift|remboursement|reembolso|devoluci(?:ó|o)n|rimborso)"
+)
+OTHER_ROWS: Final = re.compile(
+    r"(?:(?:payment|stripe)?[ _-]?fees?|payouts?|adjustments?|disputes?|chargebacks?|geb(?:ü|ue)hr(?:en)?|auszahlung)"
+)
+REFUND_OF: Final = _words("original originating parent refunded source ursprung ursprungs origine origen")
 DECISION: Final = _words(
     "decision status action state disposition verdict entscheidung statut estado accepted declined"
 )

@@ -6,12 +6,13 @@ import polars as pl
 
 from avalist.domain.errors import BadInput
 from avalist.domain.money import EXPONENT
+from avalist.history.columns import numbers, text
 from avalist.history.understanding import lexicon as lex
-from avalist.history.understanding.draft import ASSUMED_CURRENCY, SURE, Draft
+from avalist.history.understanding.draft import ASSUMED_CURRENCY, SURE, UNITS, Draft
 from avalist.history.understanding.profile import Profile
 from avalist.history.understanding.proposal import ROUGH_RATES
 
-_LARGE = 500
+_LARGE = 50
 """Whole numbers of which half are as large may be minor units."""
 
 
@@ -37,8 +38,7 @@ def take_amount(d: Draft) -> None:
         d.ask("amount", "which column holds the amount of a payment?", choices)
         return
     p = best[0]
-    minor = p.whole and d.called(p, lex.MINOR)
-    d.parts["amount_minor" if minor else "amount"] = p.name
+    d.parts["amount"] = p.name
     why = (
         "you said so"
         if given
@@ -50,15 +50,54 @@ def take_amount(d: Draft) -> None:
         d.parts["negative_amounts"] = "flip"
         why += "; most are negative, so the sign is turned round"
     elif p.negative:
-        why += "; negative ones are no payments and are rejected (negative_amounts)"
+        why += "; negative ones are refunds: taken where they name a payment, else skipped (negative_amounts)"
     if d.mark == ",":
         why += "; with decimal commas"
-    if p.whole and not minor and _median(d, p) >= _LARGE:
-        d.notes.append(
-            f"{p.name} holds large whole numbers, taken as whole units of money: if they are cents, every figure is a "
-            f'hundred times too high; write amount_minor = "{p.name}" in place of amount in the mapping'
+    d.take(p.name, "amount", why)
+
+
+def take_row_type(d: Draft) -> None:
+    """Take the columns that tell refunds and fees from the payments that they stand between."""
+    for p in list(d.left()):
+        if not d.called(p, lex.ROW_TYPE) or p.distinct > len(p.top) or p.distinct < 2:
+            continue
+        refunds = tuple(value for value in p.top if lex.REFUND_ROWS.fullmatch(value.lower()))
+        others = tuple(value for value in p.top if lex.OTHER_ROWS.fullmatch(value.lower()))
+        payments = tuple(value for value in p.top if value not in (*refunds, *others))
+        if (refunds or others) and any(lex.PAYMENT_ROWS.fullmatch(value.lower()) for value in payments):
+            d.parts["row_type"], d.yes["payment"] = p.name, payments
+            d.yes |= {"refund": refunds} if refunds else {}
+            d.paid = d.frame.filter(text(d.frame[p.name]).is_in(payments))
+            d.take(p.name, "row_type", f"its values are kinds of rows; payments are {', '.join(payments)}")
+            break
+    amount = d.profiles.get(d.parts.get("amount", ""))
+    if amount and 0 < amount.negative <= 0.5:
+        d.paid = d.paid.filter((numbers(d.paid[amount.name], d.mark) >= 0).fill_null(True))
+    named = [p for p in d.left() if d.called(p, lex.REFUND_OF) and d.called(p, lex.PAYMENT, lex.ID) and not p.decimals]
+    if named and len(d.paid) < len(d.frame):
+        d.parts["refund_of"] = named[0].name
+        d.take(named[0].name, "refund_of", "its name: the payment that a refund returns")
+
+
+def take_units(d: Draft) -> None:
+    """Tell amounts in minor units, such as cents, from those in whole units of money; ask where there is doubt."""
+    p = d.profiles.get(d.parts.get("amount", ""))
+    if p is None:
+        return
+    given = d.answers.get("units")
+    named = p.whole and d.called(p, lex.MINOR)
+    if given == "minor" and not p.whole:
+        expected = "whole numbers in the column of amounts"
+        raise BadInput("minor units are whole numbers", field="--units", expected=expected, got=p.samples[0])
+    if given == "minor" or (named and not given):
+        d.parts["amount_minor"] = d.parts.pop("amount")
+        d.take(p.name, "amount_minor", f"{d.reasons[p.name].why}; in minor units, as {'you' if given else 'it'} said")
+    elif p.whole and not given and EXPONENT.get(d.parts["base_currency"], 2) and _median(d, p) >= _LARGE:
+        text = (
+            f"{p.name} holds whole numbers, such as {p.samples[0]}: whole units of money (major, which is "
+            "proposed), or minor units such as cents? The wrong one makes every figure a hundred times too high or low"
         )
-    d.take(p.name, "amount_minor" if minor else "amount", why)
+        d.ask("units", text, UNITS, needed=False)
 
 
 def _median(d: Draft, p: Profile) -> float:
@@ -85,21 +124,27 @@ def take_payment_id(d: Draft) -> None:
     why = "you said so" if given else "its name, and its values do not repeat"
     d.parts["payment_id"] = p.name
     times = d.parts.get("occurred_at")
-    if p.distinct < p.filled * p.rows and times:
+    if times and _repeats(d, p) > 1:
         key = (p.name, *((times,) if isinstance(times, str) else times))
-        if d.frame.select(pl.struct(key).n_unique()).item() > p.distinct:
+        if d.paid.select(pl.struct(key).n_unique()).item() > d.paid[p.name].n_unique():
             d.parts["payment_id"] = key
             why = f"its name; {p.name} alone repeats, so the time is part of the id"
     d.take(p.name, "payment_id", why + ("; hashed, for card numbers look so" if p.card else ""))
 
 
 def _is_id(d: Draft, p: Profile) -> bool:
-    if p.filled < 1 or p.repeats > 1.02 or p.decimals or p.time or p.email or p.agent or p.longest > 100:
+    if p.filled < 1 or _repeats(d, p) > 1.02 or p.decimals or p.time or p.email or p.agent or p.longest > 100:
         return False
     named = d.called(p, lex.PAYMENT) and (d.called(p, lex.ID) or len(p.words) <= 2)
     return named or (p.words[-1:] and p.words[-1] in lex.ID and len(p.words) == 1) or (
         p.token == 1 and p.length >= 16 and not p.numeric and not d.called(p, lex.IDENTIFYING - lex.ID)
     )  # fmt: skip
+
+
+def _repeats(d: Draft, p: Profile) -> float:
+    """Return in how many payments each value stands, on average."""
+    cells = text(d.paid[p.name]).drop_nulls()
+    return len(cells) / max(cells.n_unique(), 1)
 
 
 def _no_id(d: Draft, why: str) -> None:
@@ -118,7 +163,7 @@ def take_currency(d: Draft) -> None:
     if columns and given not in EXPONENT:
         _currency_column(d, columns[0])
         return
-    amount = d.profiles.get(d.parts.get("amount", "") or d.parts.get("amount_minor", ""))
+    amount = d.profiles.get(d.parts.get("amount", ""))
     called = next((w.upper() for p in [amount] if p for w in p.words if w.upper() in EXPONENT and len(w) == 3), "")
     found = given or (amount.symbol if amount else "") or called
     why = (

@@ -14,7 +14,7 @@ import polars as pl
 
 from avalist.domain.money import EXPONENT
 from avalist.history.columns import ISO, NO, YES, instants, numbers, share, text, with_card_number
-from avalist.history.rejects import shown
+from avalist.history.rejects import masked, shown
 from avalist.history.table import Batch, Table
 
 SAMPLE_ROWS = 40_000
@@ -149,7 +149,7 @@ def profile(column: pl.Series, lines: npt.NDArray[np.int64], decimal_mark: str) 
         _native_time(found, column)
     elif found.flag < _MOST:
         _time(found, filled, values)
-    found.samples = tuple(shown(value) for value in _spread(values))
+    found.samples = tuple(masked(v) if re.match(_EMAIL, v) or re.match(_IP, v) else shown(v) for v in _spread(values))
     return found
 
 

@@ -30,7 +30,7 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What the file does not say. `about` is the key of the answer; `needed` tells whether nothing goes on without."""
+    """What the file does not say. `about` is the key of the answer; where it is not `needed`, something is proposed."""
 
     about: str
     text: str
@@ -58,17 +58,25 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     rows: int = 0
 
-    def ready(self) -> Proposal:
-        """Return self. Raises ``BadInput`` naming the option that answers the first needed question."""
-        for question in self.questions:
-            if question.needed:
-                choices = " or ".join(question.choices[:20])
-                raise BadInput(question.text, field=question.option, expected=choices)
+    def ready(self, *, assume: bool = False) -> Proposal:
+        """Return self. Raises ``BadInput`` naming the option that answers the first open question.
+
+        To `assume` takes what is proposed where a question is not needed.
+        """
+        question = self.open(assume=assume)
+        if question:
+            choices = " or ".join(question.choices[:20])
+            hint = "" if question.needed else " (--yes takes what is proposed)"
+            raise BadInput(f"{question.text}{hint}", field=question.option, expected=choices)
         return self
+
+    def open(self, *, assume: bool = False) -> Question | None:
+        """Return the first question that is open; to `assume` leaves only those that are needed."""
+        return next((question for question in self.questions if question.needed or not assume), None)
 
     def toml(self) -> str:
         """Return the mapping as TOML to edit, its reasons as comments. Raises as :meth:`ready`."""
-        mapping = self.ready().mapping
+        mapping = self.ready(assume=True).mapping
         if mapping is None:
             raise BadInput("events need no mapping", field=self.file)
         why = {reason.role: reason.why for reason in self.reasons}

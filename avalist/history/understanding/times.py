@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avalist.domain.errors import BadInput
 from avalist.history.understanding import lexicon as lex
-from avalist.history.understanding.draft import Draft, epoch
+from avalist.history.understanding.draft import ORDERS, Draft, epoch
 from avalist.history.understanding.profile import Profile
 
 
@@ -58,7 +58,7 @@ def _take_time(d: Draft, p: Profile) -> None:
         why = "day first, as you said" if order == "dmy" else "month first, as you said"
     elif p.orders:
         cell = p.samples[0]
-        d.ask("date_order", f"is {cell!r} in column {p.name!r} day first or month first?", ("dmy", "mdy"))
+        d.ask("date_order", f"is {cell!r} in column {p.name!r} day first or month first?", ORDERS)
     if format != "iso":
         d.formats[p.name] = format
     d.take(p.name, "occurred_at", why + ("" if p.has_clock or clock or not p.time else "; there is no time of day"))

@@ -37,6 +37,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if min(self.timeout_ms, self.other_timeout_ms, self.attempts) < 1:
             raise ValueError("timeout_ms, other_timeout_ms and attempts: expected at least 1")
 
+    def __repr__(self) -> str:
+        """Return what was told, without the key: logs and tracebacks repeat it."""
+        shown = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "key")
+        return f"Settings(key='***', {', '.join(shown)})"
+
     def headers(self) -> dict[str, str]:
         """Return the headers of every request."""
         deadline = {} if self.service_deadline_ms is None else {"Avalist-Deadline-Ms": str(self.service_deadline_ms)}

@@ -28,7 +28,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     `p_fraud` is P(fraud report), rounded to 1e-9, or None where nothing was scored; `risk_score` its percentile among
     the model's calibration payments, 0 to 99. `expected_profit_minor` gives each possible action's expected profit in
     minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and `advised_action` says what
-    live would have done. `generation` and `seq` name the decision: `seq` counts the inputs of that generation.
+    live would have done. `missing` names the sources of the merchant's schema that the payment gives nothing for.
+    `generation` and `seq` name the decision: `seq` counts the inputs of that generation.
     """
 
     payment_id: str
@@ -43,6 +44,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     risk_score: int | None = None
     reasons: tuple[Reason, ...] = ()
     warnings: tuple[WarningCode, ...] = ()
+    missing: tuple[str, ...] = ()
     expected_profit_minor: dict[str, int] = {}
     cover: str = "unrequested"
     model_version: str = ""
@@ -57,7 +59,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     `amount_base_minor` is in the merchant's base currency; `account_age_s` counts from the declared creation of the
     account; an empty string or None means the event does not carry it.
-    `warnings` are what is odd of a payment by itself.
+    `warnings` are what is odd of a payment by itself; `missing` names the schema's sources that it gives nothing for.
     """
 
     tables_version: int = 1
@@ -80,6 +82,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     session: bool = False
     categories: dict[str, str] = {}
     warnings: tuple[WarningCode, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 class FoundDecision(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,9 +207,9 @@ class EarlyFraudWarning(TypedDict):
 
 
 class Customer(TypedDict):
-    """The account at the merchant."""
+    """The account at the merchant. Without an `id` it is known by its e-mail address."""
 
-    id: str
+    id: NotRequired[str | None]
     email: NotRequired[str | None]
     phone: NotRequired[str | None]
     name: NotRequired[str | None]

@@ -26,6 +26,7 @@ export function fallBack(payment: Payment, fallback: Fallback, mode: Decision["m
     risk_score: null,
     reasons: [],
     warnings: [],
+    missing: [],
     expected_profit_minor: {},
     cover: "unrequested",
     model_version: "",

@@ -419,14 +419,15 @@ export interface components {
         };
         /**
          * Customer
-         * @description The account at the merchant.
+         * @description The account at the merchant. Without an `id` it is known by its e-mail address.
          */
         Customer: {
             /** @default null */
             created_at?: string | null;
             /** @default null */
             email?: string | null;
-            id: string;
+            /** @default null */
+            id?: string | null;
             /** @default null */
             language?: string | null;
             /** @default null */
@@ -441,7 +442,8 @@ export interface components {
          *     `p_fraud` is P(fraud report), rounded to 1e-9, or None where nothing was scored; `risk_score` its percentile among
          *     the model's calibration payments, 0 to 99. `expected_profit_minor` gives each possible action's expected profit in
          *     minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and `advised_action` says what
-         *     live would have done. `generation` and `seq` name the decision: `seq` counts the inputs of that generation.
+         *     live would have done. `missing` names the sources of the merchant's schema that the payment gives nothing for.
+         *     `generation` and `seq` name the decision: `seq` counts the inputs of that generation.
          */
         Decision: {
             action: components["schemas"]["Action"];
@@ -465,6 +467,8 @@ export interface components {
             };
             /** @default 1 */
             generation: number;
+            /** @default [] */
+            missing: string[];
             /** @enum {unknown} */
             mode: "live" | "observe" | "off";
             /** @default  */
@@ -590,7 +594,7 @@ export interface components {
          *
          *     `amount_base_minor` is in the merchant's base currency; `account_age_s` counts from the declared creation of the
          *     account; an empty string or None means the event does not carry it.
-         *     `warnings` are what is odd of a payment by itself.
+         *     `warnings` are what is odd of a payment by itself; `missing` names the schema's sources that it gives nothing for.
          */
         Facts: {
             /** @default null */
@@ -625,6 +629,8 @@ export interface components {
             items?: number;
             /** @default  */
             method_kind?: string;
+            /** @default [] */
+            missing?: string[];
             /** @default 0 */
             occurred_at_ms?: number;
             /** @default  */
@@ -1098,10 +1104,9 @@ export interface components {
         };
         /**
          * Ready
-         * @description The service can decide, for so many merchants (sandbox twins included).
+         * @description The service can decide.
          */
         Ready: {
-            merchants: number;
             /**
              * @default ready
              * @enum {unknown}
@@ -1408,6 +1413,7 @@ export interface components {
          *     - `device_missing` (device.id): The schema follows devices, and the payment names none.
          *     - `ip_missing` (ip): The schema follows IP addresses, and the payment has none.
          *     - `ip_not_public` (ip): The IP is no public address: a proxy's, perhaps, in place of the customer's.
+         *     - `fields_missing`: The schema declares more that the payment lacks: `missing` names all of it.
          *     - `created_after_occurred` (customer.created_at): The account was created after the payment.
          *     - `occurred_in_future` (occurred_at): The payment is more than five minutes ahead of its arrival.
          *     - `occurred_long_ago` (occurred_at): The payment arrived more than a day after it happened.
@@ -1415,7 +1421,7 @@ export interface components {
          *     - `amount_unusual` (amount_minor): Over ten times the largest of a hundred payments or more before it.
          * @enum {unknown}
          */
-        WarningCode: "amount_unusual" | "bin_missing" | "created_after_occurred" | "currency_new" | "customer_missing" | "device_missing" | "email_malformed" | "email_missing" | "ip_missing" | "ip_not_public" | "method_missing" | "no_active_model" | "occurred_in_future" | "occurred_long_ago" | "test_payment";
+        WarningCode: "amount_unusual" | "bin_missing" | "created_after_occurred" | "currency_new" | "customer_missing" | "device_missing" | "email_malformed" | "email_missing" | "fields_missing" | "ip_missing" | "ip_not_public" | "method_missing" | "no_active_model" | "occurred_in_future" | "occurred_long_ago" | "test_payment";
     };
     responses: never;
     parameters: never;
@@ -1516,6 +1522,17 @@ export interface operations {
             400: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `not-authenticated` */
+            401: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2282,7 +2299,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A problem: `rate-limited` */
+            /** @description A problem: `overloaded`, `rate-limited` */
             429: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];

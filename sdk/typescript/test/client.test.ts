@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
+import { inspect } from "node:util";
 
 import * as avalist from "../src/index.js";
 import { Avalist } from "../src/index.js";
@@ -167,4 +168,9 @@ test("a full outbox drops the oldest", async () => {
 test("options that make no sense are refused", () => {
   assert.throws(() => new Avalist({ key: "" }), /key/);
   assert.throws(() => new Avalist({ key: "k", url: "avalist.example" }), /url/);
+});
+
+test("a client that is printed does not show its key", () => {
+  const client = new Avalist({ key: "av_live_secret", url: "http://127.0.0.1:1" });
+  assert.doesNotMatch(inspect(client, { showHidden: true, depth: 9 }) + JSON.stringify(client), /secret/);
 });

@@ -14,7 +14,7 @@ import functools
 import json
 import re
 from collections.abc import Iterable
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Final, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -301,6 +301,9 @@ class Label(_PaymentEvent, tag="label", frozen=True, kw_only=True):
     fraud: bool
     source: ShortText = "analyst"
 
+
+IMPUTED: Final = "imputed"
+"""Source of a label whose time was drawn from the declared delay law."""
 
 IdentityEvent = SignUp | Login | ProfileChange | KycStep | SessionClosed
 OutcomeEvent = AuthorisationResult | Capture | Void | Refund | EarlyFraudWarning | Chargeback | Label

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import numpy as np
@@ -26,6 +26,9 @@ from avalist.models.trees import F32, F64, I64, Trees
 if TYPE_CHECKING:
     import lightgbm as lgb
 
+_GOLDEN: Final = (5.0**0.5 - 1.0) / 2.0
+_FEWEST_BLOCKS: Final = 40
+"""A history too short for so many days is cut finer."""
 Progress = Callable[[int, int], None]
 """(trees grown, trees wanted)."""
 
@@ -80,11 +83,10 @@ class TrainingSet:
 class TrainParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to train.
 
-    The last `test_share` of payments gives the metrics, the `calibration_share` before it the calibration, the rest
-    the trees. Payments of `gap_d` days before either slice are left out: with soft targets none is needed; without a
-    `report_probability`, declare the label delay. A row weighs half per `half_life_d` (None: equal weights). Training
-    stops when `patience` trees bring no better log loss on the calibration slice (0: never); one integer is chosen
-    there, so the calibration stays honest.
+    The last `test_share` of payments gives the metrics. Of those before, `calibration_share` give the calibration: whole
+    days, spread over the later half; the rest grow the trees. A row weighs half per `half_life_d` (None: equal weights).
+    Training stops when `patience` trees bring no better log loss on the calibration days (0: never); one integer is
+    chosen there, so the calibration stays honest.
     """
 
     trees: Annotated[int, msgspec.Meta(ge=1, le=600)] = 300
@@ -97,7 +99,6 @@ class TrainParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     half_life_d: Annotated[float, msgspec.Meta(gt=0)] | None = 45.0
     calibration_share: Annotated[float, msgspec.Meta(gt=0, lt=0.5)] = 0.15
     test_share: Annotated[float, msgspec.Meta(ge=0, lt=0.5)] = 0.15
-    gap_d: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     patience: Annotated[int, msgspec.Meta(ge=0)] = 50
     num_threads: Annotated[int, msgspec.Meta(ge=1)] = 1
     seed: int = 0
@@ -143,17 +144,21 @@ def train(dataset: TrainingSet, params: TrainParams | None = None, progress: Pro
 
 
 def split(t_ms: I64, params: TrainParams) -> tuple[I64, I64, I64]:
-    """Return row indices of the training, calibration and test slices, each in order of time (ties by row)."""
+    """Return row indices of the training, calibration and test slices, each in order of time (ties by row).
+
+    The calibration days lie among the training's, for the newest payments matter to both: a slice of the last days alone
+    would hide a new attack from the trees, and hold the fewest reports of all. They are spread evenly, whatever the
+    weekday, by the golden ratio (Kronecker's sequence).
+    """
     order = np.argsort(t_ms, kind="stable")
-    n, gap_ms = len(order), params.gap_d * DAY_MS
-    test_at = n - round(n * params.test_share)
-    calibration_at = test_at - round(n * params.calibration_share)
-
-    def before(first: int, last: int) -> I64:
-        rows = order[first:last]
-        return rows[t_ms[rows] < t_ms[order[last]] - gap_ms] if 0 < last < n and gap_ms > 0 else rows
-
-    return before(0, calibration_at), before(calibration_at, test_at), order[test_at:]
+    seen, test = np.split(order, [len(order) - round(len(order) * params.test_share)])
+    later = t_ms[seen[len(seen) // 2 :]]
+    if not len(later):
+        return seen, seen[:0], test
+    block_ms = max(min(DAY_MS, int(later[-1] - later[0]) // _FEWEST_BLOCKS), 1)
+    turn = (t_ms[seen] // block_ms * _GOLDEN) % 1.0
+    held = (t_ms[seen] >= later[0]) & (turn < 2.0 * params.calibration_share)
+    return seen[~held], seen[held], test
 
 
 def _check_slices(dataset: TrainingSet, slices: dict[str, I64]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import msgspec
@@ -20,7 +21,6 @@ AGES_D: Final = (0.0, 7.0, 14.0, 30.0, 60.0, 90.0, 120.0, 180.0, 36_500.0)
 """Edges of bands of age."""
 MOST_OFF: Final = 1.3
 """A level beyond this factor is off (modelling §2.5)."""
-_FEWEST_EXPECTED: Final = 5.0
 
 
 class Level(msgspec.Struct, frozen=True):
@@ -38,9 +38,12 @@ class Level(msgspec.Struct, frozen=True):
 
     @property
     def off(self) -> bool:
-        """Return whether the whole 90 % interval lies beyond MOST_OFF, five or more frauds being expected or seen."""
-        enough = max(self.expected, self.observed) >= _FEWEST_EXPECTED
-        return enough and (self.ratio.low > MOST_OFF or self.ratio.high < 1.0 / MOST_OFF)
+        """Return whether the whole 90 % interval lies beyond MOST_OFF, and counts differ by three standard deviations.
+
+        The interval knows that frauds come in waves, but nothing where all payments are of one block; Poisson does.
+        """
+        chance = abs(self.observed - self.expected) < 3.0 * math.sqrt(max(self.expected, 1.0))
+        return not chance and (self.ratio.low > MOST_OFF or self.ratio.high < 1.0 / MOST_OFF)
 
 
 def blocks(t_ms: I64) -> tuple[I64, str]:

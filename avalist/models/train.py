@@ -83,10 +83,10 @@ class TrainingSet:
 class TrainParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to train.
 
-    The last `test_share` of payments gives the metrics. Of those before, `calibration_share` give the calibration: whole
-    days, spread over the later half; the rest grow the trees. A row weighs half per `half_life_d` (None: equal weights).
-    Training stops when `patience` trees bring no better log loss on the calibration days (0: never); one integer is
-    chosen there, so the calibration stays honest.
+    The last `test_share` of payments gives the metrics. Of those before, `calibration_share` give the calibration:
+    whole days, spread over the later half; the rest grow the trees. A row weighs half per `half_life_d` (None: equal
+    weights). Training stops when `patience` trees bring no better log loss on the calibration days (0: never); one
+    integer is chosen there, so the calibration stays honest.
     """
 
     trees: Annotated[int, msgspec.Meta(ge=1, le=600)] = 300
@@ -146,9 +146,9 @@ def train(dataset: TrainingSet, params: TrainParams | None = None, progress: Pro
 def split(t_ms: I64, params: TrainParams) -> tuple[I64, I64, I64]:
     """Return row indices of the training, calibration and test slices, each in order of time (ties by row).
 
-    The calibration days lie among the training's, for the newest payments matter to both: a slice of the last days alone
-    would hide a new attack from the trees, and hold the fewest reports of all. They are spread evenly, whatever the
-    weekday, by the golden ratio (Kronecker's sequence).
+    The calibration days lie among the training's, for the newest payments matter to both: a slice of the last days
+    alone would hide a new attack from the trees, and hold the fewest reports of all. They are spread evenly, whatever
+    the weekday, by the golden ratio (Kronecker's sequence).
     """
     order = np.argsort(t_ms, kind="stable")
     seen, test = np.split(order, [len(order) - round(len(order) * params.test_share)])

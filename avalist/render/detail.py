@@ -119,8 +119,8 @@ def _estimated(c: Census) -> str:
     return (
         f"{count(times.reports)} reports of known time correct it: half are in within "
         f"{number(times.median_d.value)} days ({number(times.median_d.low)} to {number(times.median_d.high)}), 95 % "
-        f"within {number(times.p95_d.value)} ({number(times.p95_d.low)} to {number(times.p95_d.high)}). Reports still to "
-        "come are allowed for."
+        f"within {number(times.p95_d.value)} ({number(times.p95_d.low)} to {number(times.p95_d.high)}). Reports still "
+        "to come are allowed for."
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -14,9 +13,9 @@ import numpy.typing as npt
 from avalist.app.administer import CreateMerchant
 from avalist.app.dataset import Dataset, collect
 from avalist.bootstrap import build
+from avalist.cli.history import record_all
+from avalist.cli.options import progress_bar
 from avalist.config import settings_from
-from avalist.domain.errors import AvalistError
-from avalist.domain.events import WireEvent
 from avalist.domain.schema import DAY_MS, DIGITAL_GOODS, Schema
 from avalist.simulator import Attempt, WavePlan, World, WorldConfig, load_world, play
 
@@ -27,7 +26,6 @@ SCHEMA: Final[Schema] = msgspec.structs.replace(
     ),
 )
 """It declares what every merchant does: median 25 days, 95th percentile 90."""
-_BATCH: Final = 4000
 
 
 class Lived(NamedTuple):
@@ -65,23 +63,8 @@ def lived(world: World, days: float) -> Lived:
 
     with tempfile.TemporaryDirectory() as folder, build(settings_from({}, data=Path(folder) / "data")) as here:
         here.administration.carry_out(CreateMerchant("shop", SCHEMA), 0)
-        for batch in batches(play(world, days, approve)):
-            for position in here.writer.record_many("shop", batch, 0):
-                if isinstance(position, AvalistError):
-                    raise position
-            here.log.sync()
+        with progress_bar("living it", round(world.vertical.payments_per_day * days)) as bar:
+            record_all(here, "shop", play(world, days, approve), bar)
         data = collect(here.log.read(), "shop")
     fraud, attacks, p = np.array([truth[id] for id in data.background.payment_ids]).T
     return Lived(data, fraud > 0, attacks > 0, p)
-
-
-def batches(events: Iterator[WireEvent]) -> Iterator[list[WireEvent]]:
-    """Yield events some thousands at a time."""
-    batch: list[WireEvent] = []
-    for event in events:
-        batch.append(event)
-        if len(batch) == _BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -28,6 +28,7 @@ PRIOR_REPORTS: Final = 20.0
 LEAST_REPORTED: Final = 0.05
 """A payment of which less is expected to be known is too young to be judged."""
 _DRAWS: Final = 400
+_LAST_D, _TAIL = 36_500.0, 40
 _STEPS_D: Final = ((0.0, 14.0, 0.25), (14.0, 60.0, 0.5))
 
 
@@ -46,17 +47,11 @@ class ReportDelay(msgspec.Struct, frozen=True):
     high: tuple[float, ...]
 
     def reported_by(self, age_d: F64) -> F64:
-        """Return F of each age in days; beyond the table the share still missing falls as the declared law's does."""
-        found = np.interp(age_d, self.age_d, self.share)
-        beyond, law = age_d > self.age_d[-1], DelayLaw(*self.declared)
-        if beyond.any():
-            missing = max(1.0 - law.reported_by(self.age_d[-1]), 1e-12)
-            late = np.array([1.0 - law.reported_by(age) for age in age_d[beyond].tolist()])
-            found[beyond] = 1.0 - (1.0 - self.share[-1]) * late / missing
-        return np.asarray(found, dtype=np.float64)
+        """Return F of each age in days."""
+        return np.asarray(np.interp(age_d, self.age_d, self.share), dtype=np.float64)
 
     def quantile_d(self, share: float) -> tuple[float, float, float]:
-        """Return the age by which a share of frauds is reported, with its 90 % interval; the table's end if later."""
+        """Return the age by which a share of frauds is reported, with its 90 % interval."""
         ages = np.array(self.age_d)
         at, first, last = (
             float(ages[min(int(np.searchsorted(curve, share)), len(ages) - 1)])
@@ -85,9 +80,13 @@ def estimate(declared: DelayLaw, delay_d: F64, age_d: F64) -> ReportDelay:
 
 
 def _edges(declared: DelayLaw, delay_d: F64) -> F64:
-    """Return the bins' edges: fine where F is steep, to the longest delay seen or likely; a constant law is a step."""
+    """Return the bins' edges: fine where F is steep, then days to the longest delay seen or likely, then ever coarser.
+
+    A constant law is a step.
+    """
     end = math.ceil(max(LONGEST_D, declared.p95_d, float(delay_d.max(initial=0.0))))
-    parts = [np.arange(*step) for step in _STEPS_D] + [np.arange(_STEPS_D[-1][1], end + 1.0)]
+    parts = [np.arange(*step) for step in _STEPS_D]
+    parts += [np.arange(_STEPS_D[-1][1], end + 1.0), np.geomspace(end, max(_LAST_D, 2.0 * end), _TAIL)]
     step = [] if declared.sigma else [np.array([declared.median_d * (1.0 - 1e-9), declared.median_d])]
     return np.unique(np.concatenate(parts + step))
 

@@ -143,15 +143,19 @@ class _Seen(NamedTuple):
     reported: F64
 
 
-def report_likelihood(z: F64, y: F64, reported: F64) -> tuple[F64, F64, F64]:
-    """Return −log likelihood of reports y ~ Bernoulli(F·σ(z)), its derivative in z and its Fisher information, all [n].
+def report_loss(z: F64, y: F64, reported: F64) -> F64:
+    """Return −log likelihood of reports y ~ Bernoulli(F·σ(z)) [n], less a constant log F per report."""
+    silent = _sigmoid(-z) + _sigmoid(z) * (1.0 - reported)
+    return np.where(y > 0.0, np.logaddexp(0.0, -z), -np.log(np.maximum(silent, 1e-300)))
 
-    A constant of log F per report is left out.
-    """
-    p, honest = _sigmoid(z), _sigmoid(-z)
-    silent = honest + p * (1.0 - reported)
-    loss = np.where(y > 0.0, np.logaddexp(0.0, -z), -np.log(silent))
-    return loss, honest / silent * (p * reported - y), p * reported * honest * honest / silent
+
+def report_gradient(z: F64, y: F64, reported: F64) -> tuple[F64, F64]:
+    """Return the derivative in z of :func:`report_loss`, and its Fisher information, both [n]."""
+    p = _sigmoid(z)
+    honest = np.maximum(1.0 - p, 1e-15)
+    expected = p * reported
+    share = honest / (honest + p - expected)
+    return share * (expected - y), share * honest * expected
 
 
 def _platt(seen: _Seen) -> tuple[float, float]:
@@ -163,7 +167,8 @@ def _platt(seen: _Seen) -> tuple[float, float]:
     theta = np.array([1.0, float(ln(share / (1.0 - share)))])
 
     def fit(at: F64) -> tuple[float, F64, F64]:
-        loss, gradient, information = report_likelihood(design @ at, seen.y, seen.reported)
+        loss = report_loss(design @ at, seen.y, seen.reported)
+        gradient, information = report_gradient(design @ at, seen.y, seen.reported)
         off = precision * (at - prior)
         curvature = (design.T * information) @ design + np.diag(precision)
         return float(loss.sum() + 0.5 * off @ (at - prior)), design.T @ gradient + off, curvature
@@ -184,7 +189,7 @@ def _platt(seen: _Seen) -> tuple[float, float]:
 def _bins(seen: _Seen, slope: float, intercept: float) -> tuple[F64, F64, F64]:
     """Return each bin's centre, corrected log-odds and information."""
     margins, z = seen.margins, slope * seen.margins + intercept
-    information = np.maximum(report_likelihood(z, seen.y, seen.reported)[2], 1e-300)
+    information = np.maximum(report_gradient(z, seen.y, seen.reported)[1], 1e-300)
     wanted = int(np.clip(np.count_nonzero(seen.y) // _FRAUDS_PER_BIN, 1, _MOST_BINS))
     cumulative = np.cumsum(information)
     edges = np.searchsorted(cumulative, cumulative[-1] * np.arange(wanted) / wanted)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact, DataRange
-from avalist.models.calibrate import calibrate, report_likelihood
+from avalist.models.calibrate import calibrate, report_gradient, report_loss
 from avalist.models.metrics import Report, report
 from avalist.models.trees import F32, F64, I64, Trees
 
@@ -180,11 +180,11 @@ def _grow(d: TrainingSet, training: I64, later: I64, params: TrainParams, progre
     base = float(np.log(mean / (1.0 - mean)))
 
     def objective(raw: F64, _: lgb.Dataset) -> tuple[F64, F64]:
-        _, gradient, information = report_likelihood(raw, y, reported)
+        gradient, information = report_gradient(raw, y, reported)
         return weight * gradient, weight * information
 
     def log_loss(raw: F64, _: lgb.Dataset) -> tuple[str, float, bool]:
-        return "log_loss", float(report_likelihood(raw, late, d.reported[later])[0].mean()), False
+        return "log_loss", float(report_loss(raw, late, d.reported[later]).mean()), False
 
     rows = lgb.Dataset(d.x[training], y, init_score=np.full(len(training), base))
     check = lgb.Dataset(d.x[later], late, init_score=np.full(len(later), base), reference=rows)

@@ -34,8 +34,12 @@ def dataset(n: int = 6000, days: int = 120, *, refused: float = 0.0, frauds: flo
     taken = np.flatnonzero(rng.random(n) >= refused)
     fraud = np.intersect1d(fraud, taken)
     late = t_ms[fraud] + (rng.lognormal(np.log(5.0), 0.67, len(fraud)) * DAY_MS).astype(np.int64)
-    captured = np.column_stack((taken, np.ones(len(taken), int), np.zeros(len(taken), int), t_ms[taken]))
-    reports = np.column_stack((fraud, np.zeros(len(fraud), int), np.ones(len(fraud), int), late))
+    captured = np.column_stack(
+        (taken, np.ones(len(taken), int), np.zeros(len(taken), int), t_ms[taken], np.ones(len(taken), int))
+    )
+    reports = np.column_stack(
+        (fraud, np.zeros(len(fraud), int), np.ones(len(fraud), int), late, np.ones(len(fraud), int))
+    )
     changes = np.concatenate((captured, reports)).astype(np.int64)
     keys = rng.integers(1, 500, (n, 2))
     keys[::10, 0] = 0

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from avalist.app.dataset import APPROVED, DECLINED, Dataset
-from avalist.app.train import reported_by
-from avalist.domain.delay import DelayLaw
+from avalist.app.train import delay_at
 from avalist.domain.schema import DAY_MS
-from avalist.models.train import LEAST_REPORTED
+from avalist.models.delay import LEAST_REPORTED, ReportDelay
+from avalist.models.metrics import Interval
 
 MATURE: Final = 0.8
 """A period is mature when so much of its fraud is expected to be reported."""
@@ -75,12 +75,21 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
         return self.reported >= MATURE
 
 
+class ReportTimes(msgspec.Struct, frozen=True):
+    """How long fraud reports take, in days: median and 95th percentile, from so many reports of known time."""
+
+    reports: int
+    median_d: Interval
+    p95_d: Interval
+
+
 class Census(msgspec.Struct, frozen=True, kw_only=True):
     """What the log holds. Times in ms since 1970; `cut_ms` is the last thing logged.
 
     Of payments: `captured`; `issuer_declined`; `approved_only`, approved by the issuer and never captured; `silent`,
     neither captured nor answered. `outcomes` are later events by type. `empty_days` had no payment; `longest_gap_d` is
-    the longest time without one. `delay_d` is the law that label delays are expected to obey.
+    the longest time without one. `delay_d` is the declared law of report delays; `delay` what the log's own reports
+    say of it.
     """
 
     payments: int
@@ -103,6 +112,7 @@ class Census(msgspec.Struct, frozen=True, kw_only=True):
     empty_days: int
     longest_gap_d: float
     delay_d: tuple[float, float]
+    delay: ReportTimes
     label_delay_d: float
     capture: str
     bucket_d: int
@@ -114,7 +124,7 @@ def census(data: Dataset) -> Census:
     schema, back, t_ms = data.schema, data.background, data.t_ms
     captured, fraud = data.known_at(data.cut_ms)
     days = np.unique(t_ms // DAY_MS)
-    step_d = bucket_days(t_ms)
+    step_d, delay = bucket_days(t_ms), delay_at(data, data.cut_ms)
     declared = [(d.name, d.source) for d in schema.entities] + [(d.name, d.source) for d in schema.categories]
     entities = [_entity(*names, back.keys[:, i]) for i, names in enumerate(declared)]
     return Census(
@@ -138,10 +148,11 @@ def census(data: Dataset) -> Census:
         empty_days=int(days[-1] - days[0] + 1 - len(days)),
         longest_gap_d=float(np.diff(t_ms).max(initial=0)) / DAY_MS,
         delay_d=schema.report_delay_d,
+        delay=report_times(delay),
         label_delay_d=schema.label_delay_d,
         capture=schema.capture,
         bucket_d=step_d,
-        buckets=buckets(data, captured, fraud, step_d),
+        buckets=buckets(data, delay, captured, fraud, step_d),
     )
 
 
@@ -153,14 +164,19 @@ def bucket_days(t_ms: npt.NDArray[np.int64]) -> int:
     return next((step for step in _STEPS_D[1:] if span_d <= step * _MOST_BUCKETS), _STEPS_D[-1])
 
 
+def report_times(delay: ReportDelay) -> ReportTimes:
+    """Return an estimated delay law in figures."""
+    return ReportTimes(delay.reports, Interval(*delay.quantile_d(0.5)), Interval(*delay.quantile_d(0.95)))
+
+
 def buckets(
-    data: Dataset, captured: npt.NDArray[np.bool_], fraud: npt.NDArray[np.bool_], step_d: int
+    data: Dataset, delay: ReportDelay, captured: npt.NDArray[np.bool_], fraud: npt.NDArray[np.bool_], step_d: int
 ) -> tuple[Bucket, ...]:
     """Return captured payments and known frauds by period."""
     place = (data.t_ms - data.t_ms[0] // DAY_MS * DAY_MS) // (step_d * DAY_MS)
     size, amount, bad = int(place[-1]) + 1, data.amount_minor.astype(np.float64), captured & fraud
     age_d = (data.cut_ms - data.t_ms) / DAY_MS
-    reported = reported_by(DelayLaw(*data.schema.report_delay_d), age_d)
+    reported = delay.reported_by(age_d)
 
     def per(rows: npt.NDArray[np.bool_], values: npt.NDArray[np.float64] | None = None) -> npt.NDArray[np.float64]:
         return np.bincount(place[rows], None if values is None else values[rows], size).astype(np.float64)

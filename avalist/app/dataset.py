@@ -49,8 +49,8 @@ class Dataset:
     """Payments in order of decision.
 
     `x` float32 [n, columns] as each decision saw it; `t_ms`, `amount_minor` (base currency) int64 [n]; `changes` int64
-    [m, 4]: what became of payments, in order of arrival: (payment, captured delta, fraud delta, arrival); `cut_ms` is
-    the last arrival in the log.
+    [m, 5]: what became of payments, in order of arrival: (payment, captured delta, fraud delta, arrival, whether that
+    is when it was known and not a drawn time); `cut_ms` is the last arrival in the log.
     """
 
     plan: Plan
@@ -61,6 +61,14 @@ class Dataset:
     changes: npt.NDArray[np.int64]
     cut_ms: int
     background: Background
+
+    def reports_at(self, cut_ms: int) -> npt.NDArray[np.int64]:
+        """Return the payments of fraud reports that stand at a time, with the arrival of each; drawn times left out."""
+        logged = self.changes[(self.changes[:, 3] <= cut_ms) & (self.changes[:, 2] > 0)]
+        last = np.unique(logged[::-1, 0], return_index=True)[1]
+        standing = logged[::-1][last]
+        captured, fraud = self.known_at(cut_ms)
+        return standing[(captured & fraud)[standing[:, 0]] & (standing[:, 4] > 0)][:, [0, 3]]
 
     def known_at(self, cut_ms: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Return which payments were captured, and which were reported as fraud, by what was logged up to a time."""
@@ -99,7 +107,7 @@ class _Collector:
         self._blocks: list[npt.NDArray[np.float32]] = []
         self._stamps: list[npt.NDArray[np.int64]] = []
         self._place: dict[str, int] = {}
-        self._late: list[tuple[int, int, int, int]] = []
+        self._late: list[tuple[int, int, int, int, int]] = []
         self._issuer: dict[int, int] = {}
         self._currencies: dict[str, list[int]] = {}
         self._outcomes: Counter[str] = Counter()
@@ -120,7 +128,7 @@ class _Collector:
                 self._pay(core)
         elif core.payment_id in self._place:
             self._outcomes[core.type] += 1
-            self._become(self._place[core.payment_id], np.frombuffer(core.row, "<i8", _HEAD).tolist())
+            self._become(self._place[core.payment_id], np.frombuffer(core.row, "<i8", _HEAD).tolist(), _dated(core))
         self._waiting.append(core.row)
         if len(self._waiting) == _BATCH:
             self._run()
@@ -131,9 +139,9 @@ class _Collector:
             total[0] += 1
             total[1] += core.facts.amount_minor
 
-    def _become(self, place: int, row: list[int]) -> None:
+    def _become(self, place: int, row: list[int], dated: bool) -> None:
         if row[CAPTURED_DELTA] or row[FRAUD_DELTA]:
-            self._late.append((place, row[CAPTURED_DELTA], row[FRAUD_DELTA], row[AT]))
+            self._late.append((place, row[CAPTURED_DELTA], row[FRAUD_DELTA], row[AT], dated))
         if row[KIND] in (FoldKind.AUTH_APPROVED, FoldKind.AUTH_DECLINED):
             self._issuer[place] = APPROVED if row[KIND] == FoldKind.AUTH_APPROVED else DECLINED
 
@@ -155,8 +163,8 @@ class _Collector:
         width = 4 + self._plan.width - self._plan.keys_at
         stamps = np.concatenate(self._stamps) if self._stamps else np.empty((0, width), dtype=np.int64)
         at_once = np.flatnonzero(stamps[:, 2] | stamps[:, 3])
-        first = np.column_stack((at_once, stamps[at_once][:, [2, 3, 0]]))
-        late = np.array(self._late, dtype=np.int64).reshape(-1, 4)
+        first = np.column_stack((at_once, stamps[at_once][:, [2, 3, 0]], np.ones(len(at_once), np.int64)))
+        late = np.array(self._late, dtype=np.int64).reshape(-1, 5)
         changes = np.concatenate((first, late))
         return Dataset(
             self._plan, self._schema, x, stamps[:, 0], stamps[:, 1], changes, self._cut_ms, self._background(stamps)
@@ -168,3 +176,8 @@ class _Collector:
         currencies = {code: (count, minor) for code, (count, minor) in self._currencies.items()}
         ids, outcomes = list(self._place), dict(self._outcomes)
         return Background(stamps[:, 4:], issuer, ids, currencies, outcomes, self._policy, self._model)
+
+
+def _dated(core: EventCore) -> bool:
+    """Tell whether an outcome's arrival is when it was known; of labels logged before that was noted it is not sure."""
+    return core.type != "label" or core.imputed is False

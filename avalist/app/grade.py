@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from avalist.app.dataset import Dataset
-from avalist.app.train import reported_by
-from avalist.domain.delay import DelayLaw
+from avalist.app.train import delay_at
 from avalist.domain.schema import DAY_MS
+from avalist.models.delay import LEAST_REPORTED
 from avalist.models.judge import Draws, blocks
 from avalist.models.prequential import Forward
-from avalist.models.train import LEAST_REPORTED
 from avalist.models.trees import F64, I64
 from avalist.policy.frontier import Judged
 
@@ -53,7 +52,7 @@ class Graded:
 def grade_by(data: Dataset, forward: Forward) -> Graded:
     """Choose the payments to grade: scored, captured, and old enough that most of their fraud is known."""
     captured, fraud = data.known_at(data.cut_ms)
-    reported = reported_by(DelayLaw(*data.schema.report_delay_d), (data.cut_ms - data.t_ms) / DAY_MS)
+    reported = delay_at(data, data.cut_ms).reported_by((data.cut_ms - data.t_ms) / DAY_MS)
     scored = ~np.isnan(forward.p) & captured
     maturity = _maturity(reported[scored], fraud[scored])
     return Graded(data, forward, captured, fraud, reported, maturity, np.flatnonzero(scored & (reported >= maturity)))

@@ -21,17 +21,15 @@ from avalist.app.usage import ColumnUse, FamilyUse, uses
 from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact
-from avalist.models.judge import Level, blocks, decile_edges, levels
+from avalist.models.judge import AGES_D, Level, blocks, decile_edges, levels
 from avalist.models.metrics import Report as Metrics
 from avalist.models.metrics import report as measure
 from avalist.models.prequential import Forward, Prequential, first_cut, score_forward
-from avalist.models.train import LEAST_REPORTED
 from avalist.models.trees import F64
 from avalist.policy.economics import Policy
 from avalist.policy.frontier import RESAMPLES, AsBefore, Judged, Outcome, as_before, by_profit, frontier
 
 FORMAT: Final = 1
-_AGES_D: Final = (0.0, 7.0, 14.0, 30.0, 60.0, 90.0, 120.0, 180.0, 36_500.0)
 
 
 class FoldQuality(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,22 +167,21 @@ def _full(bare: FitReport, graded: Graded, shipped: Artefact | None) -> FitRepor
 def quality(graded: Graded) -> Quality:
     """Measure ranking, money and calibration on the graded payments, and the level by age on all that were scored."""
     data, rows, judged = graded.data, graded.rows, graded.judged
-    soft = graded.fraud / np.maximum(graded.reported, LEAST_REPORTED)
-    scored = np.flatnonzero(~np.isnan(graded.forward.p) & graded.captured & (graded.reported >= LEAST_REPORTED))
+    scored = np.flatnonzero(~np.isnan(graded.forward.p) & graded.captured)
+    y, due = graded.fraud.astype(np.float64), graded.forward.p * graded.reported
     age_d = (data.cut_ms - data.t_ms[scored]) / DAY_MS
-    edges, p = np.array(_AGES_D), graded.forward.p
     return Quality(
         from_ms=graded.forward.folds[0].cut_ms,
         to_ms=int(data.t_ms[rows[-1]]),
         metrics=measure(
-            *_columns_of(judged), target=soft[rows], groups=blocks(data.t_ms[rows])[0], resamples=RESAMPLES
+            *_columns_of(judged), reported=graded.reported[rows], groups=blocks(data.t_ms[rows])[0], resamples=RESAMPLES
         ),
         maturity=graded.maturity,
         reported=float(graded.reported[rows].mean()),
         block=blocks(data.t_ms[rows])[1],
-        folds=tuple(_fold(graded, k, soft) for k in range(len(graded.forward.folds))),
-        by_decile=levels(judged.p, decile_edges(judged.p), soft[rows], judged.p, graded.draws(rows)),
-        by_age=levels(age_d, edges, soft[scored], p[scored], graded.draws(scored)),
+        folds=tuple(_fold(graded, k) for k in range(len(graded.forward.folds))),
+        by_decile=levels(judged.p, decile_edges(judged.p), y[rows], due[rows], graded.draws(rows)),
+        by_age=levels(age_d, np.array(AGES_D), y[scored], due[scored], graded.draws(scored)),
         graded_minor=int(judged.amount.sum()),
         fraud_minor=int(judged.y @ judged.amount),
     )
@@ -194,13 +191,14 @@ def _columns_of(judged: Judged) -> tuple[F64, F64, F64]:
     return judged.y, judged.p, judged.amount
 
 
-def _fold(graded: Graded, k: int, soft: F64) -> FoldQuality:
+def _fold(graded: Graded, k: int) -> FoldQuality:
     fold = graded.forward.folds[k]
     rows = graded.rows[graded.forward.fold[graded.rows] == k]
     y, amount = graded.fraud[rows].astype(np.float64), graded.data.amount_minor[rows].astype(np.float64)
     days = graded.data.t_ms[rows] // DAY_MS
     both = 0 < y.sum() < len(y)
-    metrics = measure(y, graded.forward.p[rows], amount, target=soft[rows], groups=days, resamples=50) if both else None
+    p, reported = graded.forward.p[rows], graded.reported[rows]
+    metrics = measure(y, p, amount, reported=reported, groups=days, resamples=50) if both else None
     return FoldQuality(
         cut_ms=fold.cut_ms,
         end_ms=fold.end_ms,

@@ -12,7 +12,6 @@ from typing import Final
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from avalist.app.dataset import Dataset, collect
 from avalist.domain.delay import DelayLaw
@@ -20,12 +19,15 @@ from avalist.domain.errors import BadInput
 from avalist.domain.records import Record
 from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact
+from avalist.models.delay import LEAST_REPORTED, ReportDelay, estimate
+from avalist.models.judge import AGES_D, Draws, Level, blocks, evenly, levels
 from avalist.models.metrics import Report, report
-from avalist.models.train import LEAST_REPORTED, Progress, TrainingSet, TrainParams
+from avalist.models.train import Progress, TrainingSet, TrainParams
 from avalist.models.train import train as train_trees
 
 FEWEST_FRAUDS: Final = 40
 """Reported frauds a model needs; the calibration slice must hold some of them."""
+_MOST_CHECKED: Final = 100_000
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,34 +69,45 @@ def train_on(data: Dataset, training: Training | None = None, *, grown: Progress
             got=str(int(everything.y.sum())),
         )
     shipped = train_trees(everything, training.params, grown).artefact
-    return replace(shipped, report=graded(data, everything, training))
+    delay = delay_at(data, data.cut_ms)
+    return replace(
+        shipped, report=graded(data, everything, training), delay=delay, by_age=level_by_age(shipped, everything, data)
+    )
 
 
 def graded(data: Dataset, everything: TrainingSet, training: Training) -> Report | None:
     """Grade a model trained on what was known when the last slice began; None where that was too little."""
-    if training.test_share <= 0.0:
+    old_enough = everything.reported >= LEAST_REPORTED
+    if training.test_share <= 0.0 or not old_enough.any():
         return None
-    split_ms = int(np.quantile(everything.t_ms, 1.0 - training.test_share))
-    past, test = known_by(data, split_ms), everything.t_ms >= split_ms
+    split_ms = int(np.quantile(everything.t_ms[old_enough], 1.0 - training.test_share))
+    past, test = known_by(data, split_ms), old_enough & (everything.t_ms >= split_ms)
     y = everything.y[test].astype(np.float64)
     try:
         model = train_trees(past, training.params).artefact
         p = model.calibration.apply(model.trees.score_many(everything.x[test]))
         amount, day = everything.amount_minor[test].astype(np.float64), everything.t_ms[test] // DAY_MS
-        return report(y, p, amount, target=everything.target[test], groups=day, seed=training.params.seed)
+        return report(y, p, amount, reported=everything.reported[test], groups=day, seed=training.params.seed)
     except BadInput:  # a short history has no frauds on one side of the split
         return None
 
 
-def known_by(data: Dataset, cut_ms: int) -> TrainingSet:
-    """Return the captured payments before a cut with the labels logged by it.
+def level_by_age(model: Artefact, known: TrainingSet, data: Dataset) -> tuple[Level, ...]:
+    """Return frauds reported against those expected to be by now, by age, over what the model learnt from.
 
-    Payments so young that fewer than one fraud in twenty would be reported are left out: o/F has no use there.
+    The level of one age is fitted together with all others', so a law of delays that is wrong shows as a trend.
     """
-    law = DelayLaw(*data.schema.report_delay_d)
-    reported = reported_by(law, (cut_ms - data.t_ms) / DAY_MS)
+    rows = evenly(np.arange(len(known.y)), _MOST_CHECKED)
+    p, t_ms = model.calibration.apply(model.trees.score_many(known.x[rows])), known.t_ms[rows]
+    y, age_d = known.y[rows].astype(np.float64), (data.cut_ms - t_ms) / DAY_MS
+    return levels(age_d, np.array(AGES_D), y, p * known.reported[rows], Draws(blocks(t_ms)[0]))
+
+
+def known_by(data: Dataset, cut_ms: int) -> TrainingSet:
+    """Return the captured payments before a cut with the labels logged by it, and the delay law that they show."""
     captured, fraud = data.known_at(cut_ms)
-    rows = captured & (data.t_ms < cut_ms) & (reported >= LEAST_REPORTED)
+    rows = captured & (data.t_ms < cut_ms)
+    age_d = (cut_ms - data.t_ms[rows]) / DAY_MS
     return TrainingSet(
         data.x[rows],
         data.plan.columns,
@@ -102,13 +115,14 @@ def known_by(data: Dataset, cut_ms: int) -> TrainingSet:
         fraud[rows].astype(np.int64),
         data.t_ms[rows],
         data.amount_minor[rows],
-        report_probability=reported[rows],
+        report_probability=delay_at(data, cut_ms).reported_by(age_d),
         schema=msgspec.json.encode(data.schema),
     )
 
 
-def reported_by(law: DelayLaw, age_d: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return F of each age, interpolated between hours: ages come in millions, hours in thousands."""
-    hours = np.arange(int(max(age_d.max(initial=0.0), 0.0) * 24) + 2)
-    table = np.array([law.reported_by(hour / 24) for hour in hours.tolist()])
-    return np.asarray(np.interp(age_d * 24, hours, table, left=0.0), dtype=np.float64)
+def delay_at(data: Dataset, cut_ms: int) -> ReportDelay:
+    """Estimate how long reports take from those logged by a cut, less those whose time was drawn."""
+    reports = data.reports_at(cut_ms)
+    t_ms = data.t_ms[reports[:, 0]]
+    declared = DelayLaw(*data.schema.report_delay_d)
+    return estimate(declared, (reports[:, 1] - t_ms) / DAY_MS, (cut_ms - t_ms) / DAY_MS)

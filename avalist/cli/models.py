@@ -63,6 +63,12 @@ def show_report(merchant: str, artefact: Artefact) -> None:
     table.add_column("90 % interval", justify="right")
     judged = artefact.report
     rows = artefact.data
+    for level in artefact.off:
+        console.print(
+            f"[bold yellow]the level is off[/]: of payments {level.low:g} to {level.high:g} days old "
+            f"{level.observed:.0f} frauds are reported, {level.expected:.0f} were expected by now. Does report_delay_d "
+            "fit, or has fraud changed? 'avalist report' shows more."
+        )
     if judged is None:
         console.print(f"trained on {rows.rows:,} payments, {rows.frauds:,} frauds; too few to grade on a later slice")
         return

@@ -17,7 +17,8 @@ class EventCore(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A merchant's event: its ids, its fold row (little-endian int64) and its facts.
 
     `digest` is of the decoded content less ``sent_at``: it tells a retry from a conflict. `label` is None where the
-    event says nothing of fraud; `captured` is True from the event that captures on.
+    event says nothing of fraud; `captured` is True from the event that captures on. `imputed` tells of a label whether
+    its time was drawn instead of known; None for other events, and for labels logged before this was noted.
     """
 
     type: str
@@ -30,6 +31,7 @@ class EventCore(msgspec.Struct, frozen=True, array_like=True, gc=False):
     label: bool | None = None
     captured: bool | None = None
     asked: bool = False
+    imputed: bool | None = None
 
 
 class MerchantCreated(msgspec.Struct, frozen=True, tag="merchant_created"):

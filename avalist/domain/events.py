@@ -15,7 +15,7 @@ import json
 import re
 import socket
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -307,6 +307,9 @@ class Label(_PaymentEvent, tag="label", frozen=True, kw_only=True):
     fraud: bool
     source: ShortText = "analyst"
 
+
+IMPUTED: Final = "imputed"
+"""Source of a label whose time was drawn from the declared delay law."""
 
 IdentityEvent = SignUp | Login | ProfileChange | KycStep | SessionClosed
 OutcomeEvent = AuthorisationResult | Capture | Void | Refund | EarlyFraudWarning | Chargeback | Label

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from avalist.domain.events import (
+    IMPUTED,
     AuthorisationResult,
     Capture,
     Chargeback,
@@ -145,4 +146,4 @@ def _outcomes(frame: pl.DataFrame) -> Iterable[WireEvent]:
         elif kind == AUTH:
             yield AuthorisationResult(event_id=f"auth:{id}", approved=approved, issuer_code=code, **when)
         else:
-            yield Label(event_id=f"label:{id}", fraud=True, source="imputed", **when)
+            yield Label(event_id=f"label:{id}", fraud=True, source=IMPUTED, **when)

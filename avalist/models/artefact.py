@@ -22,6 +22,8 @@ import numpy.typing as npt
 from avalist import ENGINE
 from avalist.domain.errors import ArtefactInvalid
 from avalist.models.calibrate import Calibration
+from avalist.models.delay import ReportDelay
+from avalist.models.judge import Level
 from avalist.models.metrics import Report
 from avalist.models.trees import F64, NODE, Trees
 
@@ -50,7 +52,7 @@ class DataRange(msgspec.Struct, frozen=True):
     frauds: int
 
 
-class _Header(msgspec.Struct, frozen=True, kw_only=True):
+class _Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     engine: int
     plan_hash: str
     schema: bytes
@@ -61,6 +63,8 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     report: Report | None
     params: bytes
     lengths: dict[str, int]
+    delay: ReportDelay | None = None  # absent, and so are its bytes, in artefacts of before
+    by_age: tuple[Level, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +85,10 @@ class Artefact:
         JSON of the merchant's schema and of the training's parameters.
     engine
         ENGINE of the code that trained it.
+    delay
+        How long reports take, as estimated for its training; None in artefacts of before.
+    by_age
+        Frauds reported against expected by the age of payments in days, over what it learnt from.
     """
 
     trees: Trees
@@ -93,6 +101,13 @@ class Artefact:
     schema: bytes = b"{}"
     params: bytes = b"{}"
     engine: int = ENGINE
+    delay: ReportDelay | None = None
+    by_age: tuple[Level, ...] = ()
+
+    @property
+    def off(self) -> tuple[Level, ...]:
+        """Return the ages at which the level is off: the delay law is wrong, or fraud itself has changed."""
+        return tuple(level for level in self.by_age if level.off)
 
     @property
     def version(self) -> str:
@@ -119,6 +134,8 @@ class Artefact:
             report=self.report,
             params=self.params,
             lengths={name: len(array) for name, array in arrays.items()},
+            delay=self.delay,
+            by_age=self.by_age,
         )
         encoded = msgspec.msgpack.encode(header)
         parts = [_padded(array.astype(_ARRAYS[name], copy=False).tobytes()) for name, array in arrays.items()]
@@ -158,6 +175,8 @@ class Artefact:
             header.schema,
             header.params,
             header.engine,
+            header.delay,
+            header.by_age,
         )
 
 

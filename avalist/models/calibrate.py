@@ -1,10 +1,18 @@
 """From a margin to a probability: a strictly increasing, piecewise linear map of log-odds.
 
-The map starts as Platt's line (1999), fitted with a Gaussian prior that the slope is 1. With 50 frauds or more the line
-is corrected where the data say so: rows are cut by margin into bins of equal Fisher information p(1 − p), ten frauds or
-so each, and a bin's odds are multiplied by its credibility factor (κ + O)/(κ + E), of frauds observed and expected,
-over the same for honest payments. Pooling adjacent violators (isotonic regression) makes the bins' log-odds increase;
-the result is interpolated between bin centres and leaves the outer centres with Platt's slope.
+The map starts as Platt's line (1999), fitted with Gaussian priors that its slope is 1 and its shift 0. With 50 frauds
+or more the line is corrected where the data say so: rows are cut by margin into bins of equal Fisher information, ten
+frauds or so each, and a bin's odds are multiplied by its credibility factor (κ + O)/(κ + E), of frauds observed and
+expected, over the same for honest payments. Pooling adjacent violators (isotonic regression) makes the bins' log-odds
+increase; the result is interpolated between bin centres and leaves the outer centres with Platt's slope.
+
+Reports come late: a fraud of age e is seen with probability F(e), so what is seen is Bernoulli(p·F). That likelihood is
+fitted; it weighs a payment by what its age can tell, where o/F would give a young one's luck a weight of twenty.
+
+The map ends where the evidence does. No probability is above the largest of (O + ½)/(N + 1) over the groups of
+riskiest payments of the slice, none below the least over the groups of safest, with O the frauds seen and N = ΣF
+payments: the mean of a rate under Jeffreys' prior, as Platt's own targets are under Laplace's. Within one log-odds of
+either bound the map bends towards it, and runs nearly flat from there on.
 
 Isotonic regression proper has flat steps: thousands of payments with one probability, whose ranking is lost to whoever
 sorts by it (average precision, review queues). Here pooled bins become *one knot* with a sloping line on either side,
@@ -15,7 +23,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -32,7 +40,13 @@ _MOST_BINS: Final = 64
 _CREDIBILITY: Final = 2.0
 """κ: frauds, and honest payments, of belief in Platt's line per bin."""
 _SLOPE_PRECISION: Final = 4.0
+_LEVEL_PRECISION: Final = 4.0
 _LEAST_SLOPE: Final = 0.05
+_BEND: Final = 1.0
+"""Log-odds from a bound at which the map begins to bend."""
+_BENT: Final = np.array([0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.5])
+_FLAT: Final = 0.01
+"""Slope beyond the last bend."""
 
 
 @jit
@@ -87,80 +101,130 @@ class Calibration:
         return out
 
 
-def calibrate(margins: F64, target: F64) -> Calibration:
+def calibrate(margins: F64, y: F64, reported: F64 | None = None) -> Calibration:
     """Fit the map on payments later than the trees' training.
 
     Parameters
     ----------
     margins
         The trees' margins [n].
-    target
-        Soft targets o/F ≥ 0 [n] (modelling §1); 0 or 1 where every label is known.
+    y
+        1 where a fraud report was logged, else 0 [n].
+    reported
+        F, the probability that a fraud would have been reported by now [n]; None: every label is known.
 
     Raises
     ------
     BadInput
         If there is no row, no fraud or nothing but fraud.
     """
-    frauds = int(np.count_nonzero(target))
-    if not 0 < frauds < len(target):
-        raise BadInput(
-            "calibration needs frauds and honest payments: widen its slice", got=f"{frauds} of {len(target)}"
-        )
-    slope, intercept = _platt(margins, target)
-    if frauds < FEWEST_FRAUDS:
-        return Calibration(np.zeros(1), np.array([intercept]), slope)
+    frauds = int(np.count_nonzero(y))
+    if not 0 < frauds < len(y):
+        raise BadInput("calibration needs frauds and honest payments: widen its slice", got=f"{frauds} of {len(y)}")
     order = np.argsort(margins, kind="stable")
-    knots, log_odds, weight = _bins(margins[order], target[order], slope, intercept)
-    return Calibration(*_pool(knots, log_odds, weight), slope)
+    seen = _Seen(margins[order], y[order], np.ones(len(y)) if reported is None else reported[order])
+    slope, intercept = _platt(seen)
+    if frauds < FEWEST_FRAUDS:
+        knots, log_odds = np.zeros(1), np.array([intercept])
+    else:
+        knots, log_odds = _pool(*_bins(seen, slope, intercept))
+    return _bounded(knots, log_odds, slope, *_bounds(seen))
 
 
 def _sigmoid(z: F64) -> F64:
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(z, -500.0, 500.0))), dtype=np.float64)
 
 
-def _platt(margins: F64, target: F64) -> tuple[float, float]:
-    """Return slope and intercept by Newton's method with step halving; the slope has a prior of mean 1."""
-    centre = float(margins.mean())
-    design = np.stack((margins - centre, np.ones(len(margins))), axis=1)
-    share = min(float(target.mean()), 0.5)
+class _Seen(NamedTuple):
+    """Payments by ascending margin: whether each was reported, and with what probability it would be, were it fraud."""
+
+    margins: F64
+    y: F64
+    reported: F64
+
+
+def report_loss(z: F64, y: F64, reported: F64) -> F64:
+    """Return −log likelihood of reports y ~ Bernoulli(F·σ(z)) [n], less a constant log F per report."""
+    silent = _sigmoid(-z) + _sigmoid(z) * (1.0 - reported)
+    return np.where(y > 0.0, np.logaddexp(0.0, -z), -np.log(np.maximum(silent, 1e-300)))
+
+
+def report_gradient(z: F64, y: F64, reported: F64) -> tuple[F64, F64]:
+    """Return the derivative in z of :func:`report_loss`, and its Fisher information, both [n]."""
+    p = _sigmoid(z)
+    honest = np.maximum(1.0 - p, 1e-15)
+    expected = p * reported
+    share = honest / (honest + p - expected)
+    return share * (expected - y), share * honest * expected
+
+
+def _platt(seen: _Seen) -> tuple[float, float]:
+    """Return slope and intercept by Fisher scoring with step halving; priors: slope 1, shift 0."""
+    centre = float(seen.margins.mean())
+    design = np.stack((seen.margins - centre, np.ones(len(seen.y))), axis=1)
+    share = min(float(seen.y.sum() / max(seen.reported.sum(), 1.0)), 0.5)
+    prior, precision = np.array([1.0, centre]), np.array([_SLOPE_PRECISION, _LEVEL_PRECISION])
     theta = np.array([1.0, float(ln(share / (1.0 - share)))])
-    loss = _platt_loss(theta, design, target)
+
+    def fit(at: F64) -> tuple[float, F64, F64]:
+        loss = report_loss(design @ at, seen.y, seen.reported)
+        gradient, information = report_gradient(design @ at, seen.y, seen.reported)
+        off = precision * (at - prior)
+        curvature = (design.T * information) @ design + np.diag(precision)
+        return float(loss.sum() + 0.5 * off @ (at - prior)), design.T @ gradient + off, curvature
+
+    loss, gradient, curvature = fit(theta)
     for _ in range(100):
-        p = _sigmoid(design @ theta)
-        gradient = design.T @ (p - target) + np.array([_SLOPE_PRECISION * (theta[0] - 1.0), 0.0])
-        curvature = (design.T * (p * (1.0 - p))) @ design + np.diag([_SLOPE_PRECISION, 1e-9])
         step = np.linalg.solve(curvature, gradient)
-        while (after := _platt_loss(theta - step, design, target)) > loss and np.abs(step).max() > 1e-10:
+        while fit(theta - step)[0] > loss and np.abs(step).max() > 1e-10:
             step *= 0.5
         if np.abs(step).max() <= 1e-10:
             break
-        theta, loss = theta - step, after
+        theta = theta - step
+        loss, gradient, curvature = fit(theta)
     slope = max(float(theta[0]), _LEAST_SLOPE)
     return slope, float(theta[1]) - slope * centre
 
 
-def _platt_loss(theta: F64, design: F64, target: F64) -> float:
-    z = design @ theta
-    return float(np.sum(np.logaddexp(0.0, z) - target * z)) + 0.5 * _SLOPE_PRECISION * float(theta[0] - 1.0) ** 2
-
-
-def _bins(margins: F64, target: F64, slope: float, intercept: float) -> tuple[F64, F64, F64]:
-    """Return each bin's centre, corrected log-odds and information; `margins` ascend."""
-    p = _sigmoid(slope * margins + intercept)
-    information = p * (1.0 - p)
-    wanted = int(np.clip(np.count_nonzero(target) // _FRAUDS_PER_BIN, 1, _MOST_BINS))
+def _bins(seen: _Seen, slope: float, intercept: float) -> tuple[F64, F64, F64]:
+    """Return each bin's centre, corrected log-odds and information."""
+    margins, z = seen.margins, slope * seen.margins + intercept
+    information = np.maximum(report_gradient(z, seen.y, seen.reported)[1], 1e-300)
+    wanted = int(np.clip(np.count_nonzero(seen.y) // _FRAUDS_PER_BIN, 1, _MOST_BINS))
     cumulative = np.cumsum(information)
     edges = np.searchsorted(cumulative, cumulative[-1] * np.arange(wanted) / wanted)
     starts: I64 = np.unique(edges[np.concatenate(([True], margins[edges[1:]] > margins[edges[1:] - 1]))])
     weight = np.add.reduceat(information, starts)
     centre = np.add.reduceat(information * margins, starts) / weight
-    rows = np.diff(np.append(starts, len(margins)))
-    observed, expected = np.add.reduceat(target, starts), np.add.reduceat(p, starts)
-    honest = np.maximum(rows - observed, 0.0)
+    rows, observed = np.add.reduceat(seen.reported, starts), np.add.reduceat(seen.y, starts)
+    expected = np.add.reduceat(seen.reported * _sigmoid(z), starts)
     factor = (_CREDIBILITY + observed) / (_CREDIBILITY + expected)
-    factor *= (_CREDIBILITY + rows - expected) / (_CREDIBILITY + honest)
+    factor *= (_CREDIBILITY + rows - expected) / (_CREDIBILITY + np.maximum(rows - observed, 0.0))
     return centre, slope * centre + intercept + np.log(factor), weight
+
+
+def _bounds(seen: _Seen) -> tuple[float, float]:
+    """Return the least and the largest log-odds that the safest and the riskiest groups of any size support."""
+
+    def rates(y: F64, reported: F64) -> F64:
+        frauds = np.cumsum(y)
+        return np.asarray((frauds + 0.5) / (np.maximum(np.cumsum(reported), frauds) + 1.0), dtype=np.float64)
+
+    low = float(rates(seen.y, seen.reported).min())
+    high = float(rates(seen.y[::-1], seen.reported[::-1]).max())
+    return math.log(low / (1.0 - low)), math.log(high / (1.0 - high))
+
+
+def _bounded(knots: F64, log_odds: F64, slope: float, low: float, high: float) -> Calibration:
+    """Return the map of these knots and outer slope, bent towards its bounds."""
+    bend = min(_BEND, max(high - low, 1e-3) / 4.0)
+    bends = np.concatenate((low + bend - bend * _BENT[::-1], high - bend + bend * _BENT))
+    z = np.unique(np.concatenate((log_odds, bends)))
+    at = np.interp(z, log_odds, knots) + (np.minimum(z - log_odds[0], 0.0) + np.maximum(z - log_odds[-1], 0.0)) / slope
+    above, below = np.maximum(z - (high - bend), 0.0), np.maximum(low + bend - z, 0.0)
+    bent = np.where(above > 0.0, high - bend * np.exp(-above / bend), z)
+    bent = np.where(below > 0.0, low + bend * np.exp(-below / bend), bent)
+    return Calibration(at, bent, _FLAT)
 
 
 def _pool(knots: F64, log_odds: F64, weight: F64) -> tuple[F64, F64]:

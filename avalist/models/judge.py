@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import msgspec
@@ -16,8 +17,17 @@ FEWEST_WEEKS: Final = 8
 """With fewer weeks than these, days are drawn: a handful of blocks makes no interval."""
 
 
+AGES_D: Final = (0.0, 7.0, 14.0, 30.0, 60.0, 90.0, 120.0, 180.0, 36_500.0)
+"""Edges of bands of age."""
+MOST_OFF: Final = 1.3
+"""A level beyond this factor is off (modelling §2.5)."""
+
+
 class Level(msgspec.Struct, frozen=True):
-    """Payments with `low` ≤ value < `high`: how many, frauds expected and observed, observed/expected."""
+    """Payments with `low` ≤ value < `high`: how many, frauds expected and observed, observed/expected.
+
+    Expected and observed are reports *by now*: Σ pF and Σ o.
+    """
 
     low: float
     high: float
@@ -25,6 +35,15 @@ class Level(msgspec.Struct, frozen=True):
     expected: float
     observed: float
     ratio: Interval
+
+    @property
+    def off(self) -> bool:
+        """Return whether the whole 90 % interval lies beyond MOST_OFF, and counts differ by three standard deviations.
+
+        The interval knows that frauds come in waves, but nothing where all payments are of one block; Poisson does.
+        """
+        chance = abs(self.observed - self.expected) < 3.0 * math.sqrt(max(self.expected, 1.0))
+        return not chance and (self.ratio.low > MOST_OFF or self.ratio.high < 1.0 / MOST_OFF)
 
 
 def blocks(t_ms: I64) -> tuple[I64, str]:
@@ -92,15 +111,15 @@ def interval(drawn: F64) -> Interval:
     return Interval(float(drawn[0]), low, high)
 
 
-def levels(value: F64, edges: F64, target: F64, p: F64, draws: Draws) -> tuple[Level, ...]:
+def levels(value: F64, edges: F64, y: F64, expected: F64, draws: Draws) -> tuple[Level, ...]:
     """Return the calibration by a value cut at `edges` (ascending, the ends included); empty groups are left out."""
     place = np.clip(np.searchsorted(edges, value, side="right") - 1, 0, len(edges) - 2)
     found = []
     for k in np.unique(place).tolist():
         rows = place == k
-        observed, expected = np.where(rows, target, 0.0), np.where(rows, p, 0.0)
-        low, high, sums = float(edges[k]), float(edges[k + 1]), (float(expected.sum()), float(observed.sum()))
-        found.append(Level(low, high, int(rows.sum()), *sums, draws.ratio(observed, expected)))
+        here, due = np.where(rows, y, 0.0), np.where(rows, expected, 0.0)
+        low, high, sums = float(edges[k]), float(edges[k + 1]), (float(due.sum()), float(here.sum()))
+        found.append(Level(low, high, int(rows.sum()), *sums, draws.ratio(here, due)))
     return tuple(found)
 
 

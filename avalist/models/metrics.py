@@ -27,8 +27,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One model on one slice.
 
     `prevalence` is the average precision of a blind scorer. `value_recall` is the share of the defrauded amount that
-    declining the riskiest 3, 2 and 1 % of payments stops (APPROVAL_RATES). `observed_expected` is Σ target / Σ p;
-    `by_decile` the same in tenths of equal Σ p, safest first.
+    declining the riskiest 3, 2 and 1 % of payments stops (APPROVAL_RATES). `observed_expected` is Σ y / Σ pF, of frauds
+    reported and expected to be reported by now; `by_decile` the same in tenths of equal Σ pF, safest first. `brier` and
+    `log_loss` are of pF too.
     """
 
     rows: int
@@ -123,7 +124,7 @@ def report(
     p: F64,
     amount: F64,
     *,
-    target: F64 | None = None,
+    reported: F64 | None = None,
     groups: I64 | None = None,
     resamples: int = 200,
     seed: int = 0,
@@ -138,8 +139,8 @@ def report(
         Calibrated probabilities in (0, 1) [n].
     amount
         Money at stake [n], any unit.
-    target
-        Soft targets for calibration and losses, which late labels would bias; `y` if None.
+    reported
+        F, the probability that a fraud would have been reported by now [n]; None: every label is known.
     groups
         Rows of one group are drawn together (day, merchant-week); each row alone if None.
     resamples
@@ -155,13 +156,13 @@ def report(
     frauds = int(np.count_nonzero(y))
     if not 0 < frauds < len(y):
         raise BadInput("metrics need frauds and honest payments: widen the last slice", got=f"{frauds} of {len(y)}")
-    soft = y if target is None else target
+    expected = p if reported is None else p * reported
     ranked = _Ranked(y, p, amount)
-    soft_ranked, p_ranked = soft[ranked.order], p[ranked.order]
+    expected_ranked = expected[ranked.order]
 
     def measure(weight: F64) -> list[float]:
         recalls = ranked.value_recall(weight, APPROVAL_RATES)
-        level = float(weight @ soft_ranked / (weight @ p_ranked))
+        level = float(weight @ ranked.y / (weight @ expected_ranked))
         return [ranked.average_precision(weight), ranked.roc_auc(weight), level, *recalls]
 
     draws = _draws(np.arange(len(y)) if groups is None else groups, ranked, resamples, seed)
@@ -174,9 +175,9 @@ def report(
         roc_auc=intervals[1],
         observed_expected=intervals[2],
         value_recall=intervals[3:],
-        by_decile=_by_decile(soft_ranked[::-1], p_ranked[::-1]),
-        brier=float(np.mean(p * p - 2.0 * p * soft + soft)),
-        log_loss=float(-np.mean(soft * np.log(p) + (1.0 - soft) * np.log1p(-p))),
+        by_decile=_by_decile(ranked.y[::-1], expected_ranked[::-1]),
+        brier=float(np.mean((expected - y) ** 2)),
+        log_loss=float(-np.mean(np.log(np.where(y > 0.0, np.maximum(expected, 1e-12), 1.0 - expected)))),
     )
 
 
@@ -191,9 +192,9 @@ def _draws(groups: I64, ranked: _Ranked, resamples: int, seed: int) -> Iterator[
             yield weight
 
 
-def _by_decile(target: F64, p: F64) -> tuple[float, ...]:
-    """Return observed/expected in tenths of equal expected frauds; `p` ascends."""
-    cumulative = np.cumsum(p)
+def _by_decile(y: F64, expected: F64) -> tuple[float, ...]:
+    """Return observed/expected in tenths of equal expected frauds, in the order given."""
+    cumulative = np.cumsum(expected)
     bounds = np.searchsorted(cumulative, cumulative[-1] * np.arange(1, DECILES) / DECILES)
-    parts = zip(np.split(target, bounds), np.split(p, bounds), strict=True)
+    parts = zip(np.split(y, bounds), np.split(expected, bounds), strict=True)
     return tuple(float(o.sum() / e.sum()) if len(e) else 1.0 for o, e in parts)

@@ -1,4 +1,10 @@
-"""Train one model of the merchant's own: boosted trees on soft targets (modelling §1), calibrated on later payments."""
+"""Train one model of the merchant's own: boosted trees that allow for reports to come, calibrated on other days.
+
+What is seen of a payment of age e is Bernoulli(p·F(e)). The trees' gradient and curvature are that likelihood's, so
+no age is left out and none is clipped. Where p is small the gradient is F(e)·(σ − o/F(e)): the soft target o/F of
+modelling §1, weighted by the information that the age holds. Unweighted, a report of a week-old payment counts twenty
+times, and the trees, which can tell this week by its features, learn its luck.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +19,16 @@ import numpy.typing as npt
 from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact, DataRange
-from avalist.models.calibrate import calibrate
+from avalist.models.calibrate import calibrate, report_gradient, report_loss
 from avalist.models.metrics import Report, report
 from avalist.models.trees import F32, F64, I64, Trees
 
 if TYPE_CHECKING:
     import lightgbm as lgb
 
-LEAST_REPORTED: Final = 0.05
-"""F is clipped from below: a payment of today would otherwise weigh without bound."""
+_GOLDEN: Final = (5.0**0.5 - 1.0) / 2.0
+_FEWEST_BLOCKS: Final = 40
+"""A history too short for so many days is cut finer."""
 Progress = Callable[[int, int], None]
 """(trees grown, trees wanted)."""
 
@@ -41,7 +48,7 @@ class TrainingSet:
     weight
         Extra row weights [n]; None: all ones.
     report_probability
-        F(e), the probability that a fraud of this age is reported by the cut [n]; clipped at .05; None: all ones.
+        F(e), the probability that a fraud of this age is reported by the cut [n]; None: all ones.
     schema
         JSON of the merchant's schema, kept in the artefact.
     """
@@ -68,20 +75,18 @@ class TrainingSet:
             raise BadInput("a label is 0 or 1", field="y", expected="0 or 1")
 
     @property
-    def target(self) -> F64:
-        """Return the soft targets o / F(e)."""
-        y = self.y.astype(np.float64)
-        return y if self.report_probability is None else y / np.maximum(self.report_probability, LEAST_REPORTED)
+    def reported(self) -> F64:
+        """Return F(e)."""
+        return np.ones(len(self.y)) if self.report_probability is None else self.report_probability
 
 
 class TrainParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to train.
 
-    The last `test_share` of payments gives the metrics, the `calibration_share` before it the calibration, the rest
-    the trees. Payments of `gap_d` days before either slice are left out: with soft targets none is needed; without a
-    `report_probability`, declare the label delay. A row weighs half per `half_life_d` (None: equal weights). Training
-    stops when `patience` trees bring no better log loss on the calibration slice (0: never); one integer is chosen
-    there, so the calibration stays honest.
+    The last `test_share` of payments gives the metrics. Of those before, `calibration_share` give the calibration:
+    whole days, spread over the later half; the rest grow the trees. A row weighs half per `half_life_d` (None: equal
+    weights). Training stops when `patience` trees bring no better log loss on the calibration days (0: never); one
+    integer is chosen there, so the calibration stays honest.
     """
 
     trees: Annotated[int, msgspec.Meta(ge=1, le=600)] = 300
@@ -94,7 +99,6 @@ class TrainParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     half_life_d: Annotated[float, msgspec.Meta(gt=0)] | None = 45.0
     calibration_share: Annotated[float, msgspec.Meta(gt=0, lt=0.5)] = 0.15
     test_share: Annotated[float, msgspec.Meta(ge=0, lt=0.5)] = 0.15
-    gap_d: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     patience: Annotated[int, msgspec.Meta(ge=0)] = 50
     num_threads: Annotated[int, msgspec.Meta(ge=1)] = 1
     seed: int = 0
@@ -123,7 +127,7 @@ def train(dataset: TrainingSet, params: TrainParams | None = None, progress: Pro
     _check_slices(dataset, {"training": training, "calibration": calibration, "test": test})
     trees = _grow(dataset, training, calibration, params, progress)
     margins = trees.score_many(dataset.x[calibration])
-    fitted = calibrate(margins, dataset.target[calibration])
+    fitted = calibrate(margins, dataset.y[calibration].astype(np.float64), dataset.reported[calibration])
     seen = np.concatenate((training, calibration))
     artefact = Artefact(
         trees,
@@ -140,17 +144,21 @@ def train(dataset: TrainingSet, params: TrainParams | None = None, progress: Pro
 
 
 def split(t_ms: I64, params: TrainParams) -> tuple[I64, I64, I64]:
-    """Return row indices of the training, calibration and test slices, each in order of time (ties by row)."""
+    """Return row indices of the training, calibration and test slices, each in order of time (ties by row).
+
+    The calibration days lie among the training's, for the newest payments matter to both: a slice of the last days
+    alone would hide a new attack from the trees, and hold the fewest reports of all. They are spread evenly, whatever
+    the weekday, by the golden ratio (Kronecker's sequence).
+    """
     order = np.argsort(t_ms, kind="stable")
-    n, gap_ms = len(order), params.gap_d * DAY_MS
-    test_at = n - round(n * params.test_share)
-    calibration_at = test_at - round(n * params.calibration_share)
-
-    def before(first: int, last: int) -> I64:
-        rows = order[first:last]
-        return rows[t_ms[rows] < t_ms[order[last]] - gap_ms] if 0 < last < n and gap_ms > 0 else rows
-
-    return before(0, calibration_at), before(calibration_at, test_at), order[test_at:]
+    seen, test = np.split(order, [len(order) - round(len(order) * params.test_share)])
+    later = t_ms[seen[len(seen) // 2 :]]
+    if not len(later):
+        return seen, seen[:0], test
+    block_ms = max(min(DAY_MS, int(later[-1] - later[0]) // _FEWEST_BLOCKS), 1)
+    turn = (t_ms[seen] // block_ms * _GOLDEN) % 1.0
+    held = (t_ms[seen] >= later[0]) & (turn < 2.0 * params.calibration_share)
+    return seen[~held], seen[held], test
 
 
 def _check_slices(dataset: TrainingSet, slices: dict[str, I64]) -> None:
@@ -166,21 +174,22 @@ def _check_slices(dataset: TrainingSet, slices: dict[str, I64]) -> None:
 def _grow(d: TrainingSet, training: I64, later: I64, params: TrainParams, progress: Progress | None) -> Trees:
     import lightgbm as lgb  # here, for it takes seconds and only training needs it
 
-    target, weight = d.target, _weights(d, training, params)
-    mean = float(np.clip(np.average(target[training], weights=weight), 1e-9, 0.5))
+    y, reported, weight = d.y[training].astype(np.float64), d.reported[training], _weights(d, training, params)
+    late = d.y[later].astype(np.float64)
+    mean = float(np.clip((weight @ y) / (weight @ reported + 1e-300), 1e-9, 0.5))
     base = float(np.log(mean / (1.0 - mean)))
 
-    def gradient(raw: F64, _: lgb.Dataset) -> tuple[F64, F64]:
-        p = 1.0 / (1.0 + np.exp(-raw))
-        return weight * (p - target[training]), weight * p * (1.0 - p)
+    def objective(raw: F64, _: lgb.Dataset) -> tuple[F64, F64]:
+        gradient, information = report_gradient(raw, y, reported)
+        return weight * gradient, weight * information
 
     def log_loss(raw: F64, _: lgb.Dataset) -> tuple[str, float, bool]:
-        return "log_loss", float(np.mean(np.logaddexp(0.0, raw) - target[later] * raw)), False
+        return "log_loss", float(report_loss(raw, late, d.reported[later]).mean()), False
 
-    rows = lgb.Dataset(d.x[training], target[training], init_score=np.full(len(training), base))
-    check = lgb.Dataset(d.x[later], target[later], init_score=np.full(len(later), base), reference=rows)
+    rows = lgb.Dataset(d.x[training], y, init_score=np.full(len(training), base))
+    check = lgb.Dataset(d.x[later], late, init_score=np.full(len(later), base), reference=rows)
     booster = lgb.train(
-        {**_settings(params), "objective": gradient},
+        {**_settings(params), "objective": objective},
         rows,
         num_boost_round=params.trees,
         valid_sets=[check] if params.patience else None,
@@ -235,4 +244,4 @@ def _range(d: TrainingSet, rows: I64) -> DataRange:
 def _judge(d: TrainingSet, test: I64, p: F64, params: TrainParams) -> Report:
     """Judge on the last slice, drawing whole days together: payments of a day share its waves."""
     y, amount = d.y[test].astype(np.float64), d.amount_minor[test].astype(np.float64)
-    return report(y, p, amount, target=d.target[test], groups=d.t_ms[test] // DAY_MS, seed=params.seed)
+    return report(y, p, amount, reported=d.reported[test], groups=d.t_ms[test] // DAY_MS, seed=params.seed)

@@ -90,9 +90,9 @@ def _assumed(report: FitReport) -> Iterator[str]:
     else:
         yield (
             f"Half of all frauds are reported within {number(median)} days and 95 % within {number(p95)} (declared, "
-            f"lognormal). "
-            "It was not estimated from the data."
+            f"lognormal)."
         )
+    yield _estimated(c)
     if labels := c.outcomes.get("label", 0):
         yield (
             f"{count(labels)} labels came without a report of their own. Where they were imported as yes or no, the "
@@ -112,6 +112,18 @@ def _assumed(report: FitReport) -> Iterator[str]:
     yield "Times without a zone were read as UTC."
 
 
+def _estimated(c: Census) -> str:
+    times = c.delay
+    if not times.reports:
+        return "No report's own time is known, so that law was not corrected by the data."
+    return (
+        f"{count(times.reports)} reports of known time correct it: half are in within "
+        f"{number(times.median_d.value)} days ({number(times.median_d.low)} to {number(times.median_d.high)}), 95 % "
+        f"within {number(times.p95_d.value)} ({number(times.p95_d.low)} to {number(times.p95_d.high)}). Reports still "
+        "to come are allowed for."
+    )
+
+
 def _over_time(c: Census) -> Iterator[Block]:
     step = _STEPS.get(c.bucket_d, f"{c.bucket_d} days")
     rates, immature = (_rate(c, value=False), _rate(c, value=True)), [b for b in c.buckets if not b.mature]
@@ -120,7 +132,7 @@ def _over_time(c: Census) -> Iterator[Block]:
         yield Text(
             f"Shaded: from {day(immature[0].start_ms)} on fewer than 80 % of frauds are expected to be reported, so "
             f"the "
-            "rates as reported are too low. The dashed line corrects for that by the declared delay.",
+            "rates as reported are too low. The dashed line corrects for that by the delay law.",
             "small",
         )
     rows = tuple(_bucket(c, bucket) for bucket in c.buckets)

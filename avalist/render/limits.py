@@ -33,7 +33,7 @@ def _of_data(report: FitReport) -> Iterator[str]:
     )
     if c.outcomes.get("label", 0):
         yield (
-            "Labels without a report date got one from the declared delay. The evaluation then shows how models do "
+            "Labels without a report date got one from the declared delay law. The evaluation then shows how models do "
             "if reports "
             "come that late; with the true dates it may come out better or worse."
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from avalist.app.examples import Example
 from avalist.app.report import FitReport, FoldQuality, Quality
 from avalist.domain.events import from_ms
-from avalist.models.judge import Level
+from avalist.models.judge import MOST_OFF, Level
 from avalist.models.metrics import APPROVAL_RATES, Interval, Report
 from avalist.policy.frontier import Outcome
 from avalist.render.blocks import Bars, Block, Chart, Heading, Mark, Pair, Series, Style, Table, Text
@@ -203,9 +203,11 @@ def _calibration(q: Quality) -> Iterator[Block]:
     yield Text(
         "Observed over expected: 1 means that as much fraud was reported as the models said. Above 1 they said too "
         "little. "
-        "Reports that are still to come are allowed for by the declared delay; a trend by age says that the delay "
-        "is wrong."
+        "Expected are the reports that should be in by now, so those still to come are allowed for. A trend by age "
+        "says that the delay law is wrong, or that fraud has changed in a way that the models did not see."
     )
+    if off := tuple(_age(level) for level in q.by_age if level.off):
+        yield Text(f"Off by more than {MOST_OFF:g} times at the ages of {', '.join(off)} days.", "warning")
     yield Pair(
         _levels(q.by_decile, "By risk: tenths of equal expected fraud", "safest to riskiest"),
         _levels(q.by_age, "By age when the data end", "days since the payment", aged=True),

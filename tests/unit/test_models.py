@@ -65,11 +65,20 @@ def replace_params(**changes: float) -> TrainParams:
     return TrainParams(trees=20, leaves=8, min_data_in_leaf=20, learning_rate=0.2, **changes)  # type: ignore[arg-type]
 
 
-def test_slices_follow_each_other_in_time_with_the_gap(trained: Trained) -> None:
+def test_calibration_takes_whole_days_of_the_later_half_and_the_test_comes_last(trained: Trained) -> None:
     t_ms = dataset().t_ms
-    first, second, third = split(t_ms, TrainParams(gap_d=2.0))
-    assert t_ms[second].min() - t_ms[first].max() > 2 * DAY_MS < t_ms[third].min() - t_ms[second].max()
+    first, second, third = split(t_ms, TrainParams())
+    assert not np.isin(t_ms[second] // DAY_MS, t_ms[first] // DAY_MS).any()
+    assert t_ms[second].min() >= np.median(t_ms[np.concatenate((first, second))])
+    assert len(second) == pytest.approx(0.15 * (len(first) + len(second)), rel=0.15)
+    assert max(t_ms[first].max(), t_ms[second].max()) <= t_ms[third].min()
     assert len(trained.training) + len(trained.calibration) + len(trained.test) == N
+
+
+@pytest.mark.parametrize("span_ms", [3_600_000, DAY_MS, 9 * DAY_MS])
+def test_a_short_history_has_calibration_rows_too(span_ms: int) -> None:
+    first, second, _ = split(np.arange(5000) * span_ms // 5000, TrainParams())
+    assert 0.1 < len(second) / (len(first) + len(second)) < 0.25
 
 
 def test_soft_targets_undo_the_label_delay() -> None:

@@ -39,10 +39,35 @@ def test_ranking_survives() -> None:
     assert average_precision(y, calibrate(margins, y).apply(margins)) == pytest.approx(average_precision(y, margins))
 
 
-def test_few_frauds_give_one_knot() -> None:
+def test_few_frauds_give_a_line_between_the_bounds() -> None:
     margins, y, _ = draw(2000, -6.0)
     assert 0 < y.sum() < 50
-    assert len(calibrate(margins, y).knots) == 1
+    p = calibrate(margins, y).apply(np.array([0.0, 0.5, 1.0]))
+    first, second = np.diff(np.log(p / (1.0 - p)))
+    assert first == pytest.approx(second, abs=1e-5)
+
+
+def test_no_probability_is_surer_than_the_slice() -> None:
+    margins, y, _ = draw(5000, -4.0)
+    p = calibrate(margins, y).apply(np.array([-50.0, 50.0]))
+    assert p[0] > 0.3 / len(y)
+    assert p[1] < (y.sum() + 0.5) / (y.sum() + 1.0)
+
+
+def test_a_bound_is_what_the_riskiest_showed() -> None:
+    margins = np.arange(1000.0)
+    y = np.zeros(1000)
+    y[-100:] = np.arange(100) % 2  # of the riskiest hundred every second is fraud
+    assert 0.4 < calibrate(margins / 100.0, y).apply(np.array([30.0]))[0] < 0.8
+
+
+def test_a_young_slice_is_less_sure() -> None:
+    margins, y, _ = draw(5000, -4.0)
+    seen = y * (np.random.default_rng(1).random(len(y)) < 0.1)
+    sure, unsure = (
+        calibrate(margins, *args).apply(np.array([-50.0]))[0] for args in ((y,), (seen, np.full(5000, 0.1)))
+    )
+    assert unsure > 2.0 * sure
 
 
 def test_a_useless_or_reversed_margin_still_increases() -> None:
@@ -58,10 +83,11 @@ def test_separable_data_stay_finite() -> None:
     assert fitted.slope < 100.0
 
 
-def test_soft_targets_above_one_are_read_as_frauds_not_yet_reported() -> None:
+def test_frauds_not_yet_reported_are_allowed_for() -> None:
     margins, y, p = draw(100_000, -4.0)
     reported = np.random.default_rng(5).random(len(y)) < 0.25
-    assert calibrate(margins, y * reported / 0.25).apply(margins).sum() == pytest.approx(p.sum(), rel=0.1)
+    found = calibrate(margins, y * reported, np.full(len(y), 0.25)).apply(margins)
+    assert found.sum() == pytest.approx(p.sum(), rel=0.1)
 
 
 def test_probabilities_are_clipped_and_rounded() -> None:

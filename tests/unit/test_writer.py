@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from avalist.app.administer import SetMode, SetPolicy
+from avalist.app.dataset import collect
 from avalist.app.merchant import CAPTURED, FRAUD, decode_event_core
 from avalist.domain.core import ModelActivated, ModelStaged
 from avalist.domain.decisions import Action, Mode
@@ -289,6 +290,32 @@ def test_what_an_outcome_says_of_its_payment(shop: Shop, fields: dict[str, objec
     shop.decide(1)
     shop.record(event(id="o1", payment_id="p1", **fields))  # type: ignore[arg-type]
     assert flags(shop) == becomes
+
+
+@pytest.mark.parametrize(
+    ("fields", "dated"),
+    [
+        ({"type": "chargeback"}, 1),
+        ({"type": "early_fraud_warning"}, 1),
+        ({"type": "label", "fraud": True}, 1),
+        ({"type": "label", "fraud": True, "source": "imputed"}, 0),
+    ],
+)
+def test_the_log_says_which_report_times_were_drawn(shop: Shop, fields: dict[str, object], dated: int) -> None:
+    shop.decide(1)
+    shop.record(event("capture", "c1", payment_id="p1"))
+    shop.record(event(id="o1", payment_id="p1", **fields))  # type: ignore[arg-type]
+    changes = collect(shop.installation.log.read(), "shop").changes
+    assert changes[changes[:, 2] == 1, 4].tolist() == [dated]
+
+
+def test_a_label_logged_before_that_was_noted_is_not_trusted(shop: Shop) -> None:
+    shop.decide(1)
+    shop.record(event("label", "l1", payment_id="p1", fraud=True))
+    records = list(shop.installation.log.read())
+    old = msgspec.msgpack.encode(msgspec.msgpack.decode(records[-1][1].core)[:10])
+    records[-1] = records[-1][0], msgspec.structs.replace(records[-1][1], core=old)
+    assert collect(records, "shop").changes[-1].tolist()[2:] == [1, T0_MS, 0]
 
 
 def test_an_outcome_of_an_unknown_payment_is_not_recorded(shop: Shop) -> None:

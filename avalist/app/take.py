@@ -203,7 +203,8 @@ class Taker:
             words[T] = min(to_ms(event.occurred_at), at_ms)
         return EventCore(
             event.type, event.event_id, digest, event.payment_id, "", pack_row(words), None, fraud,
-            True if words[CAPTURED_DELTA] else None, False, event.source == IMPUTED if isinstance(event, Label) else None,
+            True if words[CAPTURED_DELTA] else None, False,
+            event.source == IMPUTED if isinstance(event, Label) else None,
         )  # fmt: skip
 
     def _joined(self, first: int | EventCore, flags: int, captured: bool, fraud: bool | None) -> list[int]:

@@ -12,7 +12,7 @@ from avalist.features.arena import LOW, SKETCH, allocate, mix, release
 from avalist.features.declare import DISTINCT_CELLS, DISTINCT_EXACT
 from avalist.features.elementary import ln
 from avalist.features.jit import jit_part
-from avalist.features.plan import I64
+from avalist.features.layout import I64
 
 
 @jit_part

@@ -33,7 +33,7 @@ from avalist.features.arena import (
 from avalist.features.declare import DISTINCT_CELLS
 from avalist.features.distinct import live_elements
 from avalist.features.jit import jit
-from avalist.features.plan import (
+from avalist.features.layout import (
     C_LAG,
     C_STEP,
     C_WINDOW,
@@ -51,10 +51,10 @@ from avalist.features.plan import (
     S_KINDS,
     S_LABELS,
     S_PLACE,
-    Plan,
 )  # fmt: skip
+from avalist.features.plan import Plan
 from avalist.features.quiet import elements_of_events, fill, tiles_of_events
-from avalist.features.tiles import live_tiles
+from avalist.features.tiles import CLOCK, live_tiles
 
 F32 = npt.NDArray[np.float32]
 Row = npt.NDArray[np.int64]
@@ -80,13 +80,9 @@ class State:
             self.meta[DIRECTORY + 3 * i + D_OFFSET] = 8 + i * 2 * _FIRST_CAP
             self.meta[DIRECTORY + 3 * i + D_CAP] = _FIRST_CAP
         self.meta[BUMP] += SUBTABLES * 2 * _FIRST_CAP
-        words = 3 * len(plan.entities) + kernel.CLOCK * len(plan.clocks) + kernel.READ * len(plan.reads)
-        self._work = np.zeros(words + int(plan.entities[:, E_EVENT].max(initial=0)) + 1, dtype=np.int64)
-        self._values = np.full(len(plan.columns), np.nan)
-        self._tables = (
-            plan.keys_at, plan.memory_ms, plan.entities, plan.clocks, plan.streams, plan.reads, plan.distincts,
-            plan.records, plan.nodes, plan.params,
-        )  # fmt: skip
+        words = 3 * len(plan.entities) + CLOCK * len(plan.clocks) + kernel.SCRATCH
+        self._work = np.zeros(words + int(plan.entities[:, E_EVENT].max(initial=0)), dtype=np.int64)
+        self._cells = np.full(plan.cells, np.nan)
 
     @property
     def live_keys(self) -> int:
@@ -103,11 +99,14 @@ class State:
 
         A row's columns are read before it is folded, so that it is in its own aggregates only where they ask for it.
         """
+        plan = self.plan
         marked = np.ones(len(rows), dtype=np.bool_) if reads is None else reads
-        out = np.empty((len(rows) if reads is None else int(reads.sum()), len(self.plan.columns)), dtype=np.float32)
+        out = np.empty((len(rows) if reads is None else int(reads.sum()), len(plan.columns)), dtype=np.float32)
         done = 0
         while True:
-            done = kernel.run(rows, marked, done, *self._tables, self.mem, self.meta, self._work, self._values, out)
+            done = kernel.run(
+                rows, marked, done, plan.code, plan.params, self.mem, self.meta, self._work, self._cells, out
+            )
             if done == len(rows):
                 return out
             self._grow(len(self.mem) + max(_GROWTH_WORDS, self._room()))
@@ -223,7 +222,7 @@ def _canonical(
             lowest = (now - clocks[clock, C_LAG] - clocks[clock, C_WINDOW]) // step
             out[n] = -1 - s
             if form & BUSY:
-                n = live_tiles(mem, mem[at], lowest, labels, out, n + 1)
+                n = live_tiles(mem, mem[at], lowest, out, n + 1)
             else:
                 kinds, place = streams[s, S_KINDS], streams[s, S_PLACE]
                 n = tiles_of_events(mem, events, width, fill(form), kinds, place, labels, step, lowest, out, n + 1)

@@ -14,7 +14,8 @@ from avalist.domain.schema import DAY_MS, CategoryDecl, EntityDecl, NumberDecl, 
 from avalist.features import state as state_module
 from avalist.features.arena import LARGEST
 from avalist.features.declare import ACTIVITY, Aggregate, Feature, ratio
-from avalist.features.plan import MAX_TILES, compile_plan
+from avalist.features.layout import MAX_TILES
+from avalist.features.plan import compile_plan
 from avalist.features.state import F32, QUIET_EVENTS, Row, State
 
 from .oracle import evaluate

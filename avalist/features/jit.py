@@ -52,6 +52,11 @@ def jit_part(function: Callable[P, R]) -> Callable[P, R]:
     return cast(Callable[P, R], decorate(function))
 
 
+def jit_text(function: Callable[P, R]) -> Callable[P, R]:
+    """Put the text of `function` where it is called, so that its constants are known there."""
+    return cast(Callable[P, R], numba.njit(inline="always")(function))
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def prefetch(_context: Any, array: Any, index: Any) -> Any:
     """Ask for the memory of ``array[index]``, of one dimension, without waiting for it."""

@@ -38,7 +38,7 @@ from avalist.features.arena import (
 from avalist.features.cells import own_value, write_labels, write_run, write_sums, write_unknown, write_window
 from avalist.features.declare import ACTIVITY, DISTINCT_CELLS, DISTINCT_EXACT
 from avalist.features.distinct import count_distinct, see_distinct
-from avalist.features.jit import jit, jit_inline, jit_part, prefetch
+from avalist.features.jit import jit, jit_part, jit_text, prefetch
 from avalist.features.layout import (
     BASE,
     C_LAG,
@@ -471,11 +471,33 @@ def room_needed(entities: I64, streams: I64, distincts: I64, meta: I64) -> int:
     return int(words + entities.shape[0] * 4 * meta[LARGEST])
 
 
-@jit_inline
+@jit_text
 def table(code: I64, place: int, width: int) -> I64:
     """Return one of the tables that a plan's code packs."""
     offset, rows = code[_HEAD + 2 * place], code[_HEAD + 2 * place + 1]
     return code[offset : offset + rows * width].reshape((rows, width))
+
+
+@jit_part
+def step_event(
+    row: I64, asked: bool, keys_at: int, memory_ms: int, entities: I64, clocks: I64, feeds: I64, streams: I64,
+    reads: I64, distincts: I64, counts: I64, records: I64, nodes: I64, runs: I64, params: F64, mem: I64, meta: I64,
+    work: I64, cells: F64, out: F32, written: int,
+) -> None:  # fmt: skip
+    """Read the columns as of before the event into ``out[written]`` if asked, then fold it."""
+    clocks_at = 3 * entities.shape[0]
+    event = clocks_at + CLOCK * clocks.shape[0]
+    locate(row, keys_at, memory_ms, entities, mem, meta, work)
+    set_clocks(row, clocks, work, clocks_at)
+    touch(entities, reads, streams, feeds, mem, work)
+    if asked:
+        read_row(row, keys_at, nodes, cells)
+        read_entities(row, entities, feeds, streams, reads, distincts, counts, clocks_at, event, mem, work, cells)
+        compute(nodes, runs, params, cells)
+        for c in range(nodes.shape[0]):
+            out[written, c] = np.float32(cells[c])
+    fold_event(row, memory_ms, entities, clocks, streams, reads, clocks_at, distincts, records, mem, meta, work)
+    meta[NOW] = max(meta[NOW], row[AT])
 
 
 @jit
@@ -491,8 +513,6 @@ def run(
     entities, clocks, feeds, streams = table(code, 0, 16), table(code, 1, 3), table(code, 2, 8), table(code, 3, 8)
     reads, distincts, counts, records = table(code, 4, 8), table(code, 5, 7), table(code, 6, 3), table(code, 7, 2)
     nodes, runs = table(code, 8, 3), table(code, 9, 3)
-    clocks_at = 3 * entities.shape[0]
-    event = clocks_at + CLOCK * clocks.shape[0]
     written = 0
     for i in range(start):
         written += asked[i]
@@ -504,19 +524,9 @@ def run(
             largest = meta[LARGEST]
         if meta[BUMP] + room > mem.shape[0]:
             return i
-        row = rows[i]
-        locate(row, keys_at, memory_ms, entities, mem, meta, work)
-        set_clocks(row, clocks, work, clocks_at)
-        touch(entities, reads, streams, feeds, mem, work)
-        if asked[i]:
-            read_row(row, keys_at, nodes, cells)
-            read_entities(
-                row, entities, feeds, streams, reads, distincts, counts, clocks_at, event, mem, work, cells
-            )
-            compute(nodes, runs, params, cells)
-            for c in range(nodes.shape[0]):
-                out[written, c] = np.float32(cells[c])
-            written += 1
-        fold_event(row, memory_ms, entities, clocks, streams, reads, clocks_at, distincts, records, mem, meta, work)
-        meta[NOW] = max(meta[NOW], row[AT])
+        step_event(
+            rows[i], asked[i], keys_at, memory_ms, entities, clocks, feeds, streams, reads, distincts, counts, records,
+            nodes, runs, params, mem, meta, work, cells, out, written,
+        )  # fmt: skip
+        written += asked[i]
     return int(rows.shape[0])

@@ -32,7 +32,10 @@ def prefetch_tiles(mem: I64, header: int, word: int, s: int, streams: I64, reads
     offset, head, mask, n = ring(word)
     prefetch(mem, offset + TILE * (head + n - 1 & mask))
     for r in range(streams[s, S_READS], streams[s, S_READS_END]):
-        prefetch(mem, offset + TILE * (head + mem[header + reads[r, R_CACHE] + FIRST] & mask))
+        cache = header + reads[r, R_CACHE]
+        prefetch(mem, offset + TILE * (head + mem[cache + FIRST] & mask))
+        if mem[cache + LAST] < n:
+            prefetch(mem, offset + TILE * (head + mem[cache + LAST] & mask))
 
 
 @jit_part

@@ -7,7 +7,7 @@ import numpy as np
 from avalist.domain.row import KIND, MISSING, VALUES
 from avalist.features.arena import LOW
 from avalist.features.jit import jit_part
-from avalist.features.layout import F64, I64, R_CELLS, R_OWN
+from avalist.features.layout import F64, I64, PLACE, R_CELLS, R_OWN
 
 
 @jit_part
@@ -23,13 +23,13 @@ def write_window(
     cells: F64, reads: I64, r: int, count: int, total: int, highest: int, own: int, in_time: bool
 ) -> None:
     """Write what a window holds; where it is asked for, with the event's own value too."""
-    write_sums(cells, reads[r, R_CELLS], count, total, highest)
+    write_sums(cells, reads[r, R_CELLS] & PLACE, count, total, highest)
     at = reads[r, R_OWN]
     if at >= 0:
         if own != MISSING and in_time:
-            write_sums(cells, at, count + 1, total + own, max(highest, own))
+            write_sums(cells, at & PLACE, count + 1, total + own, max(highest, own))
         else:
-            write_sums(cells, at, count, total, highest)
+            write_sums(cells, at & PLACE, count, total, highest)
 
 
 @jit_part

@@ -48,7 +48,6 @@ from avalist.features.layout import (
     COPY,
     D_COUNTS,
     D_COUNTS_END,
-    D_ENTITY,
     D_KINDS,
     D_OF,
     D_PLACE,
@@ -77,6 +76,7 @@ from avalist.features.layout import (
     F_VALUE,
     FRAUD_MEAN,
     I64,
+    K_CACHE,
     K_CELL,
     K_STEP,
     K_WINDOW,
@@ -86,6 +86,7 @@ from avalist.features.layout import (
     N_B,
     N_CELL,
     OWN_CELLS,
+    PLACE,
     R_CACHE,
     R_CELLS,
     R_CLOCK,
@@ -109,9 +110,9 @@ from avalist.features.layout import (
 )  # fmt: skip
 from avalist.features.quiet import (
     TAG,
+    add_up_apart,
     amount_of_fraud,
     captured_of,
-    count_apart,
     counted,
     fill,
     frauds_of,
@@ -120,6 +121,7 @@ from avalist.features.quiet import (
     open_streams,
     read_quiet,
     room_for_event,
+    since,
     write_event,
 )  # fmt: skip
 from avalist.features.tiles import (
@@ -199,16 +201,16 @@ def touch(entities: I64, reads: I64, streams: I64, feeds: I64, mem: I64, work: I
     """Ask for what reading will need of every seen entity, all at once: one wait for memory, not one after the other."""
     for e in range(entities.shape[0]):
         if work[3 * e + 2] == SEEN:
-            header = work[3 * e + 1]
+            header = work[3 * e + 1] & PLACE
             form = mem[header + H_FORM]
             words = entities[e, E_BUSY] if form & BUSY else H_STREAMS + entities[e, E_EVENT] * fill(form)
             for at in range(header + 16, header + words, 8):
                 prefetch(mem, at)
     for e in range(entities.shape[0]):
         if work[3 * e + 2] == SEEN:
-            header = work[3 * e + 1]
+            header = work[3 * e + 1] & PLACE
             if mem[header + H_FORM] & BUSY:
-                for s in range(entities[e, E_STREAMS], entities[e, E_STREAMS_END]):
+                for s in range(entities[e, E_STREAMS] & PLACE, entities[e, E_STREAMS_END]):
                     prefetch_tiles(mem, header, mem[header + H_STREAMS + s - entities[e, E_STREAMS]], s, streams, reads)
 
 
@@ -251,7 +253,7 @@ def read_entities(
 ) -> None:  # fmt: skip
     """Write every entity's cells, and those of its windows and distinct counts."""
     for e in range(entities.shape[0]):
-        header, status, at = work[3 * e + 1], work[3 * e + 2], entities[e, E_CELLS]
+        header, status, at = work[3 * e + 1] & PLACE, work[3 * e + 2], entities[e, E_CELLS] & PLACE
         cells[at] = np.float64(status)
         if status == SEEN:
             last, first = mem[header + H_LAST_PAYMENT], mem[header + H_FIRST]
@@ -261,17 +263,13 @@ def read_entities(
                 read_busy(row, e, header, entities, feeds, streams, reads, mem, work, clocks_at, cells)
             else:
                 read_quiet(row, header, entities, feeds, reads, mem, work, clocks_at, scratch, cells)
-            for d in range(entities[e, E_DISTINCTS], entities[e, E_DISTINCTS_END]):
-                for k in range(distincts[d, D_COUNTS], distincts[d, D_COUNTS_END]):
-                    step = counts[k, K_STEP]
-                    low = (row[AT] - counts[k, K_WINDOW]) // step * step
-                    cells[counts[k, K_CELL]] = read_distinct(mem, header, entities, distincts, d, low)
+            read_distincts(row, e, header, entities, distincts, counts, mem, work, scratch, cells)
         else:
             write_unknown(cells, at + 1, ENTITY_CELLS - 1)
             read_unseen(row, e, status, entities, feeds, reads, work, clocks_at, cells)
-            for d in range(entities[e, E_DISTINCTS], entities[e, E_DISTINCTS_END]):
-                for k in range(distincts[d, D_COUNTS], distincts[d, D_COUNTS_END]):
-                    cells[counts[k, K_CELL]] = np.nan
+            for d in range(entities[e, E_DISTINCTS] & PLACE, entities[e, E_DISTINCTS_END]):
+                for k in range(distincts[d, D_COUNTS] & PLACE, distincts[d, D_COUNTS_END]):
+                    cells[counts[k, K_CELL] & PLACE] = np.nan
 
 
 @jit_part
@@ -279,11 +277,11 @@ def read_unseen(
     row: I64, e: int, status: int, entities: I64, feeds: I64, reads: I64, work: I64, clocks_at: int, cells: F64
 ) -> None:
     """Write the cells of a key never seen: unknown, but for the event itself where it is asked for."""
-    for f in range(entities[e, E_FEEDS], entities[e, E_FEEDS_END]):
+    for f in range(entities[e, E_FEEDS] & PLACE, entities[e, E_FEEDS_END]):
         own = own_value(row, feeds[f, F_KINDS], feeds[f, F_VALUE])
-        for r in range(feeds[f, F_READS], feeds[f, F_READS_END]):
-            write_unknown(cells, reads[r, R_CELLS], READ_CELLS)
-            at, clock = reads[r, R_OWN], clocks_at + CLOCK * reads[r, R_CLOCK]
+        for r in range(feeds[f, F_READS] & PLACE, feeds[f, F_READS_END]):
+            write_unknown(cells, reads[r, R_CELLS] & PLACE, READ_CELLS)
+            at, clock = reads[r, R_OWN], clocks_at + CLOCK * (reads[r, R_CLOCK] & PLACE)
             if at >= 0:
                 if status == UNSEEN and own != MISSING and work[clock + 2] >= work[clock]:
                     write_sums(cells, at, 1, own, own)
@@ -298,63 +296,75 @@ def read_busy(
 ) -> None:  # fmt: skip
     """Read every window of a busy key: each moves on from where it was read last."""
     at = header + H_STREAMS
-    for f in range(entities[e, E_FEEDS], entities[e, E_FEEDS_END]):
+    for f in range(entities[e, E_FEEDS] & PLACE, entities[e, E_FEEDS_END]):
         labels, own = feeds[f, F_LABELS], own_value(row, feeds[f, F_KINDS], feeds[f, F_VALUE])
-        for s in range(feeds[f, F_STREAMS], feeds[f, F_STREAMS_END]):
-            for r in range(streams[s, S_READS], streams[s, S_READS_END]):
-                cache, clock = header + reads[r, R_CACHE], clocks_at + CLOCK * reads[r, R_CLOCK]
+        for s in range(feeds[f, F_STREAMS] & PLACE, feeds[f, F_STREAMS_END]):
+            for r in range(streams[s, S_READS] & PLACE, streams[s, S_READS_END]):
+                cache, clock = header + (reads[r, R_CACHE] & PLACE), clocks_at + CLOCK * (reads[r, R_CLOCK] & PLACE)
                 if mem[cache] != work[clock] or mem[cache + END] != work[clock + 1]:
                     advance(mem, mem[at], cache, work[clock], work[clock + 1], reads[r, R_SCAN], labels)
                 count, total, third = mem[cache + COUNT], mem[cache + TOTAL], mem[cache + THIRD]
                 if labels:
-                    write_labels(cells, reads[r, R_CELLS], count, total, third)
+                    write_labels(cells, reads[r, R_CELLS] & PLACE, count, total, third)
                     if reads[r, R_SCAN]:
                         judge_tiles(mem, mem[at], cache, reads[r, R_GAP])
                         latest, clean, begun = mem[cache + LATEST], mem[cache + CLEAN], mem[cache + BEGUN]
-                        write_run(cells, reads[r, R_CELLS], row[AT], reads[r, R_STEP], latest, clean, begun)
+                        write_run(cells, reads[r, R_CELLS] & PLACE, row[AT], reads[r, R_STEP], latest, clean, begun)
                 else:
                     write_window(cells, reads, r, count, total, third, own, work[clock + 2] >= work[clock])
             at += 1
 
 
 @jit_part
-def read_distinct(mem: I64, header: int, entities: I64, distincts: I64, d: int, since: int) -> float:
-    """Return how many elements a seen key met from `since` on."""
-    e, form, first = distincts[d, D_ENTITY], mem[header + H_FORM], header + H_STREAMS
-    if form & BUSY:
-        return count_distinct(mem, mem[first + streams_of(entities, e) + d - entities[e, E_DISTINCTS]], since)
-    kinds, place = distincts[d, D_KINDS], distincts[d, D_PLACE]
-    return count_apart(mem, first, entities[e, E_EVENT], fill(form), kinds, place, since)
+def read_distincts(
+    row: I64, e: int, header: int, entities: I64, distincts: I64, counts: I64, mem: I64, work: I64, sums: int,
+    cells: F64,
+) -> None:  # fmt: skip
+    """Write how many different elements a seen key met in each window."""
+    form, first, width = mem[header + H_FORM], header + H_STREAMS, entities[e, E_EVENT] & 255
+    word_at, n, low = first + streams_of(entities, e) & PLACE, fill(form), 0
+    for d in range(entities[e, E_DISTINCTS] & PLACE, entities[e, E_DISTINCTS_END]):
+        if form & BUSY == 0:
+            add_up_apart(mem, first, width, n, distincts[d, D_KINDS], distincts[d, D_PLACE] & PLACE, work, sums)
+        for k in range(distincts[d, D_COUNTS] & PLACE, distincts[d, D_COUNTS_END]):
+            step, cell = counts[k, K_STEP], counts[k, K_CELL] & PLACE
+            t = (row[AT] - counts[k, K_WINDOW]) // step * step
+            if form & BUSY:
+                cells[cell] = count_distinct(mem, mem[word_at], header + counts[k, K_CACHE] & PLACE, t)
+            else:
+                low = since(mem, first, width, n, low, t)
+                cells[cell] = np.float64(work[sums + low])
+        word_at += 1
 
 
 @jit_part
 def compute(nodes: I64, runs: I64, params: F64, cells: F64) -> None:
     """Compute the columns from the other cells: those of one op in a row, columns that others read before them."""
     for u in range(runs.shape[0]):
-        op, first, end = runs[u, U_OP], runs[u, U_FIRST], runs[u, U_END]
+        op, first, end = runs[u, U_OP], runs[u, U_FIRST] & PLACE, runs[u, U_END]
         if op == COPY:
             for i in range(first, end):
-                cells[nodes[i, N_CELL]] = cells[nodes[i, N_A]]
+                cells[(nodes[i, N_CELL] & PLACE)] = cells[(nodes[i, N_A] & PLACE)]
         elif op == SCALE:
             for i in range(first, end):
-                cells[nodes[i, N_CELL]] = cells[nodes[i, N_A]] * params[i, 0]
+                cells[(nodes[i, N_CELL] & PLACE)] = cells[(nodes[i, N_A] & PLACE)] * params[i, 0]
         elif op == MEAN:
             for i in range(first, end):
-                n, total = cells[nodes[i, N_A]], cells[nodes[i, N_A] + 1]
-                cells[nodes[i, N_CELL]] = total / n * params[i, 0] if n > 0.0 else np.nan
+                n, total = cells[(nodes[i, N_A] & PLACE)], cells[(nodes[i, N_A] & PLACE) + 1]
+                cells[(nodes[i, N_CELL] & PLACE)] = total / n * params[i, 0] if n > 0.0 else np.nan
         elif op == FRAUD_MEAN:
             for i in range(first, end):
-                frauds, amount = cells[nodes[i, N_A] + 1], cells[nodes[i, N_A] + 2]
-                cells[nodes[i, N_CELL]] = amount / frauds * params[i, 0] if frauds > 0.0 else np.nan
+                frauds, amount = cells[(nodes[i, N_A] & PLACE) + 1], cells[(nodes[i, N_A] & PLACE) + 2]
+                cells[(nodes[i, N_CELL] & PLACE)] = amount / frauds * params[i, 0] if frauds > 0.0 else np.nan
         elif op == RATE:
             for i in range(first, end):
-                captured, frauds, prior = cells[nodes[i, N_A]], cells[nodes[i, N_A] + 1], cells[nodes[i, N_B]]
+                captured, frauds, prior = cells[(nodes[i, N_A] & PLACE)], cells[(nodes[i, N_A] & PLACE) + 1], cells[(nodes[i, N_B] & PLACE)]
                 prior = prior if prior >= 0.0 else params[i, 1]
-                cells[nodes[i, N_CELL]] = (frauds + params[i, 0] * prior) / (captured + params[i, 0])
+                cells[(nodes[i, N_CELL] & PLACE)] = (frauds + params[i, 0] * prior) / (captured + params[i, 0])
         else:
             for i in range(first, end):
-                top, bottom = cells[nodes[i, N_A]], cells[nodes[i, N_B]]
-                cells[nodes[i, N_CELL]] = top / bottom if bottom != 0.0 else np.nan
+                top, bottom = cells[(nodes[i, N_A] & PLACE)], cells[(nodes[i, N_B] & PLACE)]
+                cells[(nodes[i, N_CELL] & PLACE)] = top / bottom if bottom != 0.0 else np.nan
 
 
 @jit_part
@@ -363,7 +373,7 @@ def is_kept(
 ) -> bool:
     """Tell whether any stream or distinct set of entity `e` counts the event."""
     judges = row[CAPTURED_DELTA] != 0 or row[FRAUD_DELTA] != 0
-    for s in range(entities[e, E_STREAMS], entities[e, E_STREAMS_END]):
+    for s in range(entities[e, E_STREAMS] & PLACE, entities[e, E_STREAMS_END]):
         clock = clocks_at + CLOCK * streams[s, S_CLOCK]
         if work[clock + 2] >= work[clock]:
             if streams[s, S_LABELS]:
@@ -371,7 +381,7 @@ def is_kept(
                     return True
             elif own_value(row, streams[s, S_KINDS], streams[s, S_VALUE]) != MISSING:
                 return True
-    for d in range(entities[e, E_DISTINCTS], entities[e, E_DISTINCTS_END]):
+    for d in range(entities[e, E_DISTINCTS] & PLACE, entities[e, E_DISTINCTS_END]):
         named = work[3 * distincts[d, D_OF]] != 0 and distincts[d, D_KINDS] >> row[KIND] & 1
         if named and row[T] >= row[AT] - distincts[d, D_WINDOW]:
             return True
@@ -380,7 +390,7 @@ def is_kept(
 
 @jit_part
 def fold_event(
-    row: I64, memory_ms: int, entities: I64, clocks: I64, streams: I64, reads: I64, clocks_at: int, distincts: I64, records: I64,
+    row: I64, memory_ms: int, entities: I64, clocks: I64, streams: I64, reads: I64, clocks_at: int, distincts: I64, counts: I64, records: I64,
     mem: I64, meta: I64, work: I64,
 ) -> None:  # fmt: skip
     """Fold the event into every entity it names."""
@@ -392,7 +402,7 @@ def fold_event(
     for e in range(entities.shape[0]):
         if work[3 * e] == 0:
             continue
-        header = work[3 * e + 1]
+        header = work[3 * e + 1] & PLACE
         if work[3 * e + 2] != SEEN:
             if not active:
                 continue
@@ -410,13 +420,13 @@ def fold_event(
             if roomy != 0:
                 keep_event(mem, entities, roomy, work, event)
                 continue
-            header = turn_busy(header, at, entities, clocks, streams, reads, clocks_at, distincts, mem, meta, work)
-        fold_tiles(work, event, e, header, at, entities, clocks, streams, reads, clocks_at, distincts, mem, meta, work)
+            header = turn_busy(header, at, entities, clocks, streams, reads, clocks_at, distincts, counts, mem, meta, work)
+        fold_tiles(work, event, e, header, at, entities, clocks, streams, reads, clocks_at, distincts, counts, mem, meta, work)
 
 
 @jit_part
 def turn_busy(
-    header: int, at: int, entities: I64, clocks: I64, streams: I64, reads: I64, clocks_at: int, distincts: I64, mem: I64,
+    header: int, at: int, entities: I64, clocks: I64, streams: I64, reads: I64, clocks_at: int, distincts: I64, counts: I64, mem: I64,
     meta: I64, work: I64,
 ) -> int:  # fmt: skip
     """Fold a quiet key's events into tiles and sets; return its new header."""
@@ -425,7 +435,7 @@ def turn_busy(
     width = entities[e, E_EVENT]
     busy = open_streams(mem, meta, entities, streams, reads, header)
     for old in range(first, first + width * fill(form), width):
-        fold_tiles(mem, old, e, busy, at, entities, clocks, streams, reads, clocks_at, distincts, mem, meta, work)
+        fold_tiles(mem, old, e, busy, at, entities, clocks, streams, reads, clocks_at, distincts, counts, mem, meta, work)
     release(mem, meta, header, block_words(entities, form))
     return busy
 
@@ -433,31 +443,31 @@ def turn_busy(
 @jit_part
 def fold_tiles(
     source: I64, event: int, e: int, header: int, at: int, entities: I64, clocks: I64, streams: I64, reads: I64,
-    clocks_at: int, distincts: I64, mem: I64, meta: I64, work: I64,
+    clocks_at: int, distincts: I64, counts: I64, mem: I64, meta: I64, work: I64,
 ) -> None:  # fmt: skip
     """Add an event that stands at ``source[event:]`` to each stream and distinct set of a busy key that counts it."""
     t, tag = source[event], source[event + TAG]
     captured, frauds = captured_of(tag), frauds_of(tag)
     word_at = header + H_STREAMS
-    for s in range(entities[e, E_STREAMS], entities[e, E_STREAMS_END]):
+    for s in range(entities[e, E_STREAMS] & PLACE, entities[e, E_STREAMS_END]):
         c, place = streams[s, S_CLOCK], streams[s, S_PLACE]
         lowest, index = work[clocks_at + CLOCK * c], stepped(t, clocks[c, C_STEP], work[clocks_at + CLOCK * c + 2])
         if index >= lowest:
             count, total, third = captured, frauds, 0
             if streams[s, S_LABELS]:
                 third = amount_of_fraud(source, event, place)
-                counts = captured != 0 or frauds != 0
+                counted_in = captured != 0 or frauds != 0
             else:
                 total = third = counted(source, event, streams[s, S_KINDS], place)
-                count, counts = 1, total != MISSING
-            if counts:
+                count, counted_in = 1, total != MISSING
+            if counted_in:
                 tile = tile_at(mem, meta, header, word_at, index, lowest, s, streams, reads, work, clocks_at)
                 add(mem, header, tile, count, total, third, s, streams, reads)
         word_at += 1
-    for d in range(entities[e, E_DISTINCTS], entities[e, E_DISTINCTS_END]):
+    for d in range(entities[e, E_DISTINCTS] & PLACE, entities[e, E_DISTINCTS_END]):
         if names(source, event, distincts[d, D_KINDS], distincts[d, D_PLACE], at - distincts[d, D_WINDOW]):
             element = source[event + distincts[d, D_PLACE]]
-            see_distinct(mem, meta, word_at, element, t, at - distincts[d, D_WINDOW])
+            see_distinct(mem, meta, header, word_at, element, t, at - distincts[d, D_WINDOW], d, distincts, counts)
         word_at += 1
 
 
@@ -496,7 +506,7 @@ def step_event(
         compute(nodes, runs, params, cells)
         for c in range(nodes.shape[0]):
             out[written, c] = np.float32(cells[c])
-    fold_event(row, memory_ms, entities, clocks, streams, reads, clocks_at, distincts, records, mem, meta, work)
+    fold_event(row, memory_ms, entities, clocks, streams, reads, clocks_at, distincts, counts, records, mem, meta, work)
     meta[NOW] = max(meta[NOW], row[AT])
 
 
@@ -511,7 +521,7 @@ def run(
     """
     keys_at, memory_ms = code[0], code[1]
     entities, clocks, feeds, streams = table(code, 0, 16), table(code, 1, 3), table(code, 2, 8), table(code, 3, 8)
-    reads, distincts, counts, records = table(code, 4, 8), table(code, 5, 7), table(code, 6, 3), table(code, 7, 2)
+    reads, distincts, counts, records = table(code, 4, 8), table(code, 5, 7), table(code, 6, 4), table(code, 7, 2)
     nodes, runs = table(code, 8, 3), table(code, 9, 3)
     written = 0
     for i in range(start):

@@ -10,6 +10,9 @@ import numpy.typing as npt
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
+PLACE: Final = 2**40 - 1
+"""Masks places that were read from memory: the compiler then knows that they count from an array's begin, not its end.
+"""
 MAX_TILES: Final = 128
 """Tiles a stream may hold; a window has at most MAX_TILES − 2 steps."""
 
@@ -33,8 +36,8 @@ R_STREAM, R_CLOCK, R_SCAN, R_CACHE, R_CELLS, R_OWN, R_STEP, R_GAP = range(8)
 C_STEP, C_WINDOW, C_LAG = range(3)
 # columns of the distinct table
 D_ENTITY, D_OF, D_KINDS, D_WINDOW, D_PLACE, D_COUNTS, D_COUNTS_END = range(7)
-# columns of the table of the windows read from distinct sets
-K_WINDOW, K_STEP, K_CELL = range(3)
+# columns of the table of the windows read from distinct sets; K_CACHE: where a busy header keeps [since, count]
+K_WINDOW, K_STEP, K_CELL, K_CACHE = range(4)
 # columns of the table of what an entity's events keep besides time and kind: values and keys of other entities
 X_ELEMENT, X_INDEX = range(2)
 RECORDED: Final = 2
@@ -44,7 +47,7 @@ N_CELL, N_A, N_B = range(3)
 # columns of the table of runs of nodes with one op, in the order of evaluation
 U_OP, U_FIRST, U_END = range(3)
 WIDTHS: Final = {
-    "entities": 16, "clocks": 3, "feeds": 8, "streams": 8, "reads": 8, "distincts": 7, "counts": 3, "records": 2,
+    "entities": 16, "clocks": 3, "feeds": 8, "streams": 8, "reads": 8, "distincts": 7, "counts": 4, "records": 2,
     "nodes": 3, "runs": 3,
 }  # fmt: skip
 
@@ -56,5 +59,6 @@ OWN_CELLS: Final = 3
 CACHE: Final = 8
 """Words of a busy key's running window: see :mod:`avalist.features.tiles`."""
 SCANNED_CACHE: Final = 12
+COUNT_CACHE: Final = 2
 HEADER: Final = 5
 """Words of every key's block before its events or streams."""

@@ -43,6 +43,7 @@ from avalist.features.layout import (
     F_READS_END,
     F_VALUE,
     I64,
+    PLACE,
     R_CACHE,
     R_CELLS,
     R_CLOCK,
@@ -191,8 +192,8 @@ def read_quiet(
     """
     form, first = mem[header + H_FORM], header + H_STREAMS
     e, n = form & ENTITY, fill(form)
-    width = entities[e, E_EVENT]
-    for f in range(entities[e, E_FEEDS], entities[e, E_FEEDS_END]):
+    width = entities[e, E_EVENT] & 255
+    for f in range(entities[e, E_FEEDS] & PLACE, entities[e, E_FEEDS_END]):
         kinds, place, labels = feeds[f, F_KINDS], feeds[f, F_PLACE], feeds[f, F_LABELS]
         if labels:
             add_up_labels(mem, first, width, n, place, work, sums)
@@ -200,20 +201,20 @@ def read_quiet(
             add_up(mem, first, width, n, kinds, place, work, sums)
         own = own_value(row, kinds, feeds[f, F_VALUE])
         low = end = n
-        for r in range(feeds[f, F_READS], feeds[f, F_READS_END]):
-            clock = clocks_at + CLOCK * reads[r, R_CLOCK]
+        for r in range(feeds[f, F_READS] & PLACE, feeds[f, F_READS_END]):
+            clock, cell = clocks_at + CLOCK * (reads[r, R_CLOCK] & PLACE), reads[r, R_CELLS] & PLACE
             low = since(mem, first, width, n, low, work[clock + 3])
             end = since(mem, first, width, n, end, work[clock + 4])
             at, less = sums + 4 * low, sums + 4 * end
             count, total = work[at] - work[less], work[at + 1] - work[less + 1]
             if labels:
-                write_labels(cells, reads[r, R_CELLS], count, total, work[at + 2] - work[less + 2])
+                write_labels(cells, cell, count, total, work[at + 2] - work[less + 2])
                 if reads[r, R_SCAN]:
                     latest, clean, begun = LOW, count, LOW
                     if work[at + 3] != work[less + 3]:
                         step, gap = reads[r, R_STEP], reads[r, R_GAP]
                         latest, clean, begun = judge_events(mem, first, width, low, end, step, gap)
-                    write_run(cells, reads[r, R_CELLS], row[AT], reads[r, R_STEP], latest, clean, begun)
+                    write_run(cells, cell, row[AT], reads[r, R_STEP], latest, clean, begun)
             else:
                 highest = work[at + 2]
                 if reads[r, R_SCAN] and end < n:
@@ -297,19 +298,20 @@ def judge_events(mem: I64, first: int, width: int, low: int, end: int, step: int
 
 
 @jit_part
-def count_apart(mem: I64, first: int, width: int, n: int, kinds: int, place: int, since: int) -> float:
-    """Return how many different elements events from `since` on name."""
+def add_up_apart(mem: I64, first: int, width: int, n: int, kinds: int, place: int, work: I64, sums: int) -> None:
+    """Write how many different elements the events from each one on name."""
     seen = 0
-    end = first + width * n
-    for at in range(first, end, width):
-        if names(mem, at, kinds, place, since):
-            later = at + width
-            while later < end and not (
-                names(mem, later, kinds, place, since) and mem[later + place] == mem[at + place]
+    work[sums + n] = 0
+    for i in range(n - 1, -1, -1):
+        if names(mem, first + width * i, kinds, place, LOW):
+            j = i + 1
+            while j < n and not (
+                mem[first + width * j + place] == mem[first + width * i + place]
+                and names(mem, first + width * j, kinds, place, LOW)
             ):
-                later += width
-            seen += later == end
-    return float(seen)
+                j += 1
+            seen += j == n
+        work[sums + i] = seen
 
 
 @jit_part

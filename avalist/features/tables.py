@@ -15,6 +15,7 @@ from avalist.features.layout import (
     BASE,
     CACHE,
     CONSTANT,
+    COUNT_CACHE,
     ENTITY_CELLS,
     HEADER,
     I64,
@@ -123,7 +124,7 @@ class _Layout:
             "streams": [self._stream(i) for i in self.streams],
             "reads": [self._read(i) for i in self.reads],
             "distincts": [self._distinct(i) for i in self.distincts],
-            "counts": [(*parts.counts[i][1:], self.cell["count", i]) for i in self.counts],
+            "counts": [self._count(i) for i in self.counts],
             "records": [record for kept in self.records for record in kept],
             "nodes": [(i, self._at(node.a), self._at(node.b)) for i, node in nodes],
             "runs": list(_runs([(node.level, node.op) for _, node in nodes])),
@@ -183,6 +184,16 @@ class _Layout:
         streams, distincts = ([row[0] for row in rows].count(e) for rows in (self.parts.streams, self.parts.distincts))
         return HEADER + streams + distincts + sum(map(self._cache_words, before))
 
+    def _count(self, count: int) -> tuple[int, ...]:
+        """Return a row of a window of a distinct set: the caches stand behind those of the reads."""
+        distinct, window, step = self.parts.counts[count]
+        e = self.parts.distincts[distinct][0]
+        cache = self._cache(None, e) + COUNT_CACHE * self._counts_of(e).index(count)
+        return window, step, self.cell["count", count], cache
+
+    def _counts_of(self, e: int) -> list[int]:
+        return [i for i in self.counts if self.parts.distincts[self.parts.counts[i][0]][0] == e]
+
     def _read(self, read: int) -> tuple[int, ...]:
         stream, clock = self.parts.reads[read]
         step, window, _ = self.parts.clocks[clock]
@@ -209,7 +220,8 @@ class _Layout:
         feeds = _span([key[0] for key, _ in groupby(self.streams, key=self._feed_of)], e)
         records = _span([of for of, kept in enumerate(self.records) for _ in kept], e)
         event = RECORDED + len(self.records[e])
-        ends = self._depth_ms(e), *feeds, self._cache(None, e), self.cell["entity", e]
+        busy = self._cache(None, e) + COUNT_CACHE * len(self._counts_of(e))
+        ends = self._depth_ms(e), *feeds, busy, self.cell["entity", e]
         return form, a, b, salt, *streams, *distincts, *records, event, *ends
 
     def _depth_ms(self, e: int) -> int:

@@ -13,7 +13,7 @@ from typing import Final
 
 from avalist.features.arena import LOW, TILE, allocate, release
 from avalist.features.jit import jit_part, prefetch
-from avalist.features.layout import I64, R_CACHE, R_CLOCK, R_SCAN, S_LABELS, S_READS, S_READS_END
+from avalist.features.layout import I64, PLACE, R_CACHE, R_CLOCK, R_SCAN, S_LABELS, S_READS, S_READS_END
 
 CLOCK: Final = 5
 """Words of a clock: a window's first step, its end (exclusive), the event's own step; first and end in ms."""
@@ -23,7 +23,7 @@ LOWEST, END, FIRST, LAST, COUNT, TOTAL, THIRD, BAD, LATEST, CLEAN, BEGUN, STALE 
 @jit_part
 def ring(word: int) -> tuple[int, int, int, int]:
     """Return a stream's offset, head, mask and fill."""
-    return word >> 24, word >> 16 & 255, (1 << (word >> 8 & 15)) - 1, word & 255
+    return word >> 24 & PLACE, word >> 16 & 255, (1 << (word >> 8 & 15)) - 1, word & 255
 
 
 @jit_part
@@ -31,8 +31,8 @@ def prefetch_tiles(mem: I64, header: int, word: int, s: int, streams: I64, reads
     """Ask for the tiles that the windows of a stream will drop, and for the newest."""
     offset, head, mask, n = ring(word)
     prefetch(mem, offset + TILE * (head + n - 1 & mask))
-    for r in range(streams[s, S_READS], streams[s, S_READS_END]):
-        cache = header + reads[r, R_CACHE]
+    for r in range(streams[s, S_READS] & PLACE, streams[s, S_READS_END]):
+        cache = header + (reads[r, R_CACHE] & PLACE)
         prefetch(mem, offset + TILE * (head + mem[cache + FIRST] & mask))
         if mem[cache + LAST] < n:
             prefetch(mem, offset + TILE * (head + mem[cache + LAST] & mask))
@@ -157,8 +157,8 @@ def tile_at(
     mem[tile + 1] = mem[tile + 2] = 0
     mem[tile + 3] = 0 if streams[s, S_LABELS] else LOW
     mem[at] += 1
-    for r in range(streams[s, S_READS], streams[s, S_READS_END]):
-        cache = header + reads[r, R_CACHE]
+    for r in range(streams[s, S_READS] & PLACE, streams[s, S_READS_END]):
+        cache = header + (reads[r, R_CACHE] & PLACE)
         mem[cache + FIRST] += index < mem[cache + LOWEST]
         mem[cache + LAST] += index < mem[cache + END]
     return int(tile)
@@ -175,8 +175,8 @@ def make_room(
     while expired < n and mem[offset + TILE * (head + expired & mask)] < lowest:
         expired += 1
     if expired > 0:
-        for r in range(streams[s, S_READS], streams[s, S_READS_END]):
-            cache, clock = header + reads[r, R_CACHE], clocks_at + CLOCK * reads[r, R_CLOCK]
+        for r in range(streams[s, S_READS] & PLACE, streams[s, S_READS_END]):
+            cache, clock = header + (reads[r, R_CACHE] & PLACE), clocks_at + CLOCK * (reads[r, R_CLOCK] & PLACE)
             advance(mem, word, cache, work[clock], work[clock + 1], reads[r, R_SCAN], streams[s, S_LABELS])
             mem[cache + FIRST] -= expired
             mem[cache + LAST] -= expired
@@ -202,8 +202,8 @@ def add(
     mem[tile + 2] += total
     mem[tile + 3] = mem[tile + 3] + third if labels else max(mem[tile + 3], third)
     bad = (mem[tile + 2] != 0) - was_bad
-    for r in range(streams[s, S_READS], streams[s, S_READS_END]):
-        cache = header + reads[r, R_CACHE]
+    for r in range(streams[s, S_READS] & PLACE, streams[s, S_READS_END]):
+        cache = header + (reads[r, R_CACHE] & PLACE)
         if mem[cache + LOWEST] <= index < mem[cache + END]:
             mem[cache + COUNT] += count
             mem[cache + TOTAL] += total

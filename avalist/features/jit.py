@@ -11,6 +11,7 @@ import numba
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+from numba.np import arrayobj
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,11 +53,6 @@ def jit_part(function: Callable[P, R]) -> Callable[P, R]:
     return cast(Callable[P, R], decorate(function))
 
 
-def jit_text(function: Callable[P, R]) -> Callable[P, R]:
-    """Put the text of `function` where it is called, so that its constants are known there."""
-    return cast(Callable[P, R], numba.njit(inline="always")(function))
-
-
 @intrinsic  # type: ignore[untyped-decorator]
 def prefetch(_context: Any, array: Any, index: Any) -> Any:
     """Ask for the memory of ``array[index]``, of one dimension, without waiting for it."""
@@ -71,3 +67,19 @@ def prefetch(_context: Any, array: Any, index: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def table(_context: Any, array: Any, offset: Any, rows: Any, width: Any) -> Any:
+    """Return ``array[offset : offset + rows·width]`` as [rows, width]; the compiler knows a width that is a constant."""
+    found = types.Array(array.dtype, 2, "C")
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        words, (_, at, height, across) = ir.IntType(64), arguments
+        row = builder.mul(across, words(8))
+        view = context.make_array(found)(context, builder)
+        arrayobj.populate_array(view, builder.gep(data, [at]), [height, across], [row, words(8)], words(8), None)
+        return view._getvalue()
+
+    return found(array, types.intp, types.intp, types.intp), generate

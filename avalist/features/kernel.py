@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-
 from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, MISSING, OCCURRED, VALUES, T
 from avalist.features.arena import (
     BUMP,
@@ -37,8 +36,8 @@ from avalist.features.arena import (
 )  # fmt: skip
 from avalist.features.cells import own_value, write_labels, write_run, write_sums, write_unknown, write_window
 from avalist.features.declare import ACTIVITY, DISTINCT_CELLS, DISTINCT_EXACT
-from avalist.features.distinct import count_distinct, see_distinct
-from avalist.features.jit import jit, jit_part, jit_text, prefetch
+from avalist.features.distinct import count_distinct, prefetch_elements, see_distinct
+from avalist.features.jit import jit, jit_part, prefetch, table
 from avalist.features.layout import (
     BASE,
     C_LAG,
@@ -149,9 +148,10 @@ DAY: Final = 86_400_000
 NEVER: Final = 2**62
 SCRATCH: Final = 4 * 256
 """Words in which a quiet key's events are added up."""
+AHEAD: Final = 8
+"""Events in the ring of those looked ahead to: their keys, headers, blocks and tiles are asked for so much earlier."""
+TO_KEYS, TO_HEADERS, TO_BLOCKS, TO_TILES = 6, 4, 2, 1
 _READ_ONLY: Final = 10
-_HEAD: Final = 2
-"""Words of a plan's code before the directory of its tables: where keys begin, the memory in ms."""
 
 
 @jit_part
@@ -175,43 +175,72 @@ def key_of(row: I64, keys_at: int, entities: I64, e: int) -> int:
 
 
 @jit_part
-def locate(row: I64, keys_at: int, memory_ms: int, entities: I64, mem: I64, meta: I64, work: I64) -> None:
-    """Write each entity's key, header offset (meant only if seen) and status: ``work[3e : 3e + 3]``.
+def look_ahead(
+    rows: I64, i: int, end: int, keys_at: int, entities: I64, streams: I64, reads: I64, mem: I64, meta: I64, work: I64,
+    ahead: int,
+) -> None:  # fmt: skip
+    """Ask for the memory that events after `i` will need, in four steps, so that none waits: what is found may change.
 
-    In passes, so that the waits for memory of all entities overlap.
+    ``work[ahead:]`` is a ring: each event's keys, and the headers found for them.
     """
-    for e in range(entities.shape[0]):
-        key = key_of(row, keys_at, entities, e)
-        work[3 * e] = key
-        prefetch(mem, home_of(meta, key))
-    for e in range(entities.shape[0]):
-        header = find(mem, meta, work[3 * e]) if work[3 * e] != 0 else 0
-        work[3 * e + 1] = header
-        prefetch(mem, header)
-        prefetch(mem, header + 8)
-    for e in range(entities.shape[0]):
-        status, header = MISSING_KEY if work[3 * e] == 0 else UNSEEN, work[3 * e + 1]
-        if header != 0 and row[AT] - mem[header + H_LAST] <= memory_ms:
-            status = SEEN
-        work[3 * e + 2] = status
+    width = entities.shape[0]
+    if i + TO_KEYS < end:
+        at = ahead + 2 * width * (i + TO_KEYS & AHEAD - 1)
+        for e in range(width):
+            work[at + e] = key_of(rows[i + TO_KEYS], keys_at, entities, e)
+            prefetch(mem, home_of(meta, work[at + e]))
+    if i + TO_HEADERS < end and i + TO_HEADERS >= 0:
+        at = ahead + 2 * width * (i + TO_HEADERS & AHEAD - 1)
+        for e in range(width):
+            header = find(mem, meta, work[at + e]) if work[at + e] != 0 else 0
+            work[at + width + e] = header
+            prefetch(mem, header)
+            prefetch(mem, header + 8)
+    if i + TO_BLOCKS < end and i + TO_BLOCKS >= 0:
+        touch_blocks(entities, mem, work, ahead + 2 * width * (i + TO_BLOCKS & AHEAD - 1) + width)
+    if i + TO_TILES < end and i + TO_TILES >= 0:
+        touch_tiles(entities, streams, reads, mem, work, ahead + 2 * width * (i + TO_TILES & AHEAD - 1) + width)
 
 
 @jit_part
-def touch(entities: I64, reads: I64, streams: I64, feeds: I64, mem: I64, work: I64) -> None:
-    """Ask for what reading will need of every seen entity, all at once: one wait for memory, not one after the other."""
+def touch_blocks(entities: I64, mem: I64, work: I64, headers: int) -> None:
+    """Ask for what follows the headers."""
     for e in range(entities.shape[0]):
-        if work[3 * e + 2] == SEEN:
-            header = work[3 * e + 1] & PLACE
+        header = work[headers + e] & PLACE
+        if header != 0:
             form = mem[header + H_FORM]
             words = entities[e, E_BUSY] if form & BUSY else H_STREAMS + entities[e, E_EVENT] * fill(form)
             for at in range(header + 16, header + words, 8):
                 prefetch(mem, at)
+
+
+@jit_part
+def touch_tiles(entities: I64, streams: I64, reads: I64, mem: I64, work: I64, headers: int) -> None:
+    """Ask for the tiles that busy keys' windows will drop, and for the newest."""
     for e in range(entities.shape[0]):
-        if work[3 * e + 2] == SEEN:
-            header = work[3 * e + 1] & PLACE
-            if mem[header + H_FORM] & BUSY:
-                for s in range(entities[e, E_STREAMS] & PLACE, entities[e, E_STREAMS_END]):
-                    prefetch_tiles(mem, header, mem[header + H_STREAMS + s - entities[e, E_STREAMS]], s, streams, reads)
+        header = work[headers + e] & PLACE
+        if header != 0 and mem[header + H_FORM] & BUSY:
+            at = header + H_STREAMS
+            for s in range(entities[e, E_STREAMS] & PLACE, entities[e, E_STREAMS_END]):
+                prefetch_tiles(mem, header, mem[at], s, streams, reads)
+                at += 1
+            for _ in range(entities[e, E_DISTINCTS], entities[e, E_DISTINCTS_END]):
+                prefetch_elements(mem, mem[at])
+                at += 1
+
+
+@jit_part
+def locate(row: I64, memory_ms: int, entities: I64, mem: I64, meta: I64, work: I64, keys: int) -> None:
+    """Write each entity's key, header offset (meant only if seen) and status: ``work[3e : 3e + 3]``."""
+    for e in range(entities.shape[0]):
+        key = work[keys + e]
+        header = find(mem, meta, key) if key != 0 else 0
+        status = MISSING_KEY if key == 0 else UNSEEN
+        if header != 0 and row[AT] - mem[header + H_LAST] <= memory_ms:
+            status = SEEN
+        work[3 * e] = key
+        work[3 * e + 1] = header
+        work[3 * e + 2] = status
 
 
 @jit_part
@@ -481,25 +510,17 @@ def room_needed(entities: I64, streams: I64, distincts: I64, meta: I64) -> int:
     return int(words + entities.shape[0] * 4 * meta[LARGEST])
 
 
-@jit_text
-def table(code: I64, place: int, width: int) -> I64:
-    """Return one of the tables that a plan's code packs."""
-    offset, rows = code[_HEAD + 2 * place], code[_HEAD + 2 * place + 1]
-    return code[offset : offset + rows * width].reshape((rows, width))
-
-
 @jit_part
 def step_event(
-    row: I64, asked: bool, keys_at: int, memory_ms: int, entities: I64, clocks: I64, feeds: I64, streams: I64,
-    reads: I64, distincts: I64, counts: I64, records: I64, nodes: I64, runs: I64, params: F64, mem: I64, meta: I64,
-    work: I64, cells: F64, out: F32, written: int,
+    row: I64, asked: bool, keys: int, keys_at: int, memory_ms: int, entities: I64, clocks: I64, feeds: I64,
+    streams: I64, reads: I64, distincts: I64, counts: I64, records: I64, nodes: I64, runs: I64, params: F64, mem: I64,
+    meta: I64, work: I64, cells: F64, out: F32, written: int,
 ) -> None:  # fmt: skip
     """Read the columns as of before the event into ``out[written]`` if asked, then fold it."""
     clocks_at = 3 * entities.shape[0]
     event = clocks_at + CLOCK * clocks.shape[0]
-    locate(row, keys_at, memory_ms, entities, mem, meta, work)
+    locate(row, memory_ms, entities, mem, meta, work, keys)
     set_clocks(row, clocks, work, clocks_at)
-    touch(entities, reads, streams, feeds, mem, work)
     if asked:
         read_row(row, keys_at, nodes, cells)
         read_entities(row, entities, feeds, streams, reads, distincts, counts, clocks_at, event, mem, work, cells)
@@ -520,23 +541,33 @@ def run(
     Returns the index after the last event run: less than ``len(rows)`` when the arena must grow first.
     """
     keys_at, memory_ms = code[0], code[1]
-    entities, clocks, feeds, streams = table(code, 0, 16), table(code, 1, 3), table(code, 2, 8), table(code, 3, 8)
-    reads, distincts, counts, records = table(code, 4, 8), table(code, 5, 7), table(code, 6, 4), table(code, 7, 2)
-    nodes, runs = table(code, 8, 3), table(code, 9, 3)
+    entities, clocks = table(code, code[2], code[3], 16), table(code, code[4], code[5], 3)
+    feeds, streams = table(code, code[6], code[7], 8), table(code, code[8], code[9], 8)
+    reads, distincts = table(code, code[10], code[11], 8), table(code, code[12], code[13], 7)
+    counts, records = table(code, code[14], code[15], 4), table(code, code[16], code[17], 2)
+    nodes, runs = table(code, code[18], code[19], 3), table(code, code[20], code[21], 3)
     written = 0
     for i in range(start):
         written += asked[i]
     room = room_needed(entities, streams, distincts, meta)
     largest = meta[LARGEST]
-    for i in range(start, rows.shape[0]):
+    ahead = 3 * entities.shape[0] + CLOCK * clocks.shape[0] + SCRATCH
+    for later in range(-TO_KEYS, rows.shape[0] - start):
+        look_ahead(
+            rows[start:], later, rows.shape[0] - start, keys_at, entities, streams, reads, mem, meta, work, ahead
+        )
+        if later < 0:
+            continue
+        i = start + later
         if meta[LARGEST] != largest:
             room = room_needed(entities, streams, distincts, meta)
             largest = meta[LARGEST]
         if meta[BUMP] + room > mem.shape[0]:
             return i
         step_event(
-            rows[i], asked[i], keys_at, memory_ms, entities, clocks, feeds, streams, reads, distincts, counts, records,
-            nodes, runs, params, mem, meta, work, cells, out, written,
+            rows[i], asked[i], ahead + 2 * entities.shape[0] * (later & AHEAD - 1), keys_at, memory_ms, entities,
+            clocks, feeds, streams, reads, distincts, counts, records, nodes, runs, params, mem, meta, work, cells, out,
+            written,
         )  # fmt: skip
         written += asked[i]
     return int(rows.shape[0])

@@ -80,8 +80,8 @@ class State:
             self.meta[DIRECTORY + 3 * i + D_OFFSET] = 8 + i * 2 * _FIRST_CAP
             self.meta[DIRECTORY + 3 * i + D_CAP] = _FIRST_CAP
         self.meta[BUMP] += SUBTABLES * 2 * _FIRST_CAP
-        words = 3 * len(plan.entities) + CLOCK * len(plan.clocks) + kernel.SCRATCH
-        self._work = np.zeros(words + int(plan.entities[:, E_EVENT].max(initial=0)), dtype=np.int64)
+        words = (3 + 2 * kernel.AHEAD) * len(plan.entities) + CLOCK * len(plan.clocks) + kernel.SCRATCH
+        self._work = np.zeros(words, dtype=np.int64)
         self._cells = np.full(plan.cells, np.nan)
 
     @property

@@ -28,9 +28,10 @@ def ring(word: int) -> tuple[int, int, int, int]:
 
 @jit_part
 def prefetch_tiles(mem: I64, header: int, word: int, s: int, streams: I64, reads: I64) -> None:
-    """Ask for the tiles that the windows of a stream will drop, and for the newest."""
+    """Ask for the tiles that the windows of a stream will drop, and for the newest and the next."""
     offset, head, mask, n = ring(word)
     prefetch(mem, offset + TILE * (head + n - 1 & mask))
+    prefetch(mem, offset + TILE * (head + n & mask))
     for r in range(streams[s, S_READS] & PLACE, streams[s, S_READS_END]):
         cache = header + (reads[r, R_CACHE] & PLACE)
         prefetch(mem, offset + TILE * (head + mem[cache + FIRST] & mask))

@@ -19,9 +19,7 @@ def own_value(row: I64, kinds: int, value_at: int) -> int:
 
 
 @jit_part
-def write_window(
-    cells: F64, reads: I64, r: int, count: int, total: int, highest: int, own: int, in_time: bool
-) -> None:
+def write_window(cells: F64, reads: I64, r: int, count: int, total: int, highest: int, own: int, in_time: bool) -> None:
     """Write what a window holds; where it is asked for, with the event's own value too."""
     write_sums(cells, reads[r, R_CELLS] & PLACE, count, total, highest)
     at = reads[r, R_OWN]

@@ -71,7 +71,7 @@ def prefetch(_context: Any, array: Any, index: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def table(_context: Any, array: Any, offset: Any, rows: Any, width: Any) -> Any:
-    """Return ``array[offset : offset + rows·width]`` as [rows, width]; the compiler knows a width that is a constant."""
+    """Return ``array[offset : offset + rows·width]`` as [rows, width]; a constant width stays one."""
     found = types.Array(array.dtype, 2, "C")
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
 from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, MISSING, OCCURRED, VALUES, T
 from avalist.features.arena import (
     BUMP,
@@ -148,9 +149,6 @@ DAY: Final = 86_400_000
 NEVER: Final = 2**62
 SCRATCH: Final = 4 * 256
 """Words in which a quiet key's events are added up."""
-AHEAD: Final = 8
-"""Events in the ring of those looked ahead to: their keys, headers, blocks and tiles are asked for so much earlier."""
-TO_KEYS, TO_HEADERS, TO_BLOCKS, TO_TILES = 6, 4, 2, 1
 _READ_ONLY: Final = 10
 
 
@@ -175,51 +173,40 @@ def key_of(row: I64, keys_at: int, entities: I64, e: int) -> int:
 
 
 @jit_part
-def look_ahead(
-    rows: I64, i: int, end: int, keys_at: int, entities: I64, streams: I64, reads: I64, mem: I64, meta: I64, work: I64,
-    ahead: int,
-) -> None:  # fmt: skip
-    """Ask for the memory that events after `i` will need, in four steps, so that none waits: what is found may change.
+def locate(row: I64, keys_at: int, memory_ms: int, entities: I64, mem: I64, meta: I64, work: I64) -> None:
+    """Write each entity's key, header offset (meant only if seen) and status: ``work[3e : 3e + 3]``.
 
-    ``work[ahead:]`` is a ring: each event's keys, and the headers found for them.
+    In passes, so that the waits for memory of all entities overlap.
     """
-    width = entities.shape[0]
-    if i + TO_KEYS < end:
-        at = ahead + 2 * width * (i + TO_KEYS & AHEAD - 1)
-        for e in range(width):
-            work[at + e] = key_of(rows[i + TO_KEYS], keys_at, entities, e)
-            prefetch(mem, home_of(meta, work[at + e]))
-    if i + TO_HEADERS < end and i + TO_HEADERS >= 0:
-        at = ahead + 2 * width * (i + TO_HEADERS & AHEAD - 1)
-        for e in range(width):
-            header = find(mem, meta, work[at + e]) if work[at + e] != 0 else 0
-            work[at + width + e] = header
-            prefetch(mem, header)
-            prefetch(mem, header + 8)
-    if i + TO_BLOCKS < end and i + TO_BLOCKS >= 0:
-        touch_blocks(entities, mem, work, ahead + 2 * width * (i + TO_BLOCKS & AHEAD - 1) + width)
-    if i + TO_TILES < end and i + TO_TILES >= 0:
-        touch_tiles(entities, streams, reads, mem, work, ahead + 2 * width * (i + TO_TILES & AHEAD - 1) + width)
+    for e in range(entities.shape[0]):
+        work[3 * e] = key_of(row, keys_at, entities, e)
+        prefetch(mem, home_of(meta, work[3 * e]))
+    for e in range(entities.shape[0]):
+        header = find(mem, meta, work[3 * e]) if work[3 * e] != 0 else 0
+        work[3 * e + 1] = header
+        prefetch(mem, header)
+        prefetch(mem, header + 8)
+    for e in range(entities.shape[0]):
+        header = work[3 * e + 1] & PLACE
+        status = MISSING_KEY if work[3 * e] == 0 else UNSEEN
+        if header != 0 and row[AT] - mem[header + H_LAST] <= memory_ms:
+            status = SEEN
+        work[3 * e + 2] = status
 
 
 @jit_part
-def touch_blocks(entities: I64, mem: I64, work: I64, headers: int) -> None:
-    """Ask for what follows the headers."""
+def touch(entities: I64, streams: I64, reads: I64, mem: I64, work: I64) -> None:
+    """Ask for the memory that seen keys need, in two passes: what follows the headers, then what that names."""
     for e in range(entities.shape[0]):
-        header = work[headers + e] & PLACE
-        if header != 0:
+        if work[3 * e + 2] == SEEN:
+            header = work[3 * e + 1] & PLACE
             form = mem[header + H_FORM]
             words = entities[e, E_BUSY] if form & BUSY else H_STREAMS + entities[e, E_EVENT] * fill(form)
             for at in range(header + 16, header + words, 8):
                 prefetch(mem, at)
-
-
-@jit_part
-def touch_tiles(entities: I64, streams: I64, reads: I64, mem: I64, work: I64, headers: int) -> None:
-    """Ask for the tiles that busy keys' windows will drop, and for the newest."""
     for e in range(entities.shape[0]):
-        header = work[headers + e] & PLACE
-        if header != 0 and mem[header + H_FORM] & BUSY:
+        header = work[3 * e + 1] & PLACE
+        if work[3 * e + 2] == SEEN and mem[header + H_FORM] & BUSY:
             at = header + H_STREAMS
             for s in range(entities[e, E_STREAMS] & PLACE, entities[e, E_STREAMS_END]):
                 prefetch_tiles(mem, header, mem[at], s, streams, reads)
@@ -227,20 +214,6 @@ def touch_tiles(entities: I64, streams: I64, reads: I64, mem: I64, work: I64, he
             for _ in range(entities[e, E_DISTINCTS], entities[e, E_DISTINCTS_END]):
                 prefetch_elements(mem, mem[at])
                 at += 1
-
-
-@jit_part
-def locate(row: I64, memory_ms: int, entities: I64, mem: I64, meta: I64, work: I64, keys: int) -> None:
-    """Write each entity's key, header offset (meant only if seen) and status: ``work[3e : 3e + 3]``."""
-    for e in range(entities.shape[0]):
-        key = work[keys + e]
-        header = find(mem, meta, key) if key != 0 else 0
-        status = MISSING_KEY if key == 0 else UNSEEN
-        if header != 0 and row[AT] - mem[header + H_LAST] <= memory_ms:
-            status = SEEN
-        work[3 * e] = key
-        work[3 * e + 1] = header
-        work[3 * e + 2] = status
 
 
 @jit_part
@@ -373,33 +346,34 @@ def compute(nodes: I64, runs: I64, params: F64, cells: F64) -> None:
         op, first, end = runs[u, U_OP], runs[u, U_FIRST] & PLACE, runs[u, U_END]
         if op == COPY:
             for i in range(first, end):
-                cells[(nodes[i, N_CELL] & PLACE)] = cells[(nodes[i, N_A] & PLACE)]
+                cells[nodes[i, N_CELL] & PLACE] = cells[nodes[i, N_A] & PLACE]
         elif op == SCALE:
             for i in range(first, end):
-                cells[(nodes[i, N_CELL] & PLACE)] = cells[(nodes[i, N_A] & PLACE)] * params[i, 0]
+                cells[nodes[i, N_CELL] & PLACE] = cells[nodes[i, N_A] & PLACE] * params[i, 0]
         elif op == MEAN:
             for i in range(first, end):
-                n, total = cells[(nodes[i, N_A] & PLACE)], cells[(nodes[i, N_A] & PLACE) + 1]
-                cells[(nodes[i, N_CELL] & PLACE)] = total / n * params[i, 0] if n > 0.0 else np.nan
+                a = nodes[i, N_A] & PLACE
+                n, total = cells[a], cells[a + 1]
+                cells[nodes[i, N_CELL] & PLACE] = total / n * params[i, 0] if n > 0.0 else np.nan
         elif op == FRAUD_MEAN:
             for i in range(first, end):
-                frauds, amount = cells[(nodes[i, N_A] & PLACE) + 1], cells[(nodes[i, N_A] & PLACE) + 2]
-                cells[(nodes[i, N_CELL] & PLACE)] = amount / frauds * params[i, 0] if frauds > 0.0 else np.nan
+                a = nodes[i, N_A] & PLACE
+                frauds, amount = cells[a + 1], cells[a + 2]
+                cells[nodes[i, N_CELL] & PLACE] = amount / frauds * params[i, 0] if frauds > 0.0 else np.nan
         elif op == RATE:
             for i in range(first, end):
-                captured, frauds, prior = cells[(nodes[i, N_A] & PLACE)], cells[(nodes[i, N_A] & PLACE) + 1], cells[(nodes[i, N_B] & PLACE)]
+                a, prior = nodes[i, N_A] & PLACE, cells[nodes[i, N_B] & PLACE]
+                captured, frauds = cells[a], cells[a + 1]
                 prior = prior if prior >= 0.0 else params[i, 1]
-                cells[(nodes[i, N_CELL] & PLACE)] = (frauds + params[i, 0] * prior) / (captured + params[i, 0])
+                cells[nodes[i, N_CELL] & PLACE] = (frauds + params[i, 0] * prior) / (captured + params[i, 0])
         else:
             for i in range(first, end):
-                top, bottom = cells[(nodes[i, N_A] & PLACE)], cells[(nodes[i, N_B] & PLACE)]
-                cells[(nodes[i, N_CELL] & PLACE)] = top / bottom if bottom != 0.0 else np.nan
+                top, bottom = cells[nodes[i, N_A] & PLACE], cells[nodes[i, N_B] & PLACE]
+                cells[nodes[i, N_CELL] & PLACE] = top / bottom if bottom != 0.0 else np.nan
 
 
 @jit_part
-def is_kept(
-    row: I64, e: int, entities: I64, streams: I64, clocks_at: int, distincts: I64, work: I64
-) -> bool:
+def is_kept(row: I64, e: int, entities: I64, streams: I64, clocks_at: int, distincts: I64, work: I64) -> bool:
     """Tell whether any stream or distinct set of entity `e` counts the event."""
     judges = row[CAPTURED_DELTA] != 0 or row[FRAUD_DELTA] != 0
     for s in range(entities[e, E_STREAMS] & PLACE, entities[e, E_STREAMS_END]):
@@ -419,8 +393,8 @@ def is_kept(
 
 @jit_part
 def fold_event(
-    row: I64, memory_ms: int, entities: I64, clocks: I64, streams: I64, reads: I64, clocks_at: int, distincts: I64, counts: I64, records: I64,
-    mem: I64, meta: I64, work: I64,
+    row: I64, memory_ms: int, entities: I64, clocks: I64, streams: I64, reads: I64, clocks_at: int, distincts: I64,
+    counts: I64, records: I64, mem: I64, meta: I64, work: I64,
 ) -> None:  # fmt: skip
     """Fold the event into every entity it names."""
     kind, at, t = row[KIND], row[AT], row[T]
@@ -449,14 +423,18 @@ def fold_event(
             if roomy != 0:
                 keep_event(mem, entities, roomy, work, event)
                 continue
-            header = turn_busy(header, at, entities, clocks, streams, reads, clocks_at, distincts, counts, mem, meta, work)
-        fold_tiles(work, event, e, header, at, entities, clocks, streams, reads, clocks_at, distincts, counts, mem, meta, work)
+            header = turn_busy(
+                header, at, entities, clocks, streams, reads, clocks_at, distincts, counts, mem, meta, work
+            )
+        fold_tiles(
+            work, event, e, header, at, entities, clocks, streams, reads, clocks_at, distincts, counts, mem, meta, work
+        )
 
 
 @jit_part
 def turn_busy(
-    header: int, at: int, entities: I64, clocks: I64, streams: I64, reads: I64, clocks_at: int, distincts: I64, counts: I64, mem: I64,
-    meta: I64, work: I64,
+    header: int, at: int, entities: I64, clocks: I64, streams: I64, reads: I64, clocks_at: int, distincts: I64,
+    counts: I64, mem: I64, meta: I64, work: I64,
 ) -> int:  # fmt: skip
     """Fold a quiet key's events into tiles and sets; return its new header."""
     form = mem[header + H_FORM]
@@ -464,7 +442,9 @@ def turn_busy(
     width = entities[e, E_EVENT]
     busy = open_streams(mem, meta, entities, streams, reads, header)
     for old in range(first, first + width * fill(form), width):
-        fold_tiles(mem, old, e, busy, at, entities, clocks, streams, reads, clocks_at, distincts, counts, mem, meta, work)
+        fold_tiles(
+            mem, old, e, busy, at, entities, clocks, streams, reads, clocks_at, distincts, counts, mem, meta, work
+        )
     release(mem, meta, header, block_words(entities, form))
     return busy
 
@@ -490,8 +470,8 @@ def fold_tiles(
                 total = third = counted(source, event, streams[s, S_KINDS], place)
                 count, counted_in = 1, total != MISSING
             if counted_in:
-                tile = tile_at(mem, meta, header, word_at, index, lowest, s, streams, reads, work, clocks_at)
-                add(mem, header, tile, count, total, third, s, streams, reads)
+                tile, made = tile_at(mem, meta, header, word_at, index, lowest, s, streams, reads, work, clocks_at)
+                add(mem, header, tile, made, count, total, third, s, streams, reads)
         word_at += 1
     for d in range(entities[e, E_DISTINCTS] & PLACE, entities[e, E_DISTINCTS_END]):
         if names(source, event, distincts[d, D_KINDS], distincts[d, D_PLACE], at - distincts[d, D_WINDOW]):
@@ -512,15 +492,16 @@ def room_needed(entities: I64, streams: I64, distincts: I64, meta: I64) -> int:
 
 @jit_part
 def step_event(
-    row: I64, asked: bool, keys: int, keys_at: int, memory_ms: int, entities: I64, clocks: I64, feeds: I64,
-    streams: I64, reads: I64, distincts: I64, counts: I64, records: I64, nodes: I64, runs: I64, params: F64, mem: I64,
-    meta: I64, work: I64, cells: F64, out: F32, written: int,
+    row: I64, asked: bool, keys_at: int, memory_ms: int, entities: I64, clocks: I64, feeds: I64, streams: I64,
+    reads: I64, distincts: I64, counts: I64, records: I64, nodes: I64, runs: I64, params: F64, mem: I64, meta: I64,
+    work: I64, cells: F64, out: F32, written: int,
 ) -> None:  # fmt: skip
     """Read the columns as of before the event into ``out[written]`` if asked, then fold it."""
     clocks_at = 3 * entities.shape[0]
     event = clocks_at + CLOCK * clocks.shape[0]
-    locate(row, memory_ms, entities, mem, meta, work, keys)
+    locate(row, keys_at, memory_ms, entities, mem, meta, work)
     set_clocks(row, clocks, work, clocks_at)
+    touch(entities, streams, reads, mem, work)
     if asked:
         read_row(row, keys_at, nodes, cells)
         read_entities(row, entities, feeds, streams, reads, distincts, counts, clocks_at, event, mem, work, cells)
@@ -536,7 +517,7 @@ def run(
     rows: I64, asked: npt.NDArray[np.bool_], start: int, code: I64, params: F64, mem: I64, meta: I64, work: I64,
     cells: F64, out: F32,
 ) -> int:  # fmt: skip
-    """Run events ``rows[start:]``, writing the columns of those ``asked`` to successive rows of `out`.
+    """Run events ``rows[start:]``, writing the columns of those `asked`, or of all if that is empty, to rows of `out`.
 
     Returns the index after the last event run: less than ``len(rows)`` when the arena must grow first.
     """
@@ -546,28 +527,20 @@ def run(
     reads, distincts = table(code, code[10], code[11], 8), table(code, code[12], code[13], 7)
     counts, records = table(code, code[14], code[15], 4), table(code, code[16], code[17], 2)
     nodes, runs = table(code, code[18], code[19], 3), table(code, code[20], code[21], 3)
-    written = 0
+    every, written = asked.shape[0] == 0, 0
     for i in range(start):
-        written += asked[i]
+        written += every or asked[i]
     room = room_needed(entities, streams, distincts, meta)
     largest = meta[LARGEST]
-    ahead = 3 * entities.shape[0] + CLOCK * clocks.shape[0] + SCRATCH
-    for later in range(-TO_KEYS, rows.shape[0] - start):
-        look_ahead(
-            rows[start:], later, rows.shape[0] - start, keys_at, entities, streams, reads, mem, meta, work, ahead
-        )
-        if later < 0:
-            continue
-        i = start + later
+    for i in range(start, rows.shape[0]):
         if meta[LARGEST] != largest:
             room = room_needed(entities, streams, distincts, meta)
             largest = meta[LARGEST]
         if meta[BUMP] + room > mem.shape[0]:
             return i
         step_event(
-            rows[i], asked[i], ahead + 2 * entities.shape[0] * (later & AHEAD - 1), keys_at, memory_ms, entities,
-            clocks, feeds, streams, reads, distincts, counts, records, nodes, runs, params, mem, meta, work, cells, out,
-            written,
+            rows[i], every or asked[i], keys_at, memory_ms, entities, clocks, feeds, streams, reads, distincts, counts,
+            records, nodes, runs, params, mem, meta, work, cells, out, written,
         )  # fmt: skip
-        written += asked[i]
+        written += every or asked[i]
     return int(rows.shape[0])

@@ -61,6 +61,7 @@ Row = npt.NDArray[np.int64]
 _GROWTH_WORDS = 4 << 20
 _FIRST_CAP = 64
 _DIGEST_WORDS = 1 << 16
+_EVERY = np.ones(0, dtype=np.bool_)
 QUIET_EVENTS = 16
 """Events that a key keeps before it turns to tiles: no column depends on it."""
 
@@ -80,9 +81,10 @@ class State:
             self.meta[DIRECTORY + 3 * i + D_OFFSET] = 8 + i * 2 * _FIRST_CAP
             self.meta[DIRECTORY + 3 * i + D_CAP] = _FIRST_CAP
         self.meta[BUMP] += SUBTABLES * 2 * _FIRST_CAP
-        words = (3 + 2 * kernel.AHEAD) * len(plan.entities) + CLOCK * len(plan.clocks) + kernel.SCRATCH
+        words = 3 * len(plan.entities) + CLOCK * len(plan.clocks) + kernel.SCRATCH
         self._work = np.zeros(words, dtype=np.int64)
         self._cells = np.full(plan.cells, np.nan)
+        self._code, self._params, self._width = plan.code, plan.params, len(plan.columns)
 
     @property
     def live_keys(self) -> int:
@@ -99,14 +101,13 @@ class State:
 
         A row's columns are read before it is folded, so that it is in its own aggregates only where they ask for it.
         """
-        plan = self.plan
-        marked = np.ones(len(rows), dtype=np.bool_) if reads is None else reads
-        out = np.empty((len(rows) if reads is None else int(reads.sum()), len(plan.columns)), dtype=np.float32)
+        out = np.empty((len(rows) if reads is None else np.count_nonzero(reads), self._width), dtype=np.float32)
         done = 0
         while True:
             done = kernel.run(
-                rows, marked, done, plan.code, plan.params, self.mem, self.meta, self._work, self._cells, out
-            )
+                rows, _EVERY if reads is None else reads, done, self._code, self._params, self.mem, self.meta,
+                self._work, self._cells, out,
+            )  # fmt: skip
             if done == len(rows):
                 return out
             self._grow(len(self.mem) + max(_GROWTH_WORDS, self._room()))

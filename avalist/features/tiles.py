@@ -133,8 +133,8 @@ def judge_tiles(mem: I64, word: int, cache: int, gap: int) -> None:
 def tile_at(
     mem: I64, meta: I64, header: int, at: int, index: int, lowest: int, s: int, streams: I64, reads: I64, work: I64,
     clocks_at: int,
-) -> int:  # fmt: skip
-    """Return the offset of the tile `index` of the stream `s`, whose word is at `at`, made if need be.
+) -> tuple[int, int]:  # fmt: skip
+    """Return the offset of the tile `index` of the stream `s`, whose word is at `at`, and 1 if it had to be made.
 
     Tiles below `lowest` may go.
     """
@@ -145,7 +145,7 @@ def tile_at(
     while i > 0 and mem[offset + TILE * (head + i - 1 & mask)] > index:
         i -= 1
     if i > 0 and mem[offset + TILE * (head + i - 1 & mask)] == index:
-        return int(offset + TILE * (head + i - 1 & mask))
+        return int(offset + TILE * (head + i - 1 & mask)), 0
     if n == mask + 1:
         i -= make_room(mem, meta, header, at, lowest, s, streams, reads, work, clocks_at)
         offset, head, mask, n = ring(mem[at])
@@ -158,11 +158,7 @@ def tile_at(
     mem[tile + 1] = mem[tile + 2] = 0
     mem[tile + 3] = 0 if streams[s, S_LABELS] else LOW
     mem[at] += 1
-    for r in range(streams[s, S_READS] & PLACE, streams[s, S_READS_END]):
-        cache = header + (reads[r, R_CACHE] & PLACE)
-        mem[cache + FIRST] += index < mem[cache + LOWEST]
-        mem[cache + LAST] += index < mem[cache + END]
-    return int(tile)
+    return int(tile), 1
 
 
 @jit_part
@@ -195,9 +191,9 @@ def make_room(
 
 @jit_part
 def add(
-    mem: I64, header: int, tile: int, count: int, total: int, third: int, s: int, streams: I64, reads: I64
+    mem: I64, header: int, tile: int, made: int, count: int, total: int, third: int, s: int, streams: I64, reads: I64
 ) -> None:
-    """Add to a tile, and to the windows of its stream that cover it."""
+    """Add to a tile, perhaps made just now, and to the windows of its stream that cover it."""
     labels, index, was_bad = streams[s, S_LABELS], mem[tile], mem[tile + 2] != 0
     mem[tile + 1] += count
     mem[tile + 2] += total
@@ -205,7 +201,10 @@ def add(
     bad = (mem[tile + 2] != 0) - was_bad
     for r in range(streams[s, S_READS] & PLACE, streams[s, S_READS_END]):
         cache = header + (reads[r, R_CACHE] & PLACE)
-        if mem[cache + LOWEST] <= index < mem[cache + END]:
+        early, over = index < mem[cache + LOWEST], index >= mem[cache + END]
+        mem[cache + FIRST] += made & early
+        mem[cache + LAST] += made & (not over)
+        if not early and not over:
             mem[cache + COUNT] += count
             mem[cache + TOTAL] += total
             if labels:

@@ -323,7 +323,7 @@ def read_distincts(
     cells: F64,
 ) -> None:  # fmt: skip
     """Write how many different elements a seen key met in each window."""
-    form, first, width = mem[header + H_FORM], header + H_STREAMS, entities[e, E_EVENT] & 255
+    form, first, width = mem[header + H_FORM], header + H_STREAMS, entities[e, E_EVENT] & PLACE
     word_at, n, low = first + streams_of(entities, e) & PLACE, fill(form), 0
     for d in range(entities[e, E_DISTINCTS] & PLACE, entities[e, E_DISTINCTS_END]):
         if form & BUSY == 0:

@@ -192,7 +192,7 @@ def read_quiet(
     """
     form, first = mem[header + H_FORM], header + H_STREAMS
     e, n = form & ENTITY, fill(form)
-    width = entities[e, E_EVENT] & 255
+    width = entities[e, E_EVENT] & PLACE
     for f in range(entities[e, E_FEEDS] & PLACE, entities[e, E_FEEDS_END]):
         kinds, place, labels = feeds[f, F_KINDS], feeds[f, F_PLACE], feeds[f, F_LABELS]
         if labels:

@@ -44,6 +44,8 @@ class Plan:
         Names the plan: 16 hex digits over schema-dependent layout and definitions.
     node_hashes
         The version of each column.
+    canonical
+        The streams in the order of a digest: it must outlive the order in which the kernel likes them.
     """
 
     features: tuple[Feature, ...]
@@ -66,6 +68,7 @@ class Plan:
     runs: I64
     params: F64
     cells: int
+    canonical: I64
     code: I64
 
 

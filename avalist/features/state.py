@@ -29,6 +29,7 @@ from avalist.features.arena import (
     SUBTABLES,
     TILE,
     key_words,
+    streams_of,
 )  # fmt: skip
 from avalist.features.declare import DISTINCT_CELLS
 from avalist.features.distinct import live_elements
@@ -156,6 +157,7 @@ class State:
                 plan.entities,
                 plan.clocks,
                 plan.streams,
+                plan.canonical,
                 plan.distincts,
                 buffer,
             )
@@ -198,8 +200,8 @@ def _words(mem: I64, headers: I64, entities: I64) -> I64:
 
 @jit
 def _canonical(
-    mem: I64, headers: I64, start: int, most: int, now: int, entities: I64, clocks: I64, streams: I64, distincts: I64,
-    out: I64,
+    mem: I64, headers: I64, start: int, most: int, now: int, entities: I64, clocks: I64, streams: I64, canonical: I64,
+    distincts: I64, out: I64,
 ) -> tuple[int, int]:  # fmt: skip
     """Write the live values of keys from `start` on, each at most `most` words, in a fixed order while `out` has room.
 
@@ -216,18 +218,18 @@ def _canonical(
             out[n + w] = mem[header + w]
         out[n + H_FORM] = e
         n += H_STREAMS
-        at = header + H_STREAMS
-        for s in range(entities[e, E_STREAMS], entities[e, E_STREAMS_END]):
+        for c in range(entities[e, E_STREAMS], entities[e, E_STREAMS_END]):
+            s = canonical[c]
             clock, labels = streams[s, S_CLOCK], streams[s, S_LABELS]
             step = clocks[clock, C_STEP]
             lowest = (now - clocks[clock, C_LAG] - clocks[clock, C_WINDOW]) // step
-            out[n] = -1 - s
+            out[n] = -1 - c
             if form & BUSY:
-                n = live_tiles(mem, mem[at], lowest, out, n + 1)
+                n = live_tiles(mem, mem[header + H_STREAMS + s - entities[e, E_STREAMS]], lowest, out, n + 1)
             else:
                 kinds, place = streams[s, S_KINDS], streams[s, S_PLACE]
                 n = tiles_of_events(mem, events, width, fill(form), kinds, place, labels, step, lowest, out, n + 1)
-            at += 1
+        at = header + H_STREAMS + streams_of(entities, e)
         for d in range(entities[e, E_DISTINCTS], entities[e, E_DISTINCTS_END]):
             out[n] = -1_000_000 - d
             since = now - distincts[d, D_WINDOW]

@@ -132,9 +132,14 @@ class _Layout:
         return {
             **{name: np.array(rows, dtype=np.int64).reshape(-1, WIDTHS[name]) for name, rows in found.items()},
             "entity_names": tuple(parts.entities),
+            "canonical": np.array([self.streams.index(i) for i in self._asked_for()], dtype=np.int64),
             "params": np.array([node.params for _, node in nodes], dtype=np.float64).reshape(-1, 2),
             "cells": self.cell["end", 0],
         }
+
+    def _asked_for(self) -> list[int]:
+        """Return the streams of each entity in the order in which columns asked for them: digests go by it."""
+        return sorted(range(len(self.streams)), key=lambda i: self.parts.streams[i][0])
 
     def _recorded(self, e: int) -> list[tuple[int, int]]:
         """Return what a kept event of an entity holds: (0, value), then (1, entity of the key)."""

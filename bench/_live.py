@@ -14,7 +14,8 @@ import numpy.typing as npt
 from avalist.domain.row import AT, CAPTURED_DELTA, KIND, OCCURRED, VALUES, T
 from avalist.domain.schema import DAY_MS, DIGITAL_GOODS, EntityDecl, Schema
 from avalist.features.derive import derive
-from avalist.features.plan import BASE, E_FORM, Plan, compile_plan
+from avalist.features.layout import BASE, E_FORM
+from avalist.features.plan import Plan, compile_plan
 from avalist.features.state import State
 
 I64 = npt.NDArray[np.int64]

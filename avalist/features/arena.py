@@ -6,7 +6,8 @@ State is two int64 arrays, so that a snapshot is a copy and growth is a realloca
   stalls;
 - ``mem``: an arena of blocks. A key's block begins ``[key, form, first_t, last_t, last_payment_t]``: `form` packs its
   entity, and BUSY or the fill and capacity of the events that follow (:mod:`avalist.features.quiet`). A busy key has
-  a word for each stream and each distinct set instead, which packs a block's offset, size class and fill.
+  a word for each stream and each distinct set instead, which packs a block's offset, size class and fill, then its
+  running windows (:mod:`avalist.features.tiles`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from avalist.features.declare import DISTINCT_CELLS
 from avalist.features.jit import jit_part
-from avalist.features.plan import E_DISTINCTS, E_DISTINCTS_END, E_EVENT, E_STREAMS, E_STREAMS_END, I64
+from avalist.features.layout import E_BUSY, E_DISTINCTS, E_DISTINCTS_END, E_EVENT, E_STREAMS, E_STREAMS_END, HEADER, I64
 
 # meta
 BUMP: Final = 0
@@ -40,7 +41,7 @@ H_FORM: Final = 1
 H_FIRST: Final = 2
 H_LAST: Final = 3
 H_LAST_PAYMENT: Final = 4
-H_STREAMS: Final = 5
+H_STREAMS: Final = HEADER
 
 TILE: Final = 4
 SKETCH: Final = 1 << 15
@@ -130,17 +131,10 @@ def place(mem: I64, base: int, mask: int, key: int, header: int) -> None:
 
 
 @jit_part
-def busy_words(entities: I64, e: int) -> int:
-    """Return the words of a busy key's header."""
-    streams = entities[e, E_STREAMS_END] - entities[e, E_STREAMS]
-    return int(H_STREAMS + streams + entities[e, E_DISTINCTS_END] - entities[e, E_DISTINCTS])
-
-
-@jit_part
 def block_words(entities: I64, form: int) -> int:
     """Return the words of a key's first block."""
     e = form & ENTITY
-    return busy_words(entities, e) if form & BUSY else int(H_STREAMS + entities[e, E_EVENT] * (form >> 24 & 255))
+    return int(entities[e, E_BUSY] if form & BUSY else H_STREAMS + entities[e, E_EVENT] * (form >> 24 & 255))
 
 
 @jit_part
@@ -148,9 +142,9 @@ def words_of(word: int, is_stream: bool) -> int:
     """Return the words of the block that a stream's or a distinct set's word names; 0 if it names none."""
     if word == 0:
         return 0
-    if word & SKETCH:
-        return DISTINCT_CELLS
-    return (TILE if is_stream else 2) << ((word >> 8) & 15)
+    if is_stream:
+        return TILE << (word >> 8 & 15)
+    return DISTINCT_CELLS if word & SKETCH else 2 << (word >> 8 & 15)
 
 
 @jit_part
@@ -159,11 +153,24 @@ def drop_blocks(mem: I64, meta: I64, entities: I64, header: int) -> None:
     form = mem[header + H_FORM]
     if form & BUSY:
         e = form & ENTITY
-        distincts = header + H_STREAMS + entities[e, E_STREAMS_END] - entities[e, E_STREAMS]
-        for at in range(header + H_STREAMS, header + busy_words(entities, e)):
-            if mem[at] != 0:
-                release(mem, meta, mem[at] >> 16, words_of(mem[at], at < distincts))
+        streams, distincts = streams_of(entities, e), distincts_of(entities, e)
+        for i in range(streams + distincts):
+            word = mem[header + H_STREAMS + i]
+            if word != 0:
+                release(mem, meta, word >> (24 if i < streams else 16), words_of(word, i < streams))
     release(mem, meta, header, block_words(entities, form))
+
+
+@jit_part
+def streams_of(entities: I64, e: int) -> int:
+    """Return how many streams an entity has."""
+    return int(entities[e, E_STREAMS_END] - entities[e, E_STREAMS])
+
+
+@jit_part
+def distincts_of(entities: I64, e: int) -> int:
+    """Return how many distinct sets an entity has."""
+    return int(entities[e, E_DISTINCTS_END] - entities[e, E_DISTINCTS])
 
 
 @jit_part
@@ -173,9 +180,9 @@ def key_words(mem: I64, entities: I64, header: int) -> int:
     words = 4 * size_class(block_words(entities, form))
     if form & BUSY:
         e = form & ENTITY
-        distincts = header + H_STREAMS + entities[e, E_STREAMS_END] - entities[e, E_STREAMS]
-        for at in range(header + H_STREAMS, header + busy_words(entities, e)):
-            words += 4 * size_class(words_of(mem[at], at < distincts))
+        streams, distincts = streams_of(entities, e), distincts_of(entities, e)
+        for i in range(streams + distincts):
+            words += 4 * size_class(words_of(mem[header + H_STREAMS + i], i < streams))
     return int(words)
 
 

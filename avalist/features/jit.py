@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+from numba.np import arrayobj
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,3 +51,35 @@ def jit_part(function: Callable[P, R]) -> Callable[P, R]:
     """Compile into the kernel that calls it. It makes no array, so none is counted: that was a tenth of an event."""
     decorate = numba.njit(fastmath=False, error_model="numpy", forceinline=True, _nrt=False)
     return cast(Callable[P, R], decorate(function))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(_context: Any, array: Any, index: Any) -> Any:
+    """Ask for the memory of ``array[index]``, of one dimension, without waiting for it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        pointer = builder.bitcast(builder.gep(data, [arguments[1]]), cgutils.voidptr_t)
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(ask, [pointer, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def table(_context: Any, array: Any, offset: Any, rows: Any, width: Any) -> Any:
+    """Return ``array[offset : offset + rows·width]`` as [rows, width]; a constant width stays one."""
+    found = types.Array(array.dtype, 2, "C")
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        words, (_, at, height, across) = ir.IntType(64), arguments
+        row = builder.mul(across, words(8))
+        view = context.make_array(found)(context, builder)
+        arrayobj.populate_array(view, builder.gep(data, [at]), [height, across], [row, words(8)], words(8), None)
+        return view._getvalue()
+
+    return found(array, types.intp, types.intp, types.intp), generate

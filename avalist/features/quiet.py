@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from avalist.domain.row import CAPTURED_DELTA, FRAUD_DELTA, KIND, MISSING, VALUES, T
+from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, MISSING, VALUES, T
 from avalist.features.arena import (
     BUSY,
     ENTITY,
@@ -20,12 +20,44 @@ from avalist.features.arena import (
     QUIET,
     allocate,
     block_words,
-    busy_words,
     release,
     slot_of,
 )  # fmt: skip
+from avalist.features.cells import own_value, write_labels, write_run, write_window
 from avalist.features.jit import jit_part
-from avalist.features.plan import E_DEPTH, E_EVENT, E_RECORDS, E_RECORDS_END, I64, RECORDED, X_ELEMENT, X_INDEX
+from avalist.features.layout import (
+    E_BUSY,
+    E_DEPTH,
+    E_EVENT,
+    E_FEEDS,
+    E_FEEDS_END,
+    E_RECORDS,
+    E_RECORDS_END,
+    E_STREAMS,
+    E_STREAMS_END,
+    F64,
+    F_KINDS,
+    F_LABELS,
+    F_PLACE,
+    F_READS,
+    F_READS_END,
+    F_VALUE,
+    I64,
+    PLACE,
+    R_CACHE,
+    R_CELLS,
+    R_CLOCK,
+    R_GAP,
+    R_SCAN,
+    R_STEP,
+    RECORDED,
+    S_LABELS,
+    S_READS,
+    S_READS_END,
+    X_ELEMENT,
+    X_INDEX,
+)  # fmt: skip
+from avalist.features.tiles import CLOCK, start_window
 
 TAG: Final = 1
 _BIAS: Final = 1 << 15
@@ -134,86 +166,152 @@ def keep_event(mem: I64, entities: I64, header: int, source: I64, at: int) -> No
 
 
 @jit_part
-def open_streams(mem: I64, meta: I64, entities: I64, header: int) -> int:
+def open_streams(mem: I64, meta: I64, entities: I64, streams: I64, reads: I64, header: int) -> int:
     """Return a busy header, without anything in it, for a key whose events the caller folds into it and frees."""
     e = mem[header + H_FORM] & ENTITY
-    busy = allocate(mem, meta, busy_words(entities, e))
+    busy = allocate(mem, meta, entities[e, E_BUSY])
     for w in range(H_STREAMS):
         mem[busy + w] = mem[header + w]
     mem[busy + H_FORM] = e | BUSY
-    mem[busy + H_STREAMS : busy + busy_words(entities, e)] = 0
+    mem[busy + H_STREAMS : busy + entities[e, E_BUSY]] = 0
+    for s in range(entities[e, E_STREAMS], entities[e, E_STREAMS_END]):
+        for r in range(streams[s, S_READS], streams[s, S_READS_END]):
+            start_window(mem, busy + reads[r, R_CACHE], streams[s, S_LABELS])
     mem[slot_of(mem, meta, mem[busy + H_KEY]) + 1] = busy
     return busy
 
 
 @jit_part
-def read_events(
-    mem: I64, first: int, width: int, n: int, kinds: int, place: int, low_ms: int, end_ms: int, work: I64, out: int
-) -> None:
-    """Sum the events with low ≤ t < end into ``work[out : out + 3]``, as tiles would."""
+def read_quiet(
+    row: I64, header: int, entities: I64, feeds: I64, reads: I64, mem: I64, work: I64, clocks_at: int, sums: int,
+    cells: F64,
+) -> None:  # fmt: skip
+    """Read every window of a quiet key: once over its events for each feed, then a look-up for each window.
+
+    ``work[sums:]`` takes what the events from each one on add up to.
+    """
+    form, first = mem[header + H_FORM], header + H_STREAMS
+    e, n = form & ENTITY, fill(form)
+    width = entities[e, E_EVENT] & PLACE
+    for f in range(entities[e, E_FEEDS] & PLACE, entities[e, E_FEEDS_END]):
+        kinds, place, labels = feeds[f, F_KINDS], feeds[f, F_PLACE], feeds[f, F_LABELS]
+        if labels:
+            add_up_labels(mem, first, width, n, place, work, sums)
+        else:
+            add_up(mem, first, width, n, kinds, place, work, sums)
+        own = own_value(row, kinds, feeds[f, F_VALUE])
+        low = end = n
+        for r in range(feeds[f, F_READS] & PLACE, feeds[f, F_READS_END]):
+            clock, cell = clocks_at + CLOCK * (reads[r, R_CLOCK] & PLACE), reads[r, R_CELLS] & PLACE
+            low = since(mem, first, width, n, low, work[clock + 3])
+            end = since(mem, first, width, n, end, work[clock + 4])
+            at, less = sums + 4 * low, sums + 4 * end
+            count, total = work[at] - work[less], work[at + 1] - work[less + 1]
+            if labels:
+                write_labels(cells, cell, count, total, work[at + 2] - work[less + 2])
+                if reads[r, R_SCAN]:
+                    latest, clean, begun = LOW, count, LOW
+                    if work[at + 3] != work[less + 3]:
+                        step, gap = reads[r, R_STEP], reads[r, R_GAP]
+                        latest, clean, begun = judge_events(mem, first, width, low, end, step, gap)
+                    write_run(cells, cell, row[AT], reads[r, R_STEP], latest, clean, begun)
+            else:
+                highest = work[at + 2]
+                if reads[r, R_SCAN] and end < n:
+                    highest = highest_of(mem, first, width, low, end, kinds, place)
+                write_window(cells, reads, r, count, total, highest, own, work[clock + 2] >= work[clock])
+
+
+@jit_part
+def since(mem: I64, first: int, width: int, n: int, guess: int, t: int) -> int:
+    """Return which event is the first at or after `t`, looking around a guess."""
+    while guess > 0 and mem[first + width * (guess - 1)] >= t:
+        guess -= 1
+    while guess < n and mem[first + width * guess] < t:
+        guess += 1
+    return guess
+
+
+@jit_part
+def add_up(mem: I64, first: int, width: int, n: int, kinds: int, place: int, work: I64, sums: int) -> None:
+    """Write count, sum and maximum of the events from each one on."""
     count, total, highest = 0, 0, LOW
-    for at in range(first + width * (n - 1), first - width, -width):
-        if mem[at] < low_ms:
-            break
-        if mem[at] < end_ms:
-            value = counted(mem, at, kinds, place)
+    for i in range(n, -1, -1):
+        if i < n:
+            value = counted(mem, first + width * i, kinds, place)
             if value != MISSING:
                 count += 1
                 total += value
                 highest = max(highest, value)
-    work[out] = count
-    work[out + 1] = total
-    work[out + 2] = highest
+        work[sums + 4 * i] = count
+        work[sums + 4 * i + 1] = total
+        work[sums + 4 * i + 2] = highest
 
 
 @jit_part
-def read_judged(
-    mem: I64, first: int, width: int, n: int, place: int, low_ms: int, end_ms: int, step: int, gap: int, work: I64,
-    out: int,
-) -> None:  # fmt: skip
-    """Sum the label changes with low ≤ t < end into ``work[out : out + 6]``, step by step, as tiles would."""
-    captured, frauds, amount, latest, clean, begun = 0, 0, 0, LOW, 0, LOW
-    at = first + width * (n - 1)
-    while at >= first and mem[at] >= low_ms:
-        if mem[at] >= end_ms:
-            at -= width
-            continue
-        index, now_captured, now_frauds = mem[at] // step, 0, 0
-        while at >= first and mem[at] >= index * step:
-            now_captured += captured_of(mem[at + TAG])
-            now_frauds += frauds_of(mem[at + TAG])
-            amount += amount_of_fraud(mem, at, place)
-            at -= width
-        if now_frauds > 0:
+def add_up_labels(mem: I64, first: int, width: int, n: int, place: int, work: I64, sums: int) -> None:
+    """Write captured, frauds, their amount and the number of changes of frauds of the events from each one on."""
+    captured, frauds, amount, changes = 0, 0, 0, 0
+    for i in range(n, -1, -1):
+        if i < n:
+            at = first + width * i
+            captured += captured_of(mem[at + TAG])
+            now = frauds_of(mem[at + TAG])
+            if now != 0:
+                frauds += now
+                amount += amount_of_fraud(mem, at, place)
+                changes += 1
+        work[sums + 4 * i] = captured
+        work[sums + 4 * i + 1] = frauds
+        work[sums + 4 * i + 2] = amount
+        work[sums + 4 * i + 3] = changes
+
+
+@jit_part
+def highest_of(mem: I64, first: int, width: int, low: int, end: int, kinds: int, place: int) -> int:
+    """Return the maximum of the events from `low` to before `end`."""
+    highest = LOW
+    for i in range(low, end):
+        value = counted(mem, first + width * i, kinds, place)
+        highest = max(highest, value if value != MISSING else LOW)
+    return highest
+
+
+@jit_part
+def judge_events(mem: I64, first: int, width: int, low: int, end: int, step: int, gap: int) -> tuple[int, int, int]:
+    """Return the latest step with fraud, the payments captured after it, and its run's first step, as tiles would."""
+    latest, clean, begun = LOW, 0, LOW
+    i = end - 1
+    while i >= low:
+        index, captured, frauds = mem[first + width * i] // step, 0, 0
+        while i >= low and mem[first + width * i] >= index * step:
+            captured += captured_of(mem[first + width * i + TAG])
+            frauds += frauds_of(mem[first + width * i + TAG])
+            i -= 1
+        if frauds > 0:
             latest = max(latest, index)
             if begun == LOW or begun - index <= gap:
                 begun = index
         elif begun == LOW:
-            clean += now_captured
-        captured += now_captured
-        frauds += now_frauds
-    work[out] = captured
-    work[out + 1] = frauds
-    work[out + 2] = amount
-    work[out + 3] = latest
-    work[out + 4] = clean
-    work[out + 5] = begun
+            clean += captured
+    return latest, clean, begun
 
 
 @jit_part
-def count_apart(mem: I64, first: int, width: int, n: int, kinds: int, place: int, since: int) -> float:
-    """Return how many different elements events from `since` on name."""
+def add_up_apart(mem: I64, first: int, width: int, n: int, kinds: int, place: int, work: I64, sums: int) -> None:
+    """Write how many different elements the events from each one on name."""
     seen = 0
-    end = first + width * n
-    for at in range(first, end, width):
-        if names(mem, at, kinds, place, since):
-            later = at + width
-            while later < end and not (
-                names(mem, later, kinds, place, since) and mem[later + place] == mem[at + place]
+    work[sums + n] = 0
+    for i in range(n - 1, -1, -1):
+        if names(mem, first + width * i, kinds, place, LOW):
+            j = i + 1
+            while j < n and not (
+                mem[first + width * j + place] == mem[first + width * i + place]
+                and names(mem, first + width * j, kinds, place, LOW)
             ):
-                later += width
-            seen += later == end
-    return float(seen)
+                j += 1
+            seen += j == n
+        work[sums + i] = seen
 
 
 @jit_part

@@ -29,11 +29,12 @@ from avalist.features.arena import (
     SUBTABLES,
     TILE,
     key_words,
+    streams_of,
 )  # fmt: skip
 from avalist.features.declare import DISTINCT_CELLS
 from avalist.features.distinct import live_elements
 from avalist.features.jit import jit
-from avalist.features.plan import (
+from avalist.features.layout import (
     C_LAG,
     C_STEP,
     C_WINDOW,
@@ -51,16 +52,17 @@ from avalist.features.plan import (
     S_KINDS,
     S_LABELS,
     S_PLACE,
-    Plan,
 )  # fmt: skip
+from avalist.features.plan import Plan
 from avalist.features.quiet import elements_of_events, fill, tiles_of_events
-from avalist.features.tiles import live_tiles
+from avalist.features.tiles import CLOCK, live_tiles
 
 F32 = npt.NDArray[np.float32]
 Row = npt.NDArray[np.int64]
 _GROWTH_WORDS = 4 << 20
 _FIRST_CAP = 64
 _DIGEST_WORDS = 1 << 16
+_EVERY = np.ones(0, dtype=np.bool_)
 QUIET_EVENTS = 16
 """Events that a key keeps before it turns to tiles: no column depends on it."""
 
@@ -80,13 +82,10 @@ class State:
             self.meta[DIRECTORY + 3 * i + D_OFFSET] = 8 + i * 2 * _FIRST_CAP
             self.meta[DIRECTORY + 3 * i + D_CAP] = _FIRST_CAP
         self.meta[BUMP] += SUBTABLES * 2 * _FIRST_CAP
-        words = 3 * len(plan.entities) + kernel.CLOCK * len(plan.clocks) + kernel.READ * len(plan.reads)
-        self._work = np.zeros(words + int(plan.entities[:, E_EVENT].max(initial=0)) + 1, dtype=np.int64)
-        self._values = np.full(len(plan.columns), np.nan)
-        self._tables = (
-            plan.keys_at, plan.memory_ms, plan.entities, plan.clocks, plan.streams, plan.reads, plan.distincts,
-            plan.records, plan.nodes, plan.params,
-        )  # fmt: skip
+        words = 3 * len(plan.entities) + CLOCK * len(plan.clocks) + kernel.SCRATCH
+        self._work = np.zeros(words, dtype=np.int64)
+        self._cells = np.full(plan.cells, np.nan)
+        self._code, self._params, self._width = plan.code, plan.params, len(plan.columns)
 
     @property
     def live_keys(self) -> int:
@@ -103,11 +102,13 @@ class State:
 
         A row's columns are read before it is folded, so that it is in its own aggregates only where they ask for it.
         """
-        marked = np.ones(len(rows), dtype=np.bool_) if reads is None else reads
-        out = np.empty((len(rows) if reads is None else int(reads.sum()), len(self.plan.columns)), dtype=np.float32)
+        out = np.empty((len(rows) if reads is None else np.count_nonzero(reads), self._width), dtype=np.float32)
         done = 0
         while True:
-            done = kernel.run(rows, marked, done, *self._tables, self.mem, self.meta, self._work, self._values, out)
+            done = kernel.run(
+                rows, _EVERY if reads is None else reads, done, self._code, self._params, self.mem, self.meta,
+                self._work, self._cells, out,
+            )  # fmt: skip
             if done == len(rows):
                 return out
             self._grow(len(self.mem) + max(_GROWTH_WORDS, self._room()))
@@ -156,6 +157,7 @@ class State:
                 plan.entities,
                 plan.clocks,
                 plan.streams,
+                plan.canonical,
                 plan.distincts,
                 buffer,
             )
@@ -198,8 +200,8 @@ def _words(mem: I64, headers: I64, entities: I64) -> I64:
 
 @jit
 def _canonical(
-    mem: I64, headers: I64, start: int, most: int, now: int, entities: I64, clocks: I64, streams: I64, distincts: I64,
-    out: I64,
+    mem: I64, headers: I64, start: int, most: int, now: int, entities: I64, clocks: I64, streams: I64, canonical: I64,
+    distincts: I64, out: I64,
 ) -> tuple[int, int]:  # fmt: skip
     """Write the live values of keys from `start` on, each at most `most` words, in a fixed order while `out` has room.
 
@@ -216,18 +218,18 @@ def _canonical(
             out[n + w] = mem[header + w]
         out[n + H_FORM] = e
         n += H_STREAMS
-        at = header + H_STREAMS
-        for s in range(entities[e, E_STREAMS], entities[e, E_STREAMS_END]):
+        for c in range(entities[e, E_STREAMS], entities[e, E_STREAMS_END]):
+            s = canonical[c]
             clock, labels = streams[s, S_CLOCK], streams[s, S_LABELS]
             step = clocks[clock, C_STEP]
             lowest = (now - clocks[clock, C_LAG] - clocks[clock, C_WINDOW]) // step
-            out[n] = -1 - s
+            out[n] = -1 - c
             if form & BUSY:
-                n = live_tiles(mem, mem[at], lowest, labels, out, n + 1)
+                n = live_tiles(mem, mem[header + H_STREAMS + s - entities[e, E_STREAMS]], lowest, out, n + 1)
             else:
                 kinds, place = streams[s, S_KINDS], streams[s, S_PLACE]
                 n = tiles_of_events(mem, events, width, fill(form), kinds, place, labels, step, lowest, out, n + 1)
-            at += 1
+        at = header + H_STREAMS + streams_of(entities, e)
         for d in range(entities[e, E_DISTINCTS], entities[e, E_DISTINCTS_END]):
             out[n] = -1_000_000 - d
             since = now - distincts[d, D_WINDOW]

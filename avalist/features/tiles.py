@@ -1,164 +1,230 @@
-"""A busy key's streams: one tile for each step in which something happened, sorted, at most MAX_TILES.
+"""A busy key's streams: a ring of tiles, one for each step in which something happened, at most MAX_TILES.
 
-A tile is ``[step, n, sum, max]`` (of labels ``[step, captured, frauds, amount of frauds]``). All but the maximum run on
-from tile to tile, so a window is the difference of two of them, found by binary search. Sums may wrap: differences do
-not mind.
+A tile is ``[step, n, sum, max]`` (of labels ``[step, captured, frauds, amount of frauds]``). A stream's word packs its
+ring's offset, head, size class and fill. Windows only move forward, so the header keeps each one running, in a cache:
+``[low, end, first, last, n, sum, third, bad]``: it covers the tiles at `first` to before `last`, those of steps from
+`low` to before `end`, and what they add up to; `bad` are those with frauds. A tile is added once and taken off once.
+Of labels to be scanned ``[latest, clean, begun, stale]`` follow. `third` is a maximum only where one is asked for.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from avalist.features.arena import LOW, TILE, allocate, release
-from avalist.features.jit import jit_part
-from avalist.features.plan import I64
+from avalist.features.jit import jit_part, prefetch
+from avalist.features.layout import I64, PLACE, R_CACHE, R_CLOCK, R_SCAN, S_LABELS, S_READS, S_READS_END
+
+CLOCK: Final = 5
+"""Words of a clock: a window's first step, its end (exclusive), the event's own step; first and end in ms."""
+LOWEST, END, FIRST, LAST, COUNT, TOTAL, THIRD, BAD, LATEST, CLEAN, BEGUN, STALE = range(12)
 
 
 @jit_part
-def tile_at(mem: I64, meta: I64, at: int, index: int, lowest: int, labels: int) -> int:
-    """Return the offset of the tile `index` of the stream word at `at`, made if need be.
+def ring(word: int) -> tuple[int, int, int, int]:
+    """Return a stream's offset, head, mask and fill."""
+    return word >> 24 & PLACE, word >> 16 & 255, (1 << (word >> 8 & 15)) - 1, word & 255
+
+
+@jit_part
+def prefetch_tiles(mem: I64, header: int, word: int, s: int, streams: I64, reads: I64) -> None:
+    """Ask for the tiles that the windows of a stream will drop, and for the newest and the next."""
+    offset, head, mask, n = ring(word)
+    prefetch(mem, offset + TILE * (head + n - 1 & mask))
+    prefetch(mem, offset + TILE * (head + n & mask))
+    for r in range(streams[s, S_READS] & PLACE, streams[s, S_READS_END]):
+        cache = header + (reads[r, R_CACHE] & PLACE)
+        prefetch(mem, offset + TILE * (head + mem[cache + FIRST] & mask))
+        if mem[cache + LAST] < n:
+            prefetch(mem, offset + TILE * (head + mem[cache + LAST] & mask))
+
+
+@jit_part
+def start_window(mem: I64, cache: int, labels: int) -> None:
+    """Make a window empty, before all tiles."""
+    for w in range(BAD + 1):
+        mem[cache + w] = 0
+    mem[cache + LOWEST] = mem[cache + END] = LOW
+    mem[cache + THIRD] = 0 if labels else LOW
+
+
+@jit_part
+def advance(mem: I64, word: int, cache: int, low: int, end: int, scan: int, labels: int) -> None:
+    """Let a window cover the tiles with low ≤ step < end."""
+    if low < mem[cache + LOWEST] or end < mem[cache + END]:
+        start_window(mem, cache, labels)
+    offset, head, mask, n = ring(word)
+    first, last, count, total = mem[cache + FIRST], mem[cache + LAST], mem[cache + COUNT], mem[cache + TOTAL]
+    third, bad, moved = mem[cache + THIRD], mem[cache + BAD], False
+    while last < n:
+        tile = offset + TILE * (head + last & mask)
+        if mem[tile] >= end:
+            break
+        count += mem[tile + 1]
+        total += mem[tile + 2]
+        if labels:
+            third += mem[tile + 3]
+            bad += mem[tile + 2] != 0
+            moved = True
+        elif scan:
+            third = max(third, mem[tile + 3])
+        last += 1
+    while first < last:
+        tile = offset + TILE * (head + first & mask)
+        if mem[tile] >= low:
+            break
+        count -= mem[tile + 1]
+        total -= mem[tile + 2]
+        if labels:
+            third -= mem[tile + 3]
+            bad -= mem[tile + 2] != 0
+            moved = True
+        elif scan:
+            moved |= mem[tile + 3] == third
+        first += 1
+    if scan and moved:
+        if labels:
+            mem[cache + STALE] = 1
+        else:
+            third = LOW
+            for i in range(first, last):
+                third = max(third, mem[offset + TILE * (head + i & mask) + 3])
+    mem[cache + LOWEST] = low
+    mem[cache + END] = end
+    mem[cache + FIRST] = first
+    mem[cache + LAST] = last
+    mem[cache + COUNT] = count
+    mem[cache + TOTAL] = total
+    mem[cache + THIRD] = third
+    mem[cache + BAD] = bad
+
+
+@jit_part
+def judge_tiles(mem: I64, word: int, cache: int, gap: int) -> None:
+    """Find in a window the latest step with fraud, the payments captured after it, and the first step of its run.
+
+    Fraud steps of a run are at most `gap` steps apart. Without fraud the steps are LOW.
+    """
+    if mem[cache + BAD] == 0:
+        mem[cache + LATEST] = mem[cache + BEGUN] = LOW
+        mem[cache + CLEAN] = mem[cache + COUNT]
+        return
+    if mem[cache + STALE] == 0:
+        return
+    offset, head, mask, _ = ring(word)
+    latest, clean, begun = LOW, 0, LOW
+    for i in range(mem[cache + LAST] - 1, mem[cache + FIRST] - 1, -1):
+        tile = offset + TILE * (head + i & mask)
+        if mem[tile + 2] > 0:
+            index = mem[tile]
+            latest = max(latest, index)
+            if begun != LOW and begun - index > gap:
+                break
+            begun = index
+        elif begun == LOW:
+            clean += mem[tile + 1]
+    mem[cache + LATEST] = latest
+    mem[cache + CLEAN] = clean
+    mem[cache + BEGUN] = begun
+    mem[cache + STALE] = 0
+
+
+@jit_part
+def tile_at(
+    mem: I64, meta: I64, header: int, at: int, index: int, lowest: int, s: int, streams: I64, reads: I64, work: I64,
+    clocks_at: int,
+) -> tuple[int, int]:  # fmt: skip
+    """Return the offset of the tile `index` of the stream `s`, whose word is at `at`, and 1 if it had to be made.
 
     Tiles below `lowest` may go.
     """
-    word = mem[at]
-    if word == 0:
-        word = allocate(mem, meta, TILE) << 16
-    offset, size, n = word >> 16, (word >> 8) & 15, word & 255
-    i = n - 1
-    while i >= 0 and mem[offset + TILE * i] > index:
+    if mem[at] == 0:
+        mem[at] = allocate(mem, meta, TILE) << 24
+    offset, head, mask, n = ring(mem[at])
+    i = n
+    while i > 0 and mem[offset + TILE * (head + i - 1 & mask)] > index:
         i -= 1
-    if i >= 0 and mem[offset + TILE * i] == index:
-        return int(offset + TILE * i)
-    if n == 1 << size:
-        expired = 0
-        while expired < n and mem[offset + TILE * expired] < lowest:
-            expired += 1
-        if expired > 0:
-            forget(mem, offset, n, expired, labels)
-            n -= expired
-            i -= expired
-        else:
-            larger = allocate(mem, meta, TILE << (size + 1))
-            for w in range(TILE * n):
-                mem[larger + w] = mem[offset + w]
-            release(mem, meta, offset, TILE << size)
-            offset = larger
-            size += 1
-    i += 1
-    for w in range(TILE * n - 1, TILE * i - 1, -1):
-        mem[offset + w + TILE] = mem[offset + w]
-    tile = offset + TILE * i
-    mem[tile] = index
-    for w in range(1, TILE):
-        mem[tile + w] = mem[tile + w - TILE] if i > 0 else 0
-    if not labels:
-        mem[tile + 3] = LOW
-    mem[at] = (offset << 16) | (size << 8) | (n + 1)
-    return int(tile)
-
-
-@jit_part
-def forget(mem: I64, offset: int, n: int, expired: int, labels: int) -> None:
-    """Drop the first `expired` tiles, and what they had added to later ones."""
-    last = offset + TILE * (expired - 1)
-    count, total, third = mem[last + 1], mem[last + 2], mem[last + 3] if labels else 0
-    for tile in range(offset + TILE * expired, offset + TILE * n, TILE):
-        to = tile - TILE * expired
-        mem[to] = mem[tile]
-        mem[to + 1] = mem[tile + 1] - count
-        mem[to + 2] = mem[tile + 2] - total
-        mem[to + 3] = mem[tile + 3] - third
-
-
-@jit_part
-def add(mem: I64, word: int, tile: int, count: int, total: int, third: int) -> None:
-    """Add to a tile and to all later ones: to none where the event is not late."""
-    for later in range(tile, (word >> 16) + TILE * (word & 255), TILE):
-        mem[later + 1] += count
-        mem[later + 2] += total
-        mem[later + 3] += third
-
-
-@jit_part
-def first_from(mem: I64, offset: int, n: int, lowest: int) -> int:
-    """Return the offset of the first of `n` tiles whose step is `lowest` or later, or of the end."""
-    while n > 0:
-        half = n >> 1
-        if mem[offset + TILE * half] < lowest:
-            offset += TILE * (half + 1)
-            n -= half + 1
-        else:
-            n = half
-    return offset
-
-
-@jit_part
-def read_stream(mem: I64, word: int, lowest: int, end: int, scan: int, work: I64, out: int) -> None:
-    """Sum the tiles with lowest ≤ step < end into ``work[out : out + 3]``; the maximum if `scan`."""
-    highest = LOW
-    first, last = bounds(mem, word, lowest, end)
-    write_sums(mem, word >> 16, first, last, work, out)
-    if scan:
-        for tile in range(first, last, TILE):
-            highest = max(highest, mem[tile + 3])
-    work[out + 2] = highest
-
-
-@jit_part
-def bounds(mem: I64, word: int, lowest: int, end: int) -> tuple[int, int]:
-    """Return the offsets of the first tile with lowest ≤ step, and of the first one after it with step ≥ end."""
-    offset, n = word >> 16, word & 255
-    past = offset + TILE * n
-    first = offset if n == 0 or mem[offset] >= lowest else first_from(mem, offset, n, lowest)
-    last = past if n == 0 or mem[past - TILE] < end else first_from(mem, first, (past - first) // TILE, end)
-    return first, last
-
-
-@jit_part
-def write_sums(mem: I64, offset: int, first: int, last: int, work: I64, out: int) -> None:
-    """Write what the tiles from `first` to before `last` add up to."""
-    for w in range(3):
-        upto = mem[last - TILE + 1 + w] if last > offset else 0
-        before = mem[first - TILE + 1 + w] if first > offset else 0
-        work[out + w] = upto - before
-
-
-@jit_part
-def read_labels(mem: I64, word: int, lowest: int, end: int, gap: int, scan: int, work: I64, out: int) -> None:
-    """Sum the label tiles with lowest ≤ step < end into ``work[out : out + 3]``.
-
-    If `scan`, write the latest step with fraud, the payments captured after it, and the first step of its run into the
-    next three: fraud steps at most `gap` steps apart. Without fraud the steps are LOW.
-    """
-    offset = word >> 16
-    first, last = bounds(mem, word, lowest, end)
-    write_sums(mem, offset, first, last, work, out)
-    if scan:
-        latest, clean, begun = LOW, 0, LOW
-        for tile in range(last - TILE, first - TILE, -TILE):
-            captured, frauds, index = mem[tile + 1], mem[tile + 2], mem[tile]
-            if tile > offset:
-                captured -= mem[tile + 1 - TILE]
-                frauds -= mem[tile + 2 - TILE]
-            if frauds > 0:
-                latest = max(latest, index)
-                if begun == LOW or begun - index <= gap:
-                    begun = index
-            elif begun == LOW:
-                clean += captured
-        work[out + 3] = latest
-        work[out + 4] = clean
-        work[out + 5] = begun
-
-
-@jit_part
-def live_tiles(mem: I64, word: int, lowest: int, labels: int, out: I64, n: int) -> int:
-    """Write the tiles from `lowest` on that are not zero, each with its own sums; return the new fill of `out`."""
-    offset = word >> 16
-    for tile in range(offset, offset + TILE * (word & 255), TILE):
-        if mem[tile] < lowest:
-            continue
+    if i > 0 and mem[offset + TILE * (head + i - 1 & mask)] == index:
+        return int(offset + TILE * (head + i - 1 & mask)), 0
+    if n == mask + 1:
+        i -= make_room(mem, meta, header, at, lowest, s, streams, reads, work, clocks_at)
+        offset, head, mask, n = ring(mem[at])
+    for j in range(n, i, -1):
+        to, old = offset + TILE * (head + j & mask), offset + TILE * (head + j - 1 & mask)
         for w in range(TILE):
-            runs_on = tile > offset and (w in (1, 2) or (w == 3 and labels))
-            out[n + w] = mem[tile + w] - (mem[tile + w - TILE] if runs_on else 0)
-        if out[n + 1] != 0 or out[n + 2] != 0 or out[n + 3] != 0:
-            n += TILE
+            mem[to + w] = mem[old + w]
+    tile = offset + TILE * (head + i & mask)
+    mem[tile] = index
+    mem[tile + 1] = mem[tile + 2] = 0
+    mem[tile + 3] = 0 if streams[s, S_LABELS] else LOW
+    mem[at] += 1
+    return int(tile), 1
+
+
+@jit_part
+def make_room(
+    mem: I64, meta: I64, header: int, at: int, lowest: int, s: int, streams: I64, reads: I64, work: I64, clocks_at: int
+) -> int:
+    """Drop the tiles below `lowest` from a full ring, or double it where there is none; return how many went."""
+    word = mem[at]
+    offset, head, mask, n = ring(word)
+    expired = 0
+    while expired < n and mem[offset + TILE * (head + expired & mask)] < lowest:
+        expired += 1
+    if expired > 0:
+        for r in range(streams[s, S_READS] & PLACE, streams[s, S_READS_END]):
+            cache, clock = header + (reads[r, R_CACHE] & PLACE), clocks_at + CLOCK * (reads[r, R_CLOCK] & PLACE)
+            advance(mem, word, cache, work[clock], work[clock + 1], reads[r, R_SCAN], streams[s, S_LABELS])
+            mem[cache + FIRST] -= expired
+            mem[cache + LAST] -= expired
+        mem[at] = offset << 24 | (head + expired & mask) << 16 | (word & 0xF00) | (n - expired)
+        return expired
+    larger = allocate(mem, meta, 2 * TILE * n)
+    for i in range(n):
+        old = offset + TILE * (head + i & mask)
+        for w in range(TILE):
+            mem[larger + TILE * i + w] = mem[old + w]
+    release(mem, meta, offset, TILE * n)
+    mem[at] = larger << 24 | (word & 0xF00) + 0x100 | n
+    return 0
+
+
+@jit_part
+def add(
+    mem: I64, header: int, tile: int, made: int, count: int, total: int, third: int, s: int, streams: I64, reads: I64
+) -> None:
+    """Add to a tile, perhaps made just now, and to the windows of its stream that cover it."""
+    labels, index, was_bad = streams[s, S_LABELS], mem[tile], mem[tile + 2] != 0
+    mem[tile + 1] += count
+    mem[tile + 2] += total
+    mem[tile + 3] = mem[tile + 3] + third if labels else max(mem[tile + 3], third)
+    bad = (mem[tile + 2] != 0) - was_bad
+    for r in range(streams[s, S_READS] & PLACE, streams[s, S_READS_END]):
+        cache = header + (reads[r, R_CACHE] & PLACE)
+        early, over = index < mem[cache + LOWEST], index >= mem[cache + END]
+        mem[cache + FIRST] += made & early
+        mem[cache + LAST] += made & (not over)
+        if not early and not over:
+            mem[cache + COUNT] += count
+            mem[cache + TOTAL] += total
+            if labels:
+                mem[cache + THIRD] += third
+                mem[cache + BAD] += bad
+                if reads[r, R_SCAN]:
+                    mem[cache + STALE] = 1
+            elif reads[r, R_SCAN]:
+                mem[cache + THIRD] = max(mem[cache + THIRD], third)
+
+
+@jit_part
+def live_tiles(mem: I64, word: int, lowest: int, out: I64, n: int) -> int:
+    """Write the tiles from `lowest` on that are not zero; return the new fill of `out`."""
+    offset, head, mask, fill = ring(word)
+    for i in range(fill):
+        tile = offset + TILE * (head + i & mask)
+        if mem[tile] >= lowest:
+            for w in range(TILE):
+                out[n + w] = mem[tile + w]
+            if out[n + 1] != 0 or out[n + 2] != 0 or out[n + 3] != 0:
+                n += TILE
     return n

@@ -14,7 +14,8 @@ from avalist.domain.schema import DAY_MS, CategoryDecl, EntityDecl, NumberDecl, 
 from avalist.features import state as state_module
 from avalist.features.arena import LARGEST
 from avalist.features.declare import ACTIVITY, Aggregate, Feature, ratio
-from avalist.features.plan import MAX_TILES, compile_plan
+from avalist.features.layout import MAX_TILES
+from avalist.features.plan import compile_plan
 from avalist.features.state import F32, QUIET_EVENTS, Row, State
 
 from .oracle import evaluate
@@ -205,6 +206,23 @@ def test_full_lists_of_tiles_equal_brute_force(seed: int, pace_ms: int, quiet_ev
     assert_same(some.run(rows), brute_force(BUSY_SCHEMA, BUSY, rows), BUSY_PLAN.columns)
     other.run(rows)
     assert some.digest() == other.digest()
+
+
+@given(st.integers(0, 2**32), st.sampled_from([1, 30, 300]), st.sampled_from([0, 2, QUIET_EVENTS]))
+@examples(16)
+def test_windows_read_seldom_are_windows_read_often(seed: int, pace_ms: int, quiet_events: int) -> None:
+    """Running windows and counts catch up: with rings that are full, late events, and sets that become sketches."""
+    draw, n = np.random.default_rng(seed), 600
+    rows = np.zeros((n, BUSY_PLAN.width), dtype=np.int64)
+    rows[:, KIND] = draw.choice([0, 0, 0, int(FoldKind.AUTH_DECLINED)], n)
+    rows[:, AT] = START_MS + np.cumsum(draw.integers(0, 4, n) * pace_ms)
+    rows[:, T] = rows[:, AT] - draw.choice([0, 0, 1, 999, 1000, 30_000], n)
+    rows[:, 4:7] = draw.integers(-1, 2, (n, 3))
+    rows[:, 7:] = np.stack([draw.integers(1, 3, n), draw.integers(1, 200, n)], axis=1)
+    reads = draw.random(n) < draw.choice([0.02, 0.5])
+    seldom, often = State(BUSY_PLAN, quiet_events), State(BUSY_PLAN)
+    assert_same(seldom.run(rows, reads), often.run(rows)[reads], BUSY_PLAN.columns)
+    assert seldom.digest() == often.digest()
 
 
 MANY_SCHEMA = Schema(base_currency="EUR", entities=tuple(EntityDecl(f"e{i}", "x") for i in range(6)), memory_d=1)

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from avalist.api import examples
 from avalist.api.wire import Alive, Ready, Recorded
-from avalist.app.administer import AdminRequest, KeyIssued, KeysShown, MerchantShown
+from avalist.app.administer import AdminRequest, KeyIssued, KeysShown, MerchantShown, TablesInForce
 from avalist.app.lookup import Found, Lookup
 from avalist.app.stored import StoredDecision
 from avalist.domain import errors as e
@@ -100,7 +100,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "administer", "POST", "/v1/admin", "admin", "Carry out an operator's request",
-        (MerchantShown, KeyIssued, KeysShown), examples.ADMIN_ANSWERS,
+        (MerchantShown, KeyIssued, KeysShown, TablesInForce), examples.ADMIN_ANSWERS,
         (*_ALWAYS, *_BODY, e.NotAuthenticated, e.NotFound, e.Conflict, e.ArtefactInvalid),
         AdminRequest, examples.ADMIN, named="AdminRequest",
     ),

@@ -13,6 +13,7 @@ from avalist.domain.core import ModelActivated, ModelStaged, ModeSet, PolicySet
 from avalist.domain.decisions import Mode
 from avalist.domain.errors import BadInput, Conflict, NotFound
 from avalist.domain.events import UNDECODABLE, bad_body
+from avalist.domain.facts import NO_TABLES
 from avalist.domain.keys import (
     ALL_SCOPES,
     ApiKey,
@@ -97,11 +98,18 @@ class ActivateModel(_Request, frozen=True, tag="activate_model"):
     plan_hash: str
 
 
+class SetTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag="set_tables"):
+    """Put reference tables that stand in the blobs in force, for every merchant."""
+
+    version: Annotated[int, msgspec.Meta(ge=NO_TABLES, le=2**33)]
+
+
 class Show(_Request, frozen=True, tag="show"):
     """Say how a merchant stands."""
 
 
-AdminRequest = CreateMerchant | IssueKey | ListKeys | RotateKey | RevokeKey | SetMode | SetPolicy | ActivateModel | Show
+OfMerchant = CreateMerchant | IssueKey | ListKeys | RotateKey | RevokeKey | SetMode | SetPolicy | ActivateModel | Show
+AdminRequest = OfMerchant | SetTables
 _REQUEST: msgspec.json.Decoder[AdminRequest] = msgspec.json.Decoder(AdminRequest)
 
 
@@ -150,7 +158,14 @@ class KeysShown(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[KeyShown, ...]
 
 
-AdminAnswer = MerchantShown | KeyIssued | KeysShown
+class TablesInForce(msgspec.Struct, frozen=True, kw_only=True):
+    """The reference tables that are in force, and for how many merchants, sandbox twins too, that was news."""
+
+    tables_version: int
+    changed: int
+
+
+AdminAnswer = MerchantShown | KeyIssued | KeysShown | TablesInForce
 
 
 class Administration:
@@ -179,16 +194,27 @@ class Administration:
         """Do what takes long before a request is carried out; not on the deciding thread. Raises as the model store."""
         if isinstance(request, ActivateModel):
             self._writer.load_model(request.merchant, request.version)
+        elif isinstance(request, SetTables):
+            self._writer.load_tables(request.version)
 
     def carry_out(self, request: AdminRequest, at_ms: int) -> dict[str, Any]:
         """Carry out one request and return an ``AdminAnswer`` as a dict. Raises as the writer does.
 
         What it logs is durable after the next sync.
         """
-        answer: dict[str, Any] = msgspec.to_builtins(self._answer(request, at_ms))
+        done = self._set_tables(request, at_ms) if isinstance(request, SetTables) else self._answer(request, at_ms)
+        answer: dict[str, Any] = msgspec.to_builtins(done)
         return answer
 
-    def _answer(self, request: AdminRequest, at_ms: int) -> AdminAnswer:
+    def _set_tables(self, request: SetTables, at_ms: int) -> TablesInForce:
+        tables = self._writer.load_tables(request.version)
+        if tables is None and request.version != NO_TABLES:
+            raise NotFound(f"no sound tables {request.version} are stored: run 'avalist intel update'")
+        packages = {one.name: one.version for one in tables.packages} if tables else {}
+        changed = self._writer.set_tables(request.version, packages, at_ms)
+        return TablesInForce(tables_version=request.version, changed=changed)
+
+    def _answer(self, request: OfMerchant, at_ms: int) -> AdminAnswer:
         merchant = request.merchant
         match request:
             case CreateMerchant(schema=schema):

@@ -34,7 +34,6 @@ _LARGEST_BYTES: Final = 1 << 28
 _CALLING = re.compile(r"^ *(?:\+|00)([0-9 .()/\-]+)$")
 _NO_DIGIT = re.compile("[^0-9]+")
 _REGION = re.compile(r"^[a-z]{2,3}(?:[-_][a-z]{4})?[-_]([a-z]{2})\b")
-_COUNTRY = re.compile(r"^[A-Za-z]{2}$")
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,7 +216,7 @@ class Tables:
 
 
 def _country(name: str) -> str:
-    return name.upper() if _COUNTRY.match(name) else ""
+    return name.upper() if len(name) == 2 and name.isascii() and name.isalpha() else ""
 
 
 def _number(ip: str) -> tuple[int, int] | None:

@@ -118,7 +118,6 @@ ADMIN: Final[dict[str, Example]] = {
     "activate_model": {
         "do": "activate_model", "merchant": _SHOP, "version": "5d0c6e8a1b2f", "plan_hash": "a1b2c3d4e5f60718",
     },
-    "set_tables": {"do": "set_tables", "version": 1},
     "show": {"do": "show", "merchant": _SHOP},
 }  # fmt: skip
 ADMIN_ANSWERS: Final[dict[str, Example]] = {
@@ -126,7 +125,6 @@ ADMIN_ANSWERS: Final[dict[str, Example]] = {
         "merchant": _SHOP, "mode": "live", "inputs": 1042, "entities": 311, "features": 118,
         "plan": "a1b2c3d4e5f60718", "model": "5d0c6e8a1b2f", "policy": "0f9e8d7c",
     },
-    "tables": {"tables_version": 1, "changed": 0},
     "key": {"merchant": _SHOP, "key": "av_live_shop_…", "id": "0123456789ab"},
     "keys": {
         "merchant": _SHOP,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -98,19 +98,15 @@ class ActivateModel(_Request, frozen=True, tag="activate_model"):
     plan_hash: str
 
 
-class SetTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", tag="set_tables"):
-    """Put reference tables that stand in the blobs in force, for every merchant."""
-
-    version: Annotated[int, msgspec.Meta(ge=NO_TABLES, le=2**33)]
-
-
 class Show(_Request, frozen=True, tag="show"):
     """Say how a merchant stands."""
 
 
-OfMerchant = CreateMerchant | IssueKey | ListKeys | RotateKey | RevokeKey | SetMode | SetPolicy | ActivateModel | Show
-AdminRequest = OfMerchant | SetTables
+AdminRequest = CreateMerchant | IssueKey | ListKeys | RotateKey | RevokeKey | SetMode | SetPolicy | ActivateModel | Show
 _REQUEST: msgspec.json.Decoder[AdminRequest] = msgspec.json.Decoder(AdminRequest)
+
+
+R = TypeVar("R")
 
 
 class MerchantShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,6 +154,15 @@ class KeysShown(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[KeyShown, ...]
 
 
+AdminAnswer = MerchantShown | KeyIssued | KeysShown
+
+
+class SetTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Put reference tables that stand in the blobs in force, for every merchant; 1 is none."""
+
+    version: Annotated[int, msgspec.Meta(ge=NO_TABLES, le=2**33)]
+
+
 class TablesInForce(msgspec.Struct, frozen=True, kw_only=True):
     """The reference tables that are in force, and for how many merchants, sandbox twins too, that was news."""
 
@@ -165,7 +170,7 @@ class TablesInForce(msgspec.Struct, frozen=True, kw_only=True):
     changed: int
 
 
-AdminAnswer = MerchantShown | KeyIssued | KeysShown | TablesInForce
+_TABLES = msgspec.json.Decoder(SetTables)
 
 
 class Administration:
@@ -190,7 +195,7 @@ class Administration:
             for hash, body in documents.find(merchant, KEY_USE, limit=_MOST_KEYS):
                 self.used[hash] = self._saved[hash] = msgspec.json.decode(body, type=int)
 
-    def prepare(self, request: AdminRequest) -> None:
+    def prepare(self, request: AdminRequest | SetTables) -> None:
         """Do what takes long before a request is carried out; not on the deciding thread. Raises as the model store."""
         if isinstance(request, ActivateModel):
             self._writer.load_model(request.merchant, request.version)
@@ -202,11 +207,14 @@ class Administration:
 
         What it logs is durable after the next sync.
         """
-        done = self._set_tables(request, at_ms) if isinstance(request, SetTables) else self._answer(request, at_ms)
-        answer: dict[str, Any] = msgspec.to_builtins(done)
+        answer: dict[str, Any] = msgspec.to_builtins(self._answer(request, at_ms))
         return answer
 
-    def _set_tables(self, request: SetTables, at_ms: int) -> TablesInForce:
+    def set_tables(self, request: SetTables, at_ms: int) -> TablesInForce:
+        """Put reference tables in force for every merchant. Raises ``NotFound``.
+
+        What it logs is durable after the next sync.
+        """
         tables = self._writer.load_tables(request.version)
         if tables is None and request.version != NO_TABLES:
             raise NotFound(f"no sound tables {request.version} are stored: run 'avalist intel update'")
@@ -214,7 +222,7 @@ class Administration:
         changed = self._writer.set_tables(request.version, packages, at_ms)
         return TablesInForce(tables_version=request.version, changed=changed)
 
-    def _answer(self, request: OfMerchant, at_ms: int) -> AdminAnswer:
+    def _answer(self, request: AdminRequest, at_ms: int) -> AdminAnswer:
         merchant = request.merchant
         match request:
             case CreateMerchant(schema=schema):
@@ -338,7 +346,16 @@ def _check_id(merchant: str) -> None:
 
 def decode_request(body: bytes) -> AdminRequest:
     """Decode an operator's request from JSON. Raises ``BadInput``."""
+    return _decoded(_REQUEST, body)
+
+
+def decode_tables(body: bytes) -> SetTables:
+    """Decode which tables to put in force from JSON. Raises ``BadInput``."""
+    return _decoded(_TABLES, body)
+
+
+def _decoded(decoder: msgspec.json.Decoder[R], body: bytes) -> R:
     try:
-        return _REQUEST.decode(body)
+        return decoder.decode(body)
     except UNDECODABLE as error:
         raise bad_body(error) from None

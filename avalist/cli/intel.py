@@ -109,8 +109,8 @@ def _refreshed(contents: Contents, source: Source, newest: bool, folder: Path | 
 
 def _put_in_force(settings: Settings, version: int) -> None:
     with office(settings) as here:
-        answer = here.carry_out(SetTables(version))
-    console.print(f"tables {version} are in force; news for {answer['changed']} merchants", highlight=False)
+        answer = here.set_tables(SetTables(version))
+    console.print(f"tables {version} are in force; news for {answer.changed} merchants", highlight=False)
 
 
 def _listing(contents: Contents) -> Table:

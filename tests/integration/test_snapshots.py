@@ -125,7 +125,7 @@ def test_a_snapshot_keeps_which_tables_are_in_force(tmp_path: Path) -> None:
     with opened(tmp_path) as shop:
         shop.create()
         version = open_tables(shop.installation.blobs).put(shipped())
-        shop.installation.administration.carry_out(SetTables(version), shop.clock.ms)
+        shop.installation.administration.set_tables(SetTables(version), shop.clock.ms)
         save(shop)
     with opened(tmp_path) as shop:
         assert found(shop) > 0

@@ -225,7 +225,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 
 def put_in_force(shop: Shop, *more: tuple[str, str, str, str]) -> int:
     version = open_tables(shop.installation.blobs).put(contents(*more))
-    shop.installation.administration.carry_out(SetTables(version), shop.clock.ms)
+    shop.installation.administration.set_tables(SetTables(version), shop.clock.ms)
     return version
 
 
@@ -275,14 +275,14 @@ def test_a_sandbox_twin_has_its_owners_tables(shop: Shop) -> None:
 
 def test_tables_that_are_not_stored_are_not_put_in_force(shop: Shop) -> None:
     with pytest.raises(NotFound, match="intel update"):
-        shop.installation.administration.carry_out(SetTables(77), shop.clock.ms)
+        shop.installation.administration.set_tables(SetTables(77), shop.clock.ms)
     assert shop.writer.merchant("shop").tables_version == NO_TABLES
 
 
 def test_the_same_tables_again_are_no_news(shop: Shop) -> None:
     version = put_in_force(shop)
-    answer = shop.installation.administration.carry_out(SetTables(version), shop.clock.ms)
-    assert answer == {"tables_version": version, "changed": 0}
+    answer = shop.installation.administration.set_tables(SetTables(version), shop.clock.ms)
+    assert (answer.tables_version, answer.changed) == (version, 0)
 
 
 def test_a_number_of_the_tables_may_be_declared(shop: Shop) -> None:

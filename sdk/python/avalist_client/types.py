@@ -58,6 +58,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     `amount_base_minor` is in the merchant's base currency; `account_age_s` counts from the declared creation of the
     account; an empty string or None means the event does not carry it.
     `warnings` are what is odd of a payment by itself.
+    `tables_version` is the number of the reference tables that made what stands from `ip_country` on; without tables
+    all of it is empty. `country_shape` says how the countries of address, issuer, bill, time zone, language and phone
+    agree, and `countries` how many there are; distances are between countries.
     """
 
     tables_version: int = 1
@@ -80,6 +83,22 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     session: bool = False
     categories: dict[str, str] = {}
     warnings: tuple[WarningCode, ...] = ()
+    ip_country: str = ""
+    asn: str = ""
+    ip_class: str = ""
+    email_class: str = ""
+    card_brand: str = ""
+    agent_class: str = ""
+    browser: str = ""
+    os: str = ""
+    timezone_country: str = ""
+    language_country: str = ""
+    phone_country: str = ""
+    country_shape: str = ""
+    countries: int | None = None
+    ip_billing_km: int | None = None
+    ip_issuer_km: int | None = None
+    ip_timezone_km: int | None = None
 
 
 class FoundDecision(msgspec.Struct, frozen=True, kw_only=True):

@@ -106,6 +106,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/tables": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Put reference tables in force */
+        post: operations["set_tables"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/decisions": {
         parameters: {
             query?: never;
@@ -591,22 +608,37 @@ export interface components {
          *     `amount_base_minor` is in the merchant's base currency; `account_age_s` counts from the declared creation of the
          *     account; an empty string or None means the event does not carry it.
          *     `warnings` are what is odd of a payment by itself.
+         *     `tables_version` is the number of the reference tables that made what stands from `ip_country` on; without tables
+         *     all of it is empty. `country_shape` says how the countries of address, issuer, bill, time zone, language and phone
+         *     agree, and `countries` how many there are; distances are between countries.
          */
         Facts: {
             /** @default null */
             account_age_s?: number | null;
+            /** @default  */
+            agent_class?: string;
             /** @default 0 */
             amount_base_minor?: number;
             /** @default 0 */
             amount_minor?: number;
             /** @default  */
+            asn?: string;
+            /** @default  */
             billing_country?: string;
             /** @default  */
             bin?: string;
+            /** @default  */
+            browser?: string;
+            /** @default  */
+            card_brand?: string;
             /** @default {} */
             categories?: {
                 [key: string]: string;
             };
+            /** @default null */
+            countries?: number | null;
+            /** @default  */
+            country_shape?: string;
             /** @default  */
             currency?: string;
             /** @default  */
@@ -614,9 +646,21 @@ export interface components {
             /** @default  */
             device_shape?: string;
             /** @default  */
+            email_class?: string;
+            /** @default  */
             email_domain?: string;
             /** @default  */
             email_shape?: string;
+            /** @default null */
+            ip_billing_km?: number | null;
+            /** @default  */
+            ip_class?: string;
+            /** @default  */
+            ip_country?: string;
+            /** @default null */
+            ip_issuer_km?: number | null;
+            /** @default null */
+            ip_timezone_km?: number | null;
             /** @default  */
             issuer_country?: string;
             /** @default  */
@@ -624,15 +668,23 @@ export interface components {
             /** @default 0 */
             items?: number;
             /** @default  */
+            language_country?: string;
+            /** @default  */
             method_kind?: string;
             /** @default 0 */
             occurred_at_ms?: number;
+            /** @default  */
+            os?: string;
+            /** @default  */
+            phone_country?: string;
             /** @default  */
             product?: string;
             /** @default false */
             session?: boolean;
             /** @default 1 */
             tables_version?: number;
+            /** @default  */
+            timezone_country?: string;
             /** @default [] */
             warnings?: components["schemas"]["WarningCode"][];
         };
@@ -1313,6 +1365,13 @@ export interface components {
             policy: components["schemas"]["Policy"];
         };
         /**
+         * SetTables
+         * @description Put reference tables that stand in the blobs in force, for every merchant; 1 is none.
+         */
+        SetTables: {
+            version: number;
+        };
+        /**
          * Show
          * @description Say how a merchant stands.
          */
@@ -1362,6 +1421,14 @@ export interface components {
             features: {
                 [key: string]: number | null;
             };
+        };
+        /**
+         * TablesInForce
+         * @description The reference tables that are in force, and for how many merchants, sandbox twins too, that was news.
+         */
+        TablesInForce: {
+            changed: number;
+            tables_version: number;
         };
         /**
          * Void
@@ -1777,6 +1844,109 @@ export interface operations {
                 };
             };
             /** @description A problem: `artefact-invalid`, `bad-input`, `card-number-refused` */
+            422: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `log-failed`, `unavailable` */
+            503: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_tables: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Pins a version of the contract; without it the current one is spoken.
+                 * @example 2026-11-25
+                 */
+                "Avalist-Version"?: "2026-11-25";
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetTables"];
+            };
+        };
+        responses: {
+            /** @description Put reference tables in force */
+            200: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TablesInForce"];
+                };
+            };
+            /** @description A problem: `bad-input`, `unknown-version` */
+            400: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `not-authenticated` */
+            401: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `not-found` */
+            404: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `body-too-large` */
+            413: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `unsupported-media` */
+            415: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `bad-input`, `card-number-refused` */
             422: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];

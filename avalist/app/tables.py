@@ -58,7 +58,11 @@ class StoredTables:
         """Return tables as stored. Raises ``NotFound``, ``ArtefactInvalid``."""
         if version == NO_TABLES:
             return Contents()
-        contents = from_bytes(self._blobs.get(HOUSE, f"{_PREFIX}{version}"))
+        try:
+            data = self._blobs.get(HOUSE, f"{_PREFIX}{version}")
+        except NotFound:
+            raise NotFound(f"no tables {version} are stored: 'avalist intel status' lists those that are") from None
+        contents = from_bytes(data)
         if version_of(contents) != version:
             raise ArtefactInvalid(f"tables {version} are damaged: run 'avalist intel update' again")
         return contents
@@ -74,7 +78,7 @@ class StoredTables:
             try:
                 self.stage(version)
             except (NotFound, ArtefactInvalid) as error:
-                self._say(f"facts are without tables {version}: {error}")
+                self._say(f"tables {version} cannot be had: {error}")
         return self._held.get(version)
 
     def _hold(self, version: int, tables: Tables) -> None:

@@ -196,7 +196,7 @@ def test_stored_tables() -> None:
 def test_tables_that_are_missing_are_told_and_facts_go_without() -> None:
     said: list[str] = []
     assert StoredTables(MemoryBlobs(), said.append).load(77) is None
-    assert "without tables 77" in said[0]
+    assert "tables 77 cannot be had" in said[0]
 
 
 def test_tables_under_a_wrong_number_are_damaged() -> None:

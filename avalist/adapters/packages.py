@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -66,7 +67,16 @@ def _command(source: Source, version: str | None, folder: str) -> list[str]:
         return [npm, "pack", f"{source.name}@{version or 'latest'}", "--silent", "--ignore-scripts"]
     wanted = f"{source.name}=={version}" if version else source.name
     options = ["--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-version-check", "--dest", folder]
-    return [sys.executable, "-m", "pip", "download", *options, wanted]
+    return [*_pip(), "download", *options, wanted]
+
+
+def _pip() -> list[str]:
+    if find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    pip = shutil.which("pip") or shutil.which("pip3")
+    if pip is None:
+        raise Unavailable("pip is not here: install it, give --from a folder, or use --offline")
+    return [pip]
 
 
 def _run(command: list[str], folder: str) -> subprocess.CompletedProcess[str]:

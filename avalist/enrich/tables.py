@@ -31,8 +31,7 @@ _CACHED: Final = 65_536
 _ZSTD: Final = pa.Codec("zstd", compression_level=9)
 _SIZE_BYTES: Final = 8
 _LARGEST_BYTES: Final = 1 << 28
-_CALLING = re.compile(r"^ *(?:\+|00)([0-9 .()/\-]+)$")
-_NO_DIGIT = re.compile("[^0-9]+")
+_SPACING = dict.fromkeys(map(ord, " .()/-"))
 _REGION = re.compile(r"^[a-z]{2,3}(?:[-_][a-z]{4})?[-_]([a-z]{2})\b")
 
 
@@ -136,8 +135,8 @@ class Tables:
         self._countries = ("", *contents.countries)
         self._country = Ranges(contents.country4), Ranges(contents.country6)
         self._network = Ranges(contents.network4), Ranges(contents.network6)
-        self._asns = ("", *map(str, np.frombuffer(contents.asns, dtype="<u4").tolist()))
-        self._classes = ("", *(NETWORK_CLASSES[code] for code in contents.asn_classes))
+        self._asns = array("I", np.frombuffer(contents.asns, dtype="<u4").astype(np.uint32).tobytes())
+        self._classes = contents.asn_classes
         self._disposable = frozenset(contents.disposable)
         self._zones = contents.zones
         self._placed = {country: place for place, country in enumerate(contents.placed)}
@@ -156,8 +155,9 @@ class Tables:
         if not is_public(ip):
             return Network(kind="private")
         family, number = place
-        n = self._network[family].value(number)
-        return Network(self._countries[self._country[family].value(number)], self._asns[n], self._classes[n])
+        country = self._countries[self._country[family].value(number)]
+        n = self._network[family].value(number) - 1
+        return Network(country, str(self._asns[n]), NETWORK_CLASSES[self._classes[n]]) if n >= 0 else Network(country)
 
     def _email_class_of(self, domain: str) -> str:
         """Return ``disposable``, ``free`` or ``other``; subdomains of a disposable domain are disposable."""
@@ -178,8 +178,7 @@ class Tables:
         names, so that ``0010--`` says that the billing country alone differs. It names no country.
         """
         zone = self._zones.get(timezone, "")
-        spoken = _REGION.match(language.lower())
-        tongue = spoken[1].upper() if spoken else ""
+        tongue = _region(language)
         bill, issued = _country(billing), _country(issuer)
         met: dict[str, str] = {}
         signs = [met.setdefault(one, str(len(met))) if one else "-" for one in (ip, issued, bill, zone, tongue, phone)]
@@ -189,8 +188,10 @@ class Tables:
 
     def _phone_country_of(self, phone: str) -> str:
         """Return the main country of a number's calling code; empty if the number has none."""
-        written = _CALLING.match(phone)
-        digits = _NO_DIGIT.sub("", written[1]) if written else ""
+        digits = phone.translate(_SPACING)
+        digits = digits[1:] if digits[:1] == "+" else digits[2:] if digits[:2] == "00" else ""
+        if not digits.isdecimal():
+            return ""
         return next((self._calling[digits[:n]] for n in (3, 2, 1) if digits[:n] in self._calling), "")
 
     def km(self, one: str, other: str) -> int | None:
@@ -213,6 +214,17 @@ class Tables:
             called,
             self.places(network.country, issuer, billing, timezone, language, called),
         )
+
+
+@functools.lru_cache(4096)
+def _region(language: str) -> str:
+    """Return the region of a language tag, or of the first of several.
+
+    >>> _region("de-AT,de;q=0.9"), _region("zh-Hans-CN"), _region("en")
+    ('AT', 'CN', '')
+    """
+    found = _REGION.match(language.lower())
+    return found[1].upper() if found else ""
 
 
 def _country(name: str) -> str:

@@ -28,6 +28,7 @@ from avalist.enrich.quality import is_public
 from avalist.enrich.ranges import Packed, Ranges
 
 _CACHED: Final = 65_536
+_LONGEST_DOMAIN: Final = 253
 _ZSTD: Final = pa.Codec("zstd", compression_level=9)
 _SIZE_BYTES: Final = 8
 _LARGEST_BYTES: Final = 1 << 28
@@ -208,7 +209,7 @@ class Tables:
         called = self.phone_country(phone) if phone else ""
         return Known(
             network,
-            self.email_class(domain) if domain else "",
+            self.email_class(domain[-_LONGEST_DOMAIN:]) if domain else "",
             brand_of(bin) if bin else "",
             agent_of(agent) if agent else NOTHING.agent,
             called,

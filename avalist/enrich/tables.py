@@ -29,6 +29,7 @@ from avalist.enrich.ranges import Packed, Ranges
 
 _CACHED: Final = 65_536
 _LONGEST_DOMAIN: Final = 253
+_PHONE_BEGINNING, _BRAND_DIGITS = 9, 4  # enough to tell by, and few enough to come again
 _ZSTD: Final = pa.Codec("zstd", compression_level=9)
 _SIZE_BYTES: Final = 8
 _LARGEST_BYTES: Final = 1 << 28
@@ -206,11 +207,11 @@ class Tables:
     ) -> Known:  # fmt: skip
         """Return what the tables know of an event's parts; each may be empty."""
         network = self.network(ip) if ip else NOTHING.network
-        called = self.phone_country(phone) if phone else ""
+        called = self.phone_country(phone[:_PHONE_BEGINNING]) if phone else ""
         return Known(
             network,
             self.email_class(domain[-_LONGEST_DOMAIN:]) if domain else "",
-            brand_of(bin) if bin else "",
+            brand_of(bin[:_BRAND_DIGITS]) if bin else "",
             agent_of(agent) if agent else NOTHING.agent,
             called,
             self.places(network.country, issuer, billing, timezone, language, called),

@@ -26,6 +26,7 @@ from avalist.app.administer import Administration
 from avalist.app.archive import Archive
 from avalist.app.snapshot import Snapshots
 from avalist.app.stored import folded
+from avalist.app.tables import StoredTables
 from avalist.app.writer import Writer
 from avalist.config import Settings
 from avalist.domain.errors import BadInput, LogCorrupt
@@ -119,8 +120,12 @@ def build(
         blobs = open_blobs(settings)
         # Held, so that a model that was staged on another thread is at hand when its event is applied.
         held = lru_cache(maxsize=_HELD_MODELS)(partial(load_model, blobs))
-        writer = Writer(log, held, secrets.merchant)
+        tables = open_tables(blobs)
+        writer = Writer(log, held, secrets.merchant, tables.load)
+        writer.tables_version = tables.current()
         writer.recover(progress, open_snapshots(open_derived(settings, blobs), log).newest(held))
+        for version in {merchant.tables_version for merchant in writer.merchants.values()}:
+            tables.load(version)
         return Installation(
             settings=settings,
             generation=generations.current,
@@ -156,6 +161,11 @@ def open_blobs(settings: Settings) -> Blobs:
     """Open the blob store that the settings name: the models."""
     scheme = _scheme(settings.blobs, ("folder", "memory"))
     return MemoryBlobs() if scheme == "memory" else FolderBlobs(settings.data / "blobs")
+
+
+def open_tables(blobs: Blobs) -> StoredTables:
+    """Return the reference tables among blobs; of those that are missing a warning is logged."""
+    return StoredTables(blobs, logging.getLogger("avalist").warning)
 
 
 def open_derived(settings: Settings, blobs: Blobs) -> Blobs:

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from avalist.api import examples
 from avalist.api.wire import Alive, Ready, Recorded
-from avalist.app.administer import AdminRequest, KeyIssued, KeysShown, MerchantShown
+from avalist.app.administer import AdminRequest, KeyIssued, KeysShown, MerchantShown, SetTables, TablesInForce
 from avalist.app.lookup import Found, Lookup
 from avalist.app.stored import StoredDecision
 from avalist.domain import errors as e
@@ -103,6 +103,11 @@ OPERATIONS: Final = (
         (MerchantShown, KeyIssued, KeysShown), examples.ADMIN_ANSWERS,
         (*_ALWAYS, *_BODY, e.NotAuthenticated, e.NotFound, e.Conflict, e.ArtefactInvalid),
         AdminRequest, examples.ADMIN, named="AdminRequest",
+    ),
+    Operation(
+        "set_tables", "POST", "/v1/admin/tables", "admin", "Put reference tables in force", TablesInForce,
+        {"none": {"tables_version": 1, "changed": 0}}, (*_ALWAYS, *_BODY, e.NotAuthenticated, e.NotFound),
+        SetTables, {"none": {"version": 1}},
     ),
     Operation(
         "healthz", "GET", "/healthz", "public", "Tell whether the process answers", Alive,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -13,6 +13,7 @@ from avalist.domain.core import ModelActivated, ModelStaged, ModeSet, PolicySet
 from avalist.domain.decisions import Mode
 from avalist.domain.errors import BadInput, Conflict, NotFound
 from avalist.domain.events import UNDECODABLE, bad_body
+from avalist.domain.facts import NO_TABLES
 from avalist.domain.keys import (
     ALL_SCOPES,
     ApiKey,
@@ -105,6 +106,9 @@ AdminRequest = CreateMerchant | IssueKey | ListKeys | RotateKey | RevokeKey | Se
 _REQUEST: msgspec.json.Decoder[AdminRequest] = msgspec.json.Decoder(AdminRequest)
 
 
+R = TypeVar("R")
+
+
 class MerchantShown(msgspec.Struct, frozen=True, kw_only=True):
     """How a merchant stands: its mode, what it knows, and the versions it decides by."""
 
@@ -153,6 +157,22 @@ class KeysShown(msgspec.Struct, frozen=True, kw_only=True):
 AdminAnswer = MerchantShown | KeyIssued | KeysShown
 
 
+class SetTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Put reference tables that stand in the blobs in force, for every merchant; 1 is none."""
+
+    version: Annotated[int, msgspec.Meta(ge=NO_TABLES, le=2**33)]
+
+
+class TablesInForce(msgspec.Struct, frozen=True, kw_only=True):
+    """The reference tables that are in force, and for how many merchants, sandbox twins too, that was news."""
+
+    tables_version: int
+    changed: int
+
+
+_TABLES = msgspec.json.Decoder(SetTables)
+
+
 class Administration:
     """Carries out operators' requests. `new_secret` draws the random part of a key.
 
@@ -175,10 +195,12 @@ class Administration:
             for hash, body in documents.find(merchant, KEY_USE, limit=_MOST_KEYS):
                 self.used[hash] = self._saved[hash] = msgspec.json.decode(body, type=int)
 
-    def prepare(self, request: AdminRequest) -> None:
+    def prepare(self, request: AdminRequest | SetTables) -> None:
         """Do what takes long before a request is carried out; not on the deciding thread. Raises as the model store."""
         if isinstance(request, ActivateModel):
             self._writer.load_model(request.merchant, request.version)
+        elif isinstance(request, SetTables):
+            self._writer.load_tables(request.version)
 
     def carry_out(self, request: AdminRequest, at_ms: int) -> dict[str, Any]:
         """Carry out one request and return an ``AdminAnswer`` as a dict. Raises as the writer does.
@@ -187,6 +209,18 @@ class Administration:
         """
         answer: dict[str, Any] = msgspec.to_builtins(self._answer(request, at_ms))
         return answer
+
+    def set_tables(self, request: SetTables, at_ms: int) -> TablesInForce:
+        """Put reference tables in force for every merchant. Raises ``NotFound``.
+
+        What it logs is durable after the next sync.
+        """
+        tables = self._writer.load_tables(request.version)
+        if tables is None and request.version != NO_TABLES:
+            raise NotFound(f"no sound tables {request.version} are stored: run 'avalist intel update'")
+        packages = {one.name: one.version for one in tables.packages} if tables else {}
+        changed = self._writer.set_tables(request.version, packages, at_ms)
+        return TablesInForce(tables_version=request.version, changed=changed)
 
     def _answer(self, request: AdminRequest, at_ms: int) -> AdminAnswer:
         merchant = request.merchant
@@ -312,7 +346,16 @@ def _check_id(merchant: str) -> None:
 
 def decode_request(body: bytes) -> AdminRequest:
     """Decode an operator's request from JSON. Raises ``BadInput``."""
+    return _decoded(_REQUEST, body)
+
+
+def decode_tables(body: bytes) -> SetTables:
+    """Decode which tables to put in force from JSON. Raises ``BadInput``."""
+    return _decoded(_TABLES, body)
+
+
+def _decoded(decoder: msgspec.json.Decoder[R], body: bytes) -> R:
     try:
-        return _REQUEST.decode(body)
+        return decoder.decode(body)
     except UNDECODABLE as error:
         raise bad_body(error, kind=AdminRequest) from None

@@ -21,9 +21,11 @@ from avalist.domain.core import (
     ModelStaged,
     ModeSet,
     PolicySet,
+    TablesSet,
 )
 from avalist.domain.decisions import Mode, Versions
 from avalist.domain.errors import ArtefactInvalid, NotFound
+from avalist.domain.facts import NO_TABLES
 from avalist.domain.keys import is_twin
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.row import AT
@@ -57,9 +59,9 @@ decode_features = msgspec.json.Decoder(tuple[Feature, ...]).decode
 decode_fallback = msgspec.msgpack.Decoder(FallbackCore).decode
 
 
-def creation(schema: Schema) -> MerchantCreated:
+def creation(schema: Schema, tables_version: int = NO_TABLES) -> MerchantCreated:
     """Return the event that creates a merchant of a schema, with the default plan. Raises ``BadInput``."""
-    return MerchantCreated(schema.check(), msgspec.json.encode(derive(schema)))
+    return MerchantCreated(schema.check(), msgspec.json.encode(derive(schema)), tables_version=tables_version)
 
 
 def created_by(record: Record) -> MerchantCreated:
@@ -112,6 +114,7 @@ class Merchant:
         self.policy = Policy()
         self.policy_version = ""
         self.model_version = ""
+        self.tables_version = created.tables_version
         self._model: Model | None = None
         self._load_model = load_model
         self._waiting: list[tuple[EventCore, int, bytes]] = []
@@ -251,6 +254,8 @@ class Merchant:
                 self.set_policy(policy)
             case ModelActivated(version=version):
                 self.model_version, self._model = version, None
+            case TablesSet(version=version):
+                self.tables_version = version
 
     def _loaded(self, version: str) -> Model:
         model = self._load_model(self.id, version)

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from avalist.app.merchant import Merchant, created_by, decode_event_core
+from avalist.app.tables import LoadTables, no_tables
 from avalist.app.take import Carried, Known, New, Secret, Taker, encode
 from avalist.app.there import Difference, There
 from avalist.domain.core import EventCore, GenerationStarted
@@ -72,11 +73,12 @@ class Rebuild:
     """
 
     def __init__(
-        self, old: Log, new: Log, merchant: str, generation: int, secret: Secret, refuse: Callable[[Reject], None]
-    ) -> None:
+        self, old: Log, new: Log, merchant: str, generation: int, secret: Secret, refuse: Callable[[Reject], None],
+        load_tables: LoadTables = no_tables,
+    ) -> None:  # fmt: skip
         self._old, self._new = old, new
         self._id, self._generation = merchant, generation
-        self._taker = Taker(new, secret)
+        self._taker = Taker(new, secret, load_tables)
         self._refuse = refuse
         self._refused: dict[str, int] = {}
         self._unsynced = 0

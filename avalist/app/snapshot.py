@@ -105,6 +105,7 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode
     policy: bytes
     model_version: str
+    tables_version: int
     past: tuple[int, int, tuple[str, ...]]
     arrays: tuple[tuple[int, int], ...]
     parts: tuple[bytes, ...]
@@ -247,6 +248,7 @@ def _head(merchant: Merchant, arrays: tuple[tuple[int, int], ...], parts: tuple[
         mode=merchant.mode,
         policy=msgspec.json.encode(merchant.policy),
         model_version=merchant.model_version,
+        tables_version=merchant.tables_version,
         past=(past.payments, past.largest_minor, tuple(sorted(past.currencies))),
         arrays=arrays,
         parts=parts,
@@ -259,7 +261,7 @@ def _restore(merchant: Merchant, head: _Head, arrays: list[I64]) -> None:
         index.load(dumped)
     merchant.seq, merchant.at_ms, merchant.mode = head.seq, head.at_ms, head.mode
     merchant.set_policy(head.policy)
-    merchant.model_version = head.model_version
+    merchant.model_version, merchant.tables_version = head.model_version, head.tables_version
     past = merchant.past
     past.payments, past.largest_minor, past.currencies = head.past[0], head.past[1], set(head.past[2])
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from avalist.app.merchant import CAPTURED, CHECKPOINTS, FRAUD, Merchant, decode_event_core, flags_after
+from avalist.app.tables import LoadTables, no_tables
 from avalist.domain.core import EventCore
 from avalist.domain.errors import AvalistError, BadInput, ClockWentBack, Conflict, LogFailed, NotFound
 from avalist.domain.events import (
@@ -110,14 +111,23 @@ class Batch:
 class Taker:
     """Makes batches of events, for every merchant of a log."""
 
-    def __init__(self, log: Log, secret: Secret) -> None:
+    def __init__(self, log: Log, secret: Secret, load_tables: LoadTables = no_tables) -> None:
         self._log = log
         self._secret = secret
+        self._load_tables = load_tables
         self._intakes: dict[str, Intake] = {}
 
     def admit(self, id: str, schema: Schema) -> None:
         """Get ready for a merchant's events."""
         self._intakes[id] = Intake(schema, self._secret(id))
+
+    def _intake(self, merchant: Merchant) -> Intake:
+        """Return the merchant's intake, with the tables that are in force at its ``seq``."""
+        intake = self._intakes[merchant.id]
+        if intake.asked_for != merchant.tables_version:
+            intake.asked_for = merchant.tables_version
+            intake.tables = self._load_tables(merchant.tables_version)
+        return intake
 
     def key(self, id: str, value: str) -> int:
         """Return the merchant's keyed hash of a clear value, as it stands in fold rows."""
@@ -175,7 +185,7 @@ class Taker:
 
     def _payment(self, batch: Batch, event: Payment, digest: bytes, at_ms: int, asked: bool) -> EventCore:
         known = _came_before(event, *batch.payment(event.payment_id))
-        words, facts = self._intakes[batch.merchant.id].payment(event)
+        words, facts = self._intake(batch.merchant).payment(event)
         words[AT] = words[T] = at_ms
         if known:  # its entities' velocity holds it already
             words[KIND], words[CAPTURED_DELTA] = FoldKind.READ_ONLY, 0
@@ -185,7 +195,7 @@ class Taker:
         )
 
     def _identity(self, batch: Batch, event: IdentityEvent, digest: bytes, at_ms: int) -> EventCore:
-        words, facts = self._intakes[batch.merchant.id].identity(event)
+        words, facts = self._intake(batch.merchant).identity(event)
         words[AT], words[T] = at_ms, min(to_ms(event.occurred_at), at_ms)
         return EventCore(event.type, event.event_id, digest, "", "", pack_row(words), facts)
 

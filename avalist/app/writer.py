@@ -15,6 +15,7 @@ import msgspec
 from avalist.app.decide import decide
 from avalist.app.merchant import LoadModel, Merchant, created_by, creation, decode_event_core, decode_fallback
 from avalist.app.snapshot import Snapshot
+from avalist.app.tables import LoadTables, no_tables
 from avalist.app.take import Batch, Known, New, Secret, Taker, digest_of, encode
 from avalist.domain.core import (
     Control,
@@ -25,11 +26,13 @@ from avalist.domain.core import (
     ModelActivated,
     ModelStaged,
     PolicySet,
+    TablesSet,
     Why,
 )
 from avalist.domain.decisions import Decision
 from avalist.domain.errors import AvalistError, Conflict, LogFailed, NotFound
 from avalist.domain.events import Payment, WireEvent, to_ms
+from avalist.domain.facts import NO_TABLES
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.schema import Schema
 from avalist.policy.evaluate import fall_back
@@ -58,12 +61,17 @@ class Asked(NamedTuple):
 
 
 class Writer:
-    """Writes the inputs and decisions of the merchants of one log."""
+    """Writes the inputs and decisions of the merchants of one log.
 
-    def __init__(self, log: Log, load_model: LoadModel, secret: Secret) -> None:
+    `tables_version` are the reference tables that merchants get when they are created.
+    """
+
+    def __init__(self, log: Log, load_model: LoadModel, secret: Secret, load_tables: LoadTables = no_tables) -> None:
         self._log = log
         self.load_model = load_model
-        self._taker = Taker(log, secret)
+        self.load_tables = load_tables
+        self.tables_version = NO_TABLES
+        self._taker = Taker(log, secret, load_tables)
         self.merchants: dict[str, Merchant] = {}
 
     def recover(
@@ -130,14 +138,16 @@ class Writer:
         """Create a merchant. Raises ``Conflict`` if it exists, ``BadInput`` if its schema makes no sense."""
         if id in self.merchants:
             raise Conflict(f"merchant {id!r} exists already")
-        created = creation(schema)
+        created = creation(schema, self.tables_version)
         self._admit(id, created)
         self.control(id, created, at_ms)
 
     def create_twin(self, owner: str, id: str, at_ms: int) -> None:
         """Create a merchant that has the owner's schema, plan, policy and model as of now, and none of its history."""
         original = self.merchant(owner)
-        created = MerchantCreated(original.schema, msgspec.json.encode(original.plan.features))
+        created = MerchantCreated(
+            original.schema, msgspec.json.encode(original.plan.features), tables_version=original.tables_version
+        )
         self._admit(id, created)
         self.control(id, created, at_ms)
         self.control(id, PolicySet(msgspec.json.encode(original.policy)), at_ms)
@@ -154,6 +164,14 @@ class Writer:
         (position,) = self._log.append((record,))
         merchant.seq = record.seq
         return position
+
+    def set_tables(self, version: int, packages: dict[str, str], at_ms: int) -> int:
+        """Put reference tables in force for every merchant; return for how many that was news."""
+        self.tables_version = version
+        old = [id for id, merchant in self.merchants.items() if merchant.tables_version != version]
+        for id in old:
+            self.control(id, TablesSet(version, packages), at_ms)
+        return len(old)
 
     def decide(self, id: str, event: Payment, at_ms: int) -> Answer:
         """Decide one payment. Raises what :meth:`decide_many` would return."""

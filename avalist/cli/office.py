@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from avalist.adapters.file.secrets import FolderSecrets
-from avalist.app.administer import AdminRequest
+from avalist.app.administer import AdminRequest, SetTables, TablesInForce
 from avalist.bootstrap import Installation, build
 from avalist.cli.client import Client
 from avalist.config import Settings
@@ -23,6 +23,10 @@ class Office(Protocol):
         """Carry out one request and return what it says."""
         ...
 
+    def set_tables(self, request: SetTables) -> TablesInForce:
+        """Put reference tables in force."""
+        ...
+
 
 class _Here:
     def __init__(self, installation: Installation) -> None:
@@ -30,6 +34,11 @@ class _Here:
 
     def carry_out(self, request: AdminRequest) -> dict[str, Any]:
         answer = self.installation.administration.carry_out(request, self.installation.clock.now_ms())
+        self.installation.log.sync()
+        return answer
+
+    def set_tables(self, request: SetTables) -> TablesInForce:
+        answer = self.installation.administration.set_tables(request, self.installation.clock.now_ms())
         self.installation.log.sync()
         return answer
 
@@ -43,6 +52,11 @@ class _There:
         with Client(self._settings, self._token) as client:
             answer: dict[str, Any] = client.call("POST", "/v1/admin", msgspec.json.encode(request))
         return answer
+
+    def set_tables(self, request: SetTables) -> TablesInForce:
+        with Client(self._settings, self._token) as client:
+            answer = client.call("POST", "/v1/admin/tables", msgspec.json.encode(request))
+        return msgspec.convert(answer, TablesInForce)
 
 
 @contextmanager

@@ -64,7 +64,13 @@ def rebuild(
         next_generation(here) as begun,
     ):  # fmt: skip
         writing = Rebuild(
-            here.log, begun.log, merchant, begun.number, here.secrets.merchant, lambda reject: refused.add([reject])
+            here.log,
+            begun.log,
+            merchant,
+            begun.number,
+            here.secrets.merchant,
+            lambda reject: refused.add([reject]),
+            here.writer.load_tables,
         )
         with progress_bar(f"merging {file.name}", there.events + survey.payments + survey.outcomes) as bar:
             merged = writing.run(history.numbered(), there, bar.step)

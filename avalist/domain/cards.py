@@ -31,27 +31,27 @@ EXEMPT: Final = ("phone", "imei", "hash", "time", "_at", "_ms")
 _VALUE = bytes(byte % 16 for byte in range(256))
 _DOUBLED = bytes(value * 2 - 9 if value > 4 else value * 2 for value in _VALUE)
 
-# (lowest prefix, highest prefix, lengths): public issuer identification ranges of the card schemes.
-_RANGES: tuple[tuple[str, str, frozenset[int]], ...] = (
-    ("4", "4", frozenset({13, 16, 19})),  # Visa
-    ("51", "55", frozenset({16})),  # Mastercard
-    ("2221", "2720", frozenset({16})),  # Mastercard, two-series
-    ("34", "34", frozenset({15})),  # American Express
-    ("37", "37", frozenset({15})),
-    ("6011", "6011", frozenset({16, 17, 18, 19})),  # Discover
-    ("644", "649", frozenset({16, 17, 18, 19})),
-    ("65", "65", frozenset({16, 17, 18, 19})),
-    ("3528", "3589", frozenset({16, 17, 18, 19})),  # JCB
-    ("300", "305", frozenset({14, 16, 17, 18, 19})),  # Diners Club
-    ("3095", "3095", frozenset({14, 16, 17, 18, 19})),
-    ("36", "36", frozenset({14, 15, 16, 17, 18, 19})),
-    ("38", "39", frozenset({14, 16, 17, 18, 19})),
-    ("62", "62", frozenset({16, 17, 18, 19})),  # UnionPay
-    ("50", "50", frozenset({13, 14, 15, 16, 17, 18, 19})),  # Maestro
-    ("56", "58", frozenset({13, 14, 15, 16, 17, 18, 19})),
-    ("63", "63", frozenset({13, 14, 15, 16, 17, 18, 19})),
-    ("67", "67", frozenset({13, 14, 15, 16, 17, 18, 19})),
-    ("2200", "2204", frozenset({16, 17, 18, 19})),  # Mir
+# (lowest prefix, highest prefix, lengths, brand): public issuer identification ranges of the card schemes.
+_RANGES: tuple[tuple[str, str, frozenset[int], str], ...] = (
+    ("4", "4", frozenset({13, 16, 19}), "visa"),
+    ("51", "55", frozenset({16}), "mastercard"),
+    ("2221", "2720", frozenset({16}), "mastercard"),
+    ("34", "34", frozenset({15}), "amex"),
+    ("37", "37", frozenset({15}), "amex"),
+    ("6011", "6011", frozenset({16, 17, 18, 19}), "discover"),
+    ("644", "649", frozenset({16, 17, 18, 19}), "discover"),
+    ("65", "65", frozenset({16, 17, 18, 19}), "discover"),
+    ("3528", "3589", frozenset({16, 17, 18, 19}), "jcb"),
+    ("300", "305", frozenset({14, 16, 17, 18, 19}), "diners"),
+    ("3095", "3095", frozenset({14, 16, 17, 18, 19}), "diners"),
+    ("36", "36", frozenset({14, 15, 16, 17, 18, 19}), "diners"),
+    ("38", "39", frozenset({14, 16, 17, 18, 19}), "diners"),
+    ("62", "62", frozenset({16, 17, 18, 19}), "unionpay"),
+    ("50", "50", frozenset({13, 14, 15, 16, 17, 18, 19}), "maestro"),
+    ("56", "58", frozenset({13, 14, 15, 16, 17, 18, 19}), "maestro"),
+    ("63", "63", frozenset({13, 14, 15, 16, 17, 18, 19}), "maestro"),
+    ("67", "67", frozenset({13, 14, 15, 16, 17, 18, 19}), "maestro"),
+    ("2200", "2204", frozenset({16, 17, 18, 19}), "mir"),
 )
 
 
@@ -83,8 +83,18 @@ def is_card_number(digits: str) -> bool:
 def _lengths(prefix: bytes) -> tuple[int, ...]:
     """Return the lengths of the card numbers that begin with these four digits."""
     digits = prefix.decode()
-    known = (lengths for low, high, lengths in _RANGES if low <= digits[: len(low)] <= high)
+    known = (lengths for low, high, lengths, _ in _RANGES if low <= digits[: len(low)] <= high)
     return tuple(sorted(frozenset().union(*known)))
+
+
+@functools.lru_cache(maxsize=16_384)
+def brand_of(bin: str) -> str:
+    """Return the card scheme that a number beginning with `bin` belongs to; empty if none is known.
+
+    >>> brand_of("411111"), brand_of("222100"), brand_of("999999")
+    ('visa', 'mastercard', '')
+    """
+    return next((brand for low, high, _, brand in _RANGES if low <= bin[: len(low)] <= high), "")
 
 
 def find_card_number(raw: bytes) -> int:

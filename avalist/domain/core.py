@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from avalist.domain.decisions import Decision, Mode
-from avalist.domain.facts import Facts
+from avalist.domain.facts import NO_TABLES, Facts
 from avalist.domain.schema import Schema
 
 Why = Literal["deadline", "overloaded", "log"]
@@ -39,11 +39,13 @@ class MerchantCreated(msgspec.Struct, frozen=True, tag="merchant_created"):
 
     The plan stands in the log, not in the code: a later release derives another default, for new merchants alone.
     Decisions of another `generation` that follow are first answers, given under another history: kept, never compared.
+    `tables_version` are the reference tables in force from here on.
     """
 
     schema: Schema
     features: bytes
     generation: int = 1
+    tables_version: int = NO_TABLES
 
 
 class ModeSet(msgspec.Struct, frozen=True, tag="mode_set"):
@@ -71,6 +73,13 @@ class ModelActivated(msgspec.Struct, frozen=True, tag="model_activated"):
     version: str
 
 
+class TablesSet(msgspec.Struct, frozen=True, tag="tables_set"):
+    """Facts of later ``seq`` are made with these reference tables. `packages` say what they hold: name -> version."""
+
+    version: int
+    packages: dict[str, str] = {}
+
+
 class GenerationStarted(msgspec.Struct, frozen=True, tag="generation_started"):
     """All before this is the generation `before` merged with a file, known by its name and the hash of its bytes.
 
@@ -89,7 +98,7 @@ class GenerationStarted(msgspec.Struct, frozen=True, tag="generation_started"):
     refused: int
 
 
-Control = MerchantCreated | ModeSet | PolicySet | ModelStaged | ModelActivated | GenerationStarted
+Control = MerchantCreated | ModeSet | PolicySet | ModelStaged | ModelActivated | TablesSet | GenerationStarted
 
 
 class DecisionCore(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from avalist.domain.decisions import WarningCode
+
+NO_TABLES: Final = 1
+"""The number of no tables: facts are of the event's own words alone."""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -13,9 +18,12 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     `amount_base_minor` is in the merchant's base currency; `account_age_s` counts from the declared creation of the
     account; an empty string or None means the event does not carry it.
     `warnings` are what is odd of a payment by itself; `missing` names the schema's sources that it gives nothing for.
+    `tables_version` is the number of the reference tables that made what stands from `ip_country` on; without tables
+    all of it is empty. `country_shape` says how the countries of address, issuer, bill, time zone, language and phone
+    agree, and `countries` how many there are; distances are between countries.
     """
 
-    tables_version: int = 1
+    tables_version: int = NO_TABLES
     currency: str = ""
     amount_minor: int = 0
     amount_base_minor: int = 0
@@ -36,3 +44,19 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     categories: dict[str, str] = {}
     warnings: tuple[WarningCode, ...] = ()
     missing: tuple[str, ...] = ()
+    ip_country: str = ""
+    asn: str = ""
+    ip_class: str = ""
+    email_class: str = ""
+    card_brand: str = ""
+    agent_class: str = ""
+    browser: str = ""
+    os: str = ""
+    timezone_country: str = ""
+    language_country: str = ""
+    phone_country: str = ""
+    country_shape: str = ""
+    countries: int | None = None
+    ip_billing_km: int | None = None
+    ip_issuer_km: int | None = None
+    ip_timezone_km: int | None = None

@@ -21,17 +21,19 @@ from avalist.domain.events import (
     PrepaidTopUp,
     to_ms,
 )
-from avalist.domain.facts import Facts
+from avalist.domain.facts import NO_TABLES, Facts
 from avalist.domain.money import MAX_MINOR, convert_minor
 from avalist.domain.schema import Schema
 from avalist.enrich.shapes import device_class, email_domain, email_shape
+from avalist.enrich.tables import NOTHING, Known, Tables
 
-TABLES_VERSION = 1
 _TAG = {kind: str(kind.__struct_config__.tag) for kind in (*get_args(Method), *get_args(CartItem))}
 
 
-def payment_facts(event: Payment, schema: Schema, warnings: tuple[WarningCode, ...] = ()) -> Facts:
-    """Return the facts of a payment, with the `warnings` found of it.
+def payment_facts(
+    event: Payment, schema: Schema, warnings: tuple[WarningCode, ...] = (), tables: Tables | None = None
+) -> Facts:
+    """Return the facts of a payment, with the `warnings` found of it; without `tables`, of its own words alone.
 
     Raises
     ------
@@ -50,43 +52,93 @@ def payment_facts(event: Payment, schema: Schema, warnings: tuple[WarningCode, .
     main = cart[0] if len(cart) == 1 else max(cart, key=_value, default=None)
     occurred_at_ms = to_ms(event.occurred_at)
     email = (customer and customer.email) or ""
+    domain, card = email_domain(email), method if isinstance(method, Card) else None
+    bin, issuer = ((card.bin or ""), (card.issuer_country or "")) if card else ("", "")
+    billing = (event.billing.country or "") if event.billing else ""
+    known = _known(tables, event.ip, domain, bin, device, issuer, billing, customer) if tables else NOTHING
+    network, agent, places = known.network, known.agent, known.places
     return Facts(
-        tables_version=TABLES_VERSION,
+        tables_version=tables.version if tables else NO_TABLES,
         currency=event.currency,
         amount_minor=event.amount_minor,
         amount_base_minor=base,
         occurred_at_ms=occurred_at_ms,
-        email_domain=email_domain(email),
+        email_domain=domain,
         email_shape=email_shape(email),
         device_class=device_class(device.user_agent) if device and device.user_agent else "",
         device_shape=_device_shape(device),
         method_kind=_TAG[type(method)] if method else "",
-        bin=(method.bin or "") if isinstance(method, Card) else "",
-        issuer_country=(method.issuer_country or "") if isinstance(method, Card) else "",
-        billing_country=(event.billing.country or "") if event.billing else "",
+        bin=bin,
+        issuer_country=issuer,
+        billing_country=billing,
         item_kind=_TAG[type(main)] if main else "",
         product=_product(main) if main else "",
         items=main.quantity if main and len(cart) == 1 else sum([item.quantity for item in cart]),
         account_age_s=_account_age_s(customer, occurred_at_ms),
         session=event.session is not None,
         warnings=warnings,
+        ip_country=network.country,
+        asn=network.asn,
+        ip_class=network.kind,
+        email_class=known.email_class,
+        card_brand=known.card_brand,
+        agent_class=agent.kind,
+        browser=agent.browser,
+        os=agent.os,
+        timezone_country=places.timezone,
+        language_country=places.language,
+        phone_country=known.phone_country,
+        country_shape=places.shape,
+        countries=places.countries,
+        ip_billing_km=places.ip_billing_km,
+        ip_issuer_km=places.ip_issuer_km,
+        ip_timezone_km=places.ip_timezone_km,
     )
 
 
-def identity_facts(event: IdentityEvent) -> Facts:
+def identity_facts(event: IdentityEvent, tables: Tables | None = None) -> Facts:
     """Return the facts of a sign-up, login, profile change, KYC step or session."""
     email = event.customer.email or ""
+    domain = email_domain(email)
     occurred_at_ms = to_ms(event.occurred_at)
+    known = _known(tables, event.ip, domain, "", event.device, "", "", event.customer) if tables else NOTHING
+    network, agent, places = known.network, known.agent, known.places
     return Facts(
-        tables_version=TABLES_VERSION,
+        tables_version=tables.version if tables else NO_TABLES,
         occurred_at_ms=occurred_at_ms,
-        email_domain=email_domain(email),
+        email_domain=domain,
         email_shape=email_shape(email),
         device_class=device_class(event.device.user_agent) if event.device and event.device.user_agent else "",
         device_shape=_device_shape(event.device),
         account_age_s=_account_age_s(event.customer, occurred_at_ms),
         session=event.session is not None,
+        ip_country=network.country,
+        asn=network.asn,
+        ip_class=network.kind,
+        email_class=known.email_class,
+        agent_class=agent.kind,
+        browser=agent.browser,
+        os=agent.os,
+        timezone_country=places.timezone,
+        language_country=places.language,
+        phone_country=known.phone_country,
+        country_shape=places.shape,
+        countries=places.countries,
+        ip_timezone_km=places.ip_timezone_km,
     )
+
+
+def _known(
+    tables: Tables, ip: str | None, domain: str, bin: str, device: Device | None, issuer: str, billing: str,
+    customer: Customer | None,
+) -> Known:  # fmt: skip
+    """Look up what the tables know; the device's language counts before the account's."""
+    agent = timezone = language = phone = ""
+    if device is not None:
+        agent, timezone, language = device.user_agent or "", device.timezone or "", device.language or ""
+    if customer is not None:
+        language, phone = language or customer.language or "", customer.phone or ""
+    return tables.known(ip or "", domain, bin, agent, issuer, billing, timezone, language, phone)
 
 
 def _value(item: CartItem) -> int:

@@ -7,13 +7,14 @@ import math
 
 from avalist.domain.errors import BadInput
 from avalist.domain.events import IdentityEvent, KycStep, Login, Payment, ProfileChange, SessionClosed, SignUp
-from avalist.domain.facts import Facts
+from avalist.domain.facts import NO_TABLES, Facts
 from avalist.domain.records import FoldKind
 from avalist.domain.row import MISSING
 from avalist.domain.schema import Schema
 from avalist.enrich.facts import identity_facts, payment_facts
 from avalist.enrich.quality import Quality, with_missing
 from avalist.enrich.sources import Sources, is_text
+from avalist.enrich.tables import Tables
 
 _MAX_WORD = 2**62
 _SMALL = 2**40
@@ -31,7 +32,8 @@ class Intake:
     """Turns one merchant's events into facts and fold rows.
 
     `secret` keys the hashes (32 bytes): without it a key cannot be tied to a clear value. The ``at`` and ``t`` words
-    stay 0: the writer stamps them.
+    stay 0: the writer stamps them. `tables` are those in force, and `asked_for` their number: facts are without them
+    where they could not be had.
     """
 
     def __init__(self, schema: Schema, secret: bytes) -> None:
@@ -49,10 +51,12 @@ class Intake:
         self._numbers = [(d.name, 10**d.decimals) for d in schema.numbers]
         self._assumed = schema.capture == "assumed"
         self._cache: dict[object, int] = dict(_ABSENT)
+        self.tables: Tables | None = None
+        self.asked_for = NO_TABLES
 
     def payment(self, event: Payment) -> tuple[list[int], Facts]:
         """Return the fold row's words and the facts of a payment. Raises ``BadInput``."""
-        facts = payment_facts(event, self._schema, self._quality.of(event))
+        facts = payment_facts(event, self._schema, self._quality.of(event), self.tables)
         captured = self._assumed if event.captured is None else event.captured
         values, texts = self._values_of.payment(event, facts), self._keys_of.payment(event, facts)
         if None in values or None in texts or "" in texts:
@@ -67,7 +71,7 @@ class Intake:
             kind = FoldKind.LOGIN_OK if event.ok else FoldKind.LOGIN_FAILED
         else:
             kind = _FOLD_KIND[type(event)]
-        facts = identity_facts(event)
+        facts = identity_facts(event, self.tables)
         values, texts = self._values_of.identity(event, facts), self._keys_of.identity(event, facts)
         return self._row([kind, 0, 0, 0, 0, facts.occurred_at_ms, MISSING], values, texts, facts), facts
 

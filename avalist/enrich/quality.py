@@ -28,11 +28,11 @@ class Quality:
     def __init__(self, schema: Schema) -> None:
         sources = {d.source for d in schema.entities} | {d.source for d in schema.categories}
         self._customer = "customer.id" in sources
-        self._email = bool(sources & {"email", "email_shape", "email_domain"})
+        self._email = bool(sources & {"email", "email_shape", "email_domain", "email_class"})
         self._method = "method.fingerprint" in sources
-        self._bin = "bin" in sources
+        self._bin = bool(sources & {"bin", "card_brand"})
         self._device = "device.id" in sources
-        self._ip = bool(sources & {"ip", "ip24"})
+        self._ip = bool(sources & {"ip", "ip24", "ip_country", "asn", "ip_class"})
 
     def of(self, event: Payment) -> tuple[WarningCode, ...]:
         """Return the warnings of a payment, in the order of their codes."""

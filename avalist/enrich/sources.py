@@ -57,8 +57,11 @@ _DERIVED: dict[str, Getter] = {
 _FACTS = frozenset(Facts.__struct_fields__) - {"categories", "tables_version", "warnings", "missing"} - _DERIVED.keys()
 _PARTS = {"customer": Customer, "device": Device, "session": SessionSummary, "billing": Address, "payee": Payee}
 _NUMBERS = frozenset(
-    {"items", "account_age_s", "amount_minor", "amount_base_minor", "occurred_at_ms", "session", "customer.created_at"}
-)
+    {
+        "items", "account_age_s", "amount_minor", "amount_base_minor", "occurred_at_ms", "session",
+        "customer.created_at", "countries", "ip_billing_km", "ip_issuer_km", "ip_timezone_km",
+    }
+)  # fmt: skip
 
 
 def is_text(source: str) -> bool:

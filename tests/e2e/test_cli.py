@@ -11,6 +11,7 @@ import pytest
 from avalist.domain.events import from_ms
 from tests.live import Connection, Service, avalist
 from tests.shop import CARD_NUMBER, T0_MS
+from tests.tables import archive
 
 pytestmark = [pytest.mark.sockets, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -120,6 +121,25 @@ def test_the_running_service_takes_operators_requests(desk: Path, service: Servi
 
 def test_a_model_is_trained_beside_the_service(desk: Path, service: Service) -> None:
     assert "is active" in run(desk, "train", "shop", "--threads", 1, "--port", service.port)
+
+
+def test_tables_are_put_in_force_beside_the_service(desk: Path, service: Service) -> None:
+    assert "news for 1 merchants" in run(desk, "intel", "update", "--offline", "--port", service.port)
+    key = run(desk, "merchant", "key", "shop", "--port", service.port).strip()
+    decide(service.port, key, 20, "c", 100)
+    with Connection(service.port, key) as connection:
+        facts = connection.json("GET", "/v1/decisions/live-20")["facts"]
+    assert f"reference tables {facts['tables_version']}" in run(desk, "intel", "status")
+    (desk / "archives").mkdir()
+    (desk / "archives" / "ip-location-db-asn-country-0.0.1.tgz").write_bytes(
+        archive("asn-country", [("9.0.0.0/8", "DE")])
+    )
+    said = run(desk, "intel", "update", "--from", desk / "archives", "--port", service.port)
+    assert "@ip-location-db/asn-country" in said
+    assert "left as it was: disposable e-mail domains" in said
+    assert "stored too" in run(desk, "intel", "status")
+    assert "tables 1 are in force" in run(desk, "intel", "use", 1, "--port", service.port)
+    assert "no tables" in failing(desk, "intel", "use", 77, "--port", service.port)
 
 
 def test_a_folder_in_use_says_who_has_it(desk: Path, service: Service) -> None:

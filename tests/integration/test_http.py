@@ -146,7 +146,7 @@ def test_a_body_that_is_no_event(gateway: Gateway, path: str, body: bytes) -> No
 
 
 @pytest.mark.parametrize("key", ["", "nonsense", "av_live_shop_x"])
-@pytest.mark.parametrize("path", ["/v1/decisions", "/v1/events", "/v1/outcomes", "/v1/admin"])
+@pytest.mark.parametrize("path", ["/v1/decisions", "/v1/events", "/v1/outcomes", "/v1/admin", "/v1/admin/tables"])
 def test_a_key_nobody_issued(gateway: Gateway, path: str, key: str) -> None:
     answer = gateway.post(path, payment_json(), key=key)
     problem(answer, 401)
@@ -220,6 +220,13 @@ def test_a_merchants_key_does_not_administer(gateway: Gateway) -> None:
     request = {"do": "show", "merchant": "shop"}
     problem(gateway.post("/v1/admin", request), 401)
     assert gateway.post("/v1/admin", request, key=gateway.admin).json()["merchant"] == "shop"
+
+
+def test_tables_are_the_operators_matter(gateway: Gateway) -> None:
+    problem(gateway.post("/v1/admin/tables", {"version": 1}), 401)
+    answer = gateway.post("/v1/admin/tables", {"version": 1}, key=gateway.admin).json()
+    assert answer == {"tables_version": 1, "changed": 0}
+    problem(gateway.post("/v1/admin/tables", {"version": 77}, key=gateway.admin), 404)
 
 
 # --- events and outcomes -------------------------------------------------------------------------------------------

@@ -16,23 +16,26 @@ import pytest
 from avalist.adapters.memory.documents import MemoryDocuments
 from avalist.adapters.memory.log import MemoryLog
 from avalist.app import rebuild as module
+from avalist.app.administer import SetTables
 from avalist.app.dataset import Dataset, collect
 from avalist.app.lookup import Archive, Lookup
-from avalist.app.merchant import created_by, decode_control
+from avalist.app.merchant import created_by, decode_control, decode_event_core
 from avalist.app.replay import Replayed, replay
 from avalist.app.stored import DECISIONS, StoredDecision
 from avalist.app.take import encode
-from avalist.bootstrap import NextGeneration, build, load_model
+from avalist.bootstrap import NextGeneration, build, load_model, open_tables
 from avalist.cli.bring_in import bring_in
 from avalist.cli.rebuild import Rebuilt, rebuild
 from avalist.config import Settings
 from avalist.domain.core import GenerationStarted
 from avalist.domain.decisions import Decision
 from avalist.domain.events import WireEvent
+from avalist.domain.records import RecordKind
+from avalist.enrich.packages import shipped
 from avalist.follow.documents import DecisionDocuments
 from avalist.models.artefact import Artefact
 from tests.histories import lived, parted, written
-from tests.shop import T0_MS, FakeClock, Shop, event, iso, opened, payment
+from tests.shop import DAY_MS, T0_MS, FakeClock, Shop, event, iso, opened, payment
 
 
 def bring(data: Path, file: Path, merchant: str = "shop") -> None:
@@ -222,6 +225,20 @@ def test_events_that_came_live_are_there_already(told: Lived, tmp_path: Path) ->
     with opened(told.data, late()) as shop:
         done = rebuild(shop.installation, "shop", written(tmp_path / "again", again), None, max_rejects=0.2)
     assert (done.generation, done.merged.there, done.merged.refused) == (None, len(ASKED), 1)
+
+
+def test_what_is_merged_has_the_tables_that_the_merchant_began_with(tmp_path: Path) -> None:
+    with opened(tmp_path / "data", late()) as shop:
+        version = open_tables(shop.installation.blobs).put(shipped())
+        shop.installation.administration.set_tables(SetTables(version), shop.clock.ms)
+        shop.create()
+        shop.decide(1)
+        older = [payment(2, occurred_at=iso(T0_MS - DAY_MS))]
+        assert rebuild(shop.installation, "shop", written(tmp_path / "more", older), None).merged.added == 1
+    with opened(tmp_path / "data") as shop:
+        cores = [decode_event_core(r.core) for _, r in shop.installation.log.read() if r.kind == RecordKind.EVENT]
+        assert [core.facts and core.facts.tables_version for core in cores] == [version, version]
+        assert [core.payment_id for core in cores] == ["p2", "p1"]
 
 
 def test_how_far_the_documents_of_a_stopped_rebuild_were_is_forgotten(

@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 from avalist.adapters.memory.blobs import MemoryBlobs
 from avalist.adapters.memory.log import MemoryLog
 from avalist.app import snapshot
+from avalist.app.administer import SetTables
 from avalist.app.merchant import PAYMENT_MEMORY_MS
 from avalist.app.snapshot import HOUSE, Snapshots
-from avalist.bootstrap import load_model
+from avalist.bootstrap import load_model, open_tables
 from avalist.domain.decisions import Decision
 from avalist.domain.errors import NotFound
 from avalist.domain.records import RecordKind
+from avalist.enrich.packages import shipped
 from avalist.follow.state import MerchantStates
 from avalist.models.artefact import Artefact
 from tests.integration.test_recovery import digests, drive, replayed, standing
@@ -117,6 +119,17 @@ def test_what_was_decided_before_a_snapshot_is_known_after_it(tmp_path: Path) ->
     with opened(tmp_path) as shop:
         assert found(shop) > 0
         assert [shop.decide(n).decision for n in (1, 2)] == [first, fallen]
+
+
+def test_a_snapshot_keeps_which_tables_are_in_force(tmp_path: Path) -> None:
+    with opened(tmp_path) as shop:
+        shop.create()
+        version = open_tables(shop.installation.blobs).put(shipped())
+        shop.installation.administration.set_tables(SetTables(version), shop.clock.ms)
+        save(shop)
+    with opened(tmp_path) as shop:
+        assert found(shop) > 0
+        assert shop.decide().core.facts.tables_version == version  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove"])

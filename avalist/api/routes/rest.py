@@ -24,7 +24,7 @@ from avalist.api.scan import check_body
 from avalist.api.service import Service, check_clock
 from avalist.api.version import check_version, deprecation_headers
 from avalist.api.wire import Alive, NotRecorded, Ready, Recorded
-from avalist.app.administer import decode_request
+from avalist.app.administer import TablesInForce, decode_request, decode_tables
 from avalist.domain.errors import AvalistError, BadInput, Overloaded
 from avalist.domain.events import UNDECODABLE, OutcomeEvent, WireEvent, bad_body, decode_any, decode_event
 
@@ -167,6 +167,15 @@ async def _admin(service: Service, request: Request, caller: None) -> dict[str, 
     return answer
 
 
+async def _tables(service: Service, request: Request, caller: None) -> TablesInForce:
+    body = await _body(service, request)
+    wanted = decode_tables(body)
+    await asyncio.to_thread(service.administration.prepare, wanted)
+    answer = service.administration.set_tables(wanted, service.clock.now_ms())
+    await service.durable(service.end - 1)
+    return answer
+
+
 async def _healthz(service: Service, request: Request, caller: None) -> Alive:
     return Alive()
 
@@ -198,6 +207,7 @@ _HANDLERS: dict[str, Callable[[Service, Request, Any], Awaitable[object]]] = {
     "record_events": _events,
     "record_outcomes": _outcomes,
     "administer": _admin,
+    "set_tables": _tables,
     "healthz": _healthz,
     "readyz": _readyz,
     "metrics": _metrics,

@@ -28,8 +28,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     `p_fraud` is P(fraud report), rounded to 1e-9, or None where nothing was scored; `risk_score` its percentile among
     the model's calibration payments, 0 to 99. `expected_profit_minor` gives each possible action's expected profit in
     minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and `advised_action` says what
-    live would have done. `missing` names the sources of the merchant's schema that the payment gives nothing for.
-    `generation` and `seq` name the decision: `seq` counts the inputs of that generation.
+    live would have done. `generation` and `seq` name the decision: `seq` counts the inputs of that generation.
     """
 
     payment_id: str
@@ -44,7 +43,6 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     risk_score: int | None = None
     reasons: tuple[Reason, ...] = ()
     warnings: tuple[WarningCode, ...] = ()
-    missing: tuple[str, ...] = ()
     expected_profit_minor: dict[str, int] = {}
     cover: str = "unrequested"
     model_version: str = ""
@@ -59,7 +57,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     `amount_base_minor` is in the merchant's base currency; `account_age_s` counts from the declared creation of the
     account; an empty string or None means the event does not carry it.
-    `warnings` are what is odd of a payment by itself; `missing` names the schema's sources that it gives nothing for.
+    `warnings` are what is odd of a payment by itself.
+    `tables_version` is the number of the reference tables that made what stands from `ip_country` on; without tables
+    all of it is empty. `country_shape` says how the countries of address, issuer, bill, time zone, language and phone
+    agree, and `countries` how many there are; distances are between countries.
     """
 
     tables_version: int = 1
@@ -82,7 +83,22 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     session: bool = False
     categories: dict[str, str] = {}
     warnings: tuple[WarningCode, ...] = ()
-    missing: tuple[str, ...] = ()
+    ip_country: str = ""
+    asn: str = ""
+    ip_class: str = ""
+    email_class: str = ""
+    card_brand: str = ""
+    agent_class: str = ""
+    browser: str = ""
+    os: str = ""
+    timezone_country: str = ""
+    language_country: str = ""
+    phone_country: str = ""
+    country_shape: str = ""
+    countries: int | None = None
+    ip_billing_km: int | None = None
+    ip_issuer_km: int | None = None
+    ip_timezone_km: int | None = None
 
 
 class FoundDecision(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,9 +223,9 @@ class EarlyFraudWarning(TypedDict):
 
 
 class Customer(TypedDict):
-    """The account at the merchant. Without an `id` it is known by its e-mail address."""
+    """The account at the merchant."""
 
-    id: NotRequired[str | None]
+    id: str
     email: NotRequired[str | None]
     phone: NotRequired[str | None]
     name: NotRequired[str | None]

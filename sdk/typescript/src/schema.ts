@@ -106,6 +106,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/tables": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Put reference tables in force */
+        post: operations["set_tables"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/decisions": {
         parameters: {
             query?: never;
@@ -419,15 +436,14 @@ export interface components {
         };
         /**
          * Customer
-         * @description The account at the merchant. Without an `id` it is known by its e-mail address.
+         * @description The account at the merchant.
          */
         Customer: {
             /** @default null */
             created_at?: string | null;
             /** @default null */
             email?: string | null;
-            /** @default null */
-            id?: string | null;
+            id: string;
             /** @default null */
             language?: string | null;
             /** @default null */
@@ -442,8 +458,7 @@ export interface components {
          *     `p_fraud` is P(fraud report), rounded to 1e-9, or None where nothing was scored; `risk_score` its percentile among
          *     the model's calibration payments, 0 to 99. `expected_profit_minor` gives each possible action's expected profit in
          *     minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and `advised_action` says what
-         *     live would have done. `missing` names the sources of the merchant's schema that the payment gives nothing for.
-         *     `generation` and `seq` name the decision: `seq` counts the inputs of that generation.
+         *     live would have done. `generation` and `seq` name the decision: `seq` counts the inputs of that generation.
          */
         Decision: {
             action: components["schemas"]["Action"];
@@ -467,8 +482,6 @@ export interface components {
             };
             /** @default 1 */
             generation: number;
-            /** @default [] */
-            missing: string[];
             /** @enum {unknown} */
             mode: "live" | "observe" | "off";
             /** @default  */
@@ -594,23 +607,38 @@ export interface components {
          *
          *     `amount_base_minor` is in the merchant's base currency; `account_age_s` counts from the declared creation of the
          *     account; an empty string or None means the event does not carry it.
-         *     `warnings` are what is odd of a payment by itself; `missing` names the schema's sources that it gives nothing for.
+         *     `warnings` are what is odd of a payment by itself.
+         *     `tables_version` is the number of the reference tables that made what stands from `ip_country` on; without tables
+         *     all of it is empty. `country_shape` says how the countries of address, issuer, bill, time zone, language and phone
+         *     agree, and `countries` how many there are; distances are between countries.
          */
         Facts: {
             /** @default null */
             account_age_s?: number | null;
+            /** @default  */
+            agent_class?: string;
             /** @default 0 */
             amount_base_minor?: number;
             /** @default 0 */
             amount_minor?: number;
             /** @default  */
+            asn?: string;
+            /** @default  */
             billing_country?: string;
             /** @default  */
             bin?: string;
+            /** @default  */
+            browser?: string;
+            /** @default  */
+            card_brand?: string;
             /** @default {} */
             categories?: {
                 [key: string]: string;
             };
+            /** @default null */
+            countries?: number | null;
+            /** @default  */
+            country_shape?: string;
             /** @default  */
             currency?: string;
             /** @default  */
@@ -618,9 +646,21 @@ export interface components {
             /** @default  */
             device_shape?: string;
             /** @default  */
+            email_class?: string;
+            /** @default  */
             email_domain?: string;
             /** @default  */
             email_shape?: string;
+            /** @default null */
+            ip_billing_km?: number | null;
+            /** @default  */
+            ip_class?: string;
+            /** @default  */
+            ip_country?: string;
+            /** @default null */
+            ip_issuer_km?: number | null;
+            /** @default null */
+            ip_timezone_km?: number | null;
             /** @default  */
             issuer_country?: string;
             /** @default  */
@@ -628,17 +668,23 @@ export interface components {
             /** @default 0 */
             items?: number;
             /** @default  */
+            language_country?: string;
+            /** @default  */
             method_kind?: string;
-            /** @default [] */
-            missing?: string[];
             /** @default 0 */
             occurred_at_ms?: number;
+            /** @default  */
+            os?: string;
+            /** @default  */
+            phone_country?: string;
             /** @default  */
             product?: string;
             /** @default false */
             session?: boolean;
             /** @default 1 */
             tables_version?: number;
+            /** @default  */
+            timezone_country?: string;
             /** @default [] */
             warnings?: components["schemas"]["WarningCode"][];
         };
@@ -1104,9 +1150,10 @@ export interface components {
         };
         /**
          * Ready
-         * @description The service can decide.
+         * @description The service can decide, for so many merchants (sandbox twins included).
          */
         Ready: {
+            merchants: number;
             /**
              * @default ready
              * @enum {unknown}
@@ -1318,6 +1365,13 @@ export interface components {
             policy: components["schemas"]["Policy"];
         };
         /**
+         * SetTables
+         * @description Put reference tables that stand in the blobs in force, for every merchant; 1 is none.
+         */
+        SetTables: {
+            version: number;
+        };
+        /**
          * Show
          * @description Say how a merchant stands.
          */
@@ -1369,6 +1423,14 @@ export interface components {
             };
         };
         /**
+         * TablesInForce
+         * @description The reference tables that are in force, and for how many merchants, sandbox twins too, that was news.
+         */
+        TablesInForce: {
+            changed: number;
+            tables_version: number;
+        };
+        /**
          * Void
          * @description The authorisation was released without capture.
          */
@@ -1413,7 +1475,6 @@ export interface components {
          *     - `device_missing` (device.id): The schema follows devices, and the payment names none.
          *     - `ip_missing` (ip): The schema follows IP addresses, and the payment has none.
          *     - `ip_not_public` (ip): The IP is no public address: a proxy's, perhaps, in place of the customer's.
-         *     - `fields_missing`: The schema declares more that the payment lacks: `missing` names all of it.
          *     - `created_after_occurred` (customer.created_at): The account was created after the payment.
          *     - `occurred_in_future` (occurred_at): The payment is more than five minutes ahead of its arrival.
          *     - `occurred_long_ago` (occurred_at): The payment arrived more than a day after it happened.
@@ -1421,7 +1482,7 @@ export interface components {
          *     - `amount_unusual` (amount_minor): Over ten times the largest of a hundred payments or more before it.
          * @enum {unknown}
          */
-        WarningCode: "amount_unusual" | "bin_missing" | "created_after_occurred" | "currency_new" | "customer_missing" | "device_missing" | "email_malformed" | "email_missing" | "fields_missing" | "ip_missing" | "ip_not_public" | "method_missing" | "no_active_model" | "occurred_in_future" | "occurred_long_ago" | "test_payment";
+        WarningCode: "amount_unusual" | "bin_missing" | "created_after_occurred" | "currency_new" | "customer_missing" | "device_missing" | "email_malformed" | "email_missing" | "ip_missing" | "ip_not_public" | "method_missing" | "no_active_model" | "occurred_in_future" | "occurred_long_ago" | "test_payment";
     };
     responses: never;
     parameters: never;
@@ -1522,17 +1583,6 @@ export interface operations {
             400: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description A problem: `not-authenticated` */
-            401: {
-                headers: {
-                    "Avalist-Version": components["headers"]["Avalist-Version"];
-                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1794,6 +1844,109 @@ export interface operations {
                 };
             };
             /** @description A problem: `artefact-invalid`, `bad-input`, `card-number-refused` */
+            422: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `log-failed`, `unavailable` */
+            503: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_tables: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Pins a version of the contract; without it the current one is spoken.
+                 * @example 2026-11-25
+                 */
+                "Avalist-Version"?: "2026-11-25";
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetTables"];
+            };
+        };
+        responses: {
+            /** @description Put reference tables in force */
+            200: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TablesInForce"];
+                };
+            };
+            /** @description A problem: `bad-input`, `unknown-version` */
+            400: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `not-authenticated` */
+            401: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `not-found` */
+            404: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `body-too-large` */
+            413: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `unsupported-media` */
+            415: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `bad-input`, `card-number-refused` */
             422: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];
@@ -2299,7 +2452,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A problem: `overloaded`, `rate-limited` */
+            /** @description A problem: `rate-limited` */
             429: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];

@@ -31,6 +31,7 @@ from avalist.features.declare import Feature
 from avalist.features.derive import derive
 from avalist.features.plan import Plan, compile_plan
 from avalist.features.state import F32, State
+from avalist.features.wave import Watch
 from avalist.models.score import Model
 from avalist.policy.economics import Policy, decode_policy, policy_version
 
@@ -99,7 +100,7 @@ class Merchant:
         self.created = created
         self.schema = created.schema
         self.plan = plan_of(created)
-        self.features = State(self.plan)
+        self.features = State(self.plan, watch=Watch(self.schema))
         self.events = Generations(EVENT_MEMORY_MS)
         self.payments = Generations(_PAYMENT_MEMORY_MS)
         self.fallbacks = Generations(_PAYMENT_MEMORY_MS)

@@ -22,6 +22,8 @@ from avalist.domain.events import (
     SessionSummary,
 )
 from avalist.domain.facts import Facts
+from avalist.domain.schema import WAVE_SOURCES
+from avalist.enrich.patterns import PATTERNS
 from avalist.enrich.shapes import network_of, normal_email
 
 Source = Payment | IdentityEvent
@@ -52,6 +54,7 @@ _DERIVED: dict[str, Getter] = {
     "email": _email,
     "ip24": _ip24,
     "ip": lambda event, facts: event.ip,
+    **PATTERNS,
 }
 """Sources that are computed; a fact of the same name gives way."""
 _FACTS = frozenset(Facts.__struct_fields__) - {"categories", "tables_version", "warnings"} - _DERIVED.keys()
@@ -103,6 +106,8 @@ def _expression(n: int, source: str, fields: tuple[str, ...]) -> str:
     head, _, tail = source.partition(".")
     if source in _DERIVED:
         return f"_{n}(event, facts)"
+    if source in WAVE_SOURCES:  # the merchant's state gives them
+        return "None"
     if head in _PARTS and tail in _PARTS[head].__struct_fields__:
         return f"(event.{head}.{tail} if event.{head} is not None else None)" if head in fields else "None"
     if head == "custom" and tail:
@@ -113,5 +118,5 @@ def _expression(n: int, source: str, fields: tuple[str, ...]) -> str:
 
 
 def _unknown(source: str) -> BadInput:
-    known = ", ".join(sorted((*_DERIVED, *_FACTS, "custom.<name>", *(f"{p}.<field>" for p in _PARTS))))
+    known = ", ".join(sorted((*_DERIVED, *_FACTS, *WAVE_SOURCES, "custom.<name>", *(f"{p}.<field>" for p in _PARTS))))
     return BadInput("no such source", field="$.entities.source", expected=known, got=source)

@@ -68,13 +68,15 @@ def live(world: World, days: float, schema: Schema) -> Lived:
         truths[attempt.payment.payment_id] = attempt.truth
         return True
 
-    with tempfile.TemporaryDirectory(prefix="avalist-wave-") as folder:
-        with build(settings_from({}, data=Path(folder))) as here:
-            here.administration.carry_out(CreateMerchant("shop", schema), 0)
-            with progress_bar("living", round(world.vertical.payments_per_day * days)) as bar:
-                record_all(here, "shop", play(world, days, approve), bar)
-            data = collect(here.log.read(), "shop")
-            _, waves = waves_of(here.log.read(), "shop")
+    with (
+        tempfile.TemporaryDirectory(prefix="avalist-wave-") as folder,
+        build(settings_from({}, data=Path(folder))) as here,
+    ):
+        here.administration.carry_out(CreateMerchant("shop", schema), 0)
+        with progress_bar("living", round(world.vertical.payments_per_day * days)) as bar:
+            record_all(here, "shop", play(world, days, approve), bar)
+        data = collect(here.log.read(), "shop")
+        _, waves = waves_of(here.log.read(), "shop")
     return Lived(data, [truths[id] for id in data.background.payment_ids], waves)
 
 
@@ -100,9 +102,7 @@ def false_alarms(lived: Lived, start_ms: int) -> list[Wave]:
     """Return the waves opened from `start_ms` on of which not even a fifth of the payments belongs to one."""
     place = {id: n for n, id in enumerate(lived.data.background.payment_ids)}
     truths = [(w, [lived.truths[place[p.payment_id]] for p in w.payments]) for w in lived.waves]
-    return [
-        w for w, ts in truths if w.opened_ms >= start_ms and np.mean([t.wave_id is not None for t in ts]) < 0.2
-    ]
+    return [w for w, ts in truths if w.opened_ms >= start_ms and np.mean([t.wave_id is not None for t in ts]) < 0.2]
 
 
 def main() -> None:
@@ -135,9 +135,7 @@ def measure(days: int, rounds: int, rate: float) -> dict[str, object]:
     counts, names = velocity(plain, test)
     declined["velocity"], limits = _ladder.best_limits(counts, names, np.where(fraud, amount, 0.0), honest, budget)
 
-    fares = {
-        name: _ladder.fared(wave, t_ms, amount, fraud, mine, cut_ms, count) for name, mine in declined.items()
-    }
+    fares = {name: _ladder.fared(wave, t_ms, amount, fraud, mine, cut_ms, count) for name, mine in declined.items()}
     alarms = false_alarms(lived, cut_ms)
     OUT.parent.mkdir(exist_ok=True)
     raw = {name: [asdict(one) for one in found] for name, found in fares.items()}

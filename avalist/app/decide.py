@@ -38,7 +38,9 @@ def decide(merchant: Merchant, events: Sequence[EventCore], seq: int) -> list[De
     watch = merchant.features.watch
     if watch:
         told = watch.marks[:, ALARMS].tolist()
-        warnings = [(*found, WarningCode.WAVE) if alarms else found for found, alarms in zip(warnings, told, strict=True)]
+        warnings = [
+            (*found, WarningCode.WAVE) if alarms else found for found, alarms in zip(warnings, told, strict=True)
+        ]
     policy, mode, versions = merchant.policy, merchant.mode, merchant.versions
     decisions = [
         evaluate(event, at, score, policy, mode, versions, warned)

@@ -25,6 +25,8 @@ MOST_LISTED: Final = 1_000
 _RECENT: Final = 4_000
 _BATCH: Final = 8_192
 _LEAST_SHARE, _LEAST_LIFT = 0.5, 2.0
+_SMALL: Final = 8
+"""A wave is compared at each of its first payments, then whenever it has doubled: each time costs milliseconds."""
 _SHARED: Final = (
     "product", "item_kind", "method_kind", "bin", "issuer_country", "billing_country", "email_domain", "email_shape",
     "device_class", "device_shape",
@@ -75,41 +77,40 @@ class _Paid(NamedTuple):
 
 
 class _Open:
-    """A wave that goes on."""
+    """A wave that goes on, with the values of its payments: those that are listed."""
 
     def __init__(self, wave: Wave) -> None:
         self.wave = wave
         self.patterns: set[tuple[int, int]] = set()
-        self.ids: set[str] = set()
-        self.values: Counter[tuple[str, str]] = Counter()
+        self.listed: dict[str, _Paid] = {}
 
     def add(self, paid: _Paid) -> None:
         listed, wave = paid.listed, self.wave
-        if listed.payment_id in self.ids:
+        if listed.payment_id in self.listed:
             return
-        self.ids.add(listed.payment_id)
         wave.first_ms, wave.last_ms = min(wave.first_ms, listed.at_ms), max(wave.last_ms, listed.at_ms)
         wave.count += 1
         wave.amount_minor += listed.amount_minor
-        self.values.update(_values(paid.facts))
-        if len(wave.payments) < MOST_LISTED:
-            wave.payments.append(listed)
+        if len(self.listed) < MOST_LISTED:
+            self.listed[listed.payment_id] = paid
 
     def absorb(self, other: _Open) -> None:
         """Take in another wave that turns out to be the same."""
-        mine, theirs = self.wave, other.wave
+        unlisted = other.wave.count - len(other.listed)
+        rest_minor = other.wave.amount_minor - sum(paid.listed.amount_minor for paid in other.listed.values())
+        for paid in other.listed.values():
+            self.add(paid)
         self.patterns |= other.patterns
-        fresh = [one for one in theirs.payments if one.payment_id not in self.ids]
-        mine.count += theirs.count - len(theirs.payments) + len(fresh)
-        mine.amount_minor += sum(one.amount_minor for one in fresh)
-        mine.payments = sorted([*mine.payments, *fresh], key=lambda one: one.at_ms)[:MOST_LISTED]
-        mine.first_ms, mine.last_ms = min(mine.first_ms, theirs.first_ms), max(mine.last_ms, theirs.last_ms)
-        self.ids |= other.ids
-        self.values += other.values
+        self.wave.count += unlisted
+        self.wave.amount_minor += rest_minor
+
+    def tell(self) -> None:
+        """List the payments in order of time."""
+        self.wave.payments = sorted((paid.listed for paid in self.listed.values()), key=lambda one: one.at_ms)
 
 
 class WaveBook:
-    """Keeps one merchant's waves: `waves` in the order in which they were opened. A fold of payments and their marks."""
+    """Keeps one merchant's waves, `waves` in the order in which they were opened: a fold of payments and their marks."""
 
     def __init__(self, schema: Schema, watch: Watch) -> None:
         self._places = [place for _, place in watch.watched]
@@ -134,12 +135,14 @@ class WaveBook:
     def settle(self, at_ms: int) -> None:
         """Close what was quiet for long."""
         for one in self._open:
+            one.tell()
             one.wave.closed = at_ms - one.wave.last_ms > QUIET_MS
         self._open = [one for one in self._open if not one.wave.closed]
 
     def _alarm(self, paid: _Paid, open: int, run: int) -> None:
         at_ms = paid.listed.at_ms
-        self.settle(at_ms)
+        if any(at_ms - one.wave.last_ms > QUIET_MS for one in self._open):
+            self.settle(at_ms)
         patterns = {(n, key) for n, key in enumerate(paid.keys) if open >> n & 1}
         held = [one for one in self._open if one.patterns & patterns]
         wave = held[0] if held else self._begun(at_ms)
@@ -164,15 +167,16 @@ class WaveBook:
 
     def _compare(self, one: _Open) -> None:
         """Say what the wave shares; once it is large, not at every payment."""
-        wave = one.wave
-        if wave.count > 16 and wave.count & (wave.count - 1):
+        wave, mine = one.wave, len(one.listed)
+        if wave.count > _SMALL and wave.count & (wave.count - 1):
             return
-        others = [paid for paid in self._recent if paid.listed.payment_id not in one.ids]
+        values = Counter(value for paid in one.listed.values() for value in _values(paid.facts))
+        others = [paid for paid in self._recent if paid.listed.payment_id not in one.listed]
         usual = Counter(value for paid in others for value in _values(paid.facts))
         found = [
-            Shared(fact, value, count / wave.count, usual[fact, value] / max(len(others), 1))
-            for (fact, value), count in one.values.items()
-            if count >= _LEAST_SHARE * wave.count
+            Shared(fact, value, count / mine, usual[fact, value] / max(len(others), 1))
+            for (fact, value), count in values.items()
+            if count >= _LEAST_SHARE * mine
         ]
         lifted = [shared for shared in found if shared.share >= _LEAST_LIFT * shared.usual]
         wave.shared = sorted(lifted, key=lambda shared: shared.usual / shared.share)

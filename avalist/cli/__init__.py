@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from avalist.cli import demo, fit, history, merchants, models, serve, status
+from avalist.cli import demo, fit, history, merchants, models, serve, status, waves
 from avalist.domain.errors import AvalistError, BadInput
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("report")(fit.report)
 app.command("import")(history.import_file)
 app.command("train")(models.train)
 app.command("replay")(models.replay)
+app.command("waves")(waves.waves)
 app.command("simulate")(history.simulate)
 app.command("demo")(demo.demo)
 

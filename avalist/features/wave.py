@@ -6,11 +6,12 @@ up to the step before this one, with an upper margin for its error. After: p₁ 
 hundredth and of a sixteenth of all payments. The evidence of each is Page's cumulative sum in nats,
 S ← max(S, 0) + ln(p₁/p₀) at a hit and S ← S − ln((1 − p₀)/(1 − p₁)) at any other payment, computed at hits alone.
 
-exp(S) is an e-detector: before any change it grows by one a trial at most, so stopping when the mean of exp(S) over all
-patterns reaches A gives at least A payments until a false alarm, however the patterns depend on each other (Shin, Ramdas
-and Rinaldo, "E-detectors: a nonparametric framework for sequential change detection", New England Journal of Statistics
-in Data Science 2(2), 2024; the sum is Page, "Continuous inspection schemes", Biometrika 41, 1954). An alarm at
-S ≥ ln(A · patterns · 2) is that with weights spread evenly. A is the merchant's payments of FALSE_ALARM_D days.
+exp(S) is an e-detector: before any change it grows by one a trial at most. Stopping when the mean of exp(S) over all
+patterns reaches A gives at least A payments until a false alarm, however the patterns depend on each other (Shin,
+Ramdas and Rinaldo, "E-detectors: a nonparametric framework for sequential change detection", New England Journal of
+Statistics in Data Science 2(2), 2024; the sum is Page, "Continuous inspection schemes", Biometrika 41, 1954). An alarm
+at S ≥ ln(A · patterns · 2) is that with weights spread evenly. A is the merchant's payments of FALSE_ALARM_D days. The
+guarantee holds where p₀ is not too low: a price list that changes, or a product that is new, is a burst like another.
 
 A merchant's rate by hour and day does not matter, as its own payments are the clock. All state is integers, of fixed
 size, and a fold of the payments alone.
@@ -25,7 +26,7 @@ import numpy as np
 
 from avalist.domain.records import FoldKind
 from avalist.domain.row import AT, KIND, VALUES, keys_at
-from avalist.domain.schema import WAVE_SOURCES, WATCHED, Schema
+from avalist.domain.schema import WATCHED, WAVE_SOURCES, Schema
 from avalist.features.elementary import ln
 from avalist.features.jit import jit, jit_inline
 from avalist.features.plan import I64

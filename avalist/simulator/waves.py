@@ -175,7 +175,9 @@ class Waves:
             product=product,
             amount=self._market.amounts[product, tier],
             gift=chance(rng, n, style.gift_share),
-            sessions=Sessions([style.session if "session" in wave.habits else calm]).draw(rng, np.zeros(n, np.int64), 0.02),
+            sessions=Sessions([style.session if "session" in wave.habits else calm]).draw(
+                rng, np.zeros(n, np.int64), 0.02
+            ),
             signed_ms=signed_ms,
             failed_logins=rng.poisson(style.stuffing, n),
             logs_in=chance(rng, n, 0.9) & (signed_ms == 0),

@@ -110,7 +110,7 @@ class _Open:
 
 
 class WaveBook:
-    """Keeps one merchant's waves, `waves` in the order in which they were opened: a fold of payments and their marks."""
+    """Keeps one merchant's `waves` in the order in which they were opened: a fold of payments and their marks."""
 
     def __init__(self, schema: Schema, watch: Watch) -> None:
         self._places = [place for _, place in watch.watched]

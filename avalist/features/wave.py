@@ -56,6 +56,7 @@ _NAT: Final = 1 << 20
 _FORGET: Final = 64
 _WARM_PAYMENTS: Final = 500
 _LEAST_RATIO: Final = 3.0
+_COMMON: Final = 0.2
 _LARGE: Final = 1.0 / 16.0
 _SMALL: Final = 0.01
 _CLOSE: Final = 7 * _NAT
@@ -185,7 +186,7 @@ def _hit(state: I64, slot: int, account: int, at: int) -> None:
     state[slot + P_TRIAL] = state[PAYMENTS]
     if state[TOTAL] >= _WARM_PAYMENTS * _ONE:
         count = state[slot + P_SLOW] / _ONE
-        p = min((count + 2.0 * math.sqrt(count) + 1.0) * _ONE / state[TOTAL], 0.25)
+        p = (count + 2.0 * math.sqrt(count) + 1.0) * _ONE / state[TOTAL]
         before = max(state[slot + P_FAST], state[slot + P_SMALL])
         over = at - state[slot + P_LAST] > QUIET_MS
         fast = _evidence(0 if over else state[slot + P_FAST], missed, p, _LARGE)
@@ -223,7 +224,9 @@ def _threshold(state: I64) -> int:
 
 @jit_inline
 def _evidence(evidence: int, missed: int, p: float, q: float) -> tuple[int, int]:
-    """Return the evidence after `missed` payments without a hit, and with this one."""
+    """Return the evidence after `missed` payments without a hit, and with this one; none of what is most common."""
+    if p > _COMMON:
+        return 0, 0
     after = max(p + q, _LEAST_RATIO * p)
     waned = evidence - int(min(missed, 1 << 30) * ln((1.0 - p) / (1.0 - after)) * _NAT)
     return waned, max(waned, 0) + int(ln(after / p) * _NAT)

@@ -101,7 +101,9 @@ def _pattern(schema: Schema, entity: str) -> Iterator[Feature]:
     counts = [_over(schema, entity, "count", window) for window in _windows_ms(schema)[:-1]]
     yield from counts
     yield ratio(f"{entity}__count__short_over_long", counts[-3:][0].name, counts[-1].name)
-    yield windowed(entity, "distinct", DAY_MS, of=schema.entities[0].name)
+    first = schema.entities[0].name
+    if entity != first and (entity, first) not in default_distinct(schema):
+        yield windowed(entity, "distinct", DAY_MS, of=first)
     yield from _fraud(schema, entity, _rate_days(schema)[-3:])
 
 
@@ -202,10 +204,12 @@ def _attempts(schema: Schema) -> Iterator[Feature]:
 
 
 def default_pairs(schema: Schema) -> tuple[tuple[str, str], ...]:
-    """Return the declared pairs, or the first entity with each of the next ones."""
+    """Return the declared pairs, or the first entity with each of the next ones that are things, not patterns."""
     if schema.pairs is not None:
         return schema.pairs
-    names = [e.name for e in schema.entities]
+    names = [e.name for e in schema.entities if e.source not in PATTERN_SOURCES]
+    if not names:
+        return ()
     return tuple((names[0], other) for other in names[1 : 1 + _MOST_PAIRS])
 
 

@@ -52,7 +52,8 @@ def test_a_script_s_sessions_stay_in_few_cells(day: tuple[list[Payment], list[Pa
 
 def test_a_new_version_of_the_browser_is_no_new_habit(day: tuple[list[Payment], list[Payment]]) -> None:
     payment = day[0][0]
-    assert payment.device is not None and payment.device.user_agent is not None
+    assert payment.device is not None
+    assert payment.device.user_agent is not None
     newer = msgspec.structs.replace(payment.device, user_agent=payment.device.user_agent.replace("143", "144"))
     changed = msgspec.structs.replace(payment, device=newer)
     assert len(keys("pattern.device", [payment, changed])) == 1
@@ -66,16 +67,13 @@ def test_only_payments_have_patterns(day: tuple[list[Payment], list[Payment]]) -
 
 
 def test_a_payment_of_nothing_has_no_pattern_of_it() -> None:
-    bare = Payment(
-        event_id="e", occurred_at=paid()[0][0].occurred_at, payment_id="p", amount_minor=100, currency="EUR"
-    )
+    bare = Payment(event_id="e", occurred_at=paid()[0][0].occurred_at, payment_id="p", amount_minor=100, currency="EUR")
     assert [s for s in PATTERNS if keys(s, [bare]) != {None: 1}] == ["pattern.payment"]
 
 
 def test_a_habit_that_a_wave_does_not_share_is_as_with_honest_customers() -> None:
-    only = WavePlan(
-        start_ms=World().start_ms, minutes=60, payments=80, habits=("device",), payments_per_identity=1.0
-    )
+    only = WavePlan(start_ms=World().start_ms, minutes=60, payments=80, habits=("device",), payments_per_identity=1.0)
     _, wave = paid((only,))
     assert len(keys("pattern.device", wave)) == 1 < 20 < len(keys("pattern.identity", wave))
-    assert len({p.customer.id for p in wave if p.customer}) == 80 and "device" in HABITS
+    assert len({p.customer.id for p in wave if p.customer}) == 80
+    assert "device" in HABITS

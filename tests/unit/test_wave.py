@@ -56,7 +56,8 @@ def test_a_burst_of_strangers_with_one_pattern_raises_an_alarm_within_six_paymen
     mine = marks_of(rows)[rows[:, FIRST + 1] == 777_777]
     first = int(np.flatnonzero(mine[:, ALARMS])[0])
     assert first < 6
-    assert mine[first, OPEN] == 1 and mine[first, RUN] == first + 1
+    assert mine[first, OPEN] == 1
+    assert mine[first, RUN] == first + 1
     assert (np.diff(mine[: first + 1, EVIDENCE]) > 0).all()
 
 
@@ -80,7 +81,8 @@ def test_nothing_changes_and_no_alarm_is_raised(seed: int) -> None:
 def test_a_wave_closes_by_itself() -> None:
     rows = merged(usual(30_000, 30), burst(60, T0 + 19 * DAY), burst(1, T0 + 19 * DAY + 13 * 60 * MINUTE))
     mine = marks_of(rows)[rows[:, FIRST + 1] == 777_777]
-    assert mine[59, ALARMS] == 1 and mine[60, ALARMS] == 0
+    assert mine[59, ALARMS] == 1
+    assert mine[60, ALARMS] == 0
 
 
 def test_however_it_is_cut_it_is_the_same_fold() -> None:
@@ -88,7 +90,8 @@ def test_however_it_is_cut_it_is_the_same_fold() -> None:
     whole, cut = Watch(SCHEMA), Watch(SCHEMA)
     whole.fold(rows)
     marks = [marks_of(part, cut) for part in np.array_split(rows, 70)]
-    assert (whole.words == cut.words).all() and (whole.marks == np.concatenate(marks)).all()
+    assert (whole.words == cut.words).all()
+    assert (whole.marks == np.concatenate(marks)).all()
 
 
 def test_what_comes_again_is_told_and_not_counted() -> None:
@@ -99,7 +102,8 @@ def test_what_comes_again_is_told_and_not_counted() -> None:
     again = rows[rows[:, FIRST + 1] == 777_777][-1:].copy()
     again[:, KIND] = FoldKind.READ_ONLY
     filled = watch.fold(again)
-    assert (watch.words == before).all() and filled[0, FIRST - 2 : FIRST].tolist() == watch.marks[0, [0, 2]].tolist()
+    assert (watch.words == before).all()
+    assert filled[0, FIRST - 2 : FIRST].tolist() == watch.marks[0, [0, 2]].tolist()
     assert filled[0, FIRST - 1] == 1
 
 
@@ -110,7 +114,9 @@ def test_its_memory_is_bounded_and_rare_patterns_give_way_first() -> None:
     watch = Watch(SCHEMA)
     watch.fold(rows)
     kept = watch.words[wave.HEAD :].reshape(-1, wave.SLOT)[:, wave.P_KEY]
-    assert len(watch.words) == wave.WORDS and 777_777 in kept and watch.words[wave.PATTERNS] <= wave.SETS * wave.WAYS
+    assert len(watch.words) == wave.WORDS
+    assert 777_777 in kept
+    assert watch.words[wave.PATTERNS] <= wave.SETS * wave.WAYS
 
 
 def test_a_schema_that_asks_for_no_wave_is_not_watched() -> None:

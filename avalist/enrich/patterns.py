@@ -8,6 +8,7 @@ pattern are the kernel's, like those of a card. Only payments have patterns.
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 from bisect import bisect_right
 from collections.abc import Callable
@@ -160,11 +161,23 @@ def _issuer(event: Payment) -> str:
 def _identity(customer: Customer | None, facts: Facts) -> str | None:
     if customer is None or not customer.email:
         return None
-    local = customer.email.rpartition("@")[0].lower()
-    return f"{facts.email_shape}|{name_relation(customer.name or '', local)}|{age_class(facts.account_age_s)}"
+    relation = _relation(customer.name or "", customer.email)
+    return f"{facts.email_shape}|{relation}|{age_class(facts.account_age_s)}"
+
+
+@functools.lru_cache(maxsize=16_384)
+def _relation(name: str, email: str) -> str:
+    return name_relation(name, email.rpartition("@")[0].lower())
 
 
 def _machine(device: Device | None) -> str | None:
     if device is None or not device.user_agent:
         return None
-    return f"{agent_family(device.user_agent)}|{device.screen}|{device.timezone}|{device.language}"
+    return _machine_word(device.user_agent, device.screen, device.timezone, device.language)
+
+
+@functools.lru_cache(maxsize=16_384)
+def _machine_word(*parts: str | None) -> str:
+    """Return a word for a machine: its text is long, and part of four patterns."""
+    text = "|".join([agent_family(parts[0] or ""), *(part or "" for part in parts[1:])])
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

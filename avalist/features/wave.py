@@ -73,8 +73,7 @@ class Watch:
         self.watched = tuple((e.name, first + n) for n, e in enumerate(schema.entities) if e.source in WATCHED)
         self.words = np.zeros(WORDS if told and self.watched else 0, dtype=np.int64)
         self.marks = np.zeros((0, MARKS), dtype=np.int64)
-        self._columns = np.array([column for column, _ in told], dtype=np.intp)
-        self._told = np.array([mark for _, mark in told], dtype=np.intp)
+        self._told = np.array(told, dtype=np.int64).reshape(-1, 2)
         self._first = first
         self._places = np.array([place for _, place in self.watched], dtype=np.int64)
 
@@ -85,15 +84,16 @@ class Watch:
         """Fold rows int64 [n, width]; return them with what they are told. `marks` int64 [n, MARKS] keeps it."""
         filled = rows.copy()
         self.marks = np.empty((len(rows), MARKS), dtype=np.int64)
-        watch(filled, self._first, self._places, self.words, self.marks)
-        filled[:, self._columns] = self.marks[:, self._told]
+        watch(filled, self._first, self._places, self.words, self.marks, self._told)
         filled.flags.writeable = False
         return filled
 
 
 @jit
-def watch(rows: I64, first_key: int, patterns: I64, state: I64, marks: I64) -> None:
+def watch(rows: I64, first_key: int, patterns: I64, state: I64, marks: I64, told: I64) -> None:
     """Fold `rows` int64 [n, width] into `state` int64 [WORDS], and mark each, `marks` int64 [n, MARKS].
+
+    `told` int64 [t, 2]: the places in a row of payment that get a mark, and which.
 
     `first_key` is the place of the account's key in a row, `patterns` int64 [k] those of the patterns' keys. A payment
     is told what is known with itself. What comes again (READ_ONLY) is told and not counted; other kinds are left out.
@@ -122,6 +122,8 @@ def watch(rows: I64, first_key: int, patterns: I64, state: I64, marks: I64) -> N
             if state[slot + P_OPENED] > 0:
                 marks[n, ALARMS] += 1
                 marks[n, OPEN] |= 1 << place
+        for i in range(len(told)):
+            rows[n, told[i, 0]] = marks[n, told[i, 1]]
 
 
 @jit_inline

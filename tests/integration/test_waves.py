@@ -12,6 +12,7 @@ from avalist.app.replay import replay
 from avalist.app.waves import Wave, waves_of
 from avalist.cli import app
 from avalist.domain.decisions import WarningCode
+from avalist.domain.events import Payment
 from avalist.domain.schema import EntityDecl, NumberDecl
 from avalist.render.html import page as html_page
 from avalist.render.markdown import page as markdown_page
@@ -45,7 +46,7 @@ def live(shop: Shop) -> list[tuple[WarningCode, ...]]:
     return told
 
 
-def _by(n: int, at_ms: int | None, screen: str) -> object:
+def _by(n: int, at_ms: int | None, screen: str) -> Payment:
     device = {"id": f"d{n}", "user_agent": AGENT, "screen": screen}
     changes = {"received_at": iso(at_ms), "occurred_at": iso(at_ms)} if at_ms else {}
     return payment(n, customer={"id": f"c{n}"}, device=device, **changes)

@@ -18,6 +18,7 @@ from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, VALUES
 from avalist.domain.schema import Schema
 from avalist.features.plan import Plan
 from avalist.features.state import State
+from avalist.features.wave import Watch
 from avalist.policy.economics import Policy, decode_policy
 
 _BATCH: Final = 16_384
@@ -102,7 +103,7 @@ class _Collector:
     def __init__(self, created: MerchantCreated) -> None:
         self._schema = created.schema
         self._plan = plan_of(created)
-        self._state = State(self._plan)
+        self._state = State(self._plan, watch=Watch(created.schema))
         self._waiting: list[bytes] = []
         self._blocks: list[npt.NDArray[np.float32]] = []
         self._stamps: list[npt.NDArray[np.int64]] = []

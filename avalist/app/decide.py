@@ -14,7 +14,9 @@ import numpy as np
 from avalist.app.merchant import Merchant
 from avalist.app.rehearse import rehearsed
 from avalist.domain.core import DecisionCore, EventCore
+from avalist.domain.decisions import WarningCode
 from avalist.domain.row import AT
+from avalist.features.wave import ALARMS
 from avalist.models.score import Scored
 from avalist.policy.evaluate import evaluate
 
@@ -33,6 +35,12 @@ def decide(merchant: Merchant, events: Sequence[EventCore], seq: int) -> list[De
     features = merchant.features.run(rows)
     scored: Sequence[Scored | None] = [None] * len(events) if model is None else model.score(features)
     warnings = [merchant.past.fold(event, at_ms) for event, at_ms in zip(events, rows[:, AT].tolist(), strict=True)]
+    watch = merchant.features.watch
+    if watch:
+        told = watch.marks[:, ALARMS].tolist()
+        warnings = [
+            (*found, WarningCode.WAVE) if alarms else found for found, alarms in zip(warnings, told, strict=True)
+        ]
     policy, mode, versions = merchant.policy, merchant.mode, merchant.versions
     decisions = [
         evaluate(event, at, score, policy, mode, versions, warned)

@@ -34,6 +34,7 @@ from avalist.features.declare import Feature
 from avalist.features.derive import derive
 from avalist.features.plan import Plan, compile_plan
 from avalist.features.state import F32, State
+from avalist.features.wave import Watch
 from avalist.models.score import Model
 from avalist.policy.economics import Policy, decode_policy, policy_version
 
@@ -102,7 +103,7 @@ class Merchant:
         self.created = created
         self.schema = created.schema
         self.plan = plan_of(created)
-        self.features = State(self.plan)
+        self.features = State(self.plan, watch=Watch(self.schema))
         self.events = Generations(EVENT_MEMORY_MS)
         self.payments = Generations(PAYMENT_MEMORY_MS)
         self.fallbacks = Generations(PAYMENT_MEMORY_MS)

@@ -25,7 +25,7 @@ from avalist.domain.records import Record, encode_record
 from avalist.ports.blobs import Blobs
 from avalist.ports.log import Log
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 HOUSE: Final = "_"
 """Holds the blobs of no merchant; no merchant's id begins so."""
 _PREFIX: Final = "snapshot/"
@@ -235,7 +235,8 @@ def _unsealed(data: bytes) -> bytes:
 def _arrays(merchant: Merchant) -> list[I64]:
     state = merchant.features
     indexes = (merchant.events, merchant.payments, merchant.fallbacks)
-    return [state.meta, state.mem, *[index.dump() for index in indexes]]
+    assert state.watch is not None
+    return [state.meta, state.mem, state.watch.words, *[index.dump() for index in indexes]]
 
 
 def _head(merchant: Merchant, arrays: tuple[tuple[int, int], ...], parts: tuple[bytes, ...]) -> _Head:
@@ -256,7 +257,9 @@ def _head(merchant: Merchant, arrays: tuple[tuple[int, int], ...], parts: tuple[
 
 
 def _restore(merchant: Merchant, head: _Head, arrays: list[I64]) -> None:
-    merchant.features.meta, merchant.features.mem, *indexes = arrays
+    state = merchant.features
+    assert state.watch is not None
+    state.meta, state.mem, state.watch.words, *indexes = arrays
     for index, dumped in zip((merchant.events, merchant.payments, merchant.fallbacks), indexes, strict=True):
         index.load(dumped)
     merchant.seq, merchant.at_ms, merchant.mode = head.seq, head.at_ms, head.mode

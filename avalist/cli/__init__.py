@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from avalist.cli import demo, fit, generations, history, intel, merchants, models, serve, status
+from avalist.cli import demo, fit, generations, history, intel, merchants, models, serve, status, waves
 from avalist.domain.errors import AvalistError, BadInput
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command("import")(history.import_file)
 app.command("generations")(generations.generations)
 app.command("train")(models.train)
 app.command("replay")(models.replay)
+app.command("waves")(waves.waves)
 app.command("simulate")(history.simulate)
 app.command("demo")(demo.demo)
 

@@ -47,6 +47,7 @@ class WarningCode(StrEnum):
     OCCURRED_LONG_AGO = "occurred_long_ago"
     CURRENCY_NEW = "currency_new"
     AMOUNT_UNUSUAL = "amount_unusual"
+    WAVE = "wave"
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):

@@ -60,3 +60,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     ip_billing_km: int | None = None
     ip_issuer_km: int | None = None
     ip_timezone_km: int | None = None
+
+
+_FIELDS = Facts.__struct_fields__
+OF_TABLES: Final = frozenset(_FIELDS[_FIELDS.index("ip_country") :])
+"""Facts that reference tables give."""

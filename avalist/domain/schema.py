@@ -12,6 +12,17 @@ from avalist.domain.money import exponent_of
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 DAY_MS = 86_400_000
+WAVE_SOURCES = ("wave.evidence", "wave.payments", "wave.alarms")
+"""Numbers that the merchant's state gives a payment: the evidence of a wave in hundredths of a nat, the payments it
+rests on, how many of the payment's patterns are in alarm."""
+PATTERN_SOURCES = (
+    "pattern.payment", "pattern.goods", "pattern.identity", "pattern.device", "pattern.person", "pattern.session",
+    "pattern.conduct",
+)  # fmt: skip
+"""Entities that are a shape, not a thing."""
+WATCHED = frozenset((*PATTERN_SOURCES, "bin", "ip24", "payee.id"))
+"""Sources of entities that many accounts share by habit: they are watched for waves, where a schema asks for a wave's
+numbers."""
 _LARGEST_RATE = 1e9
 _MOST_DAYS = 3650
 
@@ -20,7 +31,8 @@ class EntityDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An entity whose behaviour is followed: an account, a card, a device.
 
     `source` is a dotted path into the event (``customer.id``, ``method.fingerprint``, ``custom.terminal``) or a derived
-    fact (``ip24``, ``email``, ``email_domain``, ``email_shape``, ``bin``, ``product``, ``device_class``).
+    fact (``ip24``, ``email``, ``email_domain``, ``email_shape``, ``bin``, ``product``, ``device_class``) or a pattern
+    (``pattern.payment``, ``pattern.device``).
     """
 
     name: Name
@@ -126,8 +138,12 @@ DIGITAL_GOODS = Schema(
         EntityDecl("bin", "bin"),
         EntityDecl("product", "product"),
         EntityDecl("payee", "payee.id"),
-        EntityDecl("email_shape", "email_shape"),
-        EntityDecl("device_shape", "device_shape"),
+        EntityDecl("identity_pattern", "pattern.identity"),
+        EntityDecl("device_pattern", "pattern.device"),
+        EntityDecl("payment_pattern", "pattern.payment"),
+        EntityDecl("goods_pattern", "pattern.goods"),
+        EntityDecl("person_pattern", "pattern.person"),
+        EntityDecl("conduct_pattern", "pattern.conduct"),
     ),
     numbers=(
         NumberDecl("session_ms", "session.duration_ms"),
@@ -137,6 +153,9 @@ DIGITAL_GOODS = Schema(
         NumberDecl("session_pastes", "session.pastes"),
         NumberDecl("items", "items"),
         NumberDecl("account_age_s", "account_age_s"),
+        NumberDecl("wave_evidence", "wave.evidence"),
+        NumberDecl("wave_payments", "wave.payments"),
+        NumberDecl("wave_alarms", "wave.alarms"),
     ),
     categories=(
         CategoryDecl("email_domain", "email_domain"),

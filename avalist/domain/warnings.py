@@ -36,4 +36,5 @@ MEANINGS: Final = {
     W.OCCURRED_LONG_AGO: Meaning("occurred_at", "The payment arrived more than a day after it happened."),
     W.CURRENCY_NEW: Meaning("currency", "None of a hundred payments or more came in this currency before."),
     W.AMOUNT_UNUSUAL: Meaning("amount_minor", "Over ten times the largest of a hundred payments or more before it."),
+    W.WAVE: Meaning("", "A wave goes on: payments of other accounts with the same habits came in a burst."),
 }

@@ -13,7 +13,7 @@ from avalist.domain.row import MISSING
 from avalist.domain.schema import Schema
 from avalist.enrich.facts import identity_facts, payment_facts
 from avalist.enrich.quality import Quality, with_missing
-from avalist.enrich.sources import Sources, is_text
+from avalist.enrich.sources import Sources, is_given, is_text
 from avalist.enrich.tables import Tables
 
 _MAX_WORD = 2**62
@@ -47,7 +47,7 @@ class Intake:
         self._first_category = len(schema.entities)
         numbers = [d.source for d in schema.numbers]
         self._values_of = Sources(numbers)
-        self._sources = [*numbers, *keys]
+        self._asked_of_callers = [(place, s) for place, s in enumerate([*numbers, *keys]) if is_given(s)]
         self._numbers = [(d.name, 10**d.decimals) for d in schema.numbers]
         self._assumed = schema.capture == "assumed"
         self._cache: dict[object, int] = dict(_ABSENT)
@@ -59,9 +59,10 @@ class Intake:
         facts = payment_facts(event, self._schema, self._quality.of(event), self.tables)
         captured = self._assumed if event.captured is None else event.captured
         values, texts = self._values_of.payment(event, facts), self._keys_of.payment(event, facts)
-        if None in values or None in texts or "" in texts:
-            given = zip(self._sources, values + texts, strict=True)
-            facts = with_missing(facts, tuple(dict.fromkeys([s for s, value in given if value is None or value == ""])))
+        given = values + texts
+        missing = [source for place, source in self._asked_of_callers if given[place] is None or given[place] == ""]
+        if missing:
+            facts = with_missing(facts, tuple(dict.fromkeys(missing)))
         head = [FoldKind.PAYMENT, 0, 0, int(captured), 0, facts.occurred_at_ms, facts.amount_base_minor]
         return self._row(head, values, texts, facts), facts
 

@@ -21,7 +21,9 @@ from avalist.domain.events import (
     Payment,
     SessionSummary,
 )
-from avalist.domain.facts import Facts
+from avalist.domain.facts import OF_TABLES, Facts
+from avalist.domain.schema import WAVE_SOURCES
+from avalist.enrich.patterns import PATTERNS
 from avalist.enrich.shapes import network_of, normal_email
 
 Source = Payment | IdentityEvent
@@ -52,6 +54,7 @@ _DERIVED: dict[str, Getter] = {
     "email": _email,
     "ip24": _ip24,
     "ip": lambda event, facts: event.ip,
+    **PATTERNS,
 }
 """Sources that are computed; a fact of the same name gives way."""
 _FACTS = frozenset(Facts.__struct_fields__) - {"categories", "tables_version", "warnings", "missing"} - _DERIVED.keys()
@@ -68,6 +71,11 @@ def is_text(source: str) -> bool:
     """Tell whether a source always gives text, or nothing."""
     head = source.partition(".")[0]
     return source not in _NUMBERS and (head not in ("custom", "session") or source == "session.id")
+
+
+def is_given(source: str) -> bool:
+    """Tell whether a source is something that callers send, not something made of it."""
+    return source not in PATTERNS and source not in WAVE_SOURCES and source not in OF_TABLES
 
 
 class Sources:
@@ -108,6 +116,8 @@ def _expression(n: int, source: str, fields: tuple[str, ...]) -> str:
         return f"_{n}(event, facts)"
     if source == "customer.id" and "customer" in fields:
         return "((event.customer.id or event.customer.email or None) if event.customer is not None else None)"
+    if source in WAVE_SOURCES:  # the merchant's state gives them
+        return "None"
     if head in _PARTS and tail in _PARTS[head].__struct_fields__:
         return f"(event.{head}.{tail} if event.{head} is not None else None)" if head in fields else "None"
     if head == "custom" and tail:
@@ -118,5 +128,5 @@ def _expression(n: int, source: str, fields: tuple[str, ...]) -> str:
 
 
 def _unknown(source: str) -> BadInput:
-    known = ", ".join(sorted((*_DERIVED, *_FACTS, "custom.<name>", *(f"{p}.<field>" for p in _PARTS))))
+    known = ", ".join(sorted((*_DERIVED, *_FACTS, *WAVE_SOURCES, "custom.<name>", *(f"{p}.<field>" for p in _PARTS))))
     return BadInput("no such source", field="$.entities.source", expected=known, got=source)

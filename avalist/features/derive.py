@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from avalist.domain.records import FoldKind
-from avalist.domain.schema import DAY_MS, Schema
+from avalist.domain.schema import DAY_MS, PATTERN_SOURCES, Schema
 from avalist.features.declare import (
     ACTIVITY,
     ALL,
@@ -49,6 +49,9 @@ def _columns(schema: Schema) -> Iterator[Feature]:
     yield Feature(name="weekday", aggregate="weekday")
     yield from _merchant(schema)
     for place, entity in enumerate(schema.entities):
+        if entity.source in PATTERN_SOURCES:
+            yield from _pattern(schema, entity.name)
+            continue
         detailed = place < MOST_DETAILED
         yield from _velocity(schema, entity.name)
         yield from _spend(schema, entity.name, detailed=detailed)
@@ -61,7 +64,9 @@ def _columns(schema: Schema) -> Iterator[Feature]:
     for a, b in default_pairs(schema):
         yield Feature(name=f"{a}+{b}__known", aggregate="known", entity=f"{a}+{b}")
         yield Feature(name=f"{a}+{b}__since_first", aggregate="since_first", entity=f"{a}+{b}")
-        yield windowed(f"{a}+{b}", "count", 30 * DAY_MS)
+        together = windowed(f"{a}+{b}", "count", 30 * DAY_MS)
+        yield together
+        yield from _familiarity(schema, a, b, together)
     for per, of in default_distinct(schema):
         yield windowed(per, "distinct", DAY_MS, of=of, kinds=ACTIVITY)
         yield windowed(per, "distinct", 30 * DAY_MS, of=of, kinds=ACTIVITY)
@@ -87,6 +92,25 @@ def _velocity(schema: Schema, entity: str) -> Iterator[Feature]:
     counts = [_over(schema, entity, "count", window) for window in _windows_ms(schema)[:-1]]
     yield from counts
     yield ratio(f"{entity}__count__short_over_long", counts[-3:][0].name, counts[-1].name)
+
+
+def _pattern(schema: Schema, entity: str) -> Iterator[Feature]:
+    """Yield velocity, how many accounts share it, and what became of it: amounts and attempts say little of a shape."""
+    yield Feature(name=f"{entity}__known", aggregate="known", entity=entity)
+    yield Feature(name=f"{entity}__since_last", aggregate="since_last", entity=entity)
+    counts = [_over(schema, entity, "count", window) for window in _windows_ms(schema)[:-1]]
+    yield from counts
+    yield ratio(f"{entity}__count__short_over_long", counts[-3:][0].name, counts[-1].name)
+    first = schema.entities[0].name
+    if entity != first and (entity, first) not in default_distinct(schema):
+        yield windowed(entity, "distinct", DAY_MS, of=first)
+    yield from _fraud(schema, entity, _rate_days(schema)[-3:])
+
+
+def _familiarity(schema: Schema, a: str, b: str, together: Feature) -> Iterator[Feature]:
+    """Yield the share of an entity's own recent payments that were made with this other one."""
+    if schema.entities[0].name == a and together.window_ms in _windows_ms(schema)[:-1]:
+        yield ratio(f"{a}+{b}__share__30d", together.name, _over(schema, a, "count", together.window_ms).name)
 
 
 def _spend(schema: Schema, entity: str, *, detailed: bool) -> Iterator[Feature]:
@@ -170,6 +194,8 @@ def _grouped(windows: Sequence[int]) -> dict[int, int]:
 def _attempts(schema: Schema) -> Iterator[Feature]:
     """Failed attempts: issuer declines expose card testing, failed logins expose stuffing."""
     for place, entity in enumerate(schema.entities):
+        if entity.source in PATTERN_SOURCES:
+            continue
         for window in (HOUR_MS, DAY_MS) if place < MOST_DETAILED else (DAY_MS,):
             yield windowed(entity.name, "count", window, kinds=1 << FoldKind.AUTH_DECLINED)
     for entity in schema.entities:
@@ -178,10 +204,12 @@ def _attempts(schema: Schema) -> Iterator[Feature]:
 
 
 def default_pairs(schema: Schema) -> tuple[tuple[str, str], ...]:
-    """Return the declared pairs, or the first entity with each of the next ones."""
+    """Return the declared pairs, or the first entity with each of the next ones that are things, not patterns."""
     if schema.pairs is not None:
         return schema.pairs
-    names = [e.name for e in schema.entities]
+    names = [e.name for e in schema.entities if e.source not in PATTERN_SOURCES]
+    if not names:
+        return ()
     return tuple((names[0], other) for other in names[1 : 1 + _MOST_PAIRS])
 
 

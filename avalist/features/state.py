@@ -56,6 +56,7 @@ from avalist.features.layout import (
 from avalist.features.plan import Plan
 from avalist.features.quiet import elements_of_events, fill, tiles_of_events
 from avalist.features.tiles import CLOCK, live_tiles
+from avalist.features.wave import Watch
 
 F32 = npt.NDArray[np.float32]
 Row = npt.NDArray[np.int64]
@@ -70,8 +71,9 @@ QUIET_EVENTS = 16
 class State:
     """What the kernel remembers of one merchant, under one plan. One writer at a time."""
 
-    def __init__(self, plan: Plan, quiet_events: int = QUIET_EVENTS) -> None:
+    def __init__(self, plan: Plan, quiet_events: int = QUIET_EVENTS, watch: Watch | None = None) -> None:
         self.plan = plan
+        self.watch = watch
         self.meta = np.zeros(META_WORDS, dtype=np.int64)
         self.mem = _pages(_GROWTH_WORDS)
         self.meta[BUMP] = 8
@@ -102,6 +104,8 @@ class State:
 
         A row's columns are read before it is folded, so that it is in its own aggregates only where they ask for it.
         """
+        if self.watch:
+            rows = self.watch.fold(rows)
         out = np.empty((len(rows) if reads is None else np.count_nonzero(reads), self._width), dtype=np.float32)
         done = 0
         while True:
@@ -162,6 +166,8 @@ class State:
                 buffer,
             )
             canonical.update(buffer[:filled].astype("<i8", copy=False).data)
+        if self.watch:
+            canonical.update(self.watch.words.astype("<i8", copy=False).data)
         return canonical.hexdigest()
 
 

@@ -31,10 +31,11 @@ from avalist.simulator.config import VerticalConfig, WorldConfig, load_world, pa
 from avalist.simulator.enact import Step
 from avalist.simulator.fate import Attempt, Truth
 from avalist.simulator.play import Pending, approve_all, history, live, play
-from avalist.simulator.waves import WavePlan
+from avalist.simulator.waves import HABITS, WavePlan
 from avalist.simulator.world import Batch, World
 
 __all__ = [
+    "HABITS",
     "Attempt",
     "Batch",
     "Pending",

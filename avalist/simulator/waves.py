@@ -27,17 +27,25 @@ from avalist.simulator.population import Population
 from avalist.simulator.slots import Sessions, Slots, leads
 
 _EXTRA_ID = 1_000_000
+HABITS = ("device", "email", "card", "goods", "session")
+"""What the payments of a wave may share besides their time: machine and settings, address pattern, issuer, goods with
+their amounts and receivers, session.
+"""
 
 
 class WavePlan(msgspec.Struct, frozen=True, kw_only=True):
     """A wave that is made to come: `payments` spread over `minutes` from `start_ms` (milliseconds since 1970).
 
-    Its truths carry ``wave_id`` 1,000,000 plus its place among the extra waves.
+    Its truths carry ``wave_id`` 1,000,000 plus its place among the extra waves. `habits` are those of ``HABITS`` that
+    its payments share; the others are like honest customers', and so are country and network unless all are shared.
+    `payments_per_identity`: 1 for a new identity each time; None: as the world's other waves.
     """
 
     start_ms: int
     minutes: float
     payments: int
+    habits: tuple[str, ...] = HABITS
+    payments_per_identity: float | None = None
 
 
 class WaveStyle(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +81,8 @@ class Wave:
     style: WaveStyle
     odds: float = 0.0
     planned_ms: I64 | None = None
+    habits: tuple[str, ...] = HABITS
+    payments_per_identity: float | None = None
     drops: list[Person] = field(default_factory=list)
     current: Person | None = None
 
@@ -108,7 +118,18 @@ class Waves:
         span = round(plan.minutes * 60_000)
         times = np.sort(plan.start_ms + rng.integers(0, span, plan.payments))
         style = self._tailor.style(rng, plan.start_ms, self._last)
-        self._extra.append(Wave(wave_id, plan.start_ms, plan.start_ms + span, style, planned_ms=times))
+        end_ms, reuse = plan.start_ms + span, plan.payments_per_identity
+        self._extra.append(
+            Wave(
+                wave_id,
+                plan.start_ms,
+                end_ms,
+                style,
+                planned_ms=times,
+                habits=plan.habits,
+                payments_per_identity=reuse,
+            )
+        )
 
     def hour(self, hour: int, start_ms: int, rate: float, regular: int, population: Population) -> list[Slots]:
         """Return the payments of every wave in an hour, given its expected and its actual regular payments.
@@ -143,7 +164,8 @@ class Waves:
     def _slots(self, rng: Rng, wave: Wave, at_ms: I64, start_ms: int, population: Population) -> Slots:
         n, style = len(at_ms), wave.style
         people, signed_ms = self._people(rng, wave, at_ms, start_ms, population)
-        product, tier = rng.choice(style.products, n), rng.choice(style.tiers, n)
+        product, tier = self._goods(rng, wave, n)
+        calm = self._config.sessions.calm
         return Slots(
             process="wave",
             wave_id=wave.id,
@@ -153,19 +175,27 @@ class Waves:
             product=product,
             amount=self._market.amounts[product, tier],
             gift=chance(rng, n, style.gift_share),
-            sessions=Sessions([style.session]).draw(rng, np.zeros(n, np.int64), 0.02),
+            sessions=Sessions([style.session if "session" in wave.habits else calm]).draw(
+                rng, np.zeros(n, np.int64), 0.02
+            ),
             signed_ms=signed_ms,
             failed_logins=rng.poisson(style.stuffing, n),
             logs_in=chance(rng, n, 0.9) & (signed_ms == 0),
             p=np.full(n, style.p),
         )
 
+    def _goods(self, rng: Rng, wave: Wave, n: int) -> tuple[I64, I64]:
+        """Return products and tiers: the wave's few, or what honest customers like."""
+        if "goods" in wave.habits:
+            return rng.choice(wave.style.products, n), rng.choice(wave.style.tiers, n)
+        return choose(rng, self._market.popularity, n), self._casting.tiers(rng, n)
+
     def _people(
         self, rng: Rng, wave: Wave, at_ms: I64, start_ms: int, population: Population
     ) -> tuple[list[Person], I64]:
         """Return who pays at each time: mostly new identities, some used again at once."""
         n, style = len(at_ms), wave.style
-        new = chance(rng, n, 1.0 / self._config.waves.payments_per_identity)
+        new = chance(rng, n, 1.0 / (wave.payments_per_identity or self._config.waves.payments_per_identity))
         new[0] |= wave.current is None
         fresh = new & (not (style.aged or style.takes_over))
         signed_ms = np.where(fresh, np.maximum(at_ms - leads(rng, n, 240.0), start_ms) // 1000 * 1000, 0)
@@ -182,7 +212,9 @@ class Waves:
         return out, signed_ms
 
     def _enlist(self, rng: Rng, wave: Wave, people: list[Person]) -> list[Person]:
-        """Point the goods of all of them at the wave's few receivers."""
+        """Point the goods of all of them at the wave's few receivers, where goods are what it shares."""
+        if "goods" not in wave.habits:
+            return people
         if not wave.drops:
             wave.drops = people[:3]
         for person, drop in zip(people, rng.integers(0, len(wave.drops), len(people)).tolist(), strict=True):
@@ -191,14 +223,21 @@ class Waves:
         return people
 
     def _traits(self, rng: Rng, wave: Wave, created_ms: I64, at_ms: int) -> Traits:
-        n, style = len(created_ms), wave.style
-        traits = self._casting.traits(rng, at_ms, created_ms, self._market.popularity, np.full(n, style.country))
-        for name in ("pattern", "domain", "machine", "version", "screen", "tongue"):
-            setattr(traits, name, np.full(n, getattr(style, name)))
-        traits.bin = style.bin + rng.integers(0, style.bins, n)
-        if style.networks:
+        n, style, habits = len(created_ms), wave.style, wave.habits
+        alike = len(habits) == len(HABITS)
+        country = np.full(n, style.country) if alike else None
+        traits = self._casting.traits(rng, at_ms, created_ms, self._market.popularity, country)
+        for habit, names in _SHARED.items():
+            for name in names if habit in habits else ():
+                setattr(traits, name, np.full(n, getattr(style, name)))
+        if "card" in habits:
+            traits.bin = style.bin + rng.integers(0, style.bins, n)
+        if alike and style.networks:
             traits.address = rng.choice(style.networks, n) + rng.integers(1, 255, n)
         return traits
+
+
+_SHARED = {"email": ("pattern", "domain"), "device": ("machine", "version", "screen", "tongue")}
 
 
 class Tailor:

@@ -1480,9 +1480,10 @@ export interface components {
          *     - `occurred_long_ago` (occurred_at): The payment arrived more than a day after it happened.
          *     - `currency_new` (currency): None of a hundred payments or more came in this currency before.
          *     - `amount_unusual` (amount_minor): Over ten times the largest of a hundred payments or more before it.
+         *     - `wave`: A wave goes on: payments of other accounts with the same habits came in a burst.
          * @enum {unknown}
          */
-        WarningCode: "amount_unusual" | "bin_missing" | "created_after_occurred" | "currency_new" | "customer_missing" | "device_missing" | "email_malformed" | "email_missing" | "ip_missing" | "ip_not_public" | "method_missing" | "no_active_model" | "occurred_in_future" | "occurred_long_ago" | "test_payment";
+        WarningCode: "amount_unusual" | "bin_missing" | "created_after_occurred" | "currency_new" | "customer_missing" | "device_missing" | "email_malformed" | "email_missing" | "ip_missing" | "ip_not_public" | "method_missing" | "no_active_model" | "occurred_in_future" | "occurred_long_ago" | "test_payment" | "wave";
     };
     responses: never;
     parameters: never;

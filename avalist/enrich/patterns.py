@@ -1,0 +1,183 @@
+"""Patterns: the shape of a payment, an identity, a device, a session, and of two of them together.
+
+A wave changes its identities from payment to payment; its habits cost money to change. A pattern is a text that equal
+habits share. It is hashed like every key, and used as one: velocity, distinct identities and lagged fraud rate of a
+pattern are the kernel's, like those of a card. Only payments have patterns.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import Final
+
+from avalist.domain.events import Card, Customer, Device, IdentityEvent, Payment, SessionSummary
+from avalist.domain.facts import Facts
+
+Pattern = Callable[[Payment | IdentityEvent, Facts], str | None]
+_AGES_S: Final = (3600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400)
+_AGE_NAMES: Final = ("hour", "day", "week", "month", "year", "old")
+
+
+def amount_band(minor: int) -> int:
+    """Return an amount's half octave; the borders lie between usual prices, which a review moves by a few hundredths.
+
+    >>> amount_band(999) == amount_band(1043), amount_band(1000) == amount_band(2000)
+    (True, False)
+    """
+    return (minor * minor * 3 // 2).bit_length()
+
+
+def age_class(age_s: int | None) -> str:
+    """Return how old an account is, roughly.
+
+    >>> age_class(30), age_class(90_000), age_class(None)
+    ('hour', 'week', '')
+    """
+    return "" if age_s is None else _AGE_NAMES[bisect_right(_AGES_S, age_s)]
+
+
+def name_relation(name: str, local: str) -> str:
+    """Return how the local part of an address is made of a name: ``0``, ``1`` or ``2`` of first and last word whole, or
+    ``i`` for an initial with the last; empty without a name.
+
+    >>> [name_relation("Ann Lee", local) for local in ("ann.lee7", "lee", "alee", "x9k2")]
+    ['2', '1', 'i', '0']
+    """
+    words = name.lower().split()
+    if not words:
+        return ""
+    first, last = words[0], words[-1]
+    if last in local:
+        return "2" if first in local and len(words) > 1 else "i" if local.startswith(first[0] + last) else "1"
+    return "1" if first in local else "0"
+
+
+@functools.lru_cache(maxsize=8192)
+def agent_family(user_agent: str) -> str:
+    """Return a user agent without its numbers: a new version of a browser is no new habit.
+
+    >>> agent_family("Chrome/143.0.0.0 Safari/537.36") == agent_family("Chrome/144.0.0.0 Safari/537.36")
+    True
+    """
+    return re.sub(r"\d+(?:[._]\d+)*", "#", user_agent)
+
+
+def session_shape(session: SessionSummary) -> str:
+    """Return a session's pace and means, quantised: factors of two in time, of four in keys and pointer moves.
+
+    A session that is done again with a tenth more or less mostly stays in its cell; honest ones spread over dozens.
+
+    >>> session_shape(SessionSummary(duration_ms=40_000, pages=3, key_presses=9, pointer_moves=95, pastes=1))
+    '5.2.3.2.1'
+    """
+    duration_s = (session.duration_ms or 0) // 1000
+    pages, keys, moves = session.pages or 0, session.key_presses or 0, session.pointer_moves or 0
+    pasted = min(session.pastes or 0, 1)
+    return f"{_log2(duration_s)}.{_log2(pages)}.{_log4(moves)}.{_log4(keys)}.{pasted}"
+
+
+def _log2(n: int) -> int:
+    """Round the logarithm to base 2 of n + 1: cells are centred on powers of two."""
+    return ((n + 1) ** 2).bit_length() // 2
+
+
+def _log4(n: int) -> int:
+    return (n + 1).bit_length() // 2
+
+
+def payment_pattern(event: Payment | IdentityEvent, facts: Facts) -> str | None:
+    """Return amount band, product, issuer and kind of payee."""
+    if not isinstance(event, Payment):
+        return None
+    return f"{_goods(event, facts)}|{_issuer(event)}"
+
+
+def goods_pattern(event: Payment | IdentityEvent, facts: Facts) -> str | None:
+    """Return amount band, product and kind of payee, on what machine."""
+    if not isinstance(event, Payment):
+        return None
+    machine = _machine(event.device)
+    return f"{_goods(event, facts)}|{machine}" if machine else None
+
+
+def identity_pattern(event: Payment | IdentityEvent, facts: Facts) -> str | None:
+    """Return e-mail shape, what it has to do with the name, and the account's age class."""
+    return _identity(event.customer, facts) if isinstance(event, Payment) else None
+
+
+def device_pattern(event: Payment | IdentityEvent, facts: Facts) -> str | None:
+    """Return agent family, screen, timezone and language."""
+    return _machine(event.device) if isinstance(event, Payment) else None
+
+
+def person_pattern(event: Payment | IdentityEvent, facts: Facts) -> str | None:
+    """Return the identity's pattern and the machine's."""
+    if not isinstance(event, Payment):
+        return None
+    identity, machine = _identity(event.customer, facts), _machine(event.device)
+    return f"{identity}|{machine}" if identity and machine else None
+
+
+def session_pattern(event: Payment | IdentityEvent, facts: Facts) -> str | None:
+    """Return the session's shape."""
+    return session_shape(event.session) if isinstance(event, Payment) and event.session is not None else None
+
+
+def conduct_pattern(event: Payment | IdentityEvent, facts: Facts) -> str | None:
+    """Return the session's shape and the machine."""
+    if not isinstance(event, Payment) or event.session is None:
+        return None
+    machine = _machine(event.device)
+    return f"{session_shape(event.session)}|{machine}" if machine else None
+
+
+PATTERNS: Final[dict[str, Pattern]] = {
+    "pattern.payment": payment_pattern,
+    "pattern.goods": goods_pattern,
+    "pattern.identity": identity_pattern,
+    "pattern.device": device_pattern,
+    "pattern.person": person_pattern,
+    "pattern.session": session_pattern,
+    "pattern.conduct": conduct_pattern,
+}
+"""Sources of entities."""
+
+
+def _goods(event: Payment, facts: Facts) -> str:
+    payee = event.payee.kind or "payee" if event.payee else ""
+    return f"{amount_band(facts.amount_base_minor)}|{facts.product}|{payee}"
+
+
+def _issuer(event: Payment) -> str:
+    """Return the first five digits of a card's BIN: its neighbours are bought and sold together."""
+    method = event.method
+    return (method.bin or "")[:5] if isinstance(method, Card) else ""
+
+
+def _identity(customer: Customer | None, facts: Facts) -> str | None:
+    if customer is None or not customer.email:
+        return None
+    relation = _relation(customer.name or "", customer.email)
+    return f"{facts.email_shape}|{relation}|{age_class(facts.account_age_s)}"
+
+
+@functools.lru_cache(maxsize=16_384)
+def _relation(name: str, email: str) -> str:
+    return name_relation(name, email.rpartition("@")[0].lower())
+
+
+def _machine(device: Device | None) -> str | None:
+    if device is None or not device.user_agent:
+        return None
+    return _machine_word(device.user_agent, device.screen, device.timezone, device.language)
+
+
+@functools.lru_cache(maxsize=16_384)
+def _machine_word(*parts: str | None) -> str:
+    """Return a word for a machine: its text is long, and part of four patterns."""
+    text = "|".join([agent_family(parts[0] or ""), *(part or "" for part in parts[1:])])
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,141 @@
+"""Waves through the service: decisions are told, replay and snapshots agree, the analyst's list names the payments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from avalist.app.replay import replay
+from avalist.app.waves import Wave, waves_of
+from avalist.cli import app
+from avalist.domain.decisions import WarningCode
+from avalist.domain.events import Payment
+from avalist.domain.schema import EntityDecl, NumberDecl
+from avalist.render.html import page as html_page
+from avalist.render.markdown import page as markdown_page
+from avalist.render.waves import waves_page
+from tests.shop import DAY_MS, SCHEMA, T0_MS, Shop, iso, opened, payment
+
+AGENT = "Mozilla/5.0 (X11; Linux x86_64) Chrome/143.0"
+WATCHED = msgspec.structs.replace(
+    SCHEMA,
+    entities=(*SCHEMA.entities, EntityDecl("device_pattern", "pattern.device")),
+    numbers=(
+        *SCHEMA.numbers,
+        NumberDecl("wave_evidence", "wave.evidence"),
+        NumberDecl("wave_alarms", "wave.alarms"),
+    ),
+)
+USUAL, WAVE = 1_500, 12
+
+
+def live(shop: Shop) -> list[tuple[WarningCode, ...]]:
+    """Live three days of strangers and then a wave of one machine; return the wave's warnings."""
+    shop.create(schema=WATCHED)
+    for n in range(USUAL):
+        shop.record(_by(n, T0_MS + n * 3 * DAY_MS // USUAL, f"{n % 97}x{n % 89}"))
+    told = []
+    for n in range(WAVE):
+        shop.clock.ms = T0_MS + 3 * DAY_MS + n * 60_000
+        answer = shop.writer.decide("shop", _by(USUAL + n, None, "1024x1"), shop.clock.ms)
+        told.append(answer.decision.warnings)
+    shop.installation.log.sync()
+    return told
+
+
+def _by(n: int, at_ms: int | None, screen: str) -> Payment:
+    device = {"id": f"d{n}", "user_agent": AGENT, "screen": screen}
+    changes = {"received_at": iso(at_ms), "occurred_at": iso(at_ms)} if at_ms else {}
+    return payment(n, customer={"id": f"c{n}"}, device=device, **changes)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("waves")
+
+
+@pytest.fixture(scope="module")
+def told(folder: Path) -> list[tuple[WarningCode, ...]]:
+    with opened(folder) as shop:
+        return live(shop)
+
+
+def found(folder: Path) -> list[Wave]:
+    with opened(folder) as shop:
+        return waves_of(shop.installation.log.read(), "shop")[1]
+
+
+def test_a_decision_is_told_from_the_fifth_payment_on(told: list[tuple[WarningCode, ...]]) -> None:
+    assert [WarningCode.WAVE in warnings for warnings in told].index(True) < 5
+    assert all(WarningCode.WAVE in warnings for warnings in told[5:])
+
+
+def test_it_is_a_column_too(told: object, folder: Path) -> None:
+    with opened(folder) as shop:
+        first, last = (shop.features(USUAL + n) for n in (0, WAVE - 1))
+    assert first["wave_alarms"] == 0.0
+    assert last["wave_alarms"] == 1.0
+    assert last["wave_evidence"] > first["wave_evidence"] > 0.0
+
+
+def test_replay_and_recovery_agree(told: object, folder: Path) -> None:
+    with opened(folder) as shop:
+        again = replay(shop.installation.log, shop.installation.load_model)
+        again.check()
+        assert again.decisions == WAVE
+        assert again.digests["shop"] == shop.writer.merchant("shop").features.digest()
+
+
+def test_the_digest_holds_it(told: object, folder: Path) -> None:
+    with opened(folder) as shop:
+        features = shop.writer.merchant("shop").features
+        before = features.digest()
+        assert features.watch is not None
+        features.watch.words[2] += 1
+        assert features.digest() != before
+
+
+def test_a_snapshot_keeps_it(told: object, folder: Path) -> None:
+    with opened(folder) as shop:
+        follower = shop.follower()
+        while follower.behind_bytes:
+            follower.advance()
+        follower.states.save()
+        expected = shop.writer.merchant("shop").features.digest()
+        assert follower.states.parity.merchants["shop"].different == 0
+    with opened(folder) as shop:
+        assert shop.writer.merchant("shop").features.digest() == expected
+
+
+def test_the_list_names_every_payment_and_what_they_share(told: object, folder: Path) -> None:
+    (wave,) = found(folder)
+    assert [one.payment_id for one in wave.payments] == [f"p{USUAL + n}" for n in range(WAVE)]
+    assert wave.shared[0].fact == "device_shape"
+    assert wave.shared[0].share == 1.0
+    assert wave.shared[0].usual < 0.01
+    assert not wave.closed
+    assert wave.patterns == ["device_pattern"]
+
+
+def test_the_page_says_it_in_words(told: object, folder: Path) -> None:
+    page = waves_page("shop", found(folder), "EUR")
+    assert "12 payments of 300.00 EUR in 11 minutes" in markdown_page(page)
+    assert "<svg" in html_page(page)
+    assert f"p{USUAL}" in html_page(page)
+
+
+def test_the_command(told: object, folder: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["waves", "shop", "--data", str(folder), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert "goes on" in result.output
+    assert (tmp_path / "out" / "waves.md").read_text().startswith("# Waves of shop")
+
+
+def test_a_merchant_that_is_not_watched_is_told_so(tmp_path: Path) -> None:
+    with opened(tmp_path) as shop:
+        shop.create()
+    result = CliRunner().invoke(app, ["waves", "shop", "--data", str(tmp_path)])
+    assert "nothing is watched" in result.output

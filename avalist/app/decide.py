@@ -33,10 +33,10 @@ def decide(merchant: Merchant, events: Sequence[EventCore], seq: int) -> list[De
     features = merchant.features.run(rows)
     scored: Sequence[Scored | None] = [None] * len(events) if model is None else model.score(features)
     warnings = [merchant.past.fold(event, at_ms) for event, at_ms in zip(events, rows[:, AT].tolist(), strict=True)]
-    policy, mode, versions = merchant.policy, merchant.mode, merchant.versions
+    desk, mode, versions, explorer = merchant.desk, merchant.mode, merchant.versions, merchant.explorer
     decisions = [
-        evaluate(event, at, score, policy, mode, versions, warned)
-        for at, event, score, warned in zip(count(seq), events, scored, warnings, strict=False)
+        evaluate(event, at, score, desk, mode, versions, warned, None if explorer is None else (explorer, read))
+        for at, event, score, warned, read in zip(count(seq), events, scored, warnings, features, strict=False)
     ]
     if merchant.sandbox:
         decisions = [rehearsed(decision, event) for decision, event in zip(decisions, events, strict=True)]

@@ -40,6 +40,16 @@ class WarningCode(StrEnum):
     AMOUNT_UNUSUAL = "amount_unusual"
 
 
+class Factor(StrEnum):
+    """What turned an action away from the most profitable one. A code is never removed: logs hold it."""
+
+    BUDGET = "budget"
+    CAPACITY = "capacity"
+    PRODUCT_LIMIT = "product_limit"
+    NEW_ACCOUNT_LIMIT = "new_account_limit"
+    EXPLORED = "explored"
+
+
 class Reason(msgspec.Struct, frozen=True, gc=False):
     """One feature's part in the score, in log-odds; positive raises the risk."""
 
@@ -55,6 +65,11 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     the model's calibration payments, 0 to 99. `expected_profit_minor` gives each possible action's expected profit in
     minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and `advised_action` says what
     live would have done.
+
+    `expected_profit_minor` names every action that could have been taken; `factors` what turned the choice away from
+    the best of them. `propensity` is the chance with which the policy takes the action it took (`advised_action` in
+    mode ``observe``), given all that it knew: 1 but for would-be declines that might have been released; with
+    ``explored`` among the `factors`, this one was. A review has a deadline, and what is to be done past it.
     """
 
     payment_id: str
@@ -75,3 +90,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     policy_version: str = ""
     degraded: bool = False
     durable: bool = True
+    propensity: float = 1.0
+    factors: tuple[Factor, ...] = ()
+    review_deadline_s: int | None = None
+    review_default: Action | None = None

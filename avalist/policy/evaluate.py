@@ -1,12 +1,15 @@
-"""From a score to a decision: mode, economics; every part that took part is recorded."""
+"""From a score to a decision: mode, economics, exploration; every part that took part is recorded."""
 
 from __future__ import annotations
 
 from avalist import ENGINE
 from avalist.domain.core import EventCore
-from avalist.domain.decisions import Action, Decision, Mode, WarningCode
+from avalist.domain.decisions import Action, Decision, Factor, Mode, WarningCode
 from avalist.models.score import Scored
-from avalist.policy.economics import Policy, choose
+from avalist.models.trees import F32
+from avalist.policy.choose import Choice, Desk
+from avalist.policy.economics import Policy
+from avalist.policy.explore import Explorer
 
 NO_MODEL = WarningCode.NO_ACTIVE_MODEL
 
@@ -15,30 +18,55 @@ def evaluate(
     event: EventCore,
     seq: int,
     scored: Scored | None,
-    policy: Policy,
+    desk: Desk,
     mode: Mode,
     versions: tuple[str, str],
     warnings: tuple[WarningCode, ...] = (),
+    explored: tuple[Explorer, F32] | None = None,
 ) -> Decision:
-    """Decide one payment; `versions` are of the model and the policy, `warnings` those of the data. Pure."""
+    """Decide one payment. Pure.
+
+    `versions` are of the model and the policy, `warnings` those of the data; `explored` is how declines may be
+    released, with the columns that the payment saw; None where none may.
+    """
     if scored is None or event.facts is None:
         warnings = (NO_MODEL, *warnings) if mode != "off" else warnings
         return _decision(event, seq, mode, versions, Action.NOT_REVIEWED, warnings=warnings)
-    action, profits = choose(scored.p_fraud, event.facts.amount_base_minor, policy)
+    choice = desk.choose(scored.p_fraud, event.facts)
+    more: dict[str, object] = {}
+    if choice.action is Action.DECLINE and explored is not None:
+        choice, more["propensity"] = _released(choice, event, scored.p_fraud, desk, *explored)
+    review = desk.policy.review
+    if choice.action is Action.REVIEW and review is not None:
+        more |= {"review_deadline_s": review.deadline_s, "review_default": Action(review.default)}
     observing = mode == "observe"
     return _decision(
         event,
         seq,
         mode,
         versions,
-        Action.NOT_REVIEWED if observing else action,
-        advised_action=action if observing else None,
+        Action.NOT_REVIEWED if observing else choice.action,
+        advised_action=choice.action if observing else None,
         p_fraud=scored.p_fraud,
         risk_score=scored.risk_score,
         reasons=scored.reasons,
-        expected_profit_minor=profits,
+        expected_profit_minor=choice.profits,
+        factors=choice.factors,
         warnings=warnings,
+        **more,
     )
+
+
+def _released(
+    choice: Choice, event: EventCore, p_fraud: float, desk: Desk, explorer: Explorer, features: F32
+) -> tuple[Choice, float]:
+    """Return what becomes of a would-be decline, and the chance with which that was to happen."""
+    facts = event.facts
+    assert facts is not None, "only a payment is declined"
+    chance = desk.release_chance(p_fraud, facts) if explorer.quiet(event, features) else 0.0
+    if explorer.draw(event) >= chance:
+        return choice, 1.0 - chance
+    return choice._replace(action=Action.APPROVE, factors=(*choice.factors, Factor.EXPLORED)), chance
 
 
 def fall_back(event: EventCore, seq: int, policy: Policy, mode: Mode, versions: tuple[str, str]) -> Decision:

@@ -13,7 +13,7 @@ import pytest
 
 from avalist.api.exchange import Exchange
 from tests.doors import OverHttp
-from tests.shop import payment_json, opened
+from tests.shop import opened, payment_json
 
 pytestmark = pytest.mark.sockets
 

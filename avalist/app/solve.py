@@ -1,0 +1,185 @@
+"""Solve a policy's budgets on what the log says by now, and say what another policy would change (modelling §4).
+
+What is known of a payment is its probability when it was decided, its reports so far, and how many reports of its age
+are still to come. The answer enters the log as one event: decisions depend on it from its ``seq`` on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from avalist.app.dataset import Dataset
+from avalist.app.train import reported_by
+from avalist.domain.core import Solved
+from avalist.domain.decisions import Action
+from avalist.domain.delay import DelayLaw
+from avalist.domain.schema import DAY_MS
+from avalist.models.score import Model
+from avalist.models.trees import F64, I64
+from avalist.policy.budgets import solve
+from avalist.policy.choose import ORDER, Desk, Offers
+from avalist.policy.economics import Policy
+from avalist.policy.explore import solve_chances
+
+DAYS: Final = 28
+_OLDEST_D: Final = 180
+_CREDIBLE: Final = 20.0
+"""So many expected frauds, and the merchant's own count weighs as much as the model's word."""
+_TIGHTEST: Final = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Recent:
+    """Payments of the last days, in order.
+
+    `p` is P(fraud report), corrected by how many came; `ultimate` the reports that came or are expected, of payments
+    that were taken (NaN else); `approved` those that a decision approved. All float64 [n]; `rows` their places in the
+    data.
+    """
+
+    p: F64
+    amount: F64
+    ultimate: F64
+    approved: F64
+    rows: slice
+    from_ms: int
+    to_ms: int
+    odds: float
+
+    @property
+    def days(self) -> float:
+        """Return how many days they are."""
+        return max((self.to_ms - self.from_ms) / DAY_MS, 1.0)
+
+
+def recent(data: Dataset, model: Model, days: float = DAYS) -> Recent:
+    """Return the payments of the last `days`; those that were not decided get the active model's probability."""
+    said = data.background.decided[:, 0].astype(np.float64)
+    silent = np.isnan(said)
+    artefact = model.artefact
+    oldest = int(np.searchsorted(data.t_ms, data.cut_ms - _OLDEST_D * DAY_MS))
+    unsaid = np.flatnonzero(silent[oldest:]) + oldest
+    said[unsaid] = artefact.calibration.apply(artefact.trees.score_many(data.x[unsaid]))
+    captured, fraud = data.known_at(data.cut_ms)
+    known = reported_by(DelayLaw(*data.schema.report_delay_d), (data.cut_ms - data.t_ms) / DAY_MS)
+    judged = captured & ~np.isnan(said)
+    odds = (_CREDIBLE + fraud[judged].sum()) / (_CREDIBLE + said[judged] @ known[judged])
+    p = odds * said / (1.0 - said + odds * said)
+    begin = int(np.searchsorted(data.t_ms, data.cut_ms - round(days * DAY_MS)))
+    rest = p * (1.0 - known) / (1.0 - p * known)
+    rows = slice(begin, len(p))
+    return Recent(
+        p=p[rows],
+        amount=data.amount_minor[rows].astype(np.float64),
+        ultimate=np.where(captured, np.where(fraud, 1.0, rest), np.nan)[rows],
+        approved=(data.background.decided[rows, 1] == 1.0).astype(np.float64),
+        rows=rows,
+        from_ms=int(data.t_ms[begin]) if begin < len(p) else data.cut_ms,
+        to_ms=data.cut_ms + 1,
+        odds=float(odds),
+    )
+
+
+def solve_budgets(data: Dataset, model: Model, policy: Policy | None = None, days: float = DAYS) -> Solved:
+    """Return the prices that hold a merchant's budgets, and the chances of exploration, by what is known now.
+
+    Where the payments that decisions approved are expected to overspend a budget, the aim is as much below it.
+    """
+    policy = data.background.policy if policy is None else policy
+    seen = recent(data, model, days)
+    desk = Desk(policy)
+    offers = desk.offers(seen.p, seen.amount, data.background.sold[seen.rows])
+    solved = solve(policy, offers, seen.days, _tighter(policy, seen))
+    declined = Desk(policy, solved).choose_many(offers)[0] == ORDER.index(Action.DECLINE)
+    may = declined & (offers.barred == 0)
+    scale, share = solve_chances(seen.p[may], seen.amount[may], offers.margin[may], policy, seen.days)
+    return msgspec.structs.replace(
+        solved, explore_scale=scale, explore_share=share, from_ms=seen.from_ms, to_ms=seen.to_ms
+    )
+
+
+def _tighter(policy: Policy, seen: Recent) -> tuple[float, float]:
+    taken = (seen.approved > 0) & ~np.isnan(seen.ultimate)
+    if not taken.any():
+        return 1.0, 1.0
+    lost, amount = policy.dispute_share * seen.ultimate[taken], seen.amount[taken]
+    spent = 1e4 * float(lost.mean()), 1e4 * float(lost @ amount) / max(float(amount.sum()), 1.0)
+    budgets = policy.budgets.count_bps, policy.budgets.value_bps
+    found = [min(max(2.0 - s / b, _TIGHTEST), 1.0) if b else 1.0 for s, b in zip(spent, budgets, strict=True)]
+    return found[0], found[1]
+
+
+class Changed(msgspec.Struct, frozen=True, kw_only=True):
+    """Payments that another policy would treat otherwise; money in base minor units.
+
+    `profit_minor` is the expected change of profit; of those that were taken, `reported` were reported as fraud so far.
+    """
+
+    was: Action
+    becomes: Action
+    payments: int
+    amount_minor: int
+    profit_minor: int
+    reported: int
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy would make of the payments: shares by action, expected profit and chargebacks."""
+
+    shares: dict[Action, float]
+    profit_minor: int
+    chargebacks_bps: float
+    chargebacks_value_bps: float
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """Two policies on the same payments, as they were seen then. What customers would have done otherwise is not in
+    it.
+    """
+
+    payments: int
+    from_ms: int
+    to_ms: int
+    old: Side
+    new: Side
+    changes: tuple[Changed, ...]
+
+
+def preview(data: Dataset, model: Model, old: Desk, new: Desk, days: float = DAYS) -> Preview:
+    """Return what a policy would change on the payments of the last days."""
+    seen = recent(data, model, days)
+    sold = data.background.sold[seen.rows]
+    chosen, sides, profits = [], [], []
+    for desk in (old, new):
+        offers = desk.offers(seen.p, seen.amount, sold)
+        place, lost = desk.choose_many(offers)
+        profit = desk.profits_many(offers)[place, np.arange(len(place))]
+        chosen.append(place)
+        profits.append(profit)
+        sides.append(_side(place, lost, profit, offers))
+    _, fraud = data.known_at(data.cut_ms)
+    changes = tuple(
+        Changed(
+            was=ORDER[a], becomes=ORDER[b], payments=int(rows.sum()), amount_minor=int(seen.amount[rows].sum()),
+            profit_minor=round(float((profits[1] - profits[0])[rows].sum())), reported=int(fraud[seen.rows][rows].sum()),
+        )
+        for a in range(len(ORDER)) for b in range(len(ORDER))
+        if a != b and (rows := (chosen[0] == a) & (chosen[1] == b)).any()
+    )  # fmt: skip
+    return Preview(
+        payments=len(seen.p), from_ms=seen.from_ms, to_ms=seen.to_ms, old=sides[0], new=sides[1], changes=changes
+    )
+
+
+def _side(place: I64, lost: F64, profit: F64, offers: Offers) -> Side:
+    kept = place != ORDER.index(Action.DECLINE)
+    return Side(
+        shares={action: float((place == n).mean()) for n, action in enumerate(ORDER)},
+        profit_minor=round(float(profit.sum())),
+        chargebacks_bps=1e4 * float(lost.sum()) / max(float(kept.sum()), 1.0),
+        chargebacks_value_bps=1e4 * float(lost @ offers.amount) / max(float(offers.amount[kept].sum()), 1.0),
+    )

@@ -7,6 +7,7 @@ are still to come. The answer enters the log as one event: decisions depend on i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Final
 
 import msgspec
@@ -17,12 +18,13 @@ from avalist.app.train import reported_by
 from avalist.domain.core import Solved
 from avalist.domain.decisions import Action
 from avalist.domain.delay import DelayLaw
+from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
 from avalist.models.score import Model
-from avalist.models.trees import F64, I64
-from avalist.policy.budgets import solve
-from avalist.policy.choose import ORDER, Desk, Offers
-from avalist.policy.economics import Policy
+from avalist.models.trees import F64
+from avalist.policy.budgets import Expected, expected, solve, trace
+from avalist.policy.choose import ORDER, Chosen, Desk, Offers
+from avalist.policy.economics import PRESETS, Policy, expected_profit
 from avalist.policy.explore import solve_chances
 
 DAYS: Final = 28
@@ -57,7 +59,12 @@ class Recent:
 
 
 def recent(data: Dataset, model: Model, days: float = DAYS) -> Recent:
-    """Return the payments of the last `days`; those that were not decided get the active model's probability."""
+    """Return the payments of the last `days`; those that were not decided get the active model's probability.
+
+    Raises ``BadInput`` where there is none.
+    """
+    if not len(data.t_ms):
+        raise BadInput("there is no payment to go by: bring some history", field="history", expected="payments")
     said = data.background.decided[:, 0].astype(np.float64)
     silent = np.isnan(said)
     artefact = model.artefact
@@ -91,11 +98,9 @@ def solve_budgets(data: Dataset, model: Model, policy: Policy | None = None, day
     """
     policy = data.background.policy if policy is None else policy
     seen = recent(data, model, days)
-    desk = Desk(policy)
-    offers = desk.offers(seen.p, seen.amount, data.background.sold[seen.rows])
+    offers = offered(policy, data, seen)
     solved = solve(policy, offers, seen.days, _tighter(policy, seen))
-    declined = Desk(policy, solved).choose_many(offers)[0] == ORDER.index(Action.DECLINE)
-    may = declined & (offers.barred == 0)
+    may = ~Desk(policy, solved).choose_many(offers).kept & (offers.barred == 0)
     scale, share = solve_chances(seen.p[may], seen.amount[may], offers.margin[may], policy, seen.days)
     return msgspec.structs.replace(
         solved, explore_scale=scale, explore_share=share, from_ms=seen.from_ms, to_ms=seen.to_ms
@@ -113,7 +118,7 @@ def _tighter(policy: Policy, seen: Recent) -> tuple[float, float]:
     return found[0], found[1]
 
 
-class Changed(msgspec.Struct, frozen=True, kw_only=True):
+class Changed(msgspec.Struct, frozen=True):
     """Payments that another policy would treat otherwise; money in base minor units.
 
     `profit_minor` is the expected change of profit; of those that were taken, `reported` were reported as fraud so far.
@@ -128,12 +133,10 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """What a policy would make of the payments: shares by action, expected profit and chargebacks."""
+    """What a policy would make of the payments: shares by action, and what is to be expected."""
 
     shares: dict[Action, float]
-    profit_minor: int
-    chargebacks_bps: float
-    chargebacks_value_bps: float
+    expected: Expected
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,34 +155,69 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
 def preview(data: Dataset, model: Model, old: Desk, new: Desk, days: float = DAYS) -> Preview:
     """Return what a policy would change on the payments of the last days."""
     seen = recent(data, model, days)
-    sold = data.background.sold[seen.rows]
-    chosen, sides, profits = [], [], []
-    for desk in (old, new):
-        offers = desk.offers(seen.p, seen.amount, sold)
-        place, lost = desk.choose_many(offers)
-        profit = desk.profits_many(offers)[place, np.arange(len(place))]
-        chosen.append(place)
-        profits.append(profit)
-        sides.append(_side(place, lost, profit, offers))
-    _, fraud = data.known_at(data.cut_ms)
-    changes = tuple(
-        Changed(
-            was=ORDER[a], becomes=ORDER[b], payments=int(rows.sum()), amount_minor=int(seen.amount[rows].sum()),
-            profit_minor=round(float((profits[1] - profits[0])[rows].sum())), reported=int(fraud[seen.rows][rows].sum()),
-        )
-        for a in range(len(ORDER)) for b in range(len(ORDER))
-        if a != b and (rows := (chosen[0] == a) & (chosen[1] == b)).any()
-    )  # fmt: skip
+    sides, chosen = zip(*(_side(desk, data, seen) for desk in (old, new)), strict=True)
+    fraud = data.known_at(data.cut_ms)[1][seen.rows]
+    gained = chosen[1].profit - chosen[0].profit
+    changes = []
+    for was, becomes in permutations(range(len(ORDER)), 2):
+        rows = (chosen[0].action == was) & (chosen[1].action == becomes)
+        if rows.any():
+            amount, profit = round(float(seen.amount[rows].sum())), round(float(gained[rows].sum()))
+            counted = int(rows.sum()), amount, profit, int(fraud[rows].sum())
+            changes.append(Changed(ORDER[was], ORDER[becomes], *counted))
     return Preview(
-        payments=len(seen.p), from_ms=seen.from_ms, to_ms=seen.to_ms, old=sides[0], new=sides[1], changes=changes
+        payments=len(seen.p), from_ms=seen.from_ms, to_ms=seen.to_ms, old=sides[0], new=sides[1], changes=tuple(changes)
     )
 
 
-def _side(place: I64, lost: F64, profit: F64, offers: Offers) -> Side:
-    kept = place != ORDER.index(Action.DECLINE)
-    return Side(
-        shares={action: float((place == n).mean()) for n, action in enumerate(ORDER)},
-        profit_minor=round(float(profit.sum())),
-        chargebacks_bps=1e4 * float(lost.sum()) / max(float(kept.sum()), 1.0),
-        chargebacks_value_bps=1e4 * float(lost @ offers.amount) / max(float(offers.amount[kept].sum()), 1.0),
+def _side(desk: Desk, data: Dataset, seen: Recent) -> tuple[Side, Chosen]:
+    offers = offered(desk.policy, data, seen)
+    chosen = desk.choose_many(offers)
+    shares = {action: float((chosen.action == n).mean()) for n, action in enumerate(ORDER)}
+    return Side(shares=shares, expected=expected(desk, offers)), chosen
+
+
+class Frontier(msgspec.Struct, frozen=True, kw_only=True):
+    """What a merchant may choose between on the payments of the last days.
+
+    `curve` makes chargebacks dearer and dearer, from the economics alone on; `now` is the policy as it stands,
+    `presets` what each would be solved to; `decided` the share of payments whose probability is a decision's: that of
+    others is the active model's, which may have learnt from them.
+    """
+
+    payments: int
+    days: float
+    decided: float
+    approve_all: Expected
+    now: Expected
+    presets: dict[str, Expected]
+    curve: tuple[Expected, ...]
+
+
+def frontier(data: Dataset, model: Model, days: float = DAYS) -> Frontier:
+    """Return a merchant's frontier."""
+    policy, seen = data.background.policy, recent(data, model, days)
+    offers = offered(policy, data, seen)
+    presets = {}
+    for name, budgets in PRESETS.items():
+        preset = msgspec.structs.replace(policy, budgets=budgets)
+        presets[name] = expected(Desk(preset, solve(preset, offers, seen.days)), offers)
+    profit = expected_profit(offers.p, offers.amount, policy, offers.margin)[0]
+    lost, money = policy.dispute_share * offers.p, max(float(offers.amount.sum()), 1.0)
+    everything = Expected(
+        1e4 * float(lost.mean()), 1e4 * float(lost @ offers.amount) / money, 1.0, 0.0, float(profit.sum())
     )
+    return Frontier(
+        payments=len(seen.p),
+        days=seen.days,
+        decided=float((~np.isnan(data.background.decided[seen.rows, 0])).mean()),
+        approve_all=everything,
+        now=expected(Desk(policy, data.background.solved), offers),
+        presets=presets,
+        curve=trace(policy, offers),
+    )
+
+
+def offered(policy: Policy, data: Dataset, seen: Recent) -> Offers:
+    """Return recent payments as a policy sees them."""
+    return Desk(policy).offers(seen.p, seen.amount, data.background.sold[seen.rows])

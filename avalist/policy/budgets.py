@@ -5,41 +5,49 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import msgspec
+import numpy as np
 
 from avalist.domain.core import Solved
 from avalist.domain.decisions import Action
 from avalist.policy.choose import ORDER, Desk, Offers
-from avalist.policy.economics import Policy
+from avalist.policy.economics import Budgets, Policy
 
 _ROUNDS, _STEPS = 4, 24
 _COSTLIEST: Final = 20.0
-"""A chargeback is priced at most this many times its amount (or the mean amount): a budget that cannot be held does not
-stop the shop."""
+"""Where the frontier ends: a chargeback's price in times its amount."""
 _REVIEW: Final = ORDER.index(Action.REVIEW)
 
 
 class Expected(NamedTuple):
     """What a policy is expected to bring: fraud chargebacks in basis points of what is not declined, by count and by
-    value, the share not declined, and the number of reviews.
+    value, the share not declined, the number of reviews, and the profit in base minor units.
     """
 
     count_bps: float
     value_bps: float
     approval_rate: float
     reviews: float
+    profit_minor: float
 
 
 def expected(desk: Desk, offers: Offers) -> Expected:
     """Return what a policy is expected to bring of payments."""
-    chosen, lost = desk.choose_many(offers)
-    kept = chosen != ORDER.index(Action.DECLINE)
-    sold = max(float(kept.sum()), 1.0), max(float(offers.amount[kept].sum()), 1.0)
+    chosen = desk.choose_many(offers)
+    kept, lost = chosen.kept, chosen.chargebacks
     return Expected(
-        1e4 * float(lost.sum()) / sold[0],
-        1e4 * float(lost @ offers.amount) / sold[1],
+        1e4 * float(lost.sum()) / max(float(kept.sum()), 1.0),
+        1e4 * float(lost @ offers.amount) / max(float(offers.amount[kept].sum()), 1.0),
         float(kept.mean()) if len(kept) else 1.0,
-        float((chosen == _REVIEW).sum()),
+        float((chosen.action == _REVIEW).sum()),
+        float(chosen.profit.sum()),
     )
+
+
+def trace(policy: Policy, offers: Offers) -> tuple[Expected, ...]:
+    """Return the frontier: what is to be expected at dearer and dearer chargebacks, from no budget at all on."""
+    priced = msgspec.structs.replace(policy, budgets=Budgets(value_bps=1.0))
+    prices = (0.0, *np.geomspace(0.02, _COSTLIEST, 24).tolist())
+    return tuple(expected(Desk(priced, Solved(policy="", value=price)), offers) for price in prices)
 
 
 def solve(policy: Policy, offers: Offers, days: float, tighter: tuple[float, float] = (1.0, 1.0)) -> Solved:
@@ -55,9 +63,9 @@ def solve(policy: Policy, offers: Offers, days: float, tighter: tuple[float, flo
     mean = float(offers.amount.mean())
     aims: list[_Aim] = []
     if budgets.count_bps is not None:
-        aims.append(_Aim("count_minor", _COSTLIEST * mean, "count_bps", budgets.count_bps * tighter[0]))
+        aims.append(_Aim("count_minor", budgets.price_cap * mean, "count_bps", budgets.count_bps * tighter[0]))
     if budgets.value_bps is not None:
-        aims.append(_Aim("value", _COSTLIEST, "value_bps", budgets.value_bps * tighter[1]))
+        aims.append(_Aim("value", budgets.price_cap, "value_bps", budgets.value_bps * tighter[1]))
     if review is not None:
         aims.append(_Aim("review_minor", 10.0 * mean, "reviews", review.capacity_per_day * days))
     for _ in range(_ROUNDS if len(aims) > 1 else 1):

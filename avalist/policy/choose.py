@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from avalist.domain.core import Solved
 from avalist.domain.decisions import Action, Factor
@@ -47,6 +48,21 @@ class Offers(NamedTuple):
     amount: F64
     margin: F64
     barred: F64
+
+
+class Chosen(NamedTuple):
+    """What a policy does with many payments, [n]: the action's place in ``ORDER``, the profit and chargebacks to
+    expect.
+    """
+
+    action: I64
+    profit: F64
+    chargebacks: F64
+
+    @property
+    def kept(self) -> npt.NDArray[np.bool_]:
+        """Tell which payments are not declined."""
+        return np.asarray(self.action != ORDER.index(_DECLINE))
 
 
 class Desk:
@@ -103,27 +119,18 @@ class Desk:
         """Tell whether any would-be decline may be released."""
         return self.policy.exploration.on and self.solved.explore_share > 0.0
 
-    def choose_many(self, offers: Offers) -> tuple[I64, F64]:
-        """Return each payment's action, its place in ``ORDER`` int64 [n], and the chargebacks to expect float64 [n].
-
-        Issuers' own rates of 3-D Secure are not looked at.
-        """
-        found = prospects(offers.p, offers.amount, self.policy, offers.margin)
+    def choose_many(self, offers: Offers) -> Chosen:
+        """Choose for many payments at once. Issuers' own rates of 3-D Secure are not looked at."""
         n = len(offers.p)
-        worth, lost = np.full((len(ORDER), n), -np.inf), np.zeros((len(ORDER), n))
-        for action, (profit, chargebacks) in found.items():
+        worth = np.full((len(ORDER), n), -np.inf)
+        profit, lost = np.zeros((2, len(ORDER), n))
+        for action, found in prospects(offers.p, offers.amount, self.policy, offers.margin).items():
             place = ORDER.index(action)
-            worth[place], lost[place] = self._worth(action, profit, chargebacks, offers.amount), chargebacks
+            profit[place], lost[place] = found
+            worth[place] = self._worth(action, *found, offers.amount)
         worth[0][offers.barred > 0] = -np.inf
-        chosen = worth.argmax(axis=0)
-        return chosen, lost[chosen, np.arange(n)]
-
-    def profits_many(self, offers: Offers) -> F64:
-        """Return what each action is expected to earn, float64 [actions, n] in ``ORDER``; −∞ beyond capabilities."""
-        profits = np.full((len(ORDER), len(offers.p)), -np.inf)
-        for action, (profit, _) in prospects(offers.p, offers.amount, self.policy, offers.margin).items():
-            profits[ORDER.index(action)] = profit
-        return profits
+        chosen, all_of_them = worth.argmax(axis=0), np.arange(n)
+        return Chosen(chosen, profit[chosen, all_of_them], lost[chosen, all_of_them])
 
     def _worth(self, action: Action, profit: Number, chargebacks: Number, amount: Number | int) -> Number:
         priced = profit - chargebacks * (self._count + self._value * amount)

@@ -82,10 +82,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Budgets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The most fraud chargebacks a merchant will have, in basis points of what is approved: by count, by value."""
+    """The most fraud chargebacks a merchant will have, in basis points of what is approved: by count, by value.
+
+    To hold them, a chargeback is priced at `price_cap` times its amount more at most: a budget that cannot be held does
+    not stop the shop.
+    """
 
     count_bps: BasisPoints | None = None
     value_bps: BasisPoints | None = None
+    price_cap: Annotated[float, msgspec.Meta(ge=0.0, le=100.0)] = 3.0
 
 
 class Exploration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -24,7 +24,7 @@ _PATTERNS: Final = ("email_shape", "device_shape")
 _BUSY: Final = 2.0
 """So many times its usual rate, and a pattern or the whole merchant is in a wave."""
 _WORD: Final = struct.Struct("<q")
-_MERCHANT: Final = ("merchant__count__1h", "merchant__count__7d")
+_MERCHANT: Final = ("merchant__count__events__1h", "merchant__count__events__7d")
 
 
 def worth(p: Any, amount: Any, margin: Any, policy: Policy) -> Any:
@@ -71,8 +71,9 @@ class Explorer:
         patterns = [by_source[source] for source in _PATTERNS if source in by_source]
         first = keys_at(schema)
         self._keys = [first + n for n in (*identities, *patterns)]
-        self._own = [column(f"{names[n]}__count__1d") for n in identities]
-        self._shared = [(column(f"{names[n]}__count__1d"), column(f"{names[n]}__count__30d")) for n in patterns]
+        self._own = [column(f"{names[n]}__count__events__1d") for n in identities]
+        counts = [f"{names[n]}__count__events" for n in patterns]
+        self._shared = [(column(f"{count}__1d"), column(f"{count}__30d")) for count in counts]
         self._hour, self._week = (column(name) for name in _MERCHANT)
         if not identities:
             self.missing.append(" or ".join(_IDENTITIES))

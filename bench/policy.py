@@ -298,7 +298,7 @@ def summary(raw: list[dict[str, Any]], given: dict[str, Any]) -> dict[str, Any]:
 
     def against(way: str) -> float:
         profits = [sum(one["ways"][w]["profit_minor"] for one in raw) for w in (way, "oracle")]
-        return round(profits[0] / profits[1], 4)
+        return round(float(profits[0] / profits[1]), 4)
 
     months = [month for one in raw for month in one["months"]]
     others = [way for way in raw[0]["ways"] if way not in ("avalist", "oracle")]

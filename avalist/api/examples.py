@@ -38,6 +38,7 @@ DECISION: Final[Example] = {
     "engine": 2, "mode": "live", "advised_action": None, "p_fraud": 0.003217, "risk_score": 41, "reasons": [_REASON],
     "warnings": ["device_missing"], "expected_profit_minor": {"approve": 734, "decline": 0}, "cover": "unrequested",
     "model_version": "5d0c6e8a1b2f", "policy_version": "0f9e8d7c", "degraded": False, "durable": True,
+    "propensity": 1.0, "factors": [], "review_deadline_s": None, "review_default": None,
 }  # fmt: skip
 _FACTS: Final[Example] = {
     "tables_version": 1, "currency": "EUR", "amount_minor": 5000, "amount_base_minor": 5000,

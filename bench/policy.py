@@ -3,8 +3,8 @@
 ``python -m bench.policy [--rate N] [--seeds K] [--history D] [--months M]``; every merchant-month in
 ``bench/out/policy.json``, the last line printed is one JSON object. Each merchant (a vertical and a seed) has a history
 without fraud prevention, learns a model from it, solves its budgets, then lives month after month through ``decide()``:
-what it declines is neither captured nor reported to it. It trains again every month and solves its budgets twice a
-month, from its log alone; then the log is replayed and every decision must come out equal.
+what it declines is neither captured nor reported to it. It trains again and solves its budgets every month,
+from its log alone; then the log is replayed and every decision must come out equal.
 
 Profit is what came true: margin of honest sales, amount and fee of chargebacks, customers lost. The policy that knows p
 has the same economics and budgets, solved on the months themselves. ``budget_met_share`` counts merchant-months whose
@@ -45,16 +45,16 @@ from avalist.models.train import TrainParams
 from avalist.models.trees import F64
 from avalist.policy.budgets import solve
 from avalist.policy.choose import Desk, Sold
-from avalist.policy.economics import Budgets, Policy
+from avalist.policy.economics import PRESETS, Budgets, Policy
 from avalist.simulator import Attempt, World
 from avalist.simulator.config import Vertical
 from avalist.simulator.play import Pending, live
 
 OUT = Path(__file__).parent / "out" / "policy.json"
+BUDGETS = PRESETS["balance"]
 VERTICALS: Final[tuple[Vertical, ...]] = ("games", "gift_cards", "crypto")
-MONTH_D, TRAIN_D, SOLVE_D = 30, 30, 15
-BUDGET_BPS = 30.0
-"""About one and a half times what nobody can tell from honest payments: a tenth of all fraud."""
+MONTH_D, TRAIN_D, SOLVE_D = 30, 30, 30
+LIMITS = BUDGETS.count_bps or 1e4, BUDGETS.value_bps or 1e4
 SHOP = "shop"
 TREES = TrainParams(test_share=0.0, trees=200, leaves=31, learning_rate=0.08)
 _BATCH = 4_096
@@ -77,8 +77,7 @@ def policy_of(world: World) -> Policy:
     """Return a merchant's policy: its margin, the world's share of reports that are charged back, budgets."""
     outcomes = world.config.outcomes
     disputed = 1.0 - outcomes.warning_share * (1.0 - outcomes.disputed_share)
-    budgets = Budgets(count_bps=BUDGET_BPS, value_bps=BUDGET_BPS)
-    return Policy(margin=world.vertical.margin, dispute_share=disputed, budgets=budgets)
+    return Policy(margin=world.vertical.margin, dispute_share=disputed, budgets=BUDGETS)
 
 
 def lived(world: World, history_d: int, months: int) -> Lived:
@@ -204,8 +203,8 @@ def months_of(approved: F64, truth: Truth, first_ms: int) -> list[dict[str, Any]
         found.append({
             "month": int(number), **figures(approved[rows], part),
             "lowest_bps": [1e4 * rate.low for rate in rates],
-            "met": all(1e4 * rate.low <= BUDGET_BPS for rate in rates),
-            "met_strictly": all(1e4 * rate.value <= BUDGET_BPS for rate in rates),
+            "met": all(1e4 * rate.low <= limit for rate, limit in zip(rates, LIMITS, strict=True)),
+            "met_strictly": all(1e4 * rate.value <= limit for rate, limit in zip(rates, LIMITS, strict=True)),
         })  # fmt: skip
     return found
 
@@ -232,6 +231,7 @@ def baselines(run: Lived, truth: Truth) -> dict[str, F64]:
     offers = Desk(run.policy).offers(raw_p, truth.amount, [_NONE] * len(truth.p))
     unbound = Desk(msgspec.structs.replace(run.policy, budgets=Budgets()))
     return {
+        "no_budget": unbound.choose_many(offers._replace(p=p)).kept.astype(np.float64),
         "approve_all": np.ones(len(truth.p)),
         "threshold_half": (p < 0.5).astype(np.float64),
         "raw_lightgbm": unbound.choose_many(offers).kept.astype(np.float64),
@@ -287,7 +287,10 @@ def main() -> None:
             "months": months_of(run.approved, truth, run.first_ms),
         })  # fmt: skip
         print(json.dumps(raw[-1]), flush=True)
-    OUT.parent.mkdir(exist_ok=True)
+        OUT.parent.mkdir(exist_ok=True)
+        rows = run.data.t_ms >= run.first_ms
+        decided = run.data.background.decided[rows, 0]
+        np.savez(OUT.with_name(f"policy-{vertical}-{seed}.npz"), p_decided=decided, **truth._asdict(), **ways)
     OUT.write_text(json.dumps(raw))
     print(json.dumps(summary(raw, vars(given))))
 
@@ -315,7 +318,7 @@ def summary(raw: list[dict[str, Any]], given: dict[str, Any]) -> dict[str, Any]:
         "fraud_chargeback_count_bps": round(mean("avalist", "fraud_chargeback_count_bps"), 2),
         "budget_met_share": round(float(np.mean([m["met"] for m in months])), 4),
         "budget_met_strictly": round(float(np.mean([m["met_strictly"] for m in months])), 4),
-        "budget_bps": BUDGET_BPS,
+        "budget_bps": LIMITS,
         "approve_all_bps": round(mean("approve_all", "fraud_chargeback_bps"), 2),
         "oracle_honest_approval": round(mean("oracle", "honest_approval"), 5),
         "oracle_bps": round(mean("oracle", "fraud_chargeback_bps"), 2),

@@ -22,8 +22,8 @@ from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
 from avalist.models.score import Model
 from avalist.models.trees import F64
-from avalist.policy.budgets import Expected, expected, solve, trace
-from avalist.policy.choose import ORDER, Chosen, Desk, Offers
+from avalist.policy.budgets import Expected, expected, solve, summed, trace
+from avalist.policy.choose import ORDER, Desk, Offers, taken
 from avalist.policy.economics import PRESETS, Policy, expected_profit
 from avalist.policy.explore import solve_chances
 
@@ -132,13 +132,6 @@ class Changed(msgspec.Struct, frozen=True):
     reported: int
 
 
-class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """What a policy would make of the payments: shares by action, and what is to be expected."""
-
-    shares: dict[Action, float]
-    expected: Expected
-
-
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
     """Two policies on the same payments, as they were seen then. What customers would have done otherwise is not in
     it.
@@ -147,34 +140,40 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     payments: int
     from_ms: int
     to_ms: int
-    old: Side
-    new: Side
+    old: Expected
+    new: Expected
     changes: tuple[Changed, ...]
 
 
 def preview(data: Dataset, model: Model, old: Desk, new: Desk, days: float = DAYS) -> Preview:
-    """Return what a policy would change on the payments of the last days."""
+    """Return what a policy would change on the payments of the last days; both are counted in the new one's money."""
     seen = recent(data, model, days)
-    sides, chosen = zip(*(_side(desk, data, seen) for desk in (old, new)), strict=True)
+    money = msgspec.structs.replace(
+        new.policy,
+        challenge=new.policy.challenge or old.policy.challenge,
+        review=new.policy.review or old.policy.review,
+    )
+    offers = offered(money, data, seen)
+    before, after = (
+        taken(money, desk.choose_many(offered(desk.policy, data, seen)).action, offers) for desk in (old, new)
+    )
+    gained = after.profit - before.profit
     fraud = data.known_at(data.cut_ms)[1][seen.rows]
-    gained = chosen[1].profit - chosen[0].profit
     changes = []
     for was, becomes in permutations(range(len(ORDER)), 2):
-        rows = (chosen[0].action == was) & (chosen[1].action == becomes)
+        rows = (before.action == was) & (after.action == becomes)
         if rows.any():
             amount, profit = round(float(seen.amount[rows].sum())), round(float(gained[rows].sum()))
             counted = int(rows.sum()), amount, profit, int(fraud[rows].sum())
             changes.append(Changed(ORDER[was], ORDER[becomes], *counted))
     return Preview(
-        payments=len(seen.p), from_ms=seen.from_ms, to_ms=seen.to_ms, old=sides[0], new=sides[1], changes=tuple(changes)
+        payments=len(seen.p),
+        from_ms=seen.from_ms,
+        to_ms=seen.to_ms,
+        old=summed(before, offers),
+        new=summed(after, offers),
+        changes=tuple(changes),
     )
-
-
-def _side(desk: Desk, data: Dataset, seen: Recent) -> tuple[Side, Chosen]:
-    offers = offered(desk.policy, data, seen)
-    chosen = desk.choose_many(offers)
-    shares = {action: float((chosen.action == n).mean()) for n, action in enumerate(ORDER)}
-    return Side(shares=shares, expected=expected(desk, offers)), chosen
 
 
 class Frontier(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,7 +36,7 @@ Preset = Annotated[str, typer.Argument(help="protect: few chargebacks; balance; 
 PolicyOrPreset = Annotated[str, typer.Argument(help=f"A policy (JSON file), or a preset: {', '.join(PRESETS)}")]
 Days = Annotated[float, typer.Option(help="Days to look back on", min=1.0, max=180.0)]
 Solve = Annotated[bool, typer.Option("--solve/--no-solve", help="Solve its budgets at once")]
-_MODEL: Final = "there is no active model to judge a policy by: 'avalist train {merchant}' makes one"
+_NO_MODEL: Final = "there is no active model to judge a policy by: 'avalist train {merchant}' makes one"
 
 
 class Change(NamedTuple):
@@ -65,7 +65,7 @@ def show(merchant: Merchant, data: Data = None) -> None:
     console.print(f"version [bold]{desk.version}[/]", highlight=False)
     if desk.solved is not UNSOLVED:
         console.print(_solution(desk.solved), highlight=False, soft_wrap=True)
-    elif desk.policy.budgets != Policy().budgets or desk.policy.exploration.on:
+    elif desk.policy.to_solve:
         console.print(f"its budgets are not solved yet: [bold]avalist policy solve {merchant}[/]")
 
 
@@ -88,7 +88,7 @@ def solve_again(merchant: Merchant, days: Days = DAYS, data: Data = None, port: 
     settings = settings_from(data=data, port=port)
     found, model = _replayed(settings, merchant)
     with office(settings) as here:
-        _solve(here, merchant, found, model, days)
+        _set_solved(here, merchant, found.background.policy, solve_budgets(found, model, days=days))
 
 
 @app.command("preview")
@@ -183,33 +183,52 @@ def _preset(policy: Policy, name: str) -> Policy:
 
 
 def _replayed(settings: Settings, merchant: str) -> tuple[Dataset, Model]:
+    found = _collected(settings, merchant)
+    if not found.background.model:
+        raise BadInput(_NO_MODEL.format(merchant=merchant), field="MERCHANT", expected="an active model", got="none")
+    return found, _model(settings, merchant, found)
+
+
+def _collected(settings: Settings, merchant: str) -> Dataset:
     log = open_log(settings, readonly=True)
     with progress_bar("replaying the log", log.end) as bar:
         found = collect(log.read(), merchant, bar.at)
         bar.done(log.end)
     log.close()
-    if not found.background.model:
-        raise BadInput(_MODEL.format(merchant=merchant), field="MERCHANT", expected="an active model", got="none")
-    return found, load_model(open_blobs(settings), merchant, found.background.model)
+    return found
+
+
+def _model(settings: Settings, merchant: str, found: Dataset) -> Model:
+    return load_model(open_blobs(settings), merchant, found.background.model)
 
 
 def _switch(settings: Settings, merchant: str, policy: Policy, solve: bool) -> None:
-    """Set a policy; solve it where it has something to solve."""
+    """Set a policy; where it has something to solve, solve that first: a failure leaves all as it was."""
+    solved = _solved_first(settings, merchant, policy) if solve and policy.to_solve else None
     with office(settings) as here:
         here.carry_out(SetPolicy(merchant, msgspec.Raw(msgspec.json.encode(policy))))
         console.print(f"policy [bold]{policy_version(policy)}[/] decides from now on", highlight=False)
-        needs = policy.budgets != Policy().budgets or policy.review is not None or policy.exploration.on
-        if solve and needs:
-            _solve(here, merchant, *_replayed(settings, merchant), DAYS)
+        if solved is not None:
+            _set_solved(here, merchant, policy, solved)
     console.print(f"to go back: [bold]avalist policy switch-back {merchant}[/]")
 
 
-def _solve(here: Office, merchant: str, found: Dataset, model: Model, days: float) -> None:
-    solved = solve_budgets(found, model, days=days)
+def _solved_first(settings: Settings, merchant: str, policy: Policy) -> Solved | None:
+    """Solve a policy's budgets; None, with a word, where no model scores yet: then nothing is decided either."""
+    found = _collected(settings, merchant)
+    if not found.background.model:
+        console.print(f"no model is active: train one, then [bold]avalist policy solve {merchant}[/]")
+        return None
+    return solve_budgets(found, _model(settings, merchant, found), policy)
+
+
+def _set_solved(here: Office, merchant: str, policy: Policy, solved: Solved) -> None:
     here.carry_out(SetSolved(merchant, solved))
     console.print(_solution(solved), highlight=False, soft_wrap=True)
-    budgets = found.background.policy.budgets
-    pairs = (budgets.count_bps, solved.expected_count_bps), (budgets.value_bps, solved.expected_value_bps)
+    pairs = (
+        (policy.budgets.count_bps, solved.expected_count_bps),
+        (policy.budgets.value_bps, solved.expected_value_bps),
+    )
     if any(limit is not None and reached > limit * 1.01 for limit, reached in pairs):
         console.print(
             "[bold]the budget cannot be held[/]: that much fraud looks like honest payments; it is kept as low as its "
@@ -270,8 +289,8 @@ def _print_frontier(made: Frontier, currency: str) -> None:
 def _print_preview(made: Preview, currency: str) -> None:
     head = "", "not declined", "chargebacks, bps by count", "by value", "expected profit"
     table = Table(*head, title=f"{count(made.payments)} payments, {from_ms(made.from_ms):%Y-%m-%d} on")
-    table.add_row(*_row("the policy now", made.old.expected, currency))
-    table.add_row(*_row("the new policy", made.new.expected, currency), style="bold")
+    table.add_row(*_row("the policy now", made.old, currency))
+    table.add_row(*_row("the new policy", made.new, currency), style="bold")
     console.print(table)
     for change in made.changes:
         console.print(
@@ -280,5 +299,5 @@ def _print_preview(made: Preview, currency: str) -> None:
             f"{change.reported} of them are reported as fraud so far",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
-    gained = made.new.expected.profit_minor - made.old.expected.profit_minor
+    gained = made.new.profit_minor - made.old.profit_minor
     console.print(f"altogether [bold]{money(gained, currency)}[/] against the policy now", highlight=False)

@@ -9,7 +9,7 @@ import numpy as np
 
 from avalist.domain.core import Solved
 from avalist.domain.decisions import Action
-from avalist.policy.choose import ORDER, Desk, Offers
+from avalist.policy.choose import ORDER, Chosen, Desk, Offers
 from avalist.policy.economics import Budgets, Policy
 
 _ROUNDS, _STEPS = 4, 24
@@ -32,7 +32,11 @@ class Expected(NamedTuple):
 
 def expected(desk: Desk, offers: Offers) -> Expected:
     """Return what a policy is expected to bring of payments."""
-    chosen = desk.choose_many(offers)
+    return summed(desk.choose_many(offers), offers)
+
+
+def summed(chosen: Chosen, offers: Offers) -> Expected:
+    """Return what choices are expected to bring."""
     kept, lost = chosen.kept, chosen.chargebacks
     return Expected(
         1e4 * float(lost.sum()) / max(float(kept.sum()), 1.0),

@@ -121,16 +121,11 @@ class Desk:
 
     def choose_many(self, offers: Offers) -> Chosen:
         """Choose for many payments at once. Issuers' own rates of 3-D Secure are not looked at."""
-        n = len(offers.p)
-        worth = np.full((len(ORDER), n), -np.inf)
-        profit, lost = np.zeros((2, len(ORDER), n))
+        worth = np.full((len(ORDER), len(offers.p)), -np.inf)
         for action, found in prospects(offers.p, offers.amount, self.policy, offers.margin).items():
-            place = ORDER.index(action)
-            profit[place], lost[place] = found
-            worth[place] = self._worth(action, *found, offers.amount)
+            worth[ORDER.index(action)] = self._worth(action, *found, offers.amount)
         worth[0][offers.barred > 0] = -np.inf
-        chosen, all_of_them = worth.argmax(axis=0), np.arange(n)
-        return Chosen(chosen, profit[chosen, all_of_them], lost[chosen, all_of_them])
+        return taken(self.policy, worth.argmax(axis=0), offers)
 
     def _worth(self, action: Action, profit: Number, chargebacks: Number, amount: Number | int) -> Number:
         priced = profit - chargebacks * (self._count + self._value * amount)
@@ -173,6 +168,15 @@ def prospects(
         found[_REVIEW] = reviewed(p_fraud, amount, policy, policy.review, margin)
     found[_DECLINE] = (decline, p_fraud * 0.0)
     return found
+
+
+def taken(policy: Policy, action: I64, offers: Offers) -> Chosen:
+    """Return what actions [n], places in ``ORDER``, are expected to bring in a policy's money."""
+    profit, lost = np.zeros((2, len(ORDER), len(action)))
+    for one, found in prospects(offers.p, offers.amount, policy, offers.margin).items():
+        profit[ORDER.index(one)], lost[ORDER.index(one)] = found
+    every = np.arange(len(action))
+    return Chosen(action, profit[action, every], lost[action, every])
 
 
 def in_words(profits_minor: dict[str, int], exponent: int) -> str:

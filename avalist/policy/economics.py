@@ -133,6 +133,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     budgets: Budgets = Budgets()
     exploration: Exploration = Exploration()
 
+    @property
+    def to_solve(self) -> bool:
+        """Tell whether something of it is held by prices that the log's past tells."""
+        budgets = self.budgets.count_bps, self.budgets.value_bps
+        return budgets != (None, None) or self.review is not None or self.exploration.on
+
 
 _SINCE_ENGINE_1: Final = ("margin", "chargeback_cost_minor", "lifetime_value_minor", "dispute_share", "deadline_ms",
                           "fallback")  # fmt: skip

@@ -28,6 +28,7 @@ import lightgbm as lgb
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from avalist.app.administer import ActivateModel, CreateMerchant, SetPolicy
 from avalist.app.dataset import Dataset, collect
@@ -288,11 +289,15 @@ def main() -> None:
         })  # fmt: skip
         print(json.dumps(raw[-1]), flush=True)
         OUT.parent.mkdir(exist_ok=True)
-        rows = run.data.t_ms >= run.first_ms
-        decided = run.data.background.decided[rows, 0]
-        np.savez(OUT.with_name(f"policy-{vertical}-{seed}.npz"), p_decided=decided, **truth._asdict(), **ways)
+        keep_raw(run, truth, ways, OUT.with_name(f"policy-{vertical}-{seed}.parquet"))
     OUT.write_text(json.dumps(raw))
     print(json.dumps(summary(raw, vars(given))))
+
+
+def keep_raw(run: Lived, truth: Truth, ways: dict[str, F64], path: Path) -> None:
+    """Write every payment: its probability when decided, the truth, and what each way approved."""
+    decided = run.data.background.decided[run.data.t_ms >= run.first_ms, 0]
+    pl.DataFrame({"p_decided": decided, **truth._asdict(), **ways}).write_parquet(path)
 
 
 def summary(raw: list[dict[str, Any]], given: dict[str, Any]) -> dict[str, Any]:

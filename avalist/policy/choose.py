@@ -23,7 +23,7 @@ ORDER: Final = (_APPROVE, _CHALLENGE, _REVIEW, _DECLINE)
 """Equal worth: the first of these is taken."""
 
 
-class Choice(NamedTuple):
+class Choice(msgspec.Struct, frozen=True, gc=False):
     """What economics choose: the action, each possible action's expected profit (base minor units), what held back."""
 
     action: Action
@@ -104,7 +104,7 @@ class Desk:
         action = max(found, key=lambda action: self._worth(action, *found[action], amount))
         profits = {action.value: round(profit) for action, (profit, _) in found.items()}
         factors = () if action is best else ((Factor.CAPACITY if best is _REVIEW else Factor.BUDGET),)
-        return Choice(action, profits, ((barred, *factors) if barred else factors))
+        return Choice(action, profits, (barred, *factors) if barred else factors)
 
     def release_chance(self, p_fraud: float, facts: Facts) -> float:
         """Return the chance with which a would-be decline that is not in a wave is released: never past a limit."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+import msgspec
+
 from avalist import ENGINE
 from avalist.domain.core import EventCore
 from avalist.domain.decisions import Action, Decision, Factor, Mode, WarningCode
@@ -12,6 +16,7 @@ from avalist.policy.economics import Policy
 from avalist.policy.explore import Explorer
 
 NO_MODEL = WarningCode.NO_ACTIVE_MODEL
+_NOTHING_MORE: Final[dict[str, object]] = {}
 
 
 def evaluate(
@@ -32,13 +37,9 @@ def evaluate(
     if scored is None or event.facts is None:
         warnings = (NO_MODEL, *warnings) if mode != "off" else warnings
         return _decision(event, seq, mode, versions, Action.NOT_REVIEWED, warnings=warnings)
-    choice = desk.choose(scored.p_fraud, event.facts)
-    more: dict[str, object] = {}
-    if choice.action is Action.DECLINE and explored is not None:
-        choice, more["propensity"] = _released(choice, event, scored.p_fraud, desk, *explored)
-    review = desk.policy.review
-    if choice.action is Action.REVIEW and review is not None:
-        more |= {"review_deadline_s": review.deadline_s, "review_default": Action(review.default)}
+    choice, more = desk.choose(scored.p_fraud, event.facts), _NOTHING_MORE
+    if choice.action is not Action.APPROVE or choice.factors:
+        choice, more = _further(choice, event, scored.p_fraud, desk, explored)
     observing = mode == "observe"
     return _decision(
         event,
@@ -51,22 +52,27 @@ def evaluate(
         risk_score=scored.risk_score,
         reasons=scored.reasons,
         expected_profit_minor=choice.profits,
-        factors=choice.factors,
         warnings=warnings,
         **more,
     )
 
 
-def _released(
-    choice: Choice, event: EventCore, p_fraud: float, desk: Desk, explorer: Explorer, features: F32
-) -> tuple[Choice, float]:
-    """Return what becomes of a would-be decline, and the chance with which that was to happen."""
-    facts = event.facts
-    assert facts is not None, "only a payment is declined"
-    chance = desk.release_chance(p_fraud, facts) if explorer.quiet(event, features) else 0.0
+def _further(
+    choice: Choice, event: EventCore, p_fraud: float, desk: Desk, explored: tuple[Explorer, F32] | None
+) -> tuple[Choice, dict[str, object]]:
+    """Return what becomes of a choice that is not just to approve, and what the decision says of that."""
+    more: dict[str, object] = {"factors": choice.factors}
+    review = desk.policy.review
+    if choice.action is Action.REVIEW and review is not None:
+        return choice, more | {"review_deadline_s": review.deadline_s, "review_default": Action(review.default)}
+    if choice.action is not Action.DECLINE or explored is None or event.facts is None:
+        return choice, more
+    explorer, features = explored
+    chance = desk.release_chance(p_fraud, event.facts) if explorer.quiet(event, features) else 0.0
     if explorer.draw(event) >= chance:
-        return choice, 1.0 - chance
-    return choice._replace(action=Action.APPROVE, factors=(*choice.factors, Factor.EXPLORED)), chance
+        return choice, more | {"propensity": 1.0 - chance}
+    released = msgspec.structs.replace(choice, action=Action.APPROVE)
+    return released, {"factors": (*choice.factors, Factor.EXPLORED), "propensity": chance}
 
 
 def fall_back(event: EventCore, seq: int, policy: Policy, mode: Mode, versions: tuple[str, str]) -> Decision:

@@ -42,8 +42,8 @@ def test_more_risk_never_earns_more(p: float, q: float, amount: int) -> None:
 
 @given(PROBABILITIES, AMOUNTS)
 def test_the_chosen_action_earns_most(p: float, amount: int) -> None:
-    action, profits = Desk(Policy()).choose(p, Facts(amount_base_minor=amount))[:2]
-    assert profits[action.value] == max(profits.values())
+    choice = Desk(Policy()).choose(p, Facts(amount_base_minor=amount))
+    assert choice.profits[choice.action.value] == max(choice.profits.values())
 
 
 def test_a_tie_approves() -> None:

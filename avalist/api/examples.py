@@ -48,6 +48,7 @@ _FACTS: Final[Example] = {
 }  # fmt: skip
 STORED: Final[Example] = {
     "decision": DECISION, "facts": _FACTS, "features": {"amount": 5000.0, "card__since_last": None},
+    "words": "approve earns 7.34, decline earns 0.00",
 }  # fmt: skip
 FOUND: Final[Example] = {"decisions": [{"decision": DECISION, "facts": _FACTS}], "next": None}
 LOOKUP: Final[Example] = {"by": "email", "value": "ann@example.com", "limit": 50, "before": 5000}

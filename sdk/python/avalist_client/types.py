@@ -11,6 +11,9 @@ import msgspec
 Action: TypeAlias = Literal["approve", "challenge", "decline", "not_reviewed", "review"]
 
 
+Factor: TypeAlias = Literal["budget", "capacity", "explored", "new_account_limit", "product_limit"]
+
+
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """One feature's part in the score, in log-odds; positive raises the risk."""
 
@@ -26,9 +29,14 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to one payment at one checkpoint.
 
     `p_fraud` is P(fraud report), rounded to 1e-9, or None where nothing was scored; `risk_score` its percentile among
-    the model's calibration payments, 0 to 99. `expected_profit_minor` gives each possible action's expected profit in
-    minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and `advised_action` says what
-    live would have done.
+    the model's calibration payments, 0 to 99. `expected_profit_minor` gives the expected profit of every action that
+    could have been taken, in minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and
+    `advised_action` says what live would have done.
+
+    `factors` say what turned the choice away from the best of them. `propensity` is the chance with which the policy
+    takes the action it took (`advised_action` in mode ``observe``), given all that it knew: 1 but for would-be declines
+    that might have been released; with ``explored`` among the `factors`, this one was. A review has a deadline, and
+    what is to be done past it.
     """
 
     payment_id: str
@@ -49,6 +57,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     policy_version: str = ""
     degraded: bool = False
     durable: bool = True
+    propensity: float = 1.0
+    factors: tuple[Factor, ...] = ()
+    review_deadline_s: int | None = None
+    review_default: Action | None = None
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,11 +135,12 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision with everything it was made from; an unknown feature is None."""
+    """A decision with everything it was made from; an unknown feature is None. `words` say what was weighed."""
 
     decision: Decision
     facts: Facts | None
     features: dict[str, float | None]
+    words: str = ""
 
 
 class Address(TypedDict):

@@ -47,6 +47,7 @@ DECISION: Final[Example] = {
     "expected_profit_minor": {"approve": 734, "decline": 0}, "cover": "unrequested",
     "model_version": "5d0c6e8a1b2f", "policy_version": "0f9e8d7c", "degraded": False, "durable": True,
     "generation": 1,
+    "propensity": 1.0, "factors": [], "review_deadline_s": None, "review_default": None,
 }  # fmt: skip
 _FACTS: Final[Example] = {
     "tables_version": 1, "currency": "EUR", "amount_minor": 5000, "amount_base_minor": 5000,
@@ -56,6 +57,7 @@ _FACTS: Final[Example] = {
 }  # fmt: skip
 STORED: Final[Example] = {
     "decision": DECISION, "facts": _FACTS, "features": {"amount": 5000.0, "card__since_last": None},
+    "words": "approve earns 7.34, decline earns 0.00",
 }  # fmt: skip
 FOUND: Final[Example] = {"decisions": [{"decision": DECISION, "facts": _FACTS}], "next": None}
 LOOKUP: Final[Example] = {"by": "email", "value": "ann@example.com", "limit": 50, "before": 5000}

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from avalist.app.writer import Writer
-from avalist.domain.core import ModelActivated, ModelStaged, ModeSet, PolicySet
+from avalist.domain.core import ModelActivated, ModelStaged, ModeSet, PolicySet, Solved
 from avalist.domain.decisions import Mode
 from avalist.domain.errors import BadInput, Conflict, NotFound
 from avalist.domain.events import UNDECODABLE, bad_body
@@ -91,6 +91,12 @@ class SetPolicy(_Request, frozen=True, tag="set_policy"):
     policy: msgspec.Raw
 
 
+class SetSolved(_Request, frozen=True, tag="set_solved"):
+    """Decide by these prices of the policy's budgets; they were solved for one version of it."""
+
+    solved: Solved
+
+
 class ActivateModel(_Request, frozen=True, tag="activate_model"):
     """Stage and activate a model whose artefact stands in the blobs."""
 
@@ -102,7 +108,18 @@ class Show(_Request, frozen=True, tag="show"):
     """Say how a merchant stands."""
 
 
-AdminRequest = CreateMerchant | IssueKey | ListKeys | RotateKey | RevokeKey | SetMode | SetPolicy | ActivateModel | Show
+AdminRequest = (
+    CreateMerchant
+    | IssueKey
+    | ListKeys
+    | RotateKey
+    | RevokeKey
+    | SetMode
+    | SetPolicy
+    | SetSolved
+    | ActivateModel
+    | Show
+)
 _REQUEST: msgspec.json.Decoder[AdminRequest] = msgspec.json.Decoder(AdminRequest)
 
 
@@ -241,6 +258,8 @@ class Administration:
                 self._writer.control(merchant, ModeSet(mode), at_ms)
             case SetPolicy(policy=policy):
                 self._writer.control(merchant, PolicySet(bytes(policy)), at_ms)
+            case SetSolved(solved=solved):
+                self._writer.control(merchant, solved, at_ms)
             case ActivateModel(version=version, plan_hash=plan_hash):
                 self._writer.control(merchant, ModelStaged(version, plan_hash), at_ms)
                 self._writer.control(merchant, ModelActivated(version), at_ms)
@@ -333,7 +352,7 @@ class Administration:
         return MerchantShown(
             merchant=id, mode=merchant.mode, inputs=merchant.seq, entities=merchant.features.live_keys,
             features=len(merchant.plan.columns), plan=merchant.plan.hash, model=merchant.model_version,
-            policy=merchant.policy_version,
+            policy=merchant.desk.version,
         )  # fmt: skip
 
 

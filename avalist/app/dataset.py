@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from avalist.app.merchant import created_by, decode_control, decode_event_core, plan_of
-from avalist.domain.core import EventCore, MerchantCreated, ModelActivated, PolicySet
+from avalist.domain.core import DecisionCore, EventCore, MerchantCreated, ModelActivated, PolicySet, Solved
+from avalist.domain.decisions import Action
 from avalist.domain.errors import NotFound
 from avalist.domain.records import FoldKind, Record, RecordKind
 from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, VALUES
@@ -19,10 +21,13 @@ from avalist.domain.schema import Schema
 from avalist.features.plan import Plan
 from avalist.features.state import State
 from avalist.features.wave import Watch
+from avalist.policy.choose import UNSOLVED, Desk, Sold
 from avalist.policy.economics import Policy, decode_policy
 
 _BATCH: Final = 16_384
 _HEAD: Final = max(KIND, AT, CAPTURED_DELTA, FRAUD_DELTA) + 1
+_NOTHING: Final = Sold("", "", None)
+_decode_decision: Final = msgspec.msgpack.Decoder(DecisionCore).decode
 APPROVED, DECLINED = 1, -1
 """What an issuer said of a payment; 0: nothing is known."""
 
@@ -33,7 +38,9 @@ class Background:
 
     `keys` int64 [n, entities + categories], hashed, 0 where absent; `issuer` int8 [n]; `payment_ids` as the merchant
     gave them; `currencies`: code -> (payments, their minor units); `outcomes`: events by type; `policy` and `model`
-    (its version, or nothing) as they stand at the end.
+    (its version, or nothing) as they stand at the end, `solved` with the policy. `sold` says what a policy
+    asks of each payment; `decided` float32 [n, 2] is what was decided before authorisation: P(fraud) and whether it was
+    approved; NaN where nothing was.
     """
 
     keys: npt.NDArray[np.int64]
@@ -43,6 +50,9 @@ class Background:
     outcomes: dict[str, int]
     policy: Policy
     model: str
+    solved: Solved = UNSOLVED
+    sold: Sequence[Sold] = ()
+    decided: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +103,8 @@ def collect(
             collector.add(decode_event_core(record.core))
         elif record.kind == RecordKind.CONTROL:
             collector.apply(record.core)
+        elif record.kind == RecordKind.DECISION:
+            collector.decide(record.core)
         progress(position)
     if collector is None:
         raise NotFound(f"no merchant {merchant!r} in the log")
@@ -112,15 +124,25 @@ class _Collector:
         self._issuer: dict[int, int] = {}
         self._currencies: dict[str, list[int]] = {}
         self._outcomes: Counter[str] = Counter()
-        self._policy, self._model = Policy(), ""
+        self._desk, self._model = Desk(Policy()), ""
+        self._sold: list[Sold] = []
+        self._decided: dict[int, tuple[float, float]] = {}
         self._cut_ms = 0
 
     def apply(self, control: bytes) -> None:
-        match decode_control(control):
+        match decoded := decode_control(control):
             case PolicySet(policy=policy):
-                self._policy = decode_policy(policy)
+                self._desk = self._desk.under(decode_policy(policy))
+            case Solved():
+                self._desk = Desk(self._desk.policy, decoded)
             case ModelActivated(version=version):
                 self._model = version
+
+    def decide(self, core: bytes) -> None:
+        decision = _decode_decision(core).decision
+        place = self._place.get(decision.payment_id)
+        if place is not None and decision.p_fraud is not None and decision.checkpoint == "pre_auth":
+            self._decided[place] = decision.p_fraud, float(decision.action is Action.APPROVE)
 
     def add(self, core: EventCore) -> None:
         if core.checkpoint:
@@ -135,6 +157,10 @@ class _Collector:
             self._run()
 
     def _pay(self, core: EventCore) -> None:
+        sold = (
+            _NOTHING if core.facts is None else Sold(core.facts.item_kind, core.facts.product, core.facts.account_age_s)
+        )
+        self._sold.append(sold)
         if core.facts is not None:
             total = self._currencies.setdefault(core.facts.currency, [0, 0])
             total[0] += 1
@@ -175,8 +201,13 @@ class _Collector:
         issuer = np.zeros(len(stamps), np.int8)
         issuer[list(self._issuer)] = list(self._issuer.values())
         currencies = {code: (count, minor) for code, (count, minor) in self._currencies.items()}
+        decided = np.full((len(stamps), 2), np.nan, np.float32)
+        decided[list(self._decided)] = np.array(list(self._decided.values()), np.float32).reshape(-1, 2)
         ids, outcomes = list(self._place), dict(self._outcomes)
-        return Background(stamps[:, 4:], issuer, ids, currencies, outcomes, self._policy, self._model)
+        return Background(
+            stamps[:, 4:], issuer, ids, currencies, outcomes, self._desk.policy, self._model, self._desk.solved,
+            self._sold, decided,
+        )  # fmt: skip
 
 
 def _dated(core: EventCore) -> bool:

@@ -41,10 +41,10 @@ def decide(merchant: Merchant, events: Sequence[EventCore], seq: int) -> list[De
         warnings = [
             (*found, WarningCode.WAVE) if alarms else found for found, alarms in zip(warnings, told, strict=True)
         ]
-    policy, mode, versions = merchant.policy, merchant.mode, merchant.versions
+    desk, mode, versions, explorer = merchant.desk, merchant.mode, merchant.versions, merchant.explorer
     decisions = [
-        evaluate(event, at, score, policy, mode, versions, warned)
-        for at, event, score, warned in zip(count(seq), events, scored, warnings, strict=False)
+        evaluate(event, at, score, desk, mode, versions, warned, None if explorer is None else (explorer, read))
+        for at, event, score, warned, read in zip(count(seq), events, scored, warnings, features, strict=False)
     ]
     if merchant.sandbox:
         decisions = [rehearsed(decision, event) for decision, event in zip(decisions, events, strict=True)]

@@ -100,7 +100,7 @@ class Archive:
             if stored is None:
                 raise
             return msgspec.json.decode(stored, type=StoredDecision)
-        return stored_decision(self._writer.merchant(merchant).plan.columns, core, decided)
+        return stored_decision(self._writer.merchant(merchant), core, decided)
 
     def of_payment(self, merchant: str, wanted: Lookup) -> Found:
         """Return the decisions of a payment, one a checkpoint."""

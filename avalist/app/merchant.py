@@ -21,10 +21,11 @@ from avalist.domain.core import (
     ModelStaged,
     ModeSet,
     PolicySet,
+    Solved,
     TablesSet,
 )
 from avalist.domain.decisions import Mode, Versions
-from avalist.domain.errors import ArtefactInvalid, NotFound
+from avalist.domain.errors import ArtefactInvalid, BadInput, Conflict, NotFound
 from avalist.domain.facts import NO_TABLES
 from avalist.domain.keys import is_twin
 from avalist.domain.records import Record, RecordKind
@@ -36,7 +37,9 @@ from avalist.features.plan import Plan, compile_plan
 from avalist.features.state import F32, State
 from avalist.features.wave import Watch
 from avalist.models.score import Model
+from avalist.policy.choose import Desk
 from avalist.policy.economics import Policy, decode_policy, policy_version
+from avalist.policy.explore import Explorer
 
 CAPTURED: Final = 1
 FRAUD: Final = 2
@@ -112,20 +115,24 @@ class Merchant:
         self.seq = 0
         self.at_ms = 0
         self.mode: Mode = "live"
-        self.policy = Policy()
-        self.policy_version = ""
+        self.desk = Desk(Policy())
+        self.explorer: Explorer | None = None
         self.model_version = ""
         self.tables_version = created.tables_version
         self._model: Model | None = None
         self._load_model = load_model
         self._waiting: list[tuple[EventCore, int, bytes]] = []
         self.compare: Compare | None = None
-        self.set_policy(msgspec.json.encode(self.policy))
+
+    @property
+    def policy(self) -> Policy:
+        """Return the policy."""
+        return self.desk.policy
 
     @property
     def versions(self) -> Versions:
         """Return what it decides by."""
-        return Versions(self.model_version, self.policy_version, self.created.generation)
+        return Versions(self.model_version, self.desk.version, self.created.generation)
 
     @property
     def model(self) -> Model | None:
@@ -238,7 +245,25 @@ class Merchant:
         return position
 
     def check(self, control: Control) -> None:
-        """Load the model that a control event names. Raises ``ArtefactInvalid`` if it was made for another plan."""
+        """Check a control event before it is logged; load the model that it names.
+
+        Raises
+        ------
+        ArtefactInvalid
+            If a model was made for another plan.
+        BadInput
+            If a policy does not make sense, or explores without the columns for it.
+        Conflict
+            If budgets were solved for another policy.
+        """
+        match control:
+            case PolicySet(policy=policy):
+                self._check_policy(decode_policy(policy))
+            case Solved(policy=version) if version != policy_version(self.policy):
+                raise Conflict(
+                    f"the budgets were solved for policy {version}, the merchant has {policy_version(self.policy)}: "
+                    "solve again"
+                )
         if isinstance(control, ModelStaged) and control.plan_hash != self.plan.hash:
             raise self._misfit(control.version, control.plan_hash)
         if isinstance(control, ModelStaged | ModelActivated):
@@ -253,6 +278,8 @@ class Merchant:
                 self.mode = mode
             case PolicySet(policy=policy):
                 self.set_policy(policy)
+            case Solved():
+                self.set_desk(Desk(self.policy, control))
             case ModelActivated(version=version):
                 self.model_version, self._model = version, None
             case TablesSet(version=version):
@@ -271,5 +298,17 @@ class Merchant:
 
     def set_policy(self, policy: bytes) -> None:
         """Replace the policy (JSON). Raises ``BadInput``."""
-        self.policy = decode_policy(policy)
-        self.policy_version = policy_version(self.policy)
+        self.set_desk(self.desk.under(decode_policy(policy)))
+
+    def set_desk(self, desk: Desk) -> None:
+        """Decide by a policy and what was solved for it."""
+        self.desk = desk
+        self.explorer = Explorer(self.schema, self.plan.columns) if desk.explores else None
+
+    def _check_policy(self, policy: Policy) -> None:
+        missing = Explorer(self.schema, self.plan.columns).missing if policy.exploration.on else []
+        if missing:
+            raise BadInput(
+                "this merchant's plan lacks columns by which a wave is told: nothing can be explored",
+                field="$.exploration.on", expected=", ".join(missing), got="none of that name",
+            )  # fmt: skip

@@ -18,10 +18,12 @@ import pyarrow as pa
 from avalist import ENGINE
 from avalist.app.index import I64
 from avalist.app.merchant import LoadModel, Merchant
-from avalist.domain.core import MerchantCreated
+from avalist.domain.core import MerchantCreated, Solved
 from avalist.domain.decisions import Mode
 from avalist.domain.errors import AvalistError
 from avalist.domain.records import Record, encode_record
+from avalist.policy.choose import UNSOLVED, Desk
+from avalist.policy.economics import decode_policy
 from avalist.ports.blobs import Blobs
 from avalist.ports.log import Log
 
@@ -104,6 +106,7 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
     mode: Mode
     policy: bytes
+    solved: Solved | None
     model_version: str
     tables_version: int
     past: tuple[int, int, tuple[str, ...]]
@@ -248,6 +251,7 @@ def _head(merchant: Merchant, arrays: tuple[tuple[int, int], ...], parts: tuple[
         at_ms=merchant.at_ms,
         mode=merchant.mode,
         policy=msgspec.json.encode(merchant.policy),
+        solved=None if merchant.desk.solved is UNSOLVED else merchant.desk.solved,
         model_version=merchant.model_version,
         tables_version=merchant.tables_version,
         past=(past.payments, past.largest_minor, tuple(sorted(past.currencies))),
@@ -263,7 +267,7 @@ def _restore(merchant: Merchant, head: _Head, arrays: list[I64]) -> None:
     for index, dumped in zip((merchant.events, merchant.payments, merchant.fallbacks), indexes, strict=True):
         index.load(dumped)
     merchant.seq, merchant.at_ms, merchant.mode = head.seq, head.at_ms, head.mode
-    merchant.set_policy(head.policy)
+    merchant.set_desk(Desk(decode_policy(head.policy), head.solved or UNSOLVED))
     merchant.model_version, merchant.tables_version = head.model_version, head.tables_version
     past = merchant.past
     past.payments, past.largest_minor, past.currencies = head.past[0], head.past[1], set(head.past[2])

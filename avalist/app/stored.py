@@ -5,9 +5,12 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from avalist.app.merchant import Merchant
 from avalist.domain.core import DecisionCore, EventCore
 from avalist.domain.decisions import Decision
 from avalist.domain.facts import Facts
+from avalist.domain.money import exponent_of
+from avalist.policy.choose import in_words
 
 DECISIONS = "decisions"
 """Collection of the decisions."""
@@ -19,18 +22,21 @@ def folded(generation: int) -> str:
 
 
 class StoredDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision with everything it was made from; an unknown feature is None."""
+    """A decision with everything it was made from; an unknown feature is None. `words` say what was weighed."""
 
     decision: Decision
     facts: Facts | None
     features: dict[str, float | None]
+    words: str = ""
 
 
-def stored_decision(columns: tuple[str, ...], core: EventCore, decided: DecisionCore) -> StoredDecision:
-    """Return the stored form of a decision whose features stand in the plan's `columns`."""
+def stored_decision(merchant: Merchant, core: EventCore, decided: DecisionCore) -> StoredDecision:
+    """Return the stored form of a merchant's decision."""
+    columns, exponent = merchant.plan.columns, exponent_of(merchant.schema.base_currency)
     values = np.frombuffer(decided.features, dtype="<f4").tolist()
     named = {name: None if value != value else value for name, value in zip(columns, values, strict=False)}
-    return StoredDecision(decision=decided.decision, facts=core.facts, features=named)
+    words = in_words(decided.decision.expected_profit_minor, exponent)
+    return StoredDecision(decision=decided.decision, facts=core.facts, features=named, words=words)
 
 
 def document_id(decision: Decision) -> str:

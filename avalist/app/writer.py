@@ -35,6 +35,7 @@ from avalist.domain.events import Payment, WireEvent, to_ms
 from avalist.domain.facts import NO_TABLES
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.schema import Schema
+from avalist.policy.choose import UNSOLVED
 from avalist.policy.evaluate import fall_back
 from avalist.ports.log import Log
 
@@ -151,6 +152,8 @@ class Writer:
         self._admit(id, created)
         self.control(id, created, at_ms)
         self.control(id, PolicySet(msgspec.json.encode(original.policy)), at_ms)
+        if original.desk.solved is not UNSOLVED:
+            self.control(id, original.desk.solved, at_ms)
         if original.model_version:
             self.control(id, ModelStaged(original.model_version, original.plan.hash), at_ms)
             self.control(id, ModelActivated(original.model_version), at_ms)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from avalist.cli import demo, fit, generations, history, intel, merchants, models, serve, status, waves
+from avalist.cli import demo, fit, generations, history, intel, merchants, models, policy, serve, status, waves
 from avalist.domain.errors import AvalistError, BadInput
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(merchants.app, name="merchant")
 app.add_typer(intel.app, name="intel")
+app.add_typer(policy.app, name="policy")
 app.command("up")(serve.up)
 app.command("follow", hidden=True)(serve.follow)
 app.command("status")(status.status)

@@ -139,10 +139,8 @@ def _next(merchant: str, out: Path, data: Path, *, trained: bool) -> None:
     if not trained:
         console.print("next: bring a longer history, with the payments that were reported as fraud")
         return
-    console.print(
-        "next: what are your margin and your cost of a chargeback? [bold]avalist merchant policy-example[/], then"
-    )
-    console.print(f"  [bold]avalist merchant policy {merchant} policy.json --data {folder}[/]", soft_wrap=True)
+    console.print("next: what are your margin and your cost of a chargeback? [bold]avalist policy example[/], then")
+    console.print(f"  [bold]avalist policy set {merchant} policy.json --data {folder}[/]", soft_wrap=True)
     console.print(f"  [bold]avalist report {merchant} --out {report} --data {folder}[/]", soft_wrap=True)
     console.print(f"to decide on new payments: [bold]avalist up --data {folder}[/]", soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""``avalist merchant``: create merchants, issue keys, set mode and policy."""
+"""``avalist merchant``: create merchants, issue keys, set the mode."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from avalist.app.administer import (
     RevokeKey,
     RotateKey,
     SetMode,
-    SetPolicy,
     Show,
 )
 from avalist.cli.office import office
@@ -28,13 +27,11 @@ from avalist.domain.events import from_ms
 from avalist.domain.keys import ALL_SCOPES, KeyKind
 from avalist.domain.schema import DIGITAL_GOODS, Schema
 from avalist.history.mapping import decode_mapping
-from avalist.policy.economics import Policy
 
-app = typer.Typer(help="Create merchants, issue keys, set mode and policy.", no_args_is_help=True)
+app = typer.Typer(help="Create merchants, issue keys, set the mode.", no_args_is_help=True)
 SCOPE_NAMES = ", ".join(ALL_SCOPES)
 _UNITS_S = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 KeyName = Annotated[str, typer.Argument(help="The key's id, from 'avalist merchant keys'")]
-File = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
 
 
 @app.command()
@@ -121,19 +118,6 @@ def mode(
     chosen: Any = _one_of(mode, get_args(Mode), "mode")
     with office(settings_from(data=data, port=port)) as here:
         _print(here.carry_out(SetMode(merchant, chosen)))
-
-
-@app.command()
-def policy(merchant: Merchant, file: File, data: Data = None, port: Port = None) -> None:
-    """Replace the policy: margin, chargeback cost, lifetime value, deadline, fallback (JSON)."""
-    with office(settings_from(data=data, port=port)) as here:
-        _print(here.carry_out(SetPolicy(merchant, msgspec.Raw(file.read_bytes()))))
-
-
-@app.command()
-def policy_example() -> None:
-    """Print the default policy, to edit."""
-    print(msgspec.json.format(msgspec.json.encode(Policy())).decode())
 
 
 @app.command()

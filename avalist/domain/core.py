@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -10,6 +10,7 @@ from avalist.domain.decisions import Decision, Mode
 from avalist.domain.facts import NO_TABLES, Facts
 from avalist.domain.schema import Schema
 
+NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 Why = Literal["deadline", "overloaded", "log"]
 
 
@@ -60,6 +61,27 @@ class PolicySet(msgspec.Struct, frozen=True, tag="policy_set"):
     policy: bytes
 
 
+class Solved(msgspec.Struct, frozen=True, kw_only=True, tag="solved"):
+    """What the world said of a policy's budgets: the prices that hold them, from this ``seq`` on.
+
+    `policy` is the version of the policy that was solved for. A fraud chargeback costs `count_minor` more, and `value`
+    times its amount; a review costs `review_minor` more. A would-be decline is released with a chance of
+    `explore_scale` times its worth, then thinned by `explore_share`. The last fields say what it was solved on:
+    payments of [`from_ms`, `to_ms`), and the fraud chargebacks to expect of what is approved (basis points).
+    """
+
+    policy: str
+    count_minor: NotNegative = 0.0
+    value: NotNegative = 0.0
+    review_minor: NotNegative = 0.0
+    explore_scale: NotNegative = 0.0
+    explore_share: NotNegative = 0.0
+    from_ms: int = 0
+    to_ms: int = 0
+    expected_count_bps: float = 0.0
+    expected_value_bps: float = 0.0
+
+
 class ModelStaged(msgspec.Struct, frozen=True, tag="model_staged"):
     """An artefact of this content hash stands in the blobs, checked and loadable."""
 
@@ -98,7 +120,7 @@ class GenerationStarted(msgspec.Struct, frozen=True, tag="generation_started"):
     refused: int
 
 
-Control = MerchantCreated | ModeSet | PolicySet | ModelStaged | ModelActivated | TablesSet | GenerationStarted
+Control = MerchantCreated | ModeSet | PolicySet | Solved | ModelStaged | ModelActivated | TablesSet | GenerationStarted
 
 
 class DecisionCore(msgspec.Struct, frozen=True, array_like=True, gc=False):

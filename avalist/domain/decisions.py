@@ -50,6 +50,16 @@ class WarningCode(StrEnum):
     WAVE = "wave"
 
 
+class Factor(StrEnum):
+    """What turned an action away from the most profitable one. A code is never removed: logs hold it."""
+
+    BUDGET = "budget"
+    CAPACITY = "capacity"
+    PRODUCT_LIMIT = "product_limit"
+    NEW_ACCOUNT_LIMIT = "new_account_limit"
+    EXPLORED = "explored"
+
+
 class Reason(msgspec.Struct, frozen=True, gc=False):
     """One feature's part in the score, in log-odds; positive raises the risk."""
 
@@ -62,10 +72,17 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to one payment at one checkpoint.
 
     `p_fraud` is P(fraud report), rounded to 1e-9, or None where nothing was scored; `risk_score` its percentile among
-    the model's calibration payments, 0 to 99. `expected_profit_minor` gives each possible action's expected profit in
-    minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and `advised_action` says what
-    live would have done. `missing` names the sources of the merchant's schema that the payment gives nothing for.
-    `generation` and `seq` name the decision: `seq` counts the inputs of that generation.
+    the model's calibration payments, 0 to 99. `expected_profit_minor` gives the expected profit of every action that
+    could have been taken, in minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and
+    `advised_action` says what live would have done.
+
+    `factors` say what turned the choice away from the best of them. `propensity` is the chance with which the policy
+    takes the action it took (`advised_action` in mode ``observe``), given all that it knew: 1 but for would-be declines
+    that might have been released; with ``explored`` among the `factors`, this one was. A review has a deadline, and
+    what is to be done past it.
+
+    `missing` names the sources of the merchant's schema that the payment gives nothing for. `generation` and `seq` name
+    the decision: `seq` counts the inputs of that generation.
     """
 
     payment_id: str
@@ -88,3 +105,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     degraded: bool = False
     durable: bool = True
     generation: int = 1
+    propensity: float = 1.0
+    factors: tuple[Factor, ...] = ()
+    review_deadline_s: int | None = None
+    review_default: Action | None = None

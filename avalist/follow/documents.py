@@ -57,7 +57,7 @@ class DecisionDocuments:
     def _decided(self, merchant: str, decided: DecisionCore) -> None:
         """Store a decision with its event, which stands right before it."""
         if self._event.event_id == decided.decision.event_id:
-            self._keep(merchant, stored_decision(self._merchants[merchant].plan.columns, self._event, decided))
+            self._keep(merchant, stored_decision(self._merchants[merchant], self._event, decided))
             self._index(merchant, decided.decision)
 
     def _fell_back(self, merchant: str, answer: Decision) -> None:

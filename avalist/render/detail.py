@@ -107,7 +107,7 @@ def _assumed(report: FitReport) -> Iterator[str]:
         f"of a chargeback beyond the goods, {money(policy.lifetime_value_minor, c.base_currency)} lost when an "
         f"honest customer "
         f"is declined, {percent(policy.dispute_share)} of fraud reports become chargebacks. Change them with "
-        "'avalist merchant policy' and make the report again."
+        "'avalist policy set' and make the report again."
     )
     yield "Times without a zone were read as UTC."
 

@@ -114,8 +114,8 @@ def test_the_running_service_takes_operators_requests(desk: Path, service: Servi
     key = run(desk, "merchant", "key", "shop", "--port", service.port).strip()
     assert decide(service.port, key, 10, "c", 100)["action"] == "not_reviewed"
     policy = desk / "policy.json"
-    policy.write_text(avalist("merchant", "policy-example").stdout)
-    run(desk, "merchant", "policy", "shop", policy, "--port", service.port)
+    policy.write_text(avalist("policy", "example").stdout)
+    run(desk, "policy", "set", "shop", policy, "--port", service.port)
     run(desk, "merchant", "mode", "shop", "live", "--port", service.port)
 
 

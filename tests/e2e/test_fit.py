@@ -63,7 +63,7 @@ def test_the_page_runs_nothing_of_the_file(desk: Path) -> None:
 def test_the_report_is_made_again_from_the_log_under_another_policy(desk: Path) -> None:
     data, again = desk / "out/data", desk / "again"
     (desk / "policy.json").write_bytes(msgspec.json.encode(Policy(margin=0.9)))
-    assert avalist("merchant", "policy", "may-payments", desk / "policy.json", "--data", data).returncode == 0
+    assert avalist("policy", "set", "may-payments", desk / "policy.json", "--data", data).returncode == 0
     ran = avalist("report", "may-payments", "--out", again, "--folds", 2, "--data", data)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     first, second = (msgspec.json.decode((f / "report.json").read_bytes()) for f in (desk / "out", again))

@@ -13,7 +13,8 @@ from avalist.domain.decisions import Action, Mode, Versions
 from avalist.domain.errors import BadInput
 from avalist.domain.facts import Facts
 from avalist.models.score import Scored
-from avalist.policy.economics import Fallback, Policy, choose, decode_policy, expected_profit, policy_version
+from avalist.policy.choose import Desk
+from avalist.policy.economics import Fallback, Policy, decode_policy, expected_profit, policy_version
 from avalist.policy.evaluate import NO_MODEL, evaluate, fall_back
 
 VERSIONS = Versions("model", "policy", 3)
@@ -41,13 +42,13 @@ def test_more_risk_never_earns_more(p: float, q: float, amount: int) -> None:
 
 @given(PROBABILITIES, AMOUNTS)
 def test_the_chosen_action_earns_most(p: float, amount: int) -> None:
-    action, profits = choose(p, amount, Policy())
-    assert profits[action.value] == max(profits.values())
+    choice = Desk(Policy()).choose(p, Facts(amount_base_minor=amount))
+    assert choice.profits[choice.action.value] == max(choice.profits.values())
 
 
 def test_a_tie_approves() -> None:
     free = Policy(margin=0.0, chargeback_cost_minor=0, lifetime_value_minor=0)
-    assert choose(0.0, 100, free)[0] == Action.APPROVE
+    assert Desk(free).choose(0.0, Facts(amount_base_minor=100)).action == Action.APPROVE
 
 
 def test_disputes_alone_cost_money() -> None:
@@ -57,7 +58,7 @@ def test_disputes_alone_cost_money() -> None:
 
 @pytest.mark.parametrize("mode", ["observe", "live"])
 def test_a_scored_payment(mode: Mode) -> None:
-    decision = evaluate(core(), 7, Scored(2.0, 0.9, 50, ()), Policy(), mode, VERSIONS)
+    decision = evaluate(core(), 7, Scored(2.0, 0.9, 50, ()), Desk(Policy()), mode, VERSIONS)
     assert (decision.p_fraud, decision.risk_score, decision.seq, decision.engine) == (0.9, 50, 7, ENGINE)
     assert (decision.model_version, decision.policy_version, decision.generation) == VERSIONS
     assert {decision.action, decision.advised_action} == (
@@ -67,7 +68,7 @@ def test_a_scored_payment(mode: Mode) -> None:
 
 @pytest.mark.parametrize(("mode", "warnings"), [("live", (NO_MODEL,)), ("observe", (NO_MODEL,)), ("off", ())])
 def test_an_unscored_payment_is_not_reviewed(mode: Mode, warnings: tuple[str, ...]) -> None:
-    decision = evaluate(core(), 7, None, Policy(), mode, VERSIONS)
+    decision = evaluate(core(), 7, None, Desk(Policy()), mode, VERSIONS)
     assert (decision.action, decision.p_fraud, decision.warnings) == (Action.NOT_REVIEWED, None, warnings)
 
 

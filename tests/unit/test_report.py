@@ -10,6 +10,7 @@ from avalist.app.census import bucket_days, census
 from avalist.app.grade import _maturity, grade_by
 from avalist.app.report import FitReport, evaluate, report
 from avalist.domain.errors import BadInput
+from avalist.domain.facts import Facts
 from avalist.domain.schema import DAY_MS
 from avalist.features.derive import derive
 from avalist.features.plan import compile_plan
@@ -19,7 +20,8 @@ from avalist.models.metrics import APPROVAL_RATES, value_recall
 from avalist.models.prequential import Prequential, cuts, first_cut
 from avalist.models.trees import F64
 from avalist.models.usage import usage
-from avalist.policy.economics import Policy, choose
+from avalist.policy.choose import Desk
+from avalist.policy.economics import Policy
 from avalist.policy.frontier import Judged, as_before, by_profit, frontier, outcome
 from avalist.render.quality import at_rate
 from tests.judged import SCHEMA, SMALL, dataset
@@ -152,7 +154,10 @@ def test_the_profit_is_that_of_the_economics_by_hand() -> None:
 
 def test_by_profit_decides_as_the_policy_does() -> None:
     j, policy = judged(), Policy()
-    chosen = np.array([choose(p, int(a), policy)[0] == "decline" for p, a in zip(j.p, j.amount, strict=True)])
+    choose = Desk(policy).choose
+    chosen = np.array(
+        [choose(p, Facts(amount_base_minor=int(a))).action == "decline" for p, a in zip(j.p, j.amount, strict=True)]
+    )
     assert by_profit(j, policy, Draws(np.arange(3000))).declined == chosen.sum()
 
 

@@ -11,6 +11,9 @@ import msgspec
 Action: TypeAlias = Literal["approve", "challenge", "decline", "not_reviewed", "review"]
 
 
+Factor: TypeAlias = Literal["budget", "capacity", "explored", "new_account_limit", "product_limit"]
+
+
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """One feature's part in the score, in log-odds; positive raises the risk."""
 
@@ -26,9 +29,17 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to one payment at one checkpoint.
 
     `p_fraud` is P(fraud report), rounded to 1e-9, or None where nothing was scored; `risk_score` its percentile among
-    the model's calibration payments, 0 to 99. `expected_profit_minor` gives each possible action's expected profit in
-    minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and `advised_action` says what
-    live would have done. `generation` and `seq` name the decision: `seq` counts the inputs of that generation.
+    the model's calibration payments, 0 to 99. `expected_profit_minor` gives the expected profit of every action that
+    could have been taken, in minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and
+    `advised_action` says what live would have done.
+
+    `factors` say what turned the choice away from the best of them. `propensity` is the chance with which the policy
+    takes the action it took (`advised_action` in mode ``observe``), given all that it knew: 1 but for would-be declines
+    that might have been released; with ``explored`` among the `factors`, this one was. A review has a deadline, and
+    what is to be done past it.
+
+    `missing` names the sources of the merchant's schema that the payment gives nothing for. `generation` and `seq` name
+    the decision: `seq` counts the inputs of that generation.
     """
 
     payment_id: str
@@ -43,6 +54,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     risk_score: int | None = None
     reasons: tuple[Reason, ...] = ()
     warnings: tuple[WarningCode, ...] = ()
+    missing: tuple[str, ...] = ()
     expected_profit_minor: dict[str, int] = {}
     cover: str = "unrequested"
     model_version: str = ""
@@ -50,6 +62,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     degraded: bool = False
     durable: bool = True
     generation: int = 1
+    propensity: float = 1.0
+    factors: tuple[Factor, ...] = ()
+    review_deadline_s: int | None = None
+    review_default: Action | None = None
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +73,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     `amount_base_minor` is in the merchant's base currency; `account_age_s` counts from the declared creation of the
     account; an empty string or None means the event does not carry it.
-    `warnings` are what is odd of a payment by itself.
+    `warnings` are what is odd of a payment by itself; `missing` names the schema's sources that it gives nothing for.
     `tables_version` is the number of the reference tables that made what stands from `ip_country` on; without tables
     all of it is empty. `country_shape` says how the countries of address, issuer, bill, time zone, language and phone
     agree, and `countries` how many there are; distances are between countries.
@@ -83,6 +99,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     session: bool = False
     categories: dict[str, str] = {}
     warnings: tuple[WarningCode, ...] = ()
+    missing: tuple[str, ...] = ()
     ip_country: str = ""
     asn: str = ""
     ip_class: str = ""
@@ -143,11 +160,12 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision with everything it was made from; an unknown feature is None."""
+    """A decision with everything it was made from; an unknown feature is None. `words` say what was weighed."""
 
     decision: Decision
     facts: Facts | None
     features: dict[str, float | None]
+    words: str = ""
 
 
 class Address(TypedDict):
@@ -223,9 +241,9 @@ class EarlyFraudWarning(TypedDict):
 
 
 class Customer(TypedDict):
-    """The account at the merchant."""
+    """The account at the merchant. Without an `id` it is known by its e-mail address."""
 
-    id: str
+    id: NotRequired[str | None]
     email: NotRequired[str | None]
     phone: NotRequired[str | None]
     name: NotRequired[str | None]

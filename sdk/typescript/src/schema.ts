@@ -250,7 +250,7 @@ export interface components {
             region?: string | null;
         };
         /** AdminRequest */
-        AdminRequest: components["schemas"]["CreateMerchant"] | components["schemas"]["IssueKey"] | components["schemas"]["ListKeys"] | components["schemas"]["RotateKey"] | components["schemas"]["RevokeKey"] | components["schemas"]["SetMode"] | components["schemas"]["SetPolicy"] | components["schemas"]["ActivateModel"] | components["schemas"]["Show"];
+        AdminRequest: components["schemas"]["CreateMerchant"] | components["schemas"]["IssueKey"] | components["schemas"]["ListKeys"] | components["schemas"]["RotateKey"] | components["schemas"]["RevokeKey"] | components["schemas"]["SetMode"] | components["schemas"]["SetPolicy"] | components["schemas"]["SetSolved"] | components["schemas"]["ActivateModel"] | components["schemas"]["Show"];
         /**
          * Alive
          * @description The process answers.
@@ -311,6 +311,21 @@ export interface components {
             kind: "bank";
         };
         /**
+         * Budgets
+         * @description The most fraud chargebacks a merchant will have, in basis points of what is approved: by count, by value.
+         *
+         *     To hold them, a chargeback is priced at `price_cap` times its amount more at most: a budget that cannot be held does
+         *     not stop the shop.
+         */
+        Budgets: {
+            /** @default null */
+            count_bps?: number | null;
+            /** @default 3 */
+            price_cap?: number;
+            /** @default null */
+            value_bps?: number | null;
+        };
+        /**
          * Capture
          * @description Money was taken: from now on the payment is a training row.
          */
@@ -359,6 +374,27 @@ export interface components {
         CategoryDecl: {
             name: string;
             source: string;
+        };
+        /**
+         * Challenge
+         * @description What 3-D Secure costs and does; the defaults are guesses to replace.
+         *
+         *     `shift` is the share of fraud that got through whose liability lies with the issuer; `by_issuer_country` replaces
+         *     the pass rates where the issuer's country is known.
+         */
+        Challenge: {
+            /** @default {} */
+            by_issuer_country?: {
+                [key: string]: components["schemas"]["IssuerRates"];
+            };
+            /** @default 10 */
+            cost_minor?: number;
+            /** @default 0.3 */
+            passes_fraud?: number;
+            /** @default 0.9 */
+            passes_honest?: number;
+            /** @default 0.9 */
+            shift?: number;
         };
         /**
          * Chargeback
@@ -436,14 +472,15 @@ export interface components {
         };
         /**
          * Customer
-         * @description The account at the merchant.
+         * @description The account at the merchant. Without an `id` it is known by its e-mail address.
          */
         Customer: {
             /** @default null */
             created_at?: string | null;
             /** @default null */
             email?: string | null;
-            id: string;
+            /** @default null */
+            id?: string | null;
             /** @default null */
             language?: string | null;
             /** @default null */
@@ -456,9 +493,17 @@ export interface components {
          * @description The answer to one payment at one checkpoint.
          *
          *     `p_fraud` is P(fraud report), rounded to 1e-9, or None where nothing was scored; `risk_score` its percentile among
-         *     the model's calibration payments, 0 to 99. `expected_profit_minor` gives each possible action's expected profit in
-         *     minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and `advised_action` says what
-         *     live would have done. `generation` and `seq` name the decision: `seq` counts the inputs of that generation.
+         *     the model's calibration payments, 0 to 99. `expected_profit_minor` gives the expected profit of every action that
+         *     could have been taken, in minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and
+         *     `advised_action` says what live would have done.
+         *
+         *     `factors` say what turned the choice away from the best of them. `propensity` is the chance with which the policy
+         *     takes the action it took (`advised_action` in mode ``observe``), given all that it knew: 1 but for would-be declines
+         *     that might have been released; with ``explored`` among the `factors`, this one was. A review has a deadline, and
+         *     what is to be done past it.
+         *
+         *     `missing` names the sources of the merchant's schema that the payment gives nothing for. `generation` and `seq` name
+         *     the decision: `seq` counts the inputs of that generation.
          */
         Decision: {
             action: components["schemas"]["Action"];
@@ -480,8 +525,12 @@ export interface components {
             expected_profit_minor: {
                 [key: string]: number;
             };
+            /** @default [] */
+            factors: components["schemas"]["Factor"][];
             /** @default 1 */
             generation: number;
+            /** @default [] */
+            missing: string[];
             /** @enum {unknown} */
             mode: "live" | "observe" | "off";
             /** @default  */
@@ -491,8 +540,14 @@ export interface components {
             payment_id: string;
             /** @default  */
             policy_version: string;
+            /** @default 1 */
+            propensity: number;
             /** @default [] */
             reasons: components["schemas"]["Reason"][];
+            /** @default null */
+            review_deadline_s: number | null;
+            /** @default null */
+            review_default: components["schemas"]["Action"] | null;
             /** @default null */
             risk_score: number | null;
             seq: number;
@@ -595,19 +650,47 @@ export interface components {
          * @description An entity whose behaviour is followed: an account, a card, a device.
          *
          *     `source` is a dotted path into the event (``customer.id``, ``method.fingerprint``, ``custom.terminal``) or a derived
-         *     fact (``ip24``, ``email``, ``email_domain``, ``email_shape``, ``bin``, ``product``, ``device_class``).
+         *     fact (``ip24``, ``email``, ``email_domain``, ``email_shape``, ``bin``, ``product``, ``device_class``) or a pattern
+         *     (``pattern.payment``, ``pattern.device``).
          */
         EntityDecl: {
             name: string;
             source: string;
         };
         /**
+         * Exploration
+         * @description Whether some would-be declines are released, to learn what they were.
+         *
+         *     `share` is about how many of them, on average; one payment's chance lies between `floor` and `cap`. Nothing above
+         *     `order_limit_minor` is released, and the expected net cost stays within `daily_cost_minor`.
+         */
+        Exploration: {
+            /** @default 0.05 */
+            cap?: number;
+            /** @default 5000 */
+            daily_cost_minor?: number;
+            /** @default 0.002 */
+            floor?: number;
+            /** @default false */
+            on?: boolean;
+            /** @default 10000 */
+            order_limit_minor?: number;
+            /** @default 0.02 */
+            share?: number;
+        };
+        /**
+         * Factor
+         * @description What turned an action away from the most profitable one. A code is never removed: logs hold it.
+         * @enum {unknown}
+         */
+        Factor: "budget" | "capacity" | "explored" | "new_account_limit" | "product_limit";
+        /**
          * Facts
          * @description Facts of a payment or identity event. Holds no clear personal data.
          *
          *     `amount_base_minor` is in the merchant's base currency; `account_age_s` counts from the declared creation of the
          *     account; an empty string or None means the event does not carry it.
-         *     `warnings` are what is odd of a payment by itself.
+         *     `warnings` are what is odd of a payment by itself; `missing` names the schema's sources that it gives nothing for.
          *     `tables_version` is the number of the reference tables that made what stands from `ip_country` on; without tables
          *     all of it is empty. `country_shape` says how the countries of address, issuer, bill, time zone, language and phone
          *     agree, and `countries` how many there are; distances are between countries.
@@ -671,6 +754,8 @@ export interface components {
             language_country?: string;
             /** @default  */
             method_kind?: string;
+            /** @default [] */
+            missing?: string[];
             /** @default 0 */
             occurred_at_ms?: number;
             /** @default  */
@@ -783,6 +868,14 @@ export interface components {
             scopes?: ("decisions:read" | "decisions:write" | "events:write" | "outcomes:write")[];
         };
         /**
+         * IssuerRates
+         * @description How 3-D Secure goes at one issuer country: the shares of honest customers and of fraud that get through.
+         */
+        IssuerRates: {
+            passes_fraud: number;
+            passes_honest: number;
+        };
+        /**
          * KeyIssued
          * @description A key that was issued. `key` is its text, shown once; `id` is what operators call it by.
          */
@@ -874,6 +967,27 @@ export interface components {
              * @enum {unknown}
              */
             version?: 1;
+        };
+        /**
+         * Limits
+         * @description Amounts (base minor units) above which a payment is not approved just so, whatever it is expected to earn.
+         *
+         *     `by_product` goes before `by_item_kind`; `new_account_minor` is for accounts younger than `new_account_s` or of
+         *     unknown age.
+         */
+        Limits: {
+            /** @default {} */
+            by_item_kind?: {
+                [key: string]: number;
+            };
+            /** @default {} */
+            by_product?: {
+                [key: string]: number;
+            };
+            /** @default null */
+            new_account_minor?: number | null;
+            /** @default 86400 */
+            new_account_s?: number;
         };
         /**
          * ListKeys
@@ -1049,15 +1163,40 @@ export interface components {
          *
          *     `margin` is the contribution margin (share of the amount), `chargeback_cost_minor` φ, `lifetime_value_minor` L:
          *     what declining an honest customer loses beyond the sale; `dispute_share` the share of fraud reports that become
-         *     chargebacks; `deadline_ms` the time a request is given unless it says otherwise.
+         *     chargebacks; `deadline_ms` the time a request is given unless it says otherwise. A margin by product goes before one
+         *     by kind of item, and that before `margin`. `attempt_cost_minor` is what each authorisation costs. Without
+         *     `challenge` or `review` the merchant cannot do that.
          */
         Policy: {
+            /** @default 0 */
+            attempt_cost_minor?: number;
+            /**
+             * @default {
+             *       "count_bps": null,
+             *       "value_bps": null,
+             *       "price_cap": 3
+             *     }
+             */
+            budgets?: components["schemas"]["Budgets"];
+            /** @default null */
+            challenge?: components["schemas"]["Challenge"] | null;
             /** @default 2000 */
             chargeback_cost_minor?: number;
             /** @default 50 */
             deadline_ms?: number;
             /** @default 1 */
             dispute_share?: number;
+            /**
+             * @default {
+             *       "on": false,
+             *       "share": 0.02,
+             *       "floor": 0.002,
+             *       "cap": 0.05,
+             *       "order_limit_minor": 10000,
+             *       "daily_cost_minor": 5000
+             *     }
+             */
+            exploration?: components["schemas"]["Exploration"];
             /**
              * @default {
              *       "approve_up_to_minor": 2000,
@@ -1067,8 +1206,27 @@ export interface components {
             fallback?: components["schemas"]["Fallback"];
             /** @default 300 */
             lifetime_value_minor?: number;
+            /**
+             * @default {
+             *       "by_product": {},
+             *       "by_item_kind": {},
+             *       "new_account_minor": null,
+             *       "new_account_s": 86400
+             *     }
+             */
+            limits?: components["schemas"]["Limits"];
             /** @default 0.08 */
             margin?: number;
+            /** @default {} */
+            margin_by_item_kind?: {
+                [key: string]: number;
+            };
+            /** @default {} */
+            margin_by_product?: {
+                [key: string]: number;
+            };
+            /** @default null */
+            review?: components["schemas"]["Review"] | null;
         };
         /**
          * PrepaidTopUp
@@ -1150,10 +1308,9 @@ export interface components {
         };
         /**
          * Ready
-         * @description The service can decide, for so many merchants (sandbox twins included).
+         * @description The service can decide.
          */
         Ready: {
-            merchants: number;
             /**
              * @default ready
              * @enum {unknown}
@@ -1200,6 +1357,32 @@ export interface components {
              * @enum {unknown}
              */
             version?: 1;
+        };
+        /**
+         * Review
+         * @description What a look by a person costs and finds.
+         *
+         *     `catches` is the share of fraud that is found, `passes` that of honest payments let through; `in_time` the share
+         *     of reviews done before `deadline_s`: the rest get `default`.
+         */
+        Review: {
+            /** @default 50 */
+            capacity_per_day?: number;
+            /** @default 0.8 */
+            catches?: number;
+            /** @default 300 */
+            cost_minor?: number;
+            /** @default 3600 */
+            deadline_s?: number;
+            /**
+             * @default decline
+             * @enum {unknown}
+             */
+            default?: "approve" | "decline";
+            /** @default 0.9 */
+            in_time?: number;
+            /** @default 0.95 */
+            passes?: number;
         };
         /**
          * RevokeKey
@@ -1365,6 +1548,16 @@ export interface components {
             policy: components["schemas"]["Policy"];
         };
         /**
+         * SetSolved
+         * @description Decide by these prices of the policy's budgets; they were solved for one version of it.
+         */
+        SetSolved: {
+            /** @enum {unknown} */
+            do: "set_solved";
+            merchant: string;
+            solved: components["schemas"]["Solved"];
+        };
+        /**
          * SetTables
          * @description Put reference tables that stand in the blobs in force, for every merchant; 1 is none.
          */
@@ -1412,8 +1605,40 @@ export interface components {
             version?: 1;
         };
         /**
+         * Solved
+         * @description What the world said of a policy's budgets: the prices that hold them, from this ``seq`` on.
+         *
+         *     `policy` is the version of the policy that was solved for. A fraud chargeback costs `count_minor` more, and `value`
+         *     times its amount; a review costs `review_minor` more. A would-be decline is released with a chance of
+         *     `explore_scale` times its worth, then thinned by `explore_share`. The last fields say what it was solved on:
+         *     payments of [`from_ms`, `to_ms`), and the fraud chargebacks to expect of what is approved (basis points).
+         */
+        Solved: {
+            /** @default 0 */
+            count_minor: number;
+            /** @default 0 */
+            expected_count_bps: number;
+            /** @default 0 */
+            expected_value_bps: number;
+            /** @default 0 */
+            explore_scale: number;
+            /** @default 0 */
+            explore_share: number;
+            /** @default 0 */
+            from_ms: number;
+            policy: string;
+            /** @default 0 */
+            review_minor: number;
+            /** @default 0 */
+            to_ms: number;
+            /** @enum {unknown} */
+            type: "solved";
+            /** @default 0 */
+            value: number;
+        };
+        /**
          * StoredDecision
-         * @description A decision with everything it was made from; an unknown feature is None.
+         * @description A decision with everything it was made from; an unknown feature is None. `words` say what was weighed.
          */
         StoredDecision: {
             decision: components["schemas"]["Decision"];
@@ -1421,6 +1646,8 @@ export interface components {
             features: {
                 [key: string]: number | null;
             };
+            /** @default  */
+            words: string;
         };
         /**
          * TablesInForce
@@ -1475,6 +1702,7 @@ export interface components {
          *     - `device_missing` (device.id): The schema follows devices, and the payment names none.
          *     - `ip_missing` (ip): The schema follows IP addresses, and the payment has none.
          *     - `ip_not_public` (ip): The IP is no public address: a proxy's, perhaps, in place of the customer's.
+         *     - `fields_missing`: The schema declares more that the payment lacks: `missing` names all of it.
          *     - `created_after_occurred` (customer.created_at): The account was created after the payment.
          *     - `occurred_in_future` (occurred_at): The payment is more than five minutes ahead of its arrival.
          *     - `occurred_long_ago` (occurred_at): The payment arrived more than a day after it happened.
@@ -1483,7 +1711,7 @@ export interface components {
          *     - `wave`: A wave goes on: payments of other accounts with the same habits came in a burst.
          * @enum {unknown}
          */
-        WarningCode: "amount_unusual" | "bin_missing" | "created_after_occurred" | "currency_new" | "customer_missing" | "device_missing" | "email_malformed" | "email_missing" | "ip_missing" | "ip_not_public" | "method_missing" | "no_active_model" | "occurred_in_future" | "occurred_long_ago" | "test_payment" | "wave";
+        WarningCode: "amount_unusual" | "bin_missing" | "created_after_occurred" | "currency_new" | "customer_missing" | "device_missing" | "email_malformed" | "email_missing" | "fields_missing" | "ip_missing" | "ip_not_public" | "method_missing" | "no_active_model" | "occurred_in_future" | "occurred_long_ago" | "test_payment" | "wave";
     };
     responses: never;
     parameters: never;
@@ -1584,6 +1812,17 @@ export interface operations {
             400: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `not-authenticated` */
+            401: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2453,7 +2692,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A problem: `rate-limited` */
+            /** @description A problem: `overloaded`, `rate-limited` */
             429: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];

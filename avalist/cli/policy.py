@@ -1,0 +1,303 @@
+"""``avalist policy``: show a policy, preview another, set it, solve its budgets, see the frontier, go back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Final, NamedTuple
+
+import msgspec
+import typer
+from rich.table import Table
+
+from avalist.app.administer import SetPolicy, SetSolved
+from avalist.app.dataset import Dataset, collect
+from avalist.app.merchant import decode_control
+from avalist.app.solve import DAYS, Frontier, Preview, frontier, preview, solve_budgets
+from avalist.bootstrap import load_model, open_blobs, open_log
+from avalist.cli.office import Office, office
+from avalist.cli.options import Data, Merchant, Port, console, progress_bar
+from avalist.config import Settings, settings_from
+from avalist.domain.core import MerchantCreated, PolicySet, Solved
+from avalist.domain.errors import BadInput, NotFound
+from avalist.domain.events import from_ms
+from avalist.domain.records import Record, RecordKind
+from avalist.models.score import Model
+from avalist.policy.budgets import Expected
+from avalist.policy.choose import UNSOLVED, Desk
+from avalist.policy.economics import PRESETS, Policy, decode_policy, policy_version
+from avalist.render import html_page
+from avalist.render.numbers import count, money, percent
+from avalist.render.offer import frontier_page
+
+app = typer.Typer(help="Show, preview, set and switch back a merchant's policy.", no_args_is_help=True)
+File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The policy, JSON")]
+Preset = Annotated[str, typer.Argument(help="protect: few chargebacks; balance; grow: what earns most")]
+PolicyOrPreset = Annotated[str, typer.Argument(help=f"A policy (JSON file), or a preset: {', '.join(PRESETS)}")]
+Days = Annotated[float, typer.Option(help="Days to look back on", min=1.0, max=180.0)]
+Solve = Annotated[bool, typer.Option("--solve/--no-solve", help="Solve its budgets at once")]
+_NO_MODEL: Final = "there is no active model to judge a policy by: 'avalist train {merchant}' makes one"
+
+
+class Change(NamedTuple):
+    """A policy that was set, or budgets that were solved, at a ``seq``."""
+
+    seq: int
+    at_ms: int
+    policy: Policy
+    solved: Solved | None
+
+
+@app.command()
+def example() -> None:
+    """Print the default policy, to edit."""
+    print(msgspec.json.format(msgspec.json.encode(Policy())).decode())
+
+
+@app.command()
+def show(merchant: Merchant, data: Data = None) -> None:
+    """Show the policy as JSON, its version, and what its budgets were solved to. It only reads."""
+    changes = changes_of(settings_from(data=data), merchant)
+    desk = Desk(Policy())
+    for change in changes:
+        desk = Desk(desk.policy, change.solved) if change.solved else desk.under(change.policy)
+    print(msgspec.json.format(msgspec.json.encode(desk.policy)).decode())
+    console.print(f"version [bold]{desk.version}[/]", highlight=False)
+    if desk.solved is not UNSOLVED:
+        console.print(_solution(desk.solved), highlight=False, soft_wrap=True)
+    elif desk.policy.to_solve:
+        console.print(f"its budgets are not solved yet: [bold]avalist policy solve {merchant}[/]")
+
+
+@app.command("set")
+def set_policy(merchant: Merchant, file: File, solve: Solve = True, data: Data = None, port: Port = None) -> None:
+    """Replace the policy, by one event, and solve its budgets. 'policy preview' says before what would change."""
+    _switch(settings_from(data=data, port=port), merchant, decode_policy(file.read_bytes()), solve)
+
+
+@app.command()
+def preset(merchant: Merchant, name: Preset, solve: Solve = True, data: Data = None, port: Port = None) -> None:
+    """Set the budgets of a preset, and leave the rest of the policy as it is."""
+    settings = settings_from(data=data, port=port)
+    _switch(settings, merchant, _preset(_current(settings, merchant), name), solve)
+
+
+@app.command("solve")
+def solve_again(merchant: Merchant, days: Days = DAYS, data: Data = None, port: Port = None) -> None:
+    """Solve the budgets again by what is known now: labels mature. Once a day is usual."""
+    settings = settings_from(data=data, port=port)
+    found, model = _replayed(settings, merchant)
+    with office(settings) as here:
+        _set_solved(here, merchant, found.background.policy, solve_budgets(found, model, days=days))
+
+
+@app.command("preview")
+def show_preview(merchant: Merchant, policy: PolicyOrPreset, days: Days = DAYS, data: Data = None) -> None:
+    """Say what another policy would have changed on the last days, in money. Nothing is set; it only reads."""
+    settings = settings_from(data=data)
+    found, model = _replayed(settings, merchant)
+    background = found.background
+    path = Path(policy)
+    new = decode_policy(path.read_bytes()) if path.is_file() else _preset(background.policy, policy)
+    old, solved = Desk(background.policy, background.solved), solve_budgets(found, model, new, days)
+    _print_preview(preview(found, model, old, Desk(new, solved), days), found.schema.base_currency)
+
+
+@app.command("frontier")
+def show_frontier(
+    merchant: Merchant,
+    days: Days = DAYS,
+    out: Annotated[Path | None, typer.Option(help="Write the plot to this file (HTML)")] = None,
+    data: Data = None,
+) -> None:
+    """Show what may be chosen between: approval against chargebacks against profit, on the last days. It only reads."""
+    found, model = _replayed(settings_from(data=data), merchant)
+    made, currency = frontier(found, model, days), found.schema.base_currency
+    _print_frontier(made, currency)
+    if out is not None:
+        out.write_text(html_page(frontier_page(made, merchant, currency)), encoding="utf-8")
+        console.print(f"the plot: [bold]{out}[/]", soft_wrap=True)
+
+
+@app.command()
+def history(merchant: Merchant, data: Data = None) -> None:
+    """List the policies that were set and the budgets that were solved, oldest first. It only reads."""
+    table = Table("seq", "at", "version", "what")
+    desk = Desk(Policy())
+    for change in changes_of(settings_from(data=data), merchant):
+        desk = Desk(desk.policy, change.solved) if change.solved else desk.under(change.policy)
+        what = _solution(change.solved) if change.solved else _in_short(change.policy)
+        table.add_row(str(change.seq), f"{from_ms(change.at_ms):%Y-%m-%d %H:%M}", desk.version, what)
+    console.print(table)
+
+
+@app.command()
+def switch_back(merchant: Merchant, solve: Solve = True, data: Data = None, port: Port = None) -> None:
+    """Set the policy before the present one again. Twice is where it was."""
+    settings = settings_from(data=data, port=port)
+    policies = [change.policy for change in changes_of(settings, merchant) if change.solved is None]
+    now = policies[-1] if policies else Policy()
+    before = next((p for p in reversed([Policy(), *policies]) if p != now), None)
+    if before is None:
+        raise BadInput("there is no other policy to go back to", field="MERCHANT", expected="a policy set before")
+    _switch(settings, merchant, before, solve)
+
+
+def changes_of(settings: Settings, merchant: str) -> list[Change]:
+    """Return the policies that were set and the solutions, in order. Raises ``NotFound``."""
+    log = open_log(settings, readonly=True)
+    try:
+        found = list(_changes(log.read(), merchant))
+    finally:
+        log.close()
+    return found
+
+
+def _changes(records: Iterator[tuple[int, Record]], merchant: str) -> Iterator[Change]:
+    known = False
+    policy = Policy()
+    for _, record in records:
+        if record.merchant != merchant or record.kind != RecordKind.CONTROL:
+            continue
+        match decode_control(record.core):
+            case MerchantCreated():
+                known = True
+            case PolicySet(policy=body):
+                policy = decode_policy(body)
+                yield Change(record.seq, record.received_at_ms, policy, None)
+            case Solved() as solved:
+                yield Change(record.seq, record.received_at_ms, policy, solved)
+    if not known:
+        raise NotFound(f"no merchant {merchant!r} in the log")
+
+
+def _current(settings: Settings, merchant: str) -> Policy:
+    changes = changes_of(settings, merchant)
+    return changes[-1].policy if changes else Policy()
+
+
+def _preset(policy: Policy, name: str) -> Policy:
+    if name not in PRESETS:
+        raise BadInput("no such preset, nor a file", field="POLICY", expected=" or ".join(PRESETS), got=name[:64])
+    return msgspec.structs.replace(policy, budgets=PRESETS[name])
+
+
+def _replayed(settings: Settings, merchant: str) -> tuple[Dataset, Model]:
+    found = _collected(settings, merchant)
+    if not found.background.model:
+        raise BadInput(_NO_MODEL.format(merchant=merchant), field="MERCHANT", expected="an active model", got="none")
+    return found, _model(settings, merchant, found)
+
+
+def _collected(settings: Settings, merchant: str) -> Dataset:
+    log = open_log(settings, readonly=True)
+    with progress_bar("replaying the log", log.end) as bar:
+        found = collect(log.read(), merchant, bar.at)
+        bar.done(log.end)
+    log.close()
+    return found
+
+
+def _model(settings: Settings, merchant: str, found: Dataset) -> Model:
+    return load_model(open_blobs(settings), merchant, found.background.model)
+
+
+def _switch(settings: Settings, merchant: str, policy: Policy, solve: bool) -> None:
+    """Set a policy; where it has something to solve, solve that first: a failure leaves all as it was."""
+    solved = _solved_first(settings, merchant, policy) if solve and policy.to_solve else None
+    with office(settings) as here:
+        here.carry_out(SetPolicy(merchant, msgspec.Raw(msgspec.json.encode(policy))))
+        console.print(f"policy [bold]{policy_version(policy)}[/] decides from now on", highlight=False)
+        if solved is not None:
+            _set_solved(here, merchant, policy, solved)
+    console.print(f"to go back: [bold]avalist policy switch-back {merchant}[/]")
+
+
+def _solved_first(settings: Settings, merchant: str, policy: Policy) -> Solved | None:
+    """Solve a policy's budgets; None, with a word, where no model scores yet: then nothing is decided either."""
+    found = _collected(settings, merchant)
+    if not found.background.model:
+        console.print(f"no model is active: train one, then [bold]avalist policy solve {merchant}[/]")
+        return None
+    return solve_budgets(found, _model(settings, merchant, found), policy)
+
+
+def _set_solved(here: Office, merchant: str, policy: Policy, solved: Solved) -> None:
+    here.carry_out(SetSolved(merchant, solved))
+    console.print(_solution(solved), highlight=False, soft_wrap=True)
+    pairs = (
+        (policy.budgets.count_bps, solved.expected_count_bps),
+        (policy.budgets.value_bps, solved.expected_value_bps),
+    )
+    if any(limit is not None and reached > limit * 1.01 for limit, reached in pairs):
+        console.print(
+            "[bold]the budget cannot be held[/]: that much fraud looks like honest payments; it is kept as low as its "
+            "price_cap allows",
+            soft_wrap=True,
+        )
+
+
+def _solution(solved: Solved) -> str:
+    parts = [
+        f"expected {solved.expected_count_bps:.1f} bps by count, {solved.expected_value_bps:.1f} bps by value",
+        f"a chargeback costs {solved.count_minor / 100:.2f} + {solved.value:.2f} × its amount more",
+    ]
+    if solved.review_minor:
+        parts.append(f"a review {solved.review_minor / 100:.2f} more")
+    if solved.explore_share:
+        parts.append(f"exploring at {percent(solved.explore_share)} of the wanted rate")
+    return "; ".join(parts)
+
+
+def _in_short(policy: Policy) -> str:
+    """Say what of a policy is not as by default."""
+    said = {name: getattr(policy, name) for name in Policy.__struct_fields__}
+    own = [f"{name} {_plain(value)}" for name, value in said.items() if value != getattr(Policy(), name)]
+    return ", ".join(own) or "the default"
+
+
+def _plain(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _row(name: str, found: Expected, currency: str) -> tuple[str, ...]:
+    return (
+        name,
+        percent(found.approval_rate),
+        f"{found.count_bps:.1f}",
+        f"{found.value_bps:.1f}",
+        money(found.profit_minor, currency),
+    )
+
+
+def _print_frontier(made: Frontier, currency: str) -> None:
+    head = "", "not declined", "chargebacks, bps by count", "by value", "expected profit"
+    table = Table(*head, title=f"{count(made.payments)} payments of {made.days:.0f} days")
+    table.add_row(*_row("approve all", made.approve_all, currency))
+    for name, found in made.presets.items():
+        table.add_row(*_row(name, found, currency))
+    table.add_row(*_row("the policy now", made.now, currency), style="bold")
+    console.print(table)
+    if made.decided < 1.0:
+        console.print(
+            f"{percent(1.0 - made.decided)} of these payments were never decided: the active model's word on them "
+            "flatters it, for it learnt from some of them",
+            soft_wrap=True,
+        )
+
+
+def _print_preview(made: Preview, currency: str) -> None:
+    head = "", "not declined", "chargebacks, bps by count", "by value", "expected profit"
+    table = Table(*head, title=f"{count(made.payments)} payments, {from_ms(made.from_ms):%Y-%m-%d} on")
+    table.add_row(*_row("the policy now", made.old, currency))
+    table.add_row(*_row("the new policy", made.new, currency), style="bold")
+    console.print(table)
+    for change in made.changes:
+        console.print(
+            f"{change.was} → {change.becomes}: {count(change.payments)} payments of "
+            f"{money(change.amount_minor, currency)}, expected to earn {money(change.profit_minor, currency)} more; "
+            f"{change.reported} of them are reported as fraud so far",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    gained = made.new.profit_minor - made.old.profit_minor
+    console.print(f"altogether [bold]{money(gained, currency)}[/] against the policy now", highlight=False)

@@ -5,7 +5,7 @@
 A run logs payments of a policy that declines by a miscalibrated model and releases some of its declines by a
 cost-aware draw, shared by the payments of a key and a day. A candidate (another threshold, another margin, another
 model) is evaluated from that log; `coverage_90` is the share of runs whose 90 % interval of its gain a payment holds
-the truth, `width_ratio` the mean width over that of the interval that deciding by the candidate itself would have given.
+the truth, `width_ratio` the mean width over that of the interval that deciding by the candidate itself would give.
 """
 
 from __future__ import annotations

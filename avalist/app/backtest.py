@@ -1,33 +1,38 @@
-"""Backtest: what another policy or model would have done in a period, in money, beside what was done (modelling §4, §6).
+"""Backtest: what another policy or model would have done in a period, in money, beside what was done (modelling §4).
 
 Every figure is a sum of labels, and a payment that was declined has none. Where exploration might have released it, the
-released ones speak for it (doubly robust); where nothing could, the model does, and the figures say how much is its word.
+released ones speak for it (doubly robust); where nothing could, the model does, and the figures say for how much.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 
-from avalist.app.again import UNKNOWN, Again, Bools, Payment
+from avalist.app.past import UNDECIDED, Bools, Past
 from avalist.app.train import reported_by
-from avalist.domain.decisions import Action
+from avalist.domain.decisions import Action, Versions
 from avalist.domain.delay import DelayLaw
+from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
 from avalist.models.judge import Draws, blocks
 from avalist.models.metrics import Interval
-from avalist.models.off_policy import Estimate, Logged, Worth, evaluate, false_declines, pseudo
+from avalist.models.off_policy import Estimate, Logged, Worth, false_declines, pseudo
+from avalist.models.off_policy import evaluate as evaluate_off_policy
+from avalist.models.score import Scored
 from avalist.models.train import LEAST_REPORTED
 from avalist.models.trees import F64, I64
 from avalist.policy.economics import Policy, expected_profit
+from avalist.policy.evaluate import evaluate
 
 FORMAT: Final = 1
 _MOST_VALUES: Final = 8
-_NEW_S: Final = ((86_400, "younger than a day"), (30 * 86_400, "younger than 30 days"))
+_VERSIONS: Final = Versions("", "")
+_DECLINE: Final = Action.DECLINE.value
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +90,7 @@ class Unknown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Week(msgspec.Struct, frozen=True, kw_only=True):
-    """A week from `start_ms`: projected fraud money let in as a share of money let in, before and after, and the gain."""
+    """A week from `start_ms`: projected chargebacks as a share of the money let in, before and after, and the gain."""
 
     start_ms: int
     before: float
@@ -118,7 +123,7 @@ class Backtest(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     policy: Policy
     model: str
-    reused: bool
+    replayed: bool
     undecided: int
     learnt: int
     reported: float
@@ -135,7 +140,8 @@ class Backtest(msgspec.Struct, frozen=True, kw_only=True):
 class _Book(NamedTuple):
     """Columns [n]: what was and would be let in (1 or 0), amounts, labels known, and what taking and fraud come to.
 
-    `taken` and `fraud` are doubly robust: the label where it is known, the released ones' word or the model's elsewhere.
+    `taken` and `fraud` are doubly robust: the label where known, the released ones' word or the model's elsewhere.
+    `worth` is what letting in earns more than declining; `block` is drawn together.
     """
 
     before: F64
@@ -144,97 +150,141 @@ class _Book(NamedTuple):
     known: F64
     taken: F64
     fraud: F64
-    worth: Worth
-    logged: Logged
+    worth: F64
+    block: I64
+
+    def only(self, rows: I64) -> _Book:
+        return _Book(*(column[rows] for column in self))  # type: ignore[arg-type]
+
+
+def threshold(p_fraud: float) -> Policy:
+    """Return the policy that approves up to a probability, whatever the amount: a margin that is all that counts.
+
+    Approving is then worth (threshold − p)·amount, declining nothing.
+
+    Raises
+    ------
+    BadInput
+        If it is not between 0 and 1.
+    """
+    if not 0.0 < p_fraud < 1.0:
+        raise BadInput("not a threshold", field="threshold", expected="between 0 and 1", got=f"{p_fraud}")
+    return Policy(margin=p_fraud, chargeback_cost_minor=0, lifetime_value_minor=0)
+
+
+def decide_again(past: Past, policy: Policy | None = None) -> list[Action]:
+    """Return what each payment would be answered under a policy, or under that of its time, by the one function that
+    decides. Nothing is released: a candidate is judged by what it means to do.
+    """
+    return [
+        evaluate(seen.core, seen.seq, Scored(np.nan, p, 0, ()), policy or seen.policy, "live", _VERSIONS).action
+        for seen, p in zip(past.payments, past.p.tolist(), strict=True)
+    ]
 
 
 def backtest(
-    again: Again, merchant: str, asked: str, *, policy: Policy | None = None, model: str = "", learnt_ms: int = 0
+    past: Past,
+    after: Sequence[Action],
+    merchant: str,
+    asked: str,
+    *,
+    policy: Policy | None = None,
+    model: str = "",
+    learnt_ms: int = 0,
 ) -> Backtest:
     """Grade payments that were decided again. `policy` counts the money, the merchant's own if None.
 
     `model` names the candidate's model, which learnt from payments up to `learnt_ms`.
     """
-    policy = policy or again.policy
-    reported = reported_by(DelayLaw(*again.schema.report_delay_d), (again.cut_ms - again.t_ms) / DAY_MS)
-    book = _book(again, policy, reported)
-    draw, block = blocks(again.t_ms)
-    draws = Draws(draw)
-    everything = np.ones(len(again.payments), np.bool_)
+    policy = policy or past.policy
+    reported = reported_by(DelayLaw(*past.schema.report_delay_d), (past.cut_ms - past.t_ms) / DAY_MS)
+    logged, worth = _logged(past, reported), _worth(past.amount_minor, policy)
+    block, name = blocks(past.t_ms)
+    book = _book(past, after, logged, worth, block)
     return Backtest(
         merchant=merchant,
         asked=asked,
-        from_ms=int(again.t_ms[0]),
-        to_ms=int(again.t_ms[-1]),
-        cut_ms=again.cut_ms,
-        currency=again.schema.base_currency,
+        from_ms=int(past.t_ms[0]),
+        to_ms=int(past.t_ms[-1]),
+        cut_ms=past.cut_ms,
+        currency=past.schema.base_currency,
         policy=policy,
         model=model,
-        reused=again.reused,
-        undecided=sum(payment.before == UNKNOWN for payment in again.payments),
-        learnt=int((again.t_ms <= learnt_ms).sum()),
+        replayed=past.replayed,
+        undecided=sum([seen.action == UNDECIDED for seen in past.payments]),
+        learnt=int((past.t_ms <= learnt_ms).sum()),
         reported=float(reported.mean()),
-        block=block,
-        whole=_compared("all payments", book, everything, policy, draws),
-        segments=tuple(_segments(again, book, policy, draws)),
-        weeks=tuple(_weeks(again.t_ms, book, policy)),
-        unknown=_unknown(book),
-        off_policy=_off_policy(book),
-        moves=dict(Counter(f"{was(again, n)} -> {p.after}" for n, p in enumerate(again.payments) if _moved(book, n))),
+        block=name,
+        whole=_compared("all payments", book, policy),
+        segments=tuple(_segments(past, book, policy)),
+        weeks=tuple(_weeks(past.t_ms, book, policy)),
+        unknown=_unknown(book, logged),
+        off_policy=_off_policy(logged, book.after, worth),
+        moves=dict(Counter(f"{was(past, n)} -> {after[n]}" for n in changed(past, after))),
     )
 
 
-def was(again: Again, n: int) -> str:
-    """Return what was done with a payment: the live decision, or what became of it where there was none."""
-    before = again.payments[n].before
-    if before != UNKNOWN:
-        return before
-    return "taken" if again.captured[n] else "failed at the issuer" if again.issuer_declined[n] else "not taken"
+def was(past: Past, n: int) -> str:
+    """Return what was done with a payment: the decision in force, or what became of it where there was none."""
+    if past.payments[n].action != UNDECIDED:
+        return past.payments[n].action
+    return "taken" if past.captured[n] else "failed at the issuer" if past.issuer_declined[n] else "not taken"
 
 
-def changes(again: Again) -> Iterator[tuple[int, Payment]]:
-    """Yield the payments that would be let in and were not, or the other way round, with their places."""
-    before, after = _let_in(again)
-    for n in np.flatnonzero(before != after).tolist():
-        yield n, again.payments[n]
+def changed(past: Past, after: Sequence[Action]) -> list[int]:
+    """Return the places of payments that would be let in and were not, or the other way round."""
+    found: list[int] = np.flatnonzero(_let_in(past) != _kept(after)).tolist()
+    return found
 
 
-def _let_in(again: Again) -> tuple[Bools, Bools]:
-    """Return which payments were let in, and which would be. An issuer's decline had been let in."""
-    tried = again.captured | again.issuer_declined
-    decided = np.array([p.before != UNKNOWN for p in again.payments])
-    declined = np.array([p.before == Action.DECLINE for p in again.payments])
-    return np.where(decided, ~declined, tried), np.array([p.after != Action.DECLINE for p in again.payments])
+def _let_in(past: Past) -> Bools:
+    """Return which payments were let in: not declined; where nothing was decided, captured or failed at the issuer."""
+    decided = np.array([seen.action != UNDECIDED for seen in past.payments])
+    declined = np.array([seen.action == _DECLINE for seen in past.payments])
+    return np.where(decided, ~declined, past.captured | past.issuer_declined)
 
 
-def _book(again: Again, policy: Policy, reported: F64) -> _Book:
-    let_in, after = _let_in(again)
-    amount = again.amount_minor
-    taken = (let_in & again.captured).astype(np.float64)
+def _kept(after: Sequence[Action]) -> Bools:
+    return np.array([action is not Action.DECLINE for action in after])
+
+
+def _logged(past: Past, reported: F64) -> Logged:
+    """Return the decisions as off-policy evaluation takes them.
+
+    A reported fraud counts 1/F, so that sums come to what will have been reported; where that is too young to say
+    anything, what was expected stands for it. Draws are shared by a key and a day, so days are the clusters.
+    """
+    let_in = _let_in(past)
+    chance = np.array([seen.propensity for seen in past.payments])
+    taken = (let_in & past.captured).astype(np.float64)
     rate = float(taken[let_in].mean()) if let_in.any() else 1.0
-    p = np.array([payment.p_after if np.isnan(payment.p_before) else payment.p_before for payment in again.payments])
-    young = reported < LEAST_REPORTED
-    label = np.where(young, p, again.fraud / np.maximum(reported, LEAST_REPORTED)) * taken
-    logged = Logged(
-        let_in, _propensity(again, let_in), taken, label, np.full(len(p), rate), rate * p, again.t_ms // DAY_MS
+    before = np.array([seen.p_fraud for seen in past.payments])
+    p = np.where(np.isnan(before), past.p, before)
+    label = np.where(reported < LEAST_REPORTED, p, past.fraud / np.maximum(reported, LEAST_REPORTED))
+    return Logged(
+        let_in=let_in,
+        propensity=np.where(let_in, chance, 1.0 - chance),
+        taken=taken,
+        fraud=label * taken,
+        p_taken=np.full(len(p), rate),
+        p_fraud=rate * p,
+        cluster=past.t_ms // DAY_MS,
     )
-    ones = np.ones(len(p))
+
+
+def _book(past: Past, after: Sequence[Action], logged: Logged, worth: Worth, block: I64) -> _Book:
+    ones, none = np.ones(len(block)), np.zeros(len(block))
+    taken, fraud = pseudo(logged, Worth(ones, none)), pseudo(logged, Worth(none, ones))
     return _Book(
-        let_in.astype(np.float64),
-        after.astype(np.float64),
-        amount,
-        again.fraud * taken,
-        pseudo(logged, Worth(ones, 0.0 * ones)),
-        pseudo(logged, Worth(0.0 * ones, ones)),
-        _worth(amount, policy),
-        logged,
+        logged.let_in.astype(np.float64),
+        _kept(after).astype(np.float64),
+        past.amount_minor,
+        past.fraud * logged.taken,
+        taken,
+        fraud,
+        worth.of(taken, fraud),
+        block,
     )
-
-
-def _propensity(again: Again, let_in: Bools) -> F64:
-    """Return the chance of being let in."""
-    taken = np.array([payment.propensity for payment in again.payments])
-    return np.where(let_in, taken, 1.0 - taken)
 
 
 def _worth(amount: F64, policy: Policy) -> Worth:
@@ -243,100 +293,77 @@ def _worth(amount: F64, policy: Policy) -> Worth:
     return Worth(honest, fraud - honest)
 
 
-def _compared(name: str, book: _Book, rows: Bools, policy: Policy, draws: Draws) -> Compared:
-    earned = (book.after - book.before) * book.worth.of(book.taken, book.fraud)
+def _compared(name: str, book: _Book, policy: Policy) -> Compared:
+    draws, more = Draws(book.block), book.after - book.before
     return Compared(
         name=name,
-        payments=int(rows.sum()),
-        changed=int((book.before != book.after)[rows].sum()),
-        before=_side(book, book.before, rows, policy, draws),
-        after=_side(book, book.after, rows, policy, draws),
-        gain_minor=draws.total(rows * earned),
+        payments=len(book.block),
+        changed=int(np.count_nonzero(more)),
+        before=_side(book, book.before, policy, draws),
+        after=_side(book, book.after, policy, draws),
+        gain_minor=draws.total(more * book.worth),
     )
 
 
-def _side(book: _Book, let_in: F64, rows: Bools, policy: Policy, draws: Draws) -> Side:
-    kept, out = rows * let_in, rows * (1.0 - let_in)
-    disputes = policy.dispute_share * book.fraud
-    honest, money = book.taken - book.fraud, book.amount
+def _side(book: _Book, kept: F64, policy: Policy, draws: Draws) -> Side:
+    out, disputes, honest = 1.0 - kept, policy.dispute_share * kept * book.fraud, book.taken - book.fraud
+    money = book.amount
+    caught, lost = out * book.fraud * money, disputes * money
     return Side(
         let_in=int(kept.sum()),
-        approval_rate=float(kept.sum() / max(rows.sum(), 1)),
+        approval_rate=float(kept.mean()),
         matured=float(policy.dispute_share * (kept @ book.known)),
         matured_minor=float(policy.dispute_share * (kept @ (book.known * money))),
-        projected=draws.total(kept * disputes),
-        projected_minor=draws.total(kept * disputes * money),
-        projected_share=draws.ratio(kept * disputes * money, kept * book.taken * money),
-        caught_minor=draws.total(out * book.fraud * money),
-        caught=draws.ratio(out * book.fraud * money, rows * book.fraud * money),
+        projected=draws.total(disputes),
+        projected_minor=draws.total(lost),
+        projected_share=draws.ratio(lost, kept * book.taken * money),
+        caught_minor=draws.total(caught),
+        caught=draws.ratio(caught, book.fraud * money),
         good_declined=draws.total(out * honest),
         good_declined_minor=draws.total(out * honest * money),
     )
 
 
-def _segments(again: Again, book: _Book, policy: Policy, draws: Draws) -> Iterator[Segment]:
-    cuts: dict[str, Callable[[Payment], str]] = {
-        "product": lambda payment: payment.facts.product or payment.facts.item_kind,
-        "country": lambda payment: payment.facts.issuer_country or payment.facts.billing_country,
-        "age of the account": lambda payment: age(payment.facts.account_age_s),
-    }
-    for by, of in cuts.items():
-        values = np.array([of(payment) or "unknown" for payment in again.payments], dtype=object)
-        largest = [name for name, _ in Counter(values.tolist()).most_common(_MOST_VALUES)]
+def _segments(past: Past, book: _Book, policy: Policy) -> Iterator[Segment]:
+    for by, (names, place) in past.groups.items():
+        largest = np.argsort(-np.bincount(place), kind="stable")[:_MOST_VALUES].tolist()
         if len(largest) > 1:
-            groups = (_compared(str(name), book, values == name, policy, draws) for name in largest)
+            groups = (_compared(names[k], book.only(np.flatnonzero(place == k)), policy) for k in largest)
             yield Segment(by, tuple(groups))
 
 
-def age(age_s: int | None) -> str:
-    """Return the band of an account's age.
-
-    >>> age(3600), age(10**9), age(None)
-    ('younger than a day', '30 days or older', 'unknown')
-    """
-    if age_s is None:
-        return "unknown"
-    return next((name for limit, name in _NEW_S if age_s < limit), "30 days or older")
-
-
 def _weeks(t_ms: I64, book: _Book, policy: Policy) -> Iterator[Week]:
-    week = t_ms // (7 * DAY_MS)
-    first, place = np.unique(week, return_inverse=True)
-    earned = (book.after - book.before) * book.worth.of(book.taken, book.fraud)
+    first, place = np.unique(t_ms // (7 * DAY_MS), return_inverse=True)
     lost, sold = policy.dispute_share * book.fraud * book.amount, book.taken * book.amount
-    shares = [
-        np.bincount(place, s * lost) / np.maximum(np.bincount(place, s * sold), 1.0) for s in (book.before, book.after)
+    sides = [
+        np.bincount(place, kept * lost) / np.maximum(np.bincount(place, kept * sold), 1.0)
+        for kept in (book.before, book.after)
     ]
-    for start, before, after, gain in zip(first.tolist(), *shares, np.bincount(place, earned), strict=True):
-        yield Week(start_ms=start * 7 * DAY_MS, before=float(before), after=float(after), gain_minor=float(gain))
+    gains = np.bincount(place, (book.after - book.before) * book.worth)
+    for start, before, after, gain in zip(first.tolist(), *(s.tolist() for s in sides), gains.tolist(), strict=True):
+        yield Week(start_ms=start * 7 * DAY_MS, before=before, after=after, gain_minor=gain)
 
 
-def _unknown(book: _Book) -> Unknown:
-    chance, let_in = book.logged.propensity, book.logged.let_in
-    new = (book.after > 0.0) & (~let_in | (chance < 1.0))
-    dark = new & (chance == 0.0)
+def _unknown(book: _Book, logged: Logged) -> Unknown:
+    new = (book.after > 0.0) & (~logged.let_in | logged.explored)
+    dark = new & ~logged.explored
     return Unknown(
         payments=int(new.sum()),
         minor=float(book.amount[dark].sum()),
-        explored=int((new & (chance > 0.0)).sum()),
-        released=int((new & let_in).sum()),
+        explored=int((new & logged.explored).sum()),
+        released=int((new & logged.let_in).sum()),
         expected_fraud_minor=float((book.fraud * book.amount)[dark].sum()),
     )
 
 
-def _off_policy(book: _Book) -> OffPolicy | None:
+def _off_policy(logged: Logged, after: F64, worth: Worth) -> OffPolicy | None:
     """Return the off-policy estimates, where a draw released anything. The old way is as it was, its draws included."""
-    logged = book.logged
     released = logged.explored & logged.let_in
     if not released.any():
         return None
     return OffPolicy(
-        before=evaluate(logged, logged.propensity, book.worth),
-        after=evaluate(logged, book.after, book.worth),
+        before=evaluate_off_policy(logged, logged.propensity, worth),
+        after=evaluate_off_policy(logged, after, worth),
         false_declines=false_declines(logged, logged.explored),
         released=int(released.sum()),
     )
-
-
-def _moved(book: _Book, n: int) -> bool:
-    return bool(book.before[n] != book.after[n])

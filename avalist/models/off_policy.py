@@ -34,8 +34,8 @@ class Logged:
 
     `propensity` is the logged probability that a payment is let in: 1 where no draw could have declined it, 0 where
     none could have released it. `taken` (captured) and `fraud` are what became of it, 0 where it was not let in, the
-    latter possibly a soft target o/F. `p_taken` and `p_fraud` are what was expected of them without knowing them: fitted on
-    earlier payments, so nothing need be split. Payments of one `cluster` share a draw.
+    latter possibly a soft target o/F. `p_taken` and `p_fraud` are what was expected of them without knowing them:
+    fitted on earlier payments, so nothing need be split. Payments of one `cluster` share a draw.
 
     Raises
     ------

@@ -183,8 +183,8 @@ def _unlucky(logged: Logged, share: F64, worth: Worth) -> tuple[float, float]:
 def effective_size(weight: F64) -> float:
     """Return Kish's effective sample size, (Σw)²/Σw².
 
-    >>> effective_size(np.array([1.0, 1.0, 0.0])), effective_size(np.array([50.0, 1.0]))
-    (2.0, 1.0399840063974409)
+    >>> effective_size(np.array([1.0, 1.0, 0.0])), effective_size(np.array([3.0, 1.0]))
+    (2.0, 1.6)
     """
     squares = float(weight @ weight)
     return float(weight.sum()) ** 2 / squares if squares else 0.0
@@ -206,8 +206,8 @@ def mean(values: F64, cluster: I64, more: tuple[float, float] = (0.0, 0.0)) -> I
     squares, cubes = float(sums @ sums) + more[0], float((sums**3).sum()) + more[1]
     if squares == 0.0:
         return Interval(value, value, value)
-    skew = cubes * np.sqrt(n) / squares**1.5
-    unit = np.sqrt(squares / (n - 1)) * n / len(values)
+    skew = cubes * n**0.5 / squares**1.5
+    unit = float(np.sqrt(squares / (n - 1))) * n / len(values)
     return Interval(value, value - unit * _untransformed(_Z, skew, n), value - unit * _untransformed(-_Z, skew, n))
 
 

@@ -54,10 +54,11 @@ def test_a_wrong_model_does_not_bias_the_doubly_robust_estimate(lie: float) -> N
     assert abs(np.mean(errors)) < 3.0 * np.std(errors) / np.sqrt(60)
 
 
-def test_a_good_model_narrows_the_interval() -> None:
-    (log, _), (blind, _) = world(), world(lie=0.0)
-    good, bad = (evaluate(one, ONES, PROFIT).doubly_robust for one in (log, replace(blind, p_taken=0.0 * ONES)))
-    assert good.high - good.low < 0.9 * (bad.high - bad.low)
+def test_a_model_narrows_the_interval() -> None:
+    log, truth = world()
+    found = false_declines(log, truth >= 0.1)
+    assert found is not None
+    assert found.doubly_robust.high - found.doubly_robust.low < 0.6 * (found.ips.high - found.ips.low)
 
 
 def test_intervals_cover_at_their_rate() -> None:
@@ -97,7 +98,8 @@ def test_false_declines_are_found_from_the_released() -> None:
     found = false_declines(log, declined)
     assert found is not None
     for value in (found.doubly_robust, found.snips, found.ips):
-        assert value.low <= 1.0 - truth[declined].mean() <= value.high
+        assert abs(value.value - (1.0 - truth[declined].mean())) < value.high - value.low
+        assert value.high - value.low < 0.2
 
 
 def test_large_weights_are_cut_and_counted() -> None:
@@ -133,7 +135,7 @@ def test_the_mean_of_clusters() -> None:
 
 
 def test_a_skewed_mean_gets_a_skewed_interval() -> None:
-    losses = -(np.random.default_rng(1).random(500) < 0.02) * 50.0
+    losses = (np.random.default_rng(1).random(500) < 0.02) * -50.0
     found = mean(losses, np.arange(500))
     assert found.value - found.low > 1.3 * (found.high - found.value)
 

@@ -10,6 +10,7 @@ import pytest
 from avalist.domain.errors import BadInput
 from avalist.models.off_policy import (
     MOST_WEIGHT,
+    Bools,
     Logged,
     Worth,
     difference,
@@ -23,6 +24,10 @@ from avalist.models.trees import F64
 N = 4000
 ONES = np.ones(N)
 PROFIT = Worth(ONES * 3.0, ONES * -30.0)
+
+
+def number(flags: Bools) -> F64:
+    return flags.astype(np.float64)
 
 
 def world(seed: int = 0, *, lie: float = 1.0, e: float = 0.2) -> tuple[Logged, F64]:
@@ -72,7 +77,7 @@ def test_intervals_cover_at_their_rate() -> None:
 
 def test_what_two_policies_share_cancels() -> None:
     log, truth = world()
-    before = (truth < 0.1) * 1.0
+    before = number(truth < 0.1)
     more = difference(log, ONES - before, PROFIT)
     assert more.high - more.low > 0.0
     assert difference(log, 0.0 * ONES, PROFIT).high == 0.0
@@ -84,7 +89,7 @@ def test_what_two_policies_share_cancels() -> None:
 def test_payments_that_no_draw_could_release_are_the_models_word_alone() -> None:
     log, truth = world(lie=0.0)
     never = replace(log, let_in=log.let_in & (truth < 0.1), propensity=np.where(truth < 0.1, 1.0, 0.0))
-    never = replace(never, taken=never.let_in * 1.0, fraud=never.fraud * never.let_in)
+    never = replace(never, taken=number(never.let_in), fraud=never.fraud * never.let_in)
     found = evaluate(never, ONES, PROFIT)
     assert found.unseen == (truth >= 0.1).sum()
     assert found.doubly_robust.value == pytest.approx(3.0 - 30.0 * never.fraud.mean())
@@ -113,7 +118,7 @@ def test_large_weights_are_cut_and_counted() -> None:
 def test_no_fraud_among_the_few_released_is_luck_and_the_interval_knows() -> None:
     log, truth = world(e=0.01)
     lucky = replace(log, fraud=np.where(log.explored, 0.0, log.fraud))
-    found = evaluate(lucky, (truth >= 0.1) * 1.0, PROFIT).doubly_robust
+    found = evaluate(lucky, number(truth >= 0.1), PROFIT).doubly_robust
     spread = 30.0 * np.sqrt((truth * (1.0 - truth))[truth >= 0.1].sum() / 0.01) / N
     assert found.high - found.low > 2.5 * spread
 
@@ -135,8 +140,8 @@ def test_the_mean_of_clusters() -> None:
 
 
 def test_a_skewed_mean_gets_a_skewed_interval() -> None:
-    losses = (np.random.default_rng(1).random(500) < 0.02) * -50.0
-    found = mean(losses, np.arange(500))
+    losses = number(np.random.default_rng(1).random(500) < 0.02) * -50.0
+    found = mean(np.asarray(losses, np.float64), np.arange(500))
     assert found.value - found.low > 1.3 * (found.high - found.value)
 
 

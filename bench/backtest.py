@@ -20,7 +20,8 @@ from pathlib import Path
 import msgspec
 
 from avalist.app.backtest import backtest, decide_again, threshold
-from avalist.app.past import Past, Period, read_past
+from avalist.app.past import Past, Period
+from avalist.app.reread import read_past
 from avalist.app.writer import Asked
 from avalist.bootstrap import build, load_model, open_blobs, open_log
 from avalist.config import Settings, settings_from

@@ -3,9 +3,10 @@
 ``python -m bench.ope [--runs N]``; raw samples in ``bench/out/ope.json``, the last line is one JSON object.
 
 A run logs payments of a policy that declines by a miscalibrated model and releases some of its declines by a
-cost-aware draw, shared by the payments of a key and a day. A candidate (another threshold, another margin, another
-model) is evaluated from that log; `coverage_90` is the share of runs whose 90 % interval of its gain a payment holds
-the truth, `width_ratio` the mean width over that of the interval that deciding by the candidate itself would give.
+cost-aware draw, shared by the payments of a key and a day. Fraud reports come late: payments are 45 to 120 days old. A
+candidate (another threshold, another margin, another model) is evaluated from that log; `coverage_90` is the share of
+runs whose 90 % interval of its gain a payment holds the truth, `width_ratio` the mean width over that of the interval
+that deciding by the candidate itself would give, reports as late.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from avalist.app.train import reported_by
+from avalist.domain.delay import DelayLaw
 from avalist.models.metrics import Interval
 from avalist.models.off_policy import Logged, Worth, difference, evaluate, false_declines, mean
 from avalist.models.trees import F64, I64
@@ -27,6 +30,7 @@ from avalist.policy.economics import Policy, expected_profit
 
 RUNS, PAYMENTS, POPULATION, WORLDS = 200, 100_000, 2_000_000, 5
 ATTACKS = 0.02
+LAW, AGES_D = DelayLaw(25.0, 90.0), (45.0, 120.0)
 RELEASED, FLOOR, CAP = 0.02, 0.005, 0.25
 OUT = Path(__file__).parent / "out" / "ope.json"
 OLD = Policy(margin=0.08)
@@ -102,18 +106,26 @@ def logged(rng: np.random.Generator, payments: Payments) -> tuple[Logged, F64]:
     propensity = explore(payments, approved)
     draw = rng.random(int(payments.key.max()) + 1)[payments.key]
     let_in = draw < propensity
-    fraud = let_in * labels(rng, payments)
-    ones = np.ones(len(draw))
-    return Logged(let_in, propensity, let_in * ones, fraud, ones, payments.p, payments.key), approved
+    ones, share = np.ones(len(draw)), reported(rng, payments)
+    fraud = let_in * labels(rng, payments, share)
+    return Logged(let_in, propensity, let_in * ones, fraud, ones, payments.p, share, payments.key), approved
 
 
-def labels(rng: np.random.Generator, payments: Payments) -> F64:
-    return (rng.random(len(payments.truth)) < payments.truth).astype(np.float64)
+def reported(rng: np.random.Generator, payments: Payments) -> F64:
+    """Return the share of frauds reported at each payment's age."""
+    return reported_by(LAW, rng.uniform(*AGES_D, len(payments.truth)))
+
+
+def labels(rng: np.random.Generator, payments: Payments, share: F64) -> F64:
+    """Return what is known of each payment: a report that has come counts 1/F."""
+    known = rng.random(len(payments.truth)) < payments.truth * share
+    return np.asarray(known / share, dtype=np.float64)
 
 
 def on_policy(rng: np.random.Generator, payments: Payments, share: F64) -> Interval:
     """Return the interval that as many payments would give, decided by the candidate itself."""
-    return mean(share * worth(payments.amount).of(np.ones(len(share)), labels(rng, payments)), payments.key)
+    fraud = labels(rng, payments, reported(rng, payments))
+    return mean(share * worth(payments.amount).of(np.ones(len(share)), fraud), payments.key)
 
 
 def truths() -> dict[str, tuple[float, float]]:

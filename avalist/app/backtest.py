@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-import msgspec
 import numpy as np
 
+from avalist.app.compared import Backtest, Compared, OffPolicy, Segment, Side, Unknown, Week
 from avalist.app.past import UNDECIDED, Bools, Past
 from avalist.app.train import reported_by
 from avalist.domain.decisions import Action, Versions
@@ -20,8 +20,7 @@ from avalist.domain.delay import DelayLaw
 from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
 from avalist.models.judge import Draws, blocks
-from avalist.models.metrics import Interval
-from avalist.models.off_policy import Estimate, Logged, Worth, false_declines, pseudo
+from avalist.models.off_policy import Logged, Worth, false_declines, pseudo
 from avalist.models.off_policy import evaluate as evaluate_off_policy
 from avalist.models.score import Scored
 from avalist.models.train import LEAST_REPORTED
@@ -29,112 +28,9 @@ from avalist.models.trees import F64, I64
 from avalist.policy.economics import Policy, expected_profit
 from avalist.policy.evaluate import evaluate
 
-FORMAT: Final = 1
 _MOST_VALUES: Final = 8
 _VERSIONS: Final = Versions("", "")
 _DECLINE: Final = Action.DECLINE.value
-
-
-class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """Payments under one way to decide.
-
-    `let_in` counts those not declined. `matured` are fraud chargebacks that are reported and were let in then, so known
-    of both ways; `projected` what will have come when all reports are in, and `projected_share` that as a share of the
-    money let in. `caught_minor` is fraud money declined, `caught` its share of all fraud money; `good_declined_minor`
-    honest money declined. Money in base minor units.
-    """
-
-    let_in: int
-    approval_rate: float
-    matured: float
-    matured_minor: float
-    projected: Interval
-    projected_minor: Interval
-    projected_share: Interval
-    caught_minor: Interval
-    caught: Interval
-    good_declined: Interval
-    good_declined_minor: Interval
-
-
-class Compared(msgspec.Struct, frozen=True, kw_only=True):
-    """A group of payments before and after, and what the change earns (base minor units)."""
-
-    name: str
-    payments: int
-    changed: int
-    before: Side
-    after: Side
-    gain_minor: Interval
-
-
-class Segment(msgspec.Struct, frozen=True):
-    """One way to cut the payments into groups, the largest first."""
-
-    by: str
-    groups: tuple[Compared, ...]
-
-
-class Unknown(msgspec.Struct, frozen=True, kw_only=True):
-    """What nobody can know: payments that were not let in then, and that the candidate lets in.
-
-    `explored` of them a draw could have released and `released` it did; for the others, `expected_fraud_minor` of
-    `minor` is the model's own word.
-    """
-
-    payments: int
-    minor: float
-    explored: int
-    released: int
-    expected_fraud_minor: float
-
-
-class Week(msgspec.Struct, frozen=True, kw_only=True):
-    """A week from `start_ms`: projected chargebacks as a share of the money let in, before and after, and the gain."""
-
-    start_ms: int
-    before: float
-    after: float
-    gain_minor: float
-
-
-class OffPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What exploration says: both ways' profit a payment over declining all, the false declines among economic ones."""
-
-    before: Estimate
-    after: Estimate
-    false_declines: Estimate | None
-    released: int
-
-
-class Backtest(msgspec.Struct, frozen=True, kw_only=True):
-    """A backtest, as data. `asked` says what was; `policy` holds the economics that count the money.
-
-    `undecided` payments had no live decision: what became of them stands for it. `learnt` payments are older than the
-    last that the candidate's model learnt from: there it is judged on what it knew. `block` is what intervals draw.
-    """
-
-    format: int = FORMAT
-    merchant: str
-    asked: str
-    from_ms: int
-    to_ms: int
-    cut_ms: int
-    currency: str
-    policy: Policy
-    model: str
-    replayed: bool
-    undecided: int
-    learnt: int
-    reported: float
-    block: str
-    whole: Compared
-    segments: tuple[Segment, ...]
-    weeks: tuple[Week, ...]
-    unknown: Unknown
-    off_policy: OffPolicy | None
-    moves: dict[str, int]
-    simulated: bool = False
 
 
 class _Book(NamedTuple):
@@ -268,6 +164,7 @@ def _logged(past: Past, reported: F64) -> Logged:
         fraud=label * taken,
         p_taken=np.full(len(p), rate),
         p_fraud=rate * p,
+        reported=np.maximum(reported, LEAST_REPORTED),
         cluster=past.t_ms // DAY_MS,
     )
 

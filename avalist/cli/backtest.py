@@ -13,8 +13,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from avalist.app.backtest import Backtest, backtest, changed, decide_again, threshold, was
-from avalist.app.past import Past, Period, read_past
+from avalist.app.backtest import backtest, changed, decide_again, threshold, was
+from avalist.app.compared import Backtest
+from avalist.app.past import Past, Period
+from avalist.app.reread import read_past
 from avalist.bootstrap import load_model, open_archive, open_blobs, open_derived, open_log
 from avalist.cli.options import Data, Merchant, console, progress_bar
 from avalist.config import Settings, settings_from

@@ -33,9 +33,10 @@ class Logged:
     """Decisions that were made, and what became of those let in; float64 [n] but for the first and the last.
 
     `propensity` is the logged probability that a payment is let in: 1 where no draw could have declined it, 0 where
-    none could have released it. `taken` (captured) and `fraud` are what became of it, 0 where it was not let in, the
-    latter possibly a soft target o/F. `p_taken` and `p_fraud` are what was expected of them without knowing them:
-    fitted on earlier payments, so nothing need be split. Payments of one `cluster` share a draw.
+    none could have released it. `taken` (captured) and `fraud` are what became of it, 0 where it was not let in;
+    a fraud that was reported counts 1/`reported`, the share of frauds that is reported at the payment's age. `p_taken`
+    and `p_fraud` are what was expected without knowing them: fitted on earlier payments, so nothing need be split.
+    Payments of one `cluster` share a draw.
 
     Raises
     ------
@@ -49,6 +50,7 @@ class Logged:
     fraud: F64
     p_taken: F64
     p_fraud: F64
+    reported: F64
     cluster: I64
 
     def __post_init__(self) -> None:
@@ -173,7 +175,8 @@ def _unlucky(logged: Logged, share: F64, worth: Worth) -> tuple[float, float]:
     sale, fraud = share[drawn] * worth.sale[drawn], share[drawn] * worth.fraud[drawn]
     c, p = logged.p_taken[drawn], logged.p_fraud[drawn]
     centre = sale * c + fraud * p
-    outcomes = ((p, sale + fraud), (c - p, sale), (1.0 - c, 0.0 * sale))
+    known = logged.reported[drawn]
+    outcomes = ((p * known, sale + fraud / known), (c - p * known, sale), (1.0 - c, 0.0 * sale))
     expected = [sum(q * (v - centre) ** k for q, v in outcomes) / e ** (k - 1) for k in (2, 3)]
     came = logged.weight[drawn] * (sale * (logged.taken[drawn] - c) + fraud * (logged.fraud[drawn] - p))
     lack, lean = (float((x - came**k).sum()) for k, x in zip((2, 3), expected, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from avalist.app.backtest import Backtest, Compared, OffPolicy
+from avalist.app.compared import Backtest, Compared, OffPolicy
 from avalist.models.metrics import Interval
 from avalist.models.off_policy import MOST_WEIGHT, Estimate
 from avalist.render.blocks import Block, Chart, Figure, Figures, Heading, Listing, Page, Pair, Series, Table, Text

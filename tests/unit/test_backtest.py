@@ -9,8 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from avalist.app.backtest import Backtest, backtest, changed, decide_again, threshold, was
-from avalist.app.past import UNDECIDED, Past, Period, Seen, read_past
+from avalist.app.backtest import backtest, changed, decide_again, threshold, was
+from avalist.app.compared import Backtest
+from avalist.app.past import UNDECIDED, Past, Period, Seen
+from avalist.app.reread import read_past
 from avalist.domain.core import EventCore
 from avalist.domain.decisions import Action
 from avalist.domain.errors import ArtefactInvalid, BadInput, NotFound

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from avalist.domain.errors import BadInput
 from avalist.models.off_policy import (
     MOST_WEIGHT,
-    Bools,
     Logged,
     Worth,
     difference,
@@ -26,7 +26,7 @@ ONES = np.ones(N)
 PROFIT = Worth(ONES * 3.0, ONES * -30.0)
 
 
-def number(flags: Bools) -> F64:
+def number(flags: npt.NDArray[np.bool_]) -> F64:
     return flags.astype(np.float64)
 
 
@@ -34,12 +34,11 @@ def world(seed: int = 0, *, lie: float = 1.0, e: float = 0.2) -> tuple[Logged, F
     """Return a log that lets in half and releases a share `e` of the rest, and the truth; the model is off by `lie`."""
     rng = np.random.default_rng(seed)
     truth = rng.beta(0.5, 4.0, N)
-    propensity = np.where(truth < 0.1, 1.0, e)
+    propensity = np.where(truth < 0.1, ONES, e)
     let_in = rng.random(N) < propensity
-    fraud = (rng.random(N) < truth) * let_in
-    return Logged(
-        let_in, propensity, let_in * 1.0, fraud * 1.0, ONES, np.minimum(truth * lie, 1.0), np.arange(N)
-    ), truth
+    fraud = (rng.random(N) < truth) & let_in
+    p = np.asarray(np.minimum(truth * lie, 1.0), np.float64)
+    return Logged(let_in, propensity, number(let_in), number(fraud), ONES, p, ONES, np.arange(N)), truth
 
 
 def test_where_everything_is_let_in_all_estimators_are_the_mean() -> None:
@@ -127,7 +126,7 @@ def test_no_fraud_among_the_few_released_is_luck_and_the_interval_knows() -> Non
 def test_a_propensity_that_contradicts_what_was_done_is_refused(let_in: bool, e: float) -> None:
     one = np.ones(1)
     with pytest.raises(BadInput, match="propensity"):
-        Logged(np.array([let_in]), np.array([e]), one, one, one, one, np.zeros(1, np.int64))
+        Logged(np.array([let_in]), np.array([e]), one, one, one, one, one, np.zeros(1, np.int64))
 
 
 def test_the_mean_of_clusters() -> None:

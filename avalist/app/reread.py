@@ -37,6 +37,7 @@ class _Said(msgspec.Struct, frozen=True, gc=False):
     mode: str
     p_fraud: float | None = None
     propensity: float = 1.0
+    generation: int = 1
 
 
 class _SaidCore(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -195,8 +196,7 @@ class _Reader:
         """Take the held payment in, with its decision if it had one."""
         assert self._held is not None, "a payment is held"
         (core, seq), self._held = self._held, None
-        if said is None or (said.p_fraud is None and not (self._model and features)):
-            self._lacking = True
+        self._lacking = self._lacking or not self._suffices(said, features)
         if said is None:
             self._payments.append(Seen(core, seq, self.policy))
         else:
@@ -205,6 +205,12 @@ class _Reader:
             done = (said.action, said.propensity) if in_force else (UNDECIDED, 1.0)
             self._payments.append(Seen(core, seq, self.policy, *done, p))
         self._ask(core, features)
+
+    def _suffices(self, said: _Said | None, features: bytes) -> bool:
+        """Tell whether a decision holds what is needed: of an earlier generation it was made from another history."""
+        if said is None or self._created is None or said.generation != self._created.generation:
+            return False
+        return said.p_fraud is not None or (self._model is not None and features != b"")
 
     def _ask(self, core: EventCore, features: bytes) -> None:
         """Have the payment scored: its features wait for their batch."""

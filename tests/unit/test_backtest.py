@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -11,12 +11,14 @@ import pytest
 
 from avalist.app.backtest import backtest, changed, decide_again, threshold, was
 from avalist.app.compared import Backtest
+from avalist.app.merchant import created_by
 from avalist.app.past import UNDECIDED, Past, Period, Seen
 from avalist.app.reread import read_past
 from avalist.domain.core import EventCore
 from avalist.domain.decisions import Action
 from avalist.domain.errors import ArtefactInvalid, BadInput, NotFound
 from avalist.domain.facts import Facts
+from avalist.domain.records import Record
 from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact
 from avalist.policy.economics import Policy
@@ -84,6 +86,19 @@ def test_payments_without_a_decision_are_replayed_to_the_same_features(live: Sho
     assert [was(found, n) for n in (0, 1)] == ["not taken", "taken"]
     late = read_past(live.installation.log.read, "twin", Period(T0_MS + 10 * 30_000), artefact)
     assert late.p.tolist() == decided.tolist()[9:]
+
+
+def test_answers_of_an_earlier_generation_stand_and_their_features_do_not(live: Shop, artefact: Artefact) -> None:
+    def merged() -> Iterator[tuple[int, Record]]:
+        for position, record in live.installation.log.read():
+            if position == 0:
+                again = msgspec.structs.replace(created_by(record), generation=2)
+                record = msgspec.structs.replace(record, core=msgspec.msgpack.encode(again))
+            yield position, record
+
+    found, before = read_past(merged, "shop", model=artefact), read(live)
+    assert (found.replayed, before.replayed) == (True, False)
+    assert [seen.action for seen in found.payments] == [seen.action for seen in before.payments]
 
 
 def test_a_period_is_cut_by_arrival(live: Shop) -> None:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from avalist.cli import demo, fit, generations, history, intel, merchants, models, policy, serve, status, waves
+from avalist.cli import backtest, demo, fit, generations, history, intel, merchants, models, policy, serve, status, waves
 from avalist.domain.errors import AvalistError, BadInput
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("follow", hidden=True)(serve.follow)
 app.command("status")(status.status)
 app.command("fit")(fit.fit)
 app.command("report")(fit.report)
+app.command("backtest")(backtest.backtest_command)
 app.command("import")(history.import_file)
 app.command("generations")(generations.generations)
 app.command("train")(models.train)

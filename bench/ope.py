@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from avalist.app.train import reported_by
 from avalist.domain.delay import DelayLaw
+from avalist.models.delay import as_declared
 from avalist.models.metrics import Interval
 from avalist.models.off_policy import Logged, Worth, difference, evaluate, false_declines, mean
 from avalist.models.trees import F64, I64
@@ -113,7 +113,7 @@ def logged(rng: np.random.Generator, payments: Payments) -> tuple[Logged, F64]:
 
 def reported(rng: np.random.Generator, payments: Payments) -> F64:
     """Return the share of frauds reported at each payment's age."""
-    return reported_by(LAW, rng.uniform(*AGES_D, len(payments.truth)))
+    return as_declared(LAW).reported_by(rng.uniform(*AGES_D, len(payments.truth)))
 
 
 def labels(rng: np.random.Generator, payments: Payments, share: F64) -> F64:

@@ -14,17 +14,17 @@ import numpy as np
 
 from avalist.app.compared import Backtest, Compared, OffPolicy, Segment, Side, Unknown, Week
 from avalist.app.past import UNDECIDED, Bools, Past
-from avalist.app.train import reported_by
 from avalist.domain.decisions import Action, Versions
 from avalist.domain.delay import DelayLaw
 from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
+from avalist.models.delay import LEAST_REPORTED, as_declared
 from avalist.models.judge import Draws, blocks
 from avalist.models.off_policy import Logged, Worth, false_declines, pseudo
 from avalist.models.off_policy import evaluate as evaluate_off_policy
 from avalist.models.score import Scored
-from avalist.models.train import LEAST_REPORTED
 from avalist.models.trees import F64, I64
+from avalist.policy.choose import Desk
 from avalist.policy.economics import Policy, expected_profit
 from avalist.policy.evaluate import evaluate
 
@@ -72,8 +72,9 @@ def decide_again(past: Past, policy: Policy | None = None) -> list[Action]:
     """Return what each payment would be answered under a policy, or under that of its time, by the one function that
     decides. Nothing is released: a candidate is judged by what it means to do.
     """
+    desk = Desk(policy) if policy is not None else None
     return [
-        evaluate(seen.core, seen.seq, Scored(np.nan, p, 0, ()), policy or seen.policy, "live", _VERSIONS).action
+        evaluate(seen.core, seen.seq, Scored(np.nan, p, 0, ()), desk or seen.desk, "live", _VERSIONS).action
         for seen, p in zip(past.payments, past.p.tolist(), strict=True)
     ]
 
@@ -93,8 +94,8 @@ def backtest(
     `model` names the candidate's model, which learnt from payments up to `learnt_ms`.
     """
     policy = policy or past.policy
-    reported = reported_by(DelayLaw(*past.schema.report_delay_d), (past.cut_ms - past.t_ms) / DAY_MS)
-    logged, worth = _logged(past, reported), _worth(past.amount_minor, policy)
+    reported = as_declared(DelayLaw(*past.schema.report_delay_d)).reported_by((past.cut_ms - past.t_ms) / DAY_MS)
+    logged, worth = _logged(past, reported), _worth(past, policy)
     block, name = blocks(past.t_ms)
     book = _book(past, after, logged, worth, block)
     return Backtest(
@@ -184,9 +185,11 @@ def _book(past: Past, after: Sequence[Action], logged: Logged, worth: Worth, blo
     )
 
 
-def _worth(amount: F64, policy: Policy) -> Worth:
+def _worth(past: Past, policy: Policy) -> Worth:
     """Return what letting in earns more than declining; the economics are linear in the label."""
-    honest, fraud = (np.subtract(*expected_profit(np.full(len(amount), y), amount, policy)) for y in (0.0, 1.0))
+    amount = past.amount_minor
+    margin = Desk(policy).offers(past.p, amount, past.sold).margin
+    honest, fraud = (np.subtract(*expected_profit(np.full(len(amount), y), amount, policy, margin)) for y in (0.0, 1.0))
     return Worth(honest, fraud - honest)
 
 

@@ -14,6 +14,7 @@ from avalist.domain.core import EventCore
 from avalist.domain.facts import Facts
 from avalist.domain.schema import Schema
 from avalist.models.trees import F64, I64
+from avalist.policy.choose import Desk, Sold
 from avalist.policy.economics import Policy
 
 UNDECIDED: Final = ""
@@ -32,7 +33,7 @@ ALWAYS: Final = Period()
 
 
 class Seen(NamedTuple):
-    """A payment at its first checkpoint: event, `seq`, the policy of the time.
+    """A payment at its first checkpoint: event, `seq`, the policy of the time with what was solved for it.
 
     `action` is the answer that was in force, ``UNDECIDED`` if none was, and `propensity` its own; `p_fraud` what was
     logged, NaN if nothing was.
@@ -40,7 +41,7 @@ class Seen(NamedTuple):
 
     core: EventCore
     seq: int
-    policy: Policy
+    desk: Desk
     action: str = UNDECIDED
     propensity: float = 1.0
     p_fraud: float = np.nan
@@ -67,6 +68,12 @@ class Past:
     policy: Policy
     model: str
     replayed: bool
+
+    @property
+    def sold(self) -> list[Sold]:
+        """Return what a policy asks of each payment besides its amount."""
+        facts = [seen.core.facts or _NOTHING for seen in self.payments]
+        return [Sold(one.item_kind, one.product, one.account_age_s) for one in facts]
 
     @cached_property
     def groups(self) -> dict[str, tuple[list[str], I64]]:

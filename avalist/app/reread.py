@@ -14,7 +14,7 @@ import numpy as np
 
 from avalist.app.merchant import created_by, decode_control, decode_event_core, decode_fallback, plan_of
 from avalist.app.past import ALWAYS, UNDECIDED, Past, Period, Seen
-from avalist.domain.core import EventCore, MerchantCreated, ModelActivated, PolicySet
+from avalist.domain.core import EventCore, MerchantCreated, ModelActivated, PolicySet, Solved
 from avalist.domain.decisions import Action
 from avalist.domain.errors import ArtefactInvalid, BadInput, NotFound
 from avalist.domain.records import FoldKind, Record, RecordKind
@@ -22,6 +22,7 @@ from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND
 from avalist.features.state import State
 from avalist.models.artefact import Artefact
 from avalist.models.trees import F32
+from avalist.policy.choose import Desk
 from avalist.policy.economics import Policy, decode_policy
 
 _BATCH: Final = 8_192
@@ -94,7 +95,7 @@ class _Reader:
     def __init__(self, period: Period, model: Artefact | None) -> None:
         self._period, self._model = period, model
         self._created: MerchantCreated | None = None
-        self.policy, self.model = Policy(), ""
+        self.model, self._desk = "", Desk(Policy())
         self._payments: list[Seen] = []
         self._p: list[float] = []
         self._place: dict[str, int] = {}
@@ -149,7 +150,9 @@ class _Reader:
             return
         match decode_control(record.core):
             case PolicySet(policy=policy):
-                self.policy = decode_policy(policy)
+                self._desk = self._desk.under(decode_policy(policy))
+            case Solved() as solved:
+                self._desk = Desk(self._desk.policy, solved)
             case ModelActivated(version=version):
                 self.model = version
 
@@ -198,12 +201,12 @@ class _Reader:
         (core, seq), self._held = self._held, None
         self._lacking = self._lacking or not self._suffices(said, features)
         if said is None:
-            self._payments.append(Seen(core, seq, self.policy))
+            self._payments.append(Seen(core, seq, self._desk))
         else:
             p = np.nan if said.p_fraud is None else said.p_fraud
             in_force = said.mode == "live" and said.action != Action.NOT_REVIEWED
             done = (said.action, said.propensity) if in_force else (UNDECIDED, 1.0)
-            self._payments.append(Seen(core, seq, self.policy, *done, p))
+            self._payments.append(Seen(core, seq, self._desk, *done, p))
         self._ask(core, features)
 
     def _suffices(self, said: _Said | None, features: bytes) -> bool:
@@ -246,7 +249,7 @@ class _Reader:
             np.array(self._fraud) > 0,
             declined,
             self._cut_ms,
-            self.policy,
+            self._desk.policy,
             self.model,
             self.replayed,
         )

@@ -9,7 +9,20 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from avalist.cli import backtest, demo, fit, generations, history, intel, merchants, models, policy, serve, status, waves
+from avalist.cli import (
+    backtest,
+    demo,
+    fit,
+    generations,
+    history,
+    intel,
+    merchants,
+    models,
+    policy,
+    serve,
+    status,
+    waves,
+)
 from avalist.domain.errors import AvalistError, BadInput
 
 app = typer.Typer(

@@ -60,6 +60,12 @@ class ReportDelay(msgspec.Struct, frozen=True):
         return at, first, last
 
 
+def as_declared(declared: DelayLaw) -> ReportDelay:
+    """Return the declared law itself, quick to look up for millions of ages."""
+    nothing = np.zeros(0)
+    return estimate(declared, nothing, nothing)
+
+
 def estimate(declared: DelayLaw, delay_d: F64, age_d: F64) -> ReportDelay:
     """Estimate F from reports seen so far: their delays, and the ages that their payments have now, in days [n]."""
     edges = _edges(declared, delay_d)

@@ -21,6 +21,7 @@ from avalist.domain.facts import Facts
 from avalist.domain.records import Record
 from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact
+from avalist.policy.choose import Desk
 from avalist.policy.economics import Policy
 from avalist.render import backtest_page, html_page, markdown_page
 from avalist.render.backtest import caveats
@@ -145,7 +146,7 @@ def past_of(
     propensity = propensity or [1.0] * n
     core = EventCore("payment", "e", b"", "p", "pre_auth", b"", Facts(amount_base_minor=10_000, product="card"))
     payments = [
-        Seen(msgspec.structs.replace(core, payment_id=f"p{i}"), i, Policy(), *one)
+        Seen(msgspec.structs.replace(core, payment_id=f"p{i}"), i, Desk(Policy()), *one)
         for i, one in enumerate(zip(actions, propensity, p, strict=True))
     ]
     t_ms = T0_MS + np.arange(n) * DAY_MS

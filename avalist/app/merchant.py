@@ -30,6 +30,7 @@ from avalist.domain.row import AT
 from avalist.domain.schema import DAY_MS, Schema
 from avalist.features.declare import Feature
 from avalist.features.derive import derive
+from avalist.features.own import OwnFeature, with_own
 from avalist.features.plan import Plan, compile_plan
 from avalist.features.state import F32, State
 from avalist.models.score import Model
@@ -57,9 +58,13 @@ decode_features = msgspec.json.Decoder(tuple[Feature, ...]).decode
 decode_fallback = msgspec.msgpack.Decoder(FallbackCore).decode
 
 
-def creation(schema: Schema) -> MerchantCreated:
-    """Return the event that creates a merchant of a schema, with the default plan. Raises ``BadInput``."""
-    return MerchantCreated(schema.check(), msgspec.json.encode(derive(schema)))
+def creation(schema: Schema, own: Sequence[OwnFeature] = ()) -> MerchantCreated:
+    """Return the event that creates a merchant of a schema, with the default plan and its own features.
+
+    Raises ``BadInput``.
+    """
+    derived = derive(schema.check())
+    return MerchantCreated(schema, msgspec.json.encode(with_own(schema, derived, own) if own else derived))
 
 
 def created_by(record: Record) -> MerchantCreated:

@@ -32,6 +32,7 @@ from avalist.domain.errors import AvalistError, Conflict, LogFailed, NotFound
 from avalist.domain.events import Payment, WireEvent, to_ms
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.schema import Schema
+from avalist.features.own import OwnFeature
 from avalist.policy.evaluate import fall_back
 from avalist.ports.log import Log
 
@@ -126,11 +127,14 @@ class Writer:
 
     # --- inputs --------------------------------------------------------------------------------------------------
 
-    def create(self, id: str, schema: Schema, at_ms: int) -> None:
-        """Create a merchant. Raises ``Conflict`` if it exists, ``BadInput`` if its schema makes no sense."""
+    def create(self, id: str, schema: Schema, at_ms: int, own: Sequence[OwnFeature] = ()) -> None:
+        """Create a merchant with features of its own beside those of its schema.
+
+        Raises ``Conflict`` if it exists, ``BadInput`` if its schema or its features make no sense.
+        """
         if id in self.merchants:
             raise Conflict(f"merchant {id!r} exists already")
-        created = creation(schema)
+        created = creation(schema, own)
         self._admit(id, created)
         self.control(id, created, at_ms)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -73,6 +73,14 @@ def created_by(record: Record) -> MerchantCreated:
     if not isinstance(control, MerchantCreated):
         raise NotFound(f"the log names merchant {record.merchant!r} before it was created")
     return control
+
+
+def created_in(records: Iterable[tuple[int, Record]], merchant: str) -> MerchantCreated:
+    """Return what created a merchant of a log. Raises ``NotFound`` if it is not in it."""
+    for _, record in records:
+        if record.merchant == merchant:
+            return created_by(record)
+    raise NotFound(f"no merchant {merchant!r} in the log")
 
 
 def plan_of(created: MerchantCreated) -> Plan:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from avalist.cli import demo, fit, generations, history, merchants, models, serve, status
+from avalist.cli import demo, features, fit, generations, history, merchants, models, serve, status
 from avalist.domain.errors import AvalistError, BadInput
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(merchants.app, name="merchant")
+app.add_typer(features.app, name="features")
 app.command("up")(serve.up)
 app.command("follow", hidden=True)(serve.follow)
 app.command("status")(status.status)

@@ -12,7 +12,7 @@ from avalist.domain.errors import BadInput
 from avalist.domain.events import bad_body
 from avalist.domain.records import FoldKind
 from avalist.domain.schema import DAY_MS, Schema
-from avalist.features.declare import ALL, LAGGED_STEPS, STEPS, Aggregate, Feature, window_name
+from avalist.features.declare import ALL, LAGGED_STEPS, PAYMENTS, STEPS, Aggregate, Feature, window_name
 from avalist.features.plan import LABELS, OF_ENTITY, compile_plan
 
 Kind = Literal[
@@ -123,25 +123,27 @@ def _feature(one: OwnFeature, schema: Schema, where: str) -> Feature:
     if window + lag > schema.memory_d * DAY_MS:
         most = f"at most the schema's memory of {schema.memory_d} days, lag included"
         raise BadInput("it looks back too far", field=f"{where}.window", expected=most, got=one.window)
-    feature = Feature(
-        name=one.name or _name(one, where),
-        aggregate=one.aggregate,
-        entity=one.entity,
-        field=one.field or "amount",
-        kinds=sum(1 << FoldKind[kind.upper()] for kind in set(one.kinds)) or 1 << FoldKind.PAYMENT,
-        window_ms=window,
-        step_ms=_step_ms(one, window, lag, where),
-        lag_ms=lag,
-        include_current=one.include_current,
-        of=one.of,
-        over=one.over,
-        prior=one.prior,
-        strength=(one.strength if one.strength is not None else 1.0) if one.aggregate == "rate" else 0.0,
-    )
-    if not _NAME.fullmatch(feature.name):
+    name = one.name or _name(one, where)
+    if not _NAME.fullmatch(name):
         expected = "a small letter, then small letters, digits, _ and +"
-        raise BadInput("not a name", field=f"{where}.name", expected=expected, got=feature.name[:64])
-    return feature
+        raise BadInput("not a name", field=f"{where}.name", expected=expected, got=name[:64])
+    definition = {
+        "name": name,
+        "aggregate": one.aggregate,
+        "entity": one.entity,
+        "field": one.field or "amount",
+        "kinds": sum(1 << FoldKind[kind.upper()] for kind in set(one.kinds)) or PAYMENTS,
+        "window_ms": window,
+        "step_ms": _step_ms(one, window, lag, where),
+        "lag_ms": lag,
+        "include_current": one.include_current,
+        "of": one.of,
+        "over": one.over,
+        "prior": one.prior,
+    }
+    if one.aggregate == "rate":
+        definition["strength"] = 1.0 if one.strength is None else one.strength
+    return msgspec.convert(definition, Feature)
 
 
 def _check_fields(one: OwnFeature, where: str) -> None:
@@ -158,7 +160,7 @@ def _check_fields(one: OwnFeature, where: str) -> None:
                 f"{one.aggregate} needs it", field=f"{where}.{name}", expected=_EXPECTED[name], got="nothing"
             )
     for name, span in (("window", one.window), ("step", one.step), ("lag", one.lag)):
-        if span and not _SPAN.fullmatch(span) or name == "window" and span and not _ms(span):
+        if (span and not _SPAN.fullmatch(span)) or (name == "window" and span and not _ms(span)):
             raise BadInput("not a span of time", field=f"{where}.{name}", expected=_EXPECTED["window"], got=span[:64])
 
 

@@ -16,6 +16,7 @@ from avalist.domain.core import DecisionCore, EventCore, MerchantCreated
 from avalist.domain.errors import NotFound
 from avalist.domain.records import FoldKind, Record, RecordKind
 from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, MISSING, VALUES, T, keys_at, unpack_row
+from avalist.domain.schema import Schema
 from avalist.features.declare import ALL, Feature
 from avalist.features.plan import LABELS, Plan
 
@@ -26,8 +27,14 @@ Records = Callable[[], Iterable[tuple[int, Record]]]
 class Earlier(NamedTuple):
     """An event before the payment that shares one of its keys."""
 
-    core: EventCore
-    row: tuple[int, ...]
+    type: str
+    payment_id: str
+    packed: bytes
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """Return its fold row."""
+        return unpack_row(self.packed)
 
     @property
     def at_ms(self) -> int:
@@ -37,7 +44,8 @@ class Earlier(NamedTuple):
     @property
     def amount_minor(self) -> int | None:
         """Return its amount in base currency."""
-        return None if self.row[VALUES] == MISSING else self.row[VALUES]
+        amount = self.row[VALUES]
+        return None if amount == MISSING else amount
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +78,11 @@ class Trace:
 
     def events_of(self, entity: str) -> list[Earlier]:
         """Return the earlier events that name the same key of an entity; none where the payment lacks it."""
-        places = self._places(entity)
-        mine = [self.row[place] for place in places]
+        places = _places(self.created.schema, entity)
+        mine = _keys(self.row, places)
         if 0 in mine:
             return []
-        return [one for one in self.earlier if [one.row[place] for place in places] == mine]
+        return [one for one in self.earlier if _keys(one.row, places) == mine]
 
     def events_in(self, feature: Feature) -> list[Earlier]:
         """Return the earlier events inside a feature's window, of the kinds that it counts."""
@@ -88,21 +96,19 @@ class Trace:
             return [one for one in inside if one.row[CAPTURED_DELTA] or one.row[FRAUD_DELTA]]
         return [one for one in inside if feature.kinds >> one.row[KIND] & 1]
 
-    def _places(self, entity: str) -> list[int]:
-        schema = self.created.schema
-        names = [d.name for d in schema.entities] + [d.name for d in schema.categories]
-        return [self.plan.keys_at + names.index(part) for part in entity.split("+") if part != ALL]
 
-
-def trace(records: Records, merchant: str, payment_id: str) -> Trace:
+def trace(records: Records, merchant: str, payment_id: str, entity: str | None = None) -> Trace:
     """Find a payment's first event in the log, and replay all before it.
 
-    `earlier` leaves out events that share no key with it: of the whole shop it shows those alone that do. Raises
-    ``NotFound`` if there is no such merchant or payment.
+    `earlier` holds the events that share a key of `entity` with it, or of any that the schema calls an entity; it takes
+    some hundred bytes of memory for each. Raises ``NotFound`` if there is no such merchant or payment.
     """
     target = _find(records(), merchant, payment_id)
+    schema, row = target.created.schema, unpack_row(target.core.row)
+    entities = [d.name for d in schema.entities] if entity is None else [entity]
+    wanted = [places for places in (_places(schema, name) for name in entities) if 0 not in _keys(row, places)]
     earlier: list[Earlier] = []
-    data = collect(_watched(records(), target, earlier), merchant)
+    data = collect(_watched(records(), target.seq, row, wanted, earlier), merchant)
     return Trace(target.created, data.plan, target.core, target.seq, data.x[-1], target.logged, target.decided, earlier)
 
 
@@ -143,17 +149,30 @@ def _find(records: Iterable[tuple[int, Record]], merchant: str, payment_id: str)
 
 
 def _watched(
-    records: Iterable[tuple[int, Record]], target: _Target, earlier: list[Earlier]
+    records: Iterable[tuple[int, Record]],
+    stop: int,
+    target: tuple[int, ...],
+    wanted: list[list[int]],
+    earlier: list[Earlier],
 ) -> Iterator[tuple[int, Record]]:
-    """Yield the inputs up to the target's; note the events before it that share a key."""
-    first = keys_at(target.created.schema)
-    keys = [(place, key) for place, key in enumerate(unpack_row(target.core.row)) if place >= first and key]
+    """Yield the inputs up to the target's; note the events before it whose keys at `wanted` places are its own."""
+    mine = [(places, _keys(target, places)) for places in wanted]
     for position, record in records:
-        if record.seq > target.seq:
+        if record.seq > stop:
             return
-        if record.kind == RecordKind.EVENT and record.seq < target.seq:
+        if record.kind == RecordKind.EVENT and record.seq < stop:
             core = decode_event_core(record.core)
             row = unpack_row(core.row)
-            if row[KIND] != FoldKind.READ_ONLY and any(row[place] == key for place, key in keys):
-                earlier.append(Earlier(core, row))
+            if row[KIND] != FoldKind.READ_ONLY and any(_keys(row, places) == keys for places, keys in mine):
+                earlier.append(Earlier(core.type, core.payment_id, core.row))
         yield position, record
+
+
+def _keys(row: tuple[int, ...], places: list[int]) -> list[int]:
+    return [row[place] for place in places]
+
+
+def _places(schema: Schema, entity: str) -> list[int]:
+    """Return where an entity's keys stand in a fold row; nowhere for the whole shop, which every event belongs to."""
+    names = [d.name for d in schema.entities] + [d.name for d in schema.categories]
+    return [keys_at(schema) + names.index(part) for part in entity.split("+") if part != ALL]

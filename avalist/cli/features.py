@@ -24,7 +24,8 @@ from avalist.domain.row import FRAUD_DELTA
 from avalist.features.cost import cost_of
 from avalist.features.declare import Feature
 from avalist.features.derive import derive
-from avalist.features.plan import Plan
+from avalist.features.own import decode_own, with_own
+from avalist.features.plan import Plan, compile_plan
 from avalist.features.words import covers, family, in_words, period, unit
 from avalist.history.private import write_private
 from avalist.render import html_page
@@ -127,6 +128,32 @@ def _costs(schema: Any, plan: Plan, place: int) -> str:
 
 
 @app.command()
+def check(
+    merchant: Merchant,
+    file: Annotated[Path, typer.Argument(help="Features (TOML)", exists=True, dir_okay=False)],
+    data: Data = None,
+) -> None:
+    """Check a file of features against a merchant's schema, and say what they tell and cost. Changes nothing.
+
+    A merchant's features stand in the event that creates it: 'avalist merchant create --features' takes the file.
+    """
+    with analysis.open(data) as here:
+        schema = here.created(merchant).schema
+    derived = derive(schema)
+    features = with_own(schema, derived, decode_own(file.read_text()))
+    plan = compile_plan(schema, features)
+    table = _named("name", "what it tells", "costs")
+    for place in range(len(derived), len(features)):
+        _add(table, escape(features[place].name), escape(in_words(features[place])), _costs(schema, plan, place))
+    console.print(table)
+    console.print(
+        f"{table.row_count} features fit the schema of {merchant}. It keeps those that it was created with: create "
+        "another with 'avalist merchant create NAME --features FILE', and import its history there",
+        highlight=False,
+    )
+
+
+@app.command()
 def plot(
     merchant: Merchant,
     name: Name,
@@ -166,27 +193,26 @@ def show(
 ) -> None:
     """Show what the decision on a payment saw, in words, with the events it came from; logged against replayed."""
     with analysis.open(data) as here:
-        place = None if feature is None else column_of(here.plan(merchant), feature)
-        found = trace(lambda: here.records(merchant), merchant, payment)
+        plan = here.plan(merchant)
+        place = None if feature is None else column_of(plan, feature)
+        among = entity if place is None else plan.features[place].entity or None
+        if among is not None and among not in plan.entity_names:
+            raise BadInput("no such entity", field="--entity", expected=" or ".join(plan.entity_names), got=among[:64])
+        found = trace(lambda: here.records(merchant), merchant, payment, among)
     _head(found)
-    plan = found.plan
     chosen = [n for n, f in enumerate(plan.features) if place in (None, n) and entity in (None, f.entity)]
     console.print(_values(found, chosen))
     if place is not None:
         one = plan.features[place]
         _events(found, found.events_in(one), f"events of {one.name}", None)
         return
-    for name in plan.entity_names:
-        of_entity = [f for f in plan.features if f.entity == name and f.window_ms]
-        if "+" not in name and name != "merchant" and entity in (None, name) and of_entity:
-            longest = max(of_entity, key=lambda f: f.window_ms + f.lag_ms)
-            whole = msgspec.structs.replace(longest, lag_ms=0, window_ms=longest.window_ms + longest.lag_ms)
-            within = period(whole.window_ms)
-            _events(found, found.events_in(_any_kind(whole)), f"{name}: events of the last {within}", events)
-
-
-def _any_kind(feature: Feature) -> Feature:
-    return msgspec.structs.replace(feature, kinds=-1, aggregate="count")
+    for name in [one.name for one in found.created.schema.entities] if entity is None else [entity]:
+        of_entity = [f for f in plan.features if f.entity == name]
+        longest = max(of_entity, key=lambda f: f.window_ms + f.lag_ms, default=None)
+        if longest is not None and longest.window_ms:
+            back = longest.window_ms + longest.lag_ms
+            whole = msgspec.structs.replace(longest, aggregate="count", kinds=-1, lag_ms=0, window_ms=back)
+            _events(found, found.events_in(whole), f"{name}: events of the last {period(back)}", events)
 
 
 def _head(found: Trace) -> None:
@@ -234,9 +260,7 @@ def _events(found: Trace, events: list[Earlier], title: str, most: int | None) -
     for one in shown:
         amount = "" if one.amount_minor is None else money(one.amount_minor, found.created.schema.base_currency)
         told = {1: " (fraud)", -1: " (no fraud after all)"}.get(one.row[FRAUD_DELTA], "")
-        table.add_row(
-            f"{from_ms(one.at_ms):%Y-%m-%d %H:%M:%S}", f"{one.core.type}{told}", escape(one.core.payment_id), amount
-        )
+        table.add_row(f"{from_ms(one.at_ms):%Y-%m-%d %H:%M:%S}", f"{one.type}{told}", escape(one.payment_id), amount)
     console.print(table)
 
 

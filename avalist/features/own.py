@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Final, Literal, get_args
 
@@ -104,15 +105,19 @@ def with_own(schema: Schema, derived: Sequence[Feature], own: Sequence[OwnFeatur
 
 
 def _placed(error: BadInput, schema: Schema, features: Sequence[Feature], derived: int) -> BadInput:
-    """Return a plan's error with the place of the first feature that is at fault."""
-    for place in range(len(features) - derived):
-        name = features[derived + place].name
+    """Return a plan's error with the place of the first feature that is at fault: a plan fails from that one on."""
+
+    def fails(place: int) -> bool:
         try:
             compile_plan(schema, features[: derived + place + 1])
-        except BadInput as found:
-            field = f"$.feature[{place}]" + found.field.removeprefix(name).removeprefix("feature")
-            return BadInput(f"{found.detail}: feature {name}", field=field, expected=found.expected, got=found.got)
-    return error
+        except BadInput:
+            return True
+        return False
+
+    place = bisect_left(range(len(features) - derived), True, key=fails)
+    name = features[derived + place].name
+    field = f"$.feature[{place}]" + error.field.removeprefix(name).removeprefix("feature")
+    return BadInput(f"{error.detail}: feature {name}", field=field, expected=error.expected, got=error.got)
 
 
 def _feature(one: OwnFeature, schema: Schema, where: str) -> Feature:

@@ -102,8 +102,12 @@ def test_a_file_holds_what_the_frame_does_and_only_its_owner_reads_it(here: Anal
 def test_an_export_that_fails_leaves_the_file_that_was_there(here: Analysis, tmp_path: Path) -> None:
     file = tmp_path / "shop.parquet"
     file.write_bytes(b"before")
-    with pytest.raises(ZeroDivisionError):
-        here.export("shop", file, written=lambda rows: rows // 0)
+
+    def full(rows: int) -> None:
+        raise OSError(f"disk full after {rows} payments")
+
+    with pytest.raises(OSError, match="after 60"):
+        here.export("shop", file, written=full)
     assert [one.read_bytes() for one in tmp_path.iterdir()] == [b"before"]
 
 

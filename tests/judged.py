@@ -46,7 +46,7 @@ def dataset(n: int = 6000, days: int = 120, *, refused: float = 0.0, frauds: flo
     issuer = np.where(rng.random(n) < 0.5, DECLINED, 0).astype(np.int8)
     issuer[taken] = 0
     background = Background(
-        keys, issuer, [f"p{i}" for i in range(n)], {"EUR": (n, 1000)}, {"label": len(fraud)}, Policy(), ""
+        keys, issuer, [f"p{i}" for i in range(n)], {"EUR": (n, 1000)}, {"label": len(fraud)}, Policy(), "", np.arange(n)
     )
     amount = rng.integers(500, 50_000, n)
     return Dataset(plan, SCHEMA, x, t_ms, amount, changes, int(max(t_ms[-1], late.max())), background)

@@ -27,6 +27,7 @@ from avalist.domain.keys import (
     twin,
 )
 from avalist.domain.schema import Schema
+from avalist.features.own import OwnFeature
 from avalist.ports.documents import Documents
 
 _ID = "[a-z0-9][a-z0-9-]{0,62}"
@@ -45,9 +46,10 @@ class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
 
 
 class CreateMerchant(_Request, frozen=True, tag="create_merchant"):
-    """Create a merchant with a declared schema."""
+    """Create a merchant with a declared schema, and with features of its own beside those that the schema gives."""
 
     schema: Schema
+    features: tuple[OwnFeature, ...] = ()
 
 
 class IssueKey(_Request, frozen=True, tag="issue_key"):
@@ -242,9 +244,9 @@ class Administration:
     def _answer(self, request: AdminRequest, at_ms: int) -> AdminAnswer:
         merchant = request.merchant
         match request:
-            case CreateMerchant(schema=schema):
+            case CreateMerchant(schema=schema, features=own):
                 _check_id(merchant)
-                self._writer.create(merchant, schema, at_ms)
+                self._writer.create(merchant, schema, at_ms, own)
             case IssueKey():
                 return self._issue(request, at_ms)
             case ListKeys():

@@ -84,6 +84,11 @@ class Archive:
         """Return the position up to which everything is archived."""
         return self._marks[-1].stop if self._marks else 0
 
+    def merchants(self) -> list[str]:
+        """Return the merchants of the archive and of the log's tail, sorted."""
+        archived = {file.merchant for mark in self._marks for file in mark.files}
+        return sorted(archived | {record.merchant for _, record in self._log.read(self.end)})
+
     def write(self, records: Sequence[Placed], stop: int, last_proof: bytes) -> None:
         """Archive the records of [`end`, `stop`), all of them and in order, less their sealed parts.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 import numpy as np
@@ -37,10 +38,10 @@ class Background:
     """What the log says besides the payments' columns.
 
     `keys` int64 [n, entities + categories], hashed, 0 where absent; `issuer` int8 [n]; `payment_ids` as the merchant
-    gave them; `currencies`: code -> (payments, their minor units); `outcomes`: events by type; `policy` and `model`
-    (its version, or nothing) as they stand at the end, `solved` with the policy. `sold` says what a policy
-    asks of each payment; `decided` float32 [n, 2] is what was decided before authorisation: P(fraud) and whether it was
-    approved; NaN where nothing was.
+    gave them; `seq` int64 [n] of the payments' first events; `currencies`: code -> (payments, their minor units);
+    `outcomes`: events by type; `policy` and `model` (its version, or nothing) as they stand at the end, `solved` with
+    the policy. `sold` says what a policy asks of each payment; `decided` float32 [n, 2] is what was decided before
+    authorisation: P(fraud) and whether it was approved; NaN where nothing was.
     """
 
     keys: npt.NDArray[np.int64]
@@ -50,6 +51,7 @@ class Background:
     outcomes: dict[str, int]
     policy: Policy
     model: str
+    seq: npt.NDArray[np.int64]
     solved: Solved = UNSOLVED
     sold: Sequence[Sold] = ()
     decided: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
@@ -90,17 +92,23 @@ class Dataset:
 
 
 def collect(
-    records: Iterable[tuple[int, Record]], merchant: str, progress: Callable[[int], None] = lambda position: None
+    records: Iterable[tuple[int, Record]],
+    merchant: str,
+    progress: Callable[[int], None] = lambda position: None,
+    spill: IO[bytes] | None = None,
 ) -> Dataset:
-    """Replay one merchant's records into a data set. Raises ``NotFound`` if it is not in the log."""
+    """Replay one merchant's records into a data set. Raises ``NotFound`` if it is not in the log.
+
+    With an empty file to `spill` to, `x` lies there and not in memory; it may be closed afterwards.
+    """
     collector: _Collector | None = None
     for position, record in records:
         if record.merchant != merchant:
             continue
         if collector is None:
-            collector = _Collector(created_by(record))
+            collector = _Collector(created_by(record), spill)
         elif record.kind == RecordKind.EVENT:
-            collector.add(decode_event_core(record.core))
+            collector.add(decode_event_core(record.core), record.seq)
         elif record.kind == RecordKind.CONTROL:
             collector.apply(record.core)
         elif record.kind == RecordKind.DECISION:
@@ -112,14 +120,16 @@ def collect(
 
 
 class _Collector:
-    def __init__(self, created: MerchantCreated) -> None:
+    def __init__(self, created: MerchantCreated, spill: IO[bytes] | None) -> None:
         self._schema = created.schema
         self._plan = plan_of(created)
         self._state = State(self._plan, watch=Watch(created.schema))
         self._waiting: list[bytes] = []
+        self._spill = spill
         self._blocks: list[npt.NDArray[np.float32]] = []
         self._stamps: list[npt.NDArray[np.int64]] = []
         self._place: dict[str, int] = {}
+        self._seq = array("q")
         self._late: list[tuple[int, int, int, int, int]] = []
         self._issuer: dict[int, int] = {}
         self._currencies: dict[str, list[int]] = {}
@@ -144,10 +154,11 @@ class _Collector:
         if place is not None and decision.p_fraud is not None and decision.checkpoint == "pre_auth":
             self._decided[place] = decision.p_fraud, float(decision.action is Action.APPROVE)
 
-    def add(self, core: EventCore) -> None:
+    def add(self, core: EventCore, seq: int) -> None:
         if core.checkpoint:
             if core.payment_id not in self._place:
                 self._place[core.payment_id] = len(self._place)
+                self._seq.append(seq)
                 self._pay(core)
         elif core.payment_id in self._place:
             self._outcomes[core.type] += 1
@@ -178,15 +189,17 @@ class _Collector:
         rows = np.frombuffer(b"".join(self._waiting), dtype="<i8").reshape(-1, self._plan.width)
         self._waiting.clear()
         payments = rows[:, KIND] == FoldKind.PAYMENT
-        self._blocks.append(self._state.run(rows, payments))
+        block = self._state.run(rows, payments)
+        if self._spill is None:
+            self._blocks.append(block)
+        else:
+            self._spill.write(block.data)
         columns = [AT, VALUES, CAPTURED_DELTA, FRAUD_DELTA, *range(self._plan.keys_at, self._plan.width)]
         self._stamps.append(rows[payments][:, columns])
         self._cut_ms = int(rows[-1, AT])
 
     def finish(self) -> Dataset:
         self._run()
-        columns = len(self._plan.columns)
-        x = np.concatenate(self._blocks) if self._blocks else np.empty((0, columns), dtype=np.float32)
         width = 4 + self._plan.width - self._plan.keys_at
         stamps = np.concatenate(self._stamps) if self._stamps else np.empty((0, width), dtype=np.int64)
         at_once = np.flatnonzero(stamps[:, 2] | stamps[:, 3])
@@ -194,8 +207,25 @@ class _Collector:
         late = np.array(self._late, dtype=np.int64).reshape(-1, 5)
         changes = np.concatenate((first, late))
         return Dataset(
-            self._plan, self._schema, x, stamps[:, 0], stamps[:, 1], changes, self._cut_ms, self._background(stamps)
+            self._plan,
+            self._schema,
+            self._read(len(stamps)),
+            stamps[:, 0],
+            stamps[:, 1],
+            changes,
+            self._cut_ms,
+            self._background(stamps),
         )
+
+    def _read(self, payments: int) -> npt.NDArray[np.float32]:
+        """Return what was read, float32 [payments, columns]."""
+        shape = payments, len(self._plan.columns)
+        if not payments:
+            return np.empty(shape, dtype=np.float32)
+        if self._spill is None:
+            return np.concatenate(self._blocks)
+        self._spill.flush()
+        return np.memmap(self._spill, np.float32, "r", shape=shape)
 
     def _background(self, stamps: npt.NDArray[np.int64]) -> Background:
         issuer = np.zeros(len(stamps), np.int8)
@@ -204,8 +234,9 @@ class _Collector:
         decided = np.full((len(stamps), 2), np.nan, np.float32)
         decided[list(self._decided)] = np.array(list(self._decided.values()), np.float32).reshape(-1, 2)
         ids, outcomes = list(self._place), dict(self._outcomes)
+        seq = np.frombuffer(self._seq, np.int64)
         return Background(
-            stamps[:, 4:], issuer, ids, currencies, outcomes, self._desk.policy, self._model, self._desk.solved,
+            stamps[:, 4:], issuer, ids, currencies, outcomes, self._desk.policy, self._model, seq, self._desk.solved,
             self._sold, decided,
         )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -33,6 +33,7 @@ from avalist.domain.row import AT
 from avalist.domain.schema import DAY_MS, Schema
 from avalist.features.declare import Feature
 from avalist.features.derive import derive
+from avalist.features.own import OwnFeature, with_own
 from avalist.features.plan import Plan, compile_plan
 from avalist.features.state import F32, State
 from avalist.features.wave import Watch
@@ -63,9 +64,14 @@ decode_features = msgspec.json.Decoder(tuple[Feature, ...]).decode
 decode_fallback = msgspec.msgpack.Decoder(FallbackCore).decode
 
 
-def creation(schema: Schema, tables_version: int = NO_TABLES) -> MerchantCreated:
-    """Return the event that creates a merchant of a schema, with the default plan. Raises ``BadInput``."""
-    return MerchantCreated(schema.check(), msgspec.json.encode(derive(schema)), tables_version=tables_version)
+def creation(schema: Schema, own: Sequence[OwnFeature] = (), tables_version: int = NO_TABLES) -> MerchantCreated:
+    """Return the event that creates a merchant of a schema, with the default plan and its own features.
+
+    Raises ``BadInput``.
+    """
+    derived = derive(schema.check())
+    features = with_own(schema, derived, own) if own else derived
+    return MerchantCreated(schema, msgspec.json.encode(features), tables_version=tables_version)
 
 
 def created_by(record: Record) -> MerchantCreated:
@@ -74,6 +80,14 @@ def created_by(record: Record) -> MerchantCreated:
     if not isinstance(control, MerchantCreated):
         raise NotFound(f"the log names merchant {record.merchant!r} before it was created")
     return control
+
+
+def created_in(records: Iterable[tuple[int, Record]], merchant: str) -> MerchantCreated:
+    """Return what created a merchant of a log. Raises ``NotFound`` if it is not in it."""
+    for _, record in records:
+        if record.merchant == merchant:
+            return created_by(record)
+    raise NotFound(f"no merchant {merchant!r} in the log")
 
 
 def plan_of(created: MerchantCreated) -> Plan:

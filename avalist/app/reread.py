@@ -20,6 +20,7 @@ from avalist.domain.errors import ArtefactInvalid, BadInput, NotFound
 from avalist.domain.records import FoldKind, Record, RecordKind
 from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND
 from avalist.features.state import State
+from avalist.features.wave import Watch
 from avalist.models.artefact import Artefact
 from avalist.models.trees import F32
 from avalist.policy.choose import Desk
@@ -262,7 +263,7 @@ class _Replayer(_Reader):
 
     def _begin(self, created: MerchantCreated) -> None:
         super()._begin(created)
-        self._state = State(plan_of(created))
+        self._state = State(plan_of(created), watch=Watch(created.schema))
         self._rows: list[bytes] = []
         self._asked: list[bool] = []
 

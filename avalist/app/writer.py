@@ -35,6 +35,7 @@ from avalist.domain.events import Payment, WireEvent, to_ms
 from avalist.domain.facts import NO_TABLES
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.schema import Schema
+from avalist.features.own import OwnFeature
 from avalist.policy.choose import UNSOLVED
 from avalist.policy.evaluate import fall_back
 from avalist.ports.log import Log
@@ -135,11 +136,14 @@ class Writer:
 
     # --- inputs --------------------------------------------------------------------------------------------------
 
-    def create(self, id: str, schema: Schema, at_ms: int) -> None:
-        """Create a merchant. Raises ``Conflict`` if it exists, ``BadInput`` if its schema makes no sense."""
+    def create(self, id: str, schema: Schema, at_ms: int, own: Sequence[OwnFeature] = ()) -> None:
+        """Create a merchant with features of its own beside those of its schema.
+
+        Raises ``Conflict`` if it exists, ``BadInput`` if its schema or its features make no sense.
+        """
         if id in self.merchants:
             raise Conflict(f"merchant {id!r} exists already")
-        created = creation(schema, self.tables_version)
+        created = creation(schema, own, self.tables_version)
         self._admit(id, created)
         self.control(id, created, at_ms)
 

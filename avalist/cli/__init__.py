@@ -12,6 +12,7 @@ from rich.markup import escape
 from avalist.cli import (
     backtest,
     demo,
+    features,
     fit,
     generations,
     history,
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.add_typer(merchants.app, name="merchant")
 app.add_typer(intel.app, name="intel")
 app.add_typer(policy.app, name="policy")
+app.add_typer(features.app, name="features")
 app.command("up")(serve.up)
 app.command("follow", hidden=True)(serve.follow)
 app.command("status")(status.status)

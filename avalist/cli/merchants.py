@@ -26,6 +26,7 @@ from avalist.domain.errors import BadInput
 from avalist.domain.events import from_ms
 from avalist.domain.keys import ALL_SCOPES, KeyKind
 from avalist.domain.schema import DIGITAL_GOODS, Schema
+from avalist.features.own import decode_own
 from avalist.history.mapping import decode_mapping
 
 app = typer.Typer(help="Create merchants, issue keys, set the mode.", no_args_is_help=True)
@@ -40,13 +41,17 @@ def create(
     schema: Annotated[
         Path | None, typer.Option(help="Schema (JSON) or import mapping (TOML) [default: the schema for digital goods]")
     ] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="Features of its own (TOML), beside those of the schema", exists=True)
+    ] = None,
     data: Data = None,
     port: Port = None,
 ) -> None:
     """Create a merchant and issue its first live key."""
     declared = read_schema(schema) if schema else DIGITAL_GOODS
+    own = decode_own(features.read_text()) if features else ()
     with office(settings_from(data=data, port=port)) as here:
-        shown = here.carry_out(CreateMerchant(merchant, declared))
+        shown = here.carry_out(CreateMerchant(merchant, declared, own))
         key = here.carry_out(IssueKey(merchant, "live"))["key"]
     console.print(f"created [bold]{merchant}[/]: {shown['features']} features on plan {shown['plan']}")
     console.print(f"its live key, shown once: [bold]{key}[/]", soft_wrap=True)

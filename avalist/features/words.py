@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 from avalist.domain.records import FoldKind
-from avalist.features.declare import ALL, Feature
+from avalist.features.declare import ACTIVITY, ALL, PAYMENTS, Feature
 from avalist.features.plan import Plan
 
 _UNITS: Final = ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"))
 _MONEY: Final = frozenset({"sum", "mean", "max", "fraud_mean", "value"})
 _TIMES: Final = frozenset({"since_last", "since_first", "since_fraud", "since_first_fraud"})
 _RATES: Final = frozenset({"rate", "captured", "frauds", "fraud_mean", "since_fraud", "since_first_fraud", "clean"})
+_EVENTS: Final = {
+    FoldKind.PAYMENT: "payments", FoldKind.SIGN_UP: "sign-ups", FoldKind.LOGIN_OK: "logins",
+    FoldKind.LOGIN_FAILED: "failed logins", FoldKind.PROFILE_CHANGE: "profile changes", FoldKind.KYC_STEP: "KYC steps",
+    FoldKind.SESSION: "sessions", FoldKind.AUTH_APPROVED: "issuer approvals", FoldKind.AUTH_DECLINED: "issuer declines",
+}  # fmt: skip
 
 
 def period(ms: int) -> str:
@@ -43,6 +48,8 @@ def in_words(feature: Feature) -> str:
     who, window = _who(feature.entity), f"in the last {period(feature.window_ms)}"
     own = ", this payment included" if feature.include_current else ""
     of = "amount" if feature.field == "amount" else _plain(feature.field)
+    whose = who if feature.kinds == PAYMENTS else f"{_counted(feature.kinds)} of {who}"
+    among = "" if feature.kinds in (PAYMENTS, ACTIVITY) else f", among {_counted(feature.kinds)}"
     over = f"over {_spoken(feature.window_ms)}"
     texts = {
         "value": "amount of this payment" if feature.field == "amount" else f"{of} of this payment",
@@ -52,10 +59,10 @@ def in_words(feature: Feature) -> str:
         "since_last": f"time since the last payment of {who}",
         "since_first": f"time since {who} was first seen",
         "count": f"{_counted(feature.kinds)} of {who} {window}{own}",
-        "sum": f"total {of} of {who} {window}{own}",
-        "mean": f"mean {of} of {who} {window}{own}",
-        "max": f"largest {of} of {who} {window}{own}",
-        "distinct": f"different {_plain(feature.of)} values seen with {who} {window}",
+        "sum": f"total {of} of {whose} {window}{own}",
+        "mean": f"mean {of} of {whose} {window}{own}",
+        "max": f"largest {of} of {whose} {window}{own}",
+        "distinct": f"different {_plain(feature.of)} values seen with {who} {window}{among}",
         "rate": f"known fraud rate of {who} {over}",
         "captured": f"payments of {who} old enough to be judged {over}",
         "frauds": f"known frauds of {who} {over}",
@@ -87,6 +94,29 @@ def family(feature: Feature, plan: Plan) -> str:
         return f"spending habits of {who}"
     failed = feature.kinds in (1 << FoldKind.AUTH_DECLINED, 1 << FoldKind.LOGIN_FAILED)
     return f"failed attempts of {who}" if failed else f"how often {who} pays"
+
+
+def covers(feature: Feature) -> str:
+    """Return how long a window is, which moves in steps.
+
+    >>> covers(Feature(name="x", aggregate="count", entity="card", window_ms=3_600_000, step_ms=60_000))
+    'the last 1 hour is 60 to 61 minutes: the window moves in steps of 1 minute'
+    >>> covers(Feature(name="y", aggregate="known", entity="card"))
+    ''
+    """
+    if not feature.window_ms:
+        return ""
+    step, size, name = feature.step_ms, *_measure(feature.step_ms)
+    low, high = feature.window_ms / size, (feature.window_ms + step) / size
+    moves = f"the window moves in steps of {_spoken(step)}"
+    if feature.lag_ms:
+        lag = _spoken(feature.lag_ms)
+        return f"{_spoken(feature.window_ms)}, up to {lag} before the payment, for reports take time: {moves}"
+    return f"the last {_spoken(feature.window_ms)} is {low:g} to {high:g} {name}s: {moves}"
+
+
+def _measure(ms: int) -> tuple[int, str]:
+    return next(((size, name) for size, name in _UNITS if ms % size == 0), (1000, "second"))
 
 
 def unit(feature: Feature) -> str:
@@ -125,8 +155,7 @@ def _short(window: str) -> str:
 
 
 def _counted(kinds: int) -> str:
-    named = {1 << FoldKind.AUTH_DECLINED: "issuer declines", 1 << FoldKind.LOGIN_FAILED: "failed logins"}
-    return named.get(kinds, "payments" if kinds == 1 << FoldKind.PAYMENT else "events")
+    return " and ".join(words for kind, words in _EVENTS.items() if kinds >> kind & 1) or "events"
 
 
 def _who(entity: str) -> str:

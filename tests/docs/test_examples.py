@@ -16,7 +16,9 @@ from avalist.app.lookup import Lookup
 from avalist.app.stored import StoredDecision
 from avalist.domain.decisions import Decision
 from avalist.domain.events import decode_event, decode_payment
-from avalist.domain.schema import Schema
+from avalist.domain.schema import DIGITAL_GOODS, Schema
+from avalist.features.derive import derive
+from avalist.features.own import decode_own, with_own
 from avalist.history.mapping import decode_mapping
 from avalist.policy.economics import decode_policy
 from tests.docs.pages import ROOT, Block, blocks, headings, read
@@ -56,8 +58,11 @@ def test_json_decodes(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", blocks("toml"), ids=str)
-def test_toml_is_a_mapping(block: Block) -> None:
-    decode_mapping(block.text).merchant_schema()
+def test_toml_is_a_mapping_or_features(block: Block) -> None:
+    if "[[feature]]" in block.text:
+        with_own(DIGITAL_GOODS, derive(DIGITAL_GOODS), decode_own(block.text))
+    else:
+        decode_mapping(block.text).merchant_schema()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs/mappings").glob("*.toml")), ids=lambda path: path.name)
@@ -79,7 +84,7 @@ def command_lines() -> list[tuple[str, list[str]]]:
 def test_commands_in_examples_exist() -> None:
     assert len(command_lines()) > 5
     for where, words in command_lines():
-        name = " ".join(words[:3] if words[1] in ("merchant", "policy") else words[:2])
+        name = " ".join(words[:3] if words[1] in ("merchant", "policy", "features") else words[:2])
         assert name in COMMANDS, where
         given = {word for word in words if word.startswith("--")}
         assert given <= options(COMMANDS[name]), where

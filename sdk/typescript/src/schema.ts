@@ -430,11 +430,13 @@ export interface components {
         };
         /**
          * CreateMerchant
-         * @description Create a merchant with a declared schema.
+         * @description Create a merchant with a declared schema, and with features of its own beside those that the schema gives.
          */
         CreateMerchant: {
             /** @enum {unknown} */
             do: "create_merchant";
+            /** @default [] */
+            features?: components["schemas"]["OwnFeature"][];
             merchant: string;
             schema: components["schemas"]["Schema"];
         };
@@ -1097,6 +1099,44 @@ export interface components {
             sku?: string;
             /** @default null */
             unit_amount_minor?: number | null;
+        };
+        /**
+         * OwnFeature
+         * @description One column of a merchant's own. `window`, `step` and `lag` are spans of time such as ``90m`` or ``7d``.
+         *
+         *     `kinds` are the events that count, payments where none is named. `step` is a sixtieth of the window by default,
+         *     `lag` the schema's ``label_delay_d``. `prior` and `over` name columns that stand before this one.
+         */
+        OwnFeature: {
+            /** @enum {unknown} */
+            aggregate: "captured" | "clean" | "count" | "distinct" | "fraud_mean" | "frauds" | "hour" | "known" | "max" | "mean" | "rate" | "ratio" | "since_first" | "since_first_fraud" | "since_fraud" | "since_last" | "sum" | "value" | "weekday";
+            /** @default  */
+            entity?: string;
+            /** @default  */
+            field?: string;
+            /** @default false */
+            include_current?: boolean;
+            /** @default [] */
+            kinds?: ("auth_approved" | "auth_declined" | "kyc_step" | "login_failed" | "login_ok" | "payment" | "profile_change" | "session" | "sign_up")[];
+            /** @default  */
+            lag?: string;
+            /** @default  */
+            name?: string;
+            /** @default  */
+            of?: string;
+            /** @default null */
+            over?: [
+                string,
+                string
+            ] | null;
+            /** @default  */
+            prior?: string;
+            /** @default  */
+            step?: string;
+            /** @default null */
+            strength?: number | null;
+            /** @default  */
+            window?: string;
         };
         /**
          * Payee

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -150,9 +152,7 @@ def test_reviews_stay_within_capacity() -> None:
 
 def test_dearer_chargebacks_are_fewer_along_the_frontier() -> None:
     curve = trace(Policy(), offers())
-    assert all(
-        a.value_bps >= b.value_bps and a.profit_minor >= b.profit_minor for a, b in zip(curve, curve[1:], strict=False)
-    )
+    assert all(a.value_bps >= b.value_bps and a.profit_minor >= b.profit_minor for a, b in pairwise(curve))
 
 
 def test_old_versions_stand_and_new_fields_tell() -> None:

@@ -14,13 +14,14 @@ import msgspec
 import numpy as np
 
 from avalist.app.dataset import Dataset
+from avalist.app.grade import Bools
 from avalist.app.train import delay_at
 from avalist.domain.core import Solved
 from avalist.domain.decisions import Action
 from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
 from avalist.models.score import Model
-from avalist.models.trees import F64
+from avalist.models.trees import F64, I64
 from avalist.policy.budgets import Expected, expected, solve, summed, trace
 from avalist.policy.choose import ORDER, Desk, Offers, taken
 from avalist.policy.economics import PRESETS, Policy, expected_profit
@@ -60,6 +61,9 @@ class Recent:
 def recent(data: Dataset, model: Model, days: float = DAYS) -> Recent:
     """Return the payments of the last `days`; those that were not decided get the active model's probability.
 
+    The level is corrected by how many of the payments decided so far that are worth approving were reported, for how
+    many that were expected by now.
+
     Raises ``BadInput`` where there is none.
     """
     if not len(data.t_ms):
@@ -72,7 +76,8 @@ def recent(data: Dataset, model: Model, days: float = DAYS) -> Recent:
     said[unsaid] = artefact.calibration.apply(artefact.trees.score_many(data.x[unsaid]))
     captured, fraud = data.known_at(data.cut_ms)
     known = delay_at(data, data.cut_ms).reported_by((data.cut_ms - data.t_ms) / DAY_MS)
-    judged = captured & ~np.isnan(said)
+    judged = np.flatnonzero(captured & ~silent)
+    judged = judged[_unpriced(data, said, judged)]
     odds = (_CREDIBLE + fraud[judged].sum()) / (_CREDIBLE + said[judged] @ known[judged])
     p = odds * said / (1.0 - said + odds * said)
     begin = int(np.searchsorted(data.t_ms, data.cut_ms - round(days * DAY_MS)))
@@ -88,6 +93,15 @@ def recent(data: Dataset, model: Model, days: float = DAYS) -> Recent:
         to_ms=data.cut_ms + 1,
         odds=float(odds),
     )
+
+
+def _unpriced(data: Dataset, said: F64, rows: I64) -> Bools:
+    """Tell which payments the economics alone would not decline. There the level matters: whoever is far above the
+    threshold has most of the fraud, and would hide it. Payments that a model learnt from say nothing of its level.
+    """
+    desk = Desk(data.background.policy)
+    sold = [data.background.sold[row] for row in rows.tolist()]
+    return desk.choose_many(desk.offers(said[rows], data.amount_minor[rows].astype(np.float64), sold)).kept
 
 
 def solve_budgets(data: Dataset, model: Model, policy: Policy | None = None, days: float = DAYS) -> Solved:

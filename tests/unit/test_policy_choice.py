@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -152,7 +152,7 @@ def test_reviews_stay_within_capacity() -> None:
 
 def test_dearer_chargebacks_are_fewer_along_the_frontier() -> None:
     curve = trace(Policy(), offers())
-    assert all(a.value_bps >= b.value_bps and a.profit_minor >= b.profit_minor for a, b in itertools.pairwise(curve))
+    assert all(a.value_bps >= b.value_bps and a.profit_minor >= b.profit_minor for a, b in pairwise(curve))
 
 
 def test_old_versions_stand_and_new_fields_tell() -> None:

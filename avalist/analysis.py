@@ -147,9 +147,13 @@ class Analysis:
         """Write what :meth:`features` returns to a Parquet file, in bounded memory; return how many payments.
 
         The file is there when it is whole, and only its owner may read it. `replayed` is told the position in the log,
-        `written` the payments written.
+        `written` the payments written. Raises as :meth:`features`, and ``BadInput`` where the file has no place.
         """
         file = Path(file)
+        if file.is_dir() or not file.parent.is_dir():
+            raise BadInput(
+                "there is no place for the file", field="file", expected="a file in a folder that exists", got=str(file)
+            )
         with spilled(file.parent) as spill:
             data = collect(self.records(merchant), merchant, replayed, spill)
             matrix = _matrix(data, from_, to, known_at, columns)

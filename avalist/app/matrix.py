@@ -56,7 +56,7 @@ class Matrix:
         known_at_ms: int | None = None,
         columns: Sequence[str] | None = None,
     ) -> None:
-        names = data.plan.columns if columns is None else columns
+        names = data.plan.columns if columns is None else tuple(dict.fromkeys(columns))
         self._data, self._places = data, [column_of(data.plan, name) for name in names]
         known_at_ms = data.cut_ms if known_at_ms is None else known_at_ms
         self.rows = np.flatnonzero(_inside(data.t_ms, from_ms, to_ms) & (data.t_ms <= known_at_ms))

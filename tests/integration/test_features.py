@@ -84,6 +84,10 @@ def test_labels_are_those_that_were_known_at_a_date(here: Analysis) -> None:
     assert not then["fraud"].any()
 
 
+def test_a_column_that_is_asked_for_twice_comes_once(here: Analysis) -> None:
+    assert here.features("shop", columns=["hour", "amount", "hour"]).columns[-2:] == ["hour", "amount"]
+
+
 def test_a_frame_begins_and_ends_where_it_is_asked_to(here: Analysis) -> None:
     whole = here.features("shop", columns=["amount"])
     part = here.features("shop", from_=whole[9, "received_at"], to=whole[40, "received_at"], columns=["amount"])
@@ -125,6 +129,8 @@ def test_what_is_not_there_is_said(here: Analysis, tmp_path: Path) -> None:
     assert "card__count__events__1h" in refused.value.expected
     with pytest.raises(BadInput, match="not a time"):
         here.features("shop", to="yesterday")
+    with pytest.raises(BadInput, match="no place"):
+        here.export("shop", tmp_path / "nowhere" / "shop.parquet")
     with pytest.raises(NotFound, match="no merchant"):
         here.features("nobody")
     with pytest.raises(NotFound, match="no data folder"):

@@ -34,6 +34,10 @@ export function fallBack(payment: Payment, fallback: Fallback, mode: Decision["m
     degraded: true,
     durable: false,
     generation: 0,
+    propensity: 1,
+    factors: [],
+    review_deadline_s: null,
+    review_default: null,
     local: true,
     why,
   };

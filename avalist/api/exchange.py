@@ -62,6 +62,7 @@ class Exchange:
         self.keep_alive = keep_alive
         self.disconnected = False
         self.response_complete = False
+        self._settled = False
         self._service = service
         self._transport = transport
         self._sent = sent
@@ -86,11 +87,12 @@ class Exchange:
             self.set_exception(error)
 
     def done(self) -> bool:
-        """Tell whether the answer is written, or not wanted any more."""
-        return self.response_complete
+        """Tell whether the answer is known, written or yet to be: a rehearsed one may be late."""
+        return self._settled
 
     def set_result(self, found: Kept[Answer] | Decision, /) -> None:
         """Write the answer."""
+        self._settled = True
         try:
             body, headers = self._asking.answer(found), [JSON, VERSION, *self._asking.headers()]
         except Exception as error:  # noqa: BLE001  told and logged, as a server does
@@ -113,7 +115,7 @@ class Exchange:
             self._write(500, [PROBLEM], _BROKEN)
 
     def _write(self, status: int, headers: Headers, body: bytes) -> None:
-        self.response_complete = True
+        self.response_complete = self._settled = True
         sent, self._sent, self._body = self._sent, _nothing, b""  # what is done holds nothing
         if self.disconnected or self._transport.is_closing():
             return

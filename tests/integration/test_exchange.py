@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from avalist.api.exchange import Exchange
+from avalist.api.routes.decisions import Asking
 from tests.doors import OverHttp
 from tests.shop import opened, payment_json
 
 pytestmark = pytest.mark.sockets
+answer = Asking.answer
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +30,8 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OverHttp]:
         served.close()
 
 
-def request(door: OverHttp, n: int, head: str = "", version: str = "1.1") -> bytes:
-    body = json.dumps(payment_json(n, received_at=None)).encode()
+def request(door: OverHttp, n: int | str, head: str = "", version: str = "1.1") -> bytes:
+    body = json.dumps(payment_json(n, received_at=None) | ({"payment_id": n} if isinstance(n, str) else {})).encode()
     said = (
         f"POST /v1/decisions HTTP/{version}\r\nHost: x\r\nAuthorization: Bearer {door.key}\r\n{head}"
         f"Content-Length: {len(body)}\r\n\r\n"
@@ -82,6 +84,21 @@ def test_a_refused_head_does_not_spoil_the_next_request(door: OverHttp) -> None:
     refused = request(door, 140).replace(door.key.encode(), b"av_live_shop_nobody")
     said = exchange(door, refused + request(door, 141, "Connection: close\r\n"))
     assert heads(said) == ["401 Unauthorized", "200 OK"]
+
+
+def test_a_late_answer_is_given_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path) as shop:
+        shop.create()
+        log, sync = shop.installation.log, shop.installation.log.sync
+        monkeypatch.setattr(log, "sync", lambda: (time.sleep(0.05), sync())[1])  # so that the time is out before
+        door = OverHttp(shop)
+        door.key = shop.key(kind="sandbox")
+        settled = []
+        monkeypatch.setattr(Asking, "answer", lambda self, found: (settled.append(found), answer(self, found))[1])
+        said = exchange(door, request(door, "test_slow", "Avalist-Deadline-Ms: 1\r\nConnection: close\r\n"))
+        door.close()
+    assert heads(said) == ["200 OK"]
+    assert len(settled) == 1
 
 
 def test_a_client_that_goes_away_leaves_nothing(door: OverHttp) -> None:

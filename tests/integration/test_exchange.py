@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,11 +91,20 @@ def test_a_late_answer_is_given_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with opened(tmp_path) as shop:
         shop.create()
         log, sync = shop.installation.log, shop.installation.log.sync
-        monkeypatch.setattr(log, "sync", lambda: (time.sleep(0.05), sync())[1])  # so that the time is out before
+
+        def slow_sync() -> int:  # so that the time is out before
+            time.sleep(0.05)
+            return sync()
+
+        def counted(asking: Asking, found: Any) -> bytes:
+            settled.append(found)
+            return answer(asking, found)
+
+        monkeypatch.setattr(log, "sync", slow_sync)
         door = OverHttp(shop)
         door.key = shop.key(kind="sandbox")
-        settled = []
-        monkeypatch.setattr(Asking, "answer", lambda self, found: (settled.append(found), answer(self, found))[1])
+        settled: list[object] = []
+        monkeypatch.setattr(Asking, "answer", counted)
         said = exchange(door, request(door, "test_slow", "Avalist-Deadline-Ms: 1\r\nConnection: close\r\n"))
         door.close()
     assert heads(said) == ["200 OK"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import numba
 from llvmlite import ir
@@ -17,12 +18,29 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+_PACKAGE: Final = Path(__file__).parents[1]
+_ROOMS: Final = ("api", "app", "features", "models")
+_IMPORTS: Final = re.compile(r"^from avalist\.([\w.]+) import (\w+)", re.M)
+
+
+def sources() -> list[Path]:
+    """Return the modules that hold kernels, and all that these import: what a compiled kernel may be made of."""
+    found: dict[Path, str] = {}
+    wanted = [path for room in _ROOMS for path in (_PACKAGE / room).glob("*.py") if "@jit" in path.read_text()]
+    while wanted:
+        path = wanted.pop()
+        if path not in found and path.exists():
+            text = found[path] = path.read_text()
+            for module, name in _IMPORTS.findall(text):
+                place = _PACKAGE / module.replace(".", "/")
+                wanted += [place.with_suffix(".py"), place / f"{name}.py"]
+    return sorted(found)
+
+
 def _cache_folder() -> Path:
     """Name a cache after the sources: numba alone would not notice a change in a function that a kernel calls."""
-    package = Path(__file__).parents[1]
-    sources = sorted(p for room in ("domain", "features", "models") for p in (package / room).glob("*.py"))
-    digest = hashlib.blake2b(b"".join(p.read_bytes() for p in sources), digest_size=8).hexdigest()
-    return package / "__pycache__" / f"numba-{digest}"
+    digest = hashlib.blake2b(b"".join(p.read_bytes() for p in sources()), digest_size=8).hexdigest()
+    return _PACKAGE / "__pycache__" / f"numba-{digest}"
 
 
 numba.config.CACHE_DIR = str(_cache_folder())

@@ -145,17 +145,40 @@ class _Seen(NamedTuple):
 
 def report_loss(z: F64, y: F64, reported: F64) -> F64:
     """Return −log likelihood of reports y ~ Bernoulli(F·σ(z)) [n], less a constant log F per report."""
-    silent = _sigmoid(-z) + _sigmoid(z) * (1.0 - reported)
-    return np.where(y > 0.0, np.logaddexp(0.0, -z), -np.log(np.maximum(silent, 1e-300)))
+    loss = np.empty(len(z))
+    _losses(z, y, reported, loss)
+    return loss
+
+
+@jit
+def _losses(z: F64, y: F64, reported: F64, loss: F64) -> None:
+    for n in range(z.size):
+        growth = math.exp(-abs(z[n]))  # of the rarer side, so that nothing overflows
+        rarer, other = growth / (1.0 + growth), 1.0 / (1.0 + growth)
+        if y[n] > 0.0:
+            loss[n] = max(-z[n], 0.0) + math.log1p(growth)
+        else:
+            p, honest = (other, rarer) if z[n] > 0.0 else (rarer, other)
+            loss[n] = -math.log(max(honest + p * (1.0 - reported[n]), 1e-300))
 
 
 def report_gradient(z: F64, y: F64, reported: F64) -> tuple[F64, F64]:
     """Return the derivative in z of :func:`report_loss`, and its Fisher information, both [n]."""
-    p = _sigmoid(z)
-    honest = np.maximum(1.0 - p, 1e-15)
-    expected = p * reported
-    share = honest / (honest + p - expected)
-    return share * (expected - y), share * honest * expected
+    gradient, information = np.empty(len(z)), np.empty(len(z))
+    _gradients(z, y, reported, gradient, information)
+    return gradient, information
+
+
+@jit
+def _gradients(z: F64, y: F64, reported: F64, gradient: F64, information: F64) -> None:
+    """Fill both in one pass: a training calls this once a tree, for every row."""
+    for n in range(z.size):
+        p = 1.0 / (1.0 + math.exp(-min(max(z[n], -500.0), 500.0)))
+        honest = max(1.0 - p, 1e-15)
+        expected = p * reported[n]
+        share = honest / (honest + p - expected)
+        gradient[n] = share * (expected - y[n])
+        information[n] = share * honest * expected
 
 
 def _platt(seen: _Seen) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from avalist.app.census import Census, census
 from avalist.app.dataset import DECLINED, Dataset
 from avalist.app.examples import Examples, examples
 from avalist.app.grade import FEWEST_GRADED, Graded, grade_by
+from avalist.app.segments import Segment, segments
 from avalist.app.train import FEWEST_FRAUDS, known_by
 from avalist.app.usage import ColumnUse, FamilyUse, uses
 from avalist.domain.errors import BadInput
@@ -80,6 +81,7 @@ class FitReport(msgspec.Struct, frozen=True, kw_only=True):
     frontier: tuple[Outcome, ...] = ()
     economic: Outcome | None = None
     as_before: AsBefore | None = None
+    segments: tuple[Segment, ...] = ()
     families: tuple[FamilyUse, ...] = ()
     columns: tuple[ColumnUse, ...] = ()
     examples: Examples | None = None
@@ -158,6 +160,7 @@ def _full(bare: FitReport, graded: Graded, shipped: Artefact | None) -> FitRepor
         frontier=frontier(judged, bare.policy, draws),
         economic=by_profit(judged, bare.policy, draws),
         as_before=_compared(graded),
+        segments=segments(graded),
         families=families,
         columns=columns,
         examples=examples(graded),

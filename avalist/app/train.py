@@ -22,12 +22,15 @@ from avalist.models.artefact import Artefact
 from avalist.models.delay import LEAST_REPORTED, ReportDelay, estimate
 from avalist.models.judge import AGES_D, Draws, Level, blocks, evenly, levels
 from avalist.models.metrics import Report, report
+from avalist.models.prequential import latest
 from avalist.models.train import Progress, TrainingSet, TrainParams
 from avalist.models.train import train as train_trees
 
 FEWEST_FRAUDS: Final = 40
 """Reported frauds a model needs; the calibration slice must hold some of them."""
 _MOST_CHECKED: Final = 100_000
+_MOST_LEARNT: Final = 400_000
+"""The model that is graded learns from its last payments alone, where there are more: it takes no longer than that."""
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +87,7 @@ def graded(data: Dataset, everything: TrainingSet, training: Training) -> Report
     past, test = known_by(data, split_ms), old_enough & (everything.t_ms >= split_ms)
     y = everything.y[test].astype(np.float64)
     try:
-        model = train_trees(past, training.params).artefact
+        model = train_trees(latest(past, _MOST_LEARNT), training.params).artefact
         p = model.calibration.apply(model.trees.score_many(everything.x[test]))
         amount, day = everything.amount_minor[test].astype(np.float64), everything.t_ms[test] // DAY_MS
         return report(y, p, amount, reported=everything.reported[test], groups=day, seed=training.params.seed)

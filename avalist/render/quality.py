@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from avalist.app.examples import Example
 from avalist.app.report import FitReport, FoldQuality, Quality
+from avalist.app.segments import APPROVAL, Segment
 from avalist.domain.events import from_ms
 from avalist.models.judge import MOST_OFF, Level
 from avalist.models.metrics import APPROVAL_RATES, Interval, Report
@@ -34,6 +36,7 @@ def quality(report: FitReport) -> Iterator[Block]:
     yield _folds(report, q)
     yield from _frontier(report)
     yield from _calibration(q)
+    yield from _segments(report)
     yield from _uses(report)
     yield from _examples(report)
 
@@ -240,6 +243,33 @@ def _levels(levels: tuple[Level, ...], title: str, x_label: str, *, aged: bool =
         level=(1.0, ""),
         x_ticks=tuple((x, _age(level) if aged else f"{x:g}") for x, level in zip(xs, levels, strict=True)),
         series=(_band("observed / expected", xs, [level.ratio for level in levels], "points"),),
+    )
+
+
+def _segments(report: FitReport) -> Iterator[Block]:
+    if not report.segments:
+        return
+    yield Heading("By segment")
+    yield Text(
+        f"One threshold for all: the one that approves {percent(APPROVAL)} of the payments. A segment that is declined "
+        "far more often than its fraud rate asks for, or whose observed / expected is far from 1, is one that the "
+        "models do not understand yet."
+    )
+    head = ("", "payments", "fraud rate", "declined", "fraud money stopped", "90 % interval", "observed / expected")
+    for by, group in groupby(report.segments, key=lambda segment: segment.by):
+        yield Table((by, *head[1:]), tuple(_segment(segment) for segment in group))
+
+
+def _segment(segment: Segment) -> tuple[str, ...]:
+    named = segment.name, count(segment.payments), percent(segment.fraud_rate), percent(segment.declined)
+    if segment.stopped is None or segment.level is None:
+        return (*named, "too few frauds", NOTHING, NOTHING)
+    level = segment.level
+    return (
+        *named,
+        percent(segment.stopped.value),
+        between(segment.stopped),
+        f"{level.value:.2f} ({level.low:.2f} to {level.high:.2f})",
     )
 
 

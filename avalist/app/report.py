@@ -16,6 +16,7 @@ from avalist.app.census import Census, census
 from avalist.app.dataset import DECLINED, Dataset
 from avalist.app.examples import Examples, examples
 from avalist.app.grade import FEWEST_GRADED, Graded, grade_by
+from avalist.app.past_waves import PastWave
 from avalist.app.segments import Segment, segments
 from avalist.app.train import FEWEST_FRAUDS, known_by
 from avalist.app.usage import ColumnUse, FamilyUse, uses
@@ -67,7 +68,8 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
 class FitReport(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the report tells. `quality` and what follows from it are None where `too_few` says why.
 
-    `simulated` is what the operator declares; `rejected` rows of the file that could not be read, None where unknown.
+    `waves` are None where the schema watches none. `simulated` is what the operator declares; `rejected` rows of the
+    file that could not be read, None where unknown.
     """
 
     format: int = FORMAT
@@ -82,6 +84,7 @@ class FitReport(msgspec.Struct, frozen=True, kw_only=True):
     economic: Outcome | None = None
     as_before: AsBefore | None = None
     segments: tuple[Segment, ...] = ()
+    waves: tuple[PastWave, ...] | None = None
     families: tuple[FamilyUse, ...] = ()
     columns: tuple[ColumnUse, ...] = ()
     examples: Examples | None = None

@@ -15,7 +15,7 @@ from avalist.domain.errors import NotFound
 from avalist.domain.facts import Facts
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.row import AT
-from avalist.domain.schema import Schema
+from avalist.domain.schema import WAVE_SOURCES, Schema
 from avalist.enrich.patterns import age_class
 from avalist.features.layout import I64
 from avalist.features.wave import ALARMS, OPEN, QUIET_MS, RUN, Watch
@@ -210,6 +210,11 @@ def waves_of(
         raise NotFound(f"no merchant {merchant!r} in the log")
     reader.finish()
     return reader.schema, reader.book.waves
+
+
+def watches(schema: Schema) -> bool:
+    """Tell whether a schema asks for waves."""
+    return any(number.source in WAVE_SOURCES for number in schema.numbers)
 
 
 class _Reader:

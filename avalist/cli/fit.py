@@ -16,9 +16,11 @@ from rich.table import Table
 from avalist.adapters.clock import SystemClock
 from avalist.app.administer import ActivateModel
 from avalist.app.dataset import Dataset, collect
+from avalist.app.past_waves import PastWave, past_waves
 from avalist.app.report import FitReport
 from avalist.app.report import report as report_on
 from avalist.app.train import Training, train_on
+from avalist.app.waves import watches, waves_of
 from avalist.bootstrap import MODEL_BLOB, build, load_model, open_blobs, open_log
 from avalist.cli.answers import (
     Amount,
@@ -106,6 +108,7 @@ def fit(
         "assumed": assumed,
         "rejected": survey.rejected,
         "simulated": simulated,
+        "waves": _waves(settings, merchant, replayed),
     }
     _write(msgspec.structs.replace(made, **told), out)
     _next(merchant, out, settings.data, trained=model is not None)
@@ -169,7 +172,8 @@ def report(
     settings = settings_from(data=data)
     replayed = _replayed(settings, merchant)
     made = _reported(replayed, merchant, folds, threads, _active(settings, merchant, replayed))
-    _write(msgspec.structs.replace(made, simulated=simulated), out or Path(f"{merchant}-report"))
+    told = {"simulated": simulated, "waves": _waves(settings, merchant, replayed)}
+    _write(msgspec.structs.replace(made, **told), out or Path(f"{merchant}-report"))
 
 
 def merchant_id(file: Path) -> str:
@@ -210,6 +214,18 @@ def _reported(data: Dataset, merchant: str, folds: int, threads: int, model: Art
     )
     with progress_bar(f"judging at {folds} cuts", folds * usual.params.trees) as bar:
         return report_on(data, merchant, evaluation, shipped=model, progress=lambda grown, wanted: bar.step(grown))
+
+
+def _waves(settings: Settings, merchant: str, data: Dataset) -> tuple[PastWave, ...] | None:
+    """Return the waves of the log; None where the schema watches none."""
+    if not watches(data.schema):
+        return None
+    log = open_log(settings, readonly=True)
+    with progress_bar("looking for waves", log.end) as bar:
+        _, found = waves_of(log.read(), merchant, bar.at)
+        bar.done(log.end)
+    log.close()
+    return past_waves(data, found)
 
 
 def _activate(settings: Settings, merchant: str, model: Artefact) -> None:

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from avalist.app.waves import Wave, waves_of
+from avalist.app.waves import Wave, watches, waves_of
 from avalist.bootstrap import open_archive, open_blobs, open_log
 from avalist.cli.options import Data, Merchant, console, progress_bar
 from avalist.config import settings_from
@@ -39,7 +39,7 @@ def waves(
         schema, found = waves_of(open_archive(open_blobs(settings), log).read(merchant=merchant), merchant, bar.at)
         bar.done(log.end)
     log.close()
-    if not any(number.source in WAVE_SOURCES for number in schema.numbers):
+    if not watches(schema):
         console.print(f"{escape(merchant)}'s schema declares no number such as {WAVE_SOURCES[0]}: nothing is watched")
         return
     shown = found[-last:]

@@ -10,6 +10,7 @@ from avalist.render.blocks import Block, Chart, Figure, Figures, Heading, Mark, 
 from avalist.render.detail import detail
 from avalist.render.limits import limits
 from avalist.render.numbers import between, count, day, money, percent
+from avalist.render.past_waves import past_waves
 from avalist.render.quality import at_rate, quality
 
 _SHOWN_TO = 0.95
@@ -47,6 +48,7 @@ def _blocks(report: FitReport) -> Iterator[Block]:
         )
     yield from detail(report)
     yield from quality(report)
+    yield from past_waves(report.waves, report.census.base_currency)
     yield Heading("What this report cannot tell")
     yield limits(report)
 

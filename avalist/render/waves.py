@@ -71,7 +71,16 @@ def habits_in_short(shared: Sequence[Shared], currency: str) -> str:
 
 def duration(wave: Wave) -> str:
     """Return how long a wave has lasted."""
-    minutes = (wave.last_ms - wave.first_ms) / 60_000
+    return lasted(wave.first_ms, wave.last_ms)
+
+
+def lasted(first_ms: int, last_ms: int) -> str:
+    """Return a time in minutes, or in hours where these are many.
+
+    >>> lasted(0, 600_000), lasted(0, 9_000_000)
+    ('10 minutes', '2.5 hours')
+    """
+    minutes = (last_ms - first_ms) / 60_000
     return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
 
 

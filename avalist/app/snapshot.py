@@ -239,7 +239,7 @@ def _arrays(merchant: Merchant) -> list[I64]:
     state = merchant.features
     indexes = (merchant.events, merchant.payments, merchant.fallbacks)
     assert state.watch is not None
-    return [state.meta, state.mem, state.watch.words, *[index.dump() for index in indexes]]
+    return [state.meta, state.mem, state.watch.words, *[index.dump() for index in indexes], *state.rings.generations]
 
 
 def _head(merchant: Merchant, arrays: tuple[tuple[int, int], ...], parts: tuple[bytes, ...]) -> _Head:
@@ -263,9 +263,11 @@ def _head(merchant: Merchant, arrays: tuple[tuple[int, int], ...], parts: tuple[
 def _restore(merchant: Merchant, head: _Head, arrays: list[I64]) -> None:
     state = merchant.features
     assert state.watch is not None
-    state.meta, state.mem, state.watch.words, *indexes = arrays
-    for index, dumped in zip((merchant.events, merchant.payments, merchant.fallbacks), indexes, strict=True):
-        index.load(dumped)
+    state.meta, state.mem, state.watch.words, *dumped = arrays
+    indexes = merchant.events, merchant.payments, merchant.fallbacks
+    for index, words in zip(indexes, dumped, strict=False):
+        index.load(words)
+    state.rings.generations = dumped[len(indexes) :]
     merchant.seq, merchant.at_ms, merchant.mode = head.seq, head.at_ms, head.mode
     merchant.set_desk(Desk(decode_policy(head.policy), head.solved or UNSOLVED))
     merchant.model_version, merchant.tables_version = head.model_version, head.tables_version

@@ -94,7 +94,8 @@ class Trace:
         inside = [one for one in self.events_of(feature.entity) if low <= one.row[T] < high]
         if feature.aggregate in LABELS:
             return [one for one in inside if one.row[CAPTURED_DELTA] or one.row[FRAUD_DELTA]]
-        return [one for one in inside if feature.kinds >> one.row[KIND] & 1]
+        counted = [one for one in inside if feature.kinds >> one.row[KIND] & 1 and feature.counts(one.row[VALUES])]
+        return counted[len(counted) - min(feature.latest or len(counted), len(counted)) :]
 
 
 def trace(records: Records, merchant: str, payment_id: str, entity: str | None = None) -> Trace:

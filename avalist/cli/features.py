@@ -111,6 +111,8 @@ def _unknown(feature: Feature) -> str:
         return ""
     if not feature.entity:
         return "where a part of it is" if feature.aggregate == "ratio" else "where the payment does not carry it"
+    if feature.aggregate == "ring":
+        return "where the entity is missing, or was in no event of the last one to two periods of 90 days"
     if feature.aggregate in ("count", "sum", "distinct", "captured", "frauds", "clean"):
         return "where the entity is missing or was never seen; 0 where nothing lies in the window"
     return "where the entity is missing or was never seen, or nothing lies in the window"
@@ -120,10 +122,12 @@ def _costs(schema: Any, plan: Plan, place: int) -> str:
     cost = cost_of(schema, plan, place)
     if not any(cost):
         return "no state: it reads what other features keep anyway"
-    named = {"entity": cost.entities, "stream": cost.streams, "set of values": cost.distincts}
+    named = {"entity": cost.entities, "stream": cost.streams, "set of values": cost.distincts, "ring": cost.rings}
     parts = [f"{n} {what}" for what, n in named.items() if n]
     if not parts:
         return f"a stream that others read too grows: by at most {cost.busy_bytes:,} bytes for a busy key"
+    if cost.rings:
+        return f"{', '.join(parts)} of its own: about 100 bytes for each linked key, for two periods of 90 days"
     return f"{', '.join(parts)} of its own: at most {cost.busy_bytes:,} bytes for a busy key, less for a quiet one"
 
 

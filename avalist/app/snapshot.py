@@ -18,7 +18,7 @@ import pyarrow as pa
 from avalist import ENGINE
 from avalist.app.index import I64
 from avalist.app.merchant import LoadModel, Merchant
-from avalist.domain.core import MerchantCreated, Solved
+from avalist.domain.core import FeaturesAdded, MerchantCreated, Solved
 from avalist.domain.decisions import Mode
 from avalist.domain.errors import AvalistError
 from avalist.domain.records import Record, encode_record
@@ -27,7 +27,7 @@ from avalist.policy.economics import decode_policy
 from avalist.ports.blobs import Blobs
 from avalist.ports.log import Log
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 HOUSE: Final = "_"
 """Holds the blobs of no merchant; no merchant's id begins so."""
 _PREFIX: Final = "snapshot/"
@@ -101,6 +101,7 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     created: MerchantCreated
+    added: tuple[bytes, ...]
     plan_hash: str
     seq: int
     at_ms: int
@@ -194,6 +195,8 @@ class Snapshots:
             raise Unsound(f"merchant {entry.merchant}: its head is another snapshot's")
         head = msgspec.msgpack.decode(_unsealed(sealed), type=_Head)
         merchant = Merchant(entry.merchant, head.created, load_model)
+        for features in head.added:
+            merchant.apply(FeaturesAdded(features))
         if merchant.plan.hash != head.plan_hash:
             raise Unsound(f"merchant {entry.merchant}: plan {head.plan_hash}, this code makes it {merchant.plan.hash}")
         _restore(merchant, head, self._arrays(entry, head))
@@ -246,6 +249,7 @@ def _head(merchant: Merchant, arrays: tuple[tuple[int, int], ...], parts: tuple[
     past = merchant.past
     return _Head(
         created=merchant.created,
+        added=merchant.added,
         plan_hash=merchant.plan.hash,
         seq=merchant.seq,
         at_ms=merchant.at_ms,

@@ -109,7 +109,12 @@ def trace(records: Records, merchant: str, payment_id: str, entity: str | None =
     entities = [d.name for d in schema.entities] if entity is None else [entity]
     wanted = [places for places in (_places(schema, name) for name in entities) if 0 not in _keys(row, places)]
     earlier: list[Earlier] = []
-    data = collect(_watched(records(), target.seq, row, wanted, earlier), merchant)
+
+    def again() -> Iterator[tuple[int, Record]]:
+        earlier.clear()
+        return _watched(records(), target.seq, row, wanted, earlier)
+
+    data = collect(again, merchant)
     return Trace(target.created, data.plan, target.core, target.seq, data.x[-1], target.logged, target.decided, earlier)
 
 

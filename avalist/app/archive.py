@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import Any, Final, NamedTuple
 
@@ -161,8 +161,8 @@ class Archive:
             )
 
 
-def _of_kind(data: bytes, kind: int) -> Iterable[pa.RecordBatch]:
-    return pq.read_table(BytesIO(data), filters=[("kind", "=", kind)]).to_batches()
+def _of_kind(data: bytes, kind: int) -> Iterator[pa.RecordBatch]:
+    yield from pq.read_table(BytesIO(data), filters=[("kind", "=", kind)]).to_batches()
 
 
 def _parquet(records: Sequence[Placed]) -> bytes:

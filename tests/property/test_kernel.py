@@ -71,6 +71,12 @@ def columns_of(entity: str) -> list[Feature]:
         column("count", entity, **SHORT, **DECLINED, **OWN), column("mean", entity, **NARROW),
         column("rate", entity, **LAGGED, strength=2.5, **({"prior": prior} if prior else {})),
         ratio(f"{entity}_share", share[0].name, share[1].name),
+    ]  # fmt: skip
+
+
+def more_columns_of(entity: str) -> list[Feature]:
+    active, items = {"kinds": ACTIVITY}, {"field": "items"}
+    return [
         *(column(aggregate, entity, **window, **more) for aggregate in SPREAD for window in (SHORT, NARROW)
           for more in ({}, OWN, LARGE, {**items, **active})),
         *(column(aggregate, entity, **SHORT, **limits, **more) for aggregate in SPENT for limits in (LARGE, SMALL)
@@ -90,7 +96,8 @@ def columns_of(entity: str) -> list[Feature]:
 
 FEATURES = [
     column("value"), column("value", field="items"), column("hour"), column("weekday"),
-    *(f for entity in ("merchant", "card", "card+device", "kind", "card+kind+device") for f in columns_of(entity)),
+    *(f for entity in ("merchant", "card", "card+device", "kind") for f in columns_of(entity)),
+    *(f for entity in ("card", "card+kind+device") for f in more_columns_of(entity)),
 ]  # fmt: skip
 PLAN = compile_plan(SCHEMA, FEATURES)
 UNORDERED = compile_plan(SCHEMA, [f for f in FEATURES if not (f.latest or f.place)])

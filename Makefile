@@ -4,7 +4,7 @@ AVALIST := .venv/bin/avalist
 STAMP := .venv/.stamp
 BASE_PYTHON ?= python3
 
-.PHONY: help setup demo test check bench docs sdk openapi fuzz fuzz-decoder clean lock
+.PHONY: help setup demo test nightly check bench docs sdk openapi fuzz fuzz-decoder clean lock
 MINUTES ?= 10
 
 help: ## List the targets
@@ -24,6 +24,9 @@ demo: setup ## Simulate a gift-card merchant, train its model, serve it, play li
 
 test: setup ## Run every test
 	@$(PY) -m pytest $(ARGS)
+
+nightly: setup ## Run the property tests of the kernel with 10,000 random examples each: hours
+	@AVALIST_HYPOTHESIS=nightly $(PY) -m pytest tests/property/test_kernel.py tests/property/test_rings.py --timeout=0 $(ARGS)
 
 check: setup ## Format, lint, types, layers
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Final, Self
@@ -17,13 +18,13 @@ import pyarrow.parquet as pq
 from avalist.app.archive import Archive
 from avalist.app.dataset import Dataset, collect
 from avalist.app.matrix import Matrix
-from avalist.app.merchant import created_in, plan_of
+from avalist.app.merchant import added_in, created_in, plan_of
 from avalist.bootstrap import open_archive, open_blobs, open_derived, open_log
 from avalist.config import Settings, settings_from
 from avalist.domain.core import MerchantCreated
 from avalist.domain.errors import BadInput, NotFound
 from avalist.domain.keys import is_twin
-from avalist.domain.records import Record
+from avalist.domain.records import Record, RecordKind
 from avalist.features.plan import Plan
 from avalist.history.private import private
 
@@ -84,7 +85,8 @@ class Analysis:
 
     def plan(self, merchant: str) -> Plan:
         """Return the plan of a merchant: `columns` are its features' names. Raises ``NotFound``."""
-        return plan_of(self.created(merchant))
+        added = added_in(self.archive.read(merchant=merchant, kind=RecordKind.CONTROL), merchant)
+        return plan_of(self.created(merchant), added)
 
     def features(
         self,
@@ -125,7 +127,7 @@ class Analysis:
         import polars as pl  # here: it is slow to start
 
         with spilled() as spill:
-            data = collect(self.records(merchant), merchant, spill=spill)
+            data = collect(partial(self.records, merchant), merchant, spill=spill)
             matrix = _matrix(data, from_, to, known_at, columns)
             table = pa.Table.from_batches(matrix.batches(_ROWS), matrix.schema)
         frame = pl.from_arrow(table)
@@ -155,7 +157,7 @@ class Analysis:
                 "there is no place for the file", field="file", expected="a file in a folder that exists", got=str(file)
             )
         with spilled(file.parent) as spill:
-            data = collect(self.records(merchant), merchant, replayed, spill)
+            data = collect(partial(self.records, merchant), merchant, replayed, spill)
             matrix = _matrix(data, from_, to, known_at, columns)
             _write(matrix, file, written)
         return len(matrix.rows)

@@ -24,6 +24,7 @@ from avalist.adapters.sqlite.documents import SqliteDocuments
 from avalist.api.service import Service
 from avalist.app.administer import Administration
 from avalist.app.archive import Archive
+from avalist.app.backfill import backfill_from
 from avalist.app.snapshot import Snapshots
 from avalist.app.stored import folded
 from avalist.app.tables import StoredTables
@@ -194,7 +195,10 @@ def open_follower(settings: Settings, log: Log, documents: Documents, blobs: Blo
 
 def _follower(settings: Settings, log: Log, documents: Documents, blobs: Blobs, generation: int) -> Follower:
     states = MerchantStates(
-        open_snapshots(blobs, log), log_bytes=settings.snapshot_log_mb << 20, seconds=settings.snapshot_s
+        open_snapshots(blobs, log),
+        backfill_from(log.read),
+        log_bytes=settings.snapshot_log_mb << 20,
+        seconds=settings.snapshot_s,
     )
     folds: list[Fold] = [DecisionDocuments(documents, states.merchants, log.end, generation)]
     try:

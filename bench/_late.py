@@ -65,6 +65,6 @@ def lived(world: World, days: float) -> Lived:
         here.administration.carry_out(CreateMerchant("shop", SCHEMA), 0)
         with progress_bar("living it", round(world.vertical.payments_per_day * days)) as bar:
             record_all(here, "shop", play(world, days, approve), bar)
-        data = collect(here.log.read(), "shop")
+        data = collect(here.log.read, "shop")
     fraud, attacks, p = np.array([truth[id] for id in data.background.payment_ids]).T
     return Lived(data, fraud > 0, attacks > 0, p)

@@ -62,7 +62,7 @@ def prepare(folder: Path, schema: Schema) -> tuple[str, int]:
             event = decode_payment(body)
             here.writer.record("shop", event, start_ms + n * 60_000)
         here.log.sync()
-        data = collect(here.log.read(), "shop")
+        data = collect(here.log.read, "shop")
         rng = np.random.default_rng(0)
         logit = np.nan_to_num(data.x[:, :60], posinf=0.0, neginf=0.0) @ rng.normal(size=60)
         y = (logit + rng.normal(size=len(logit)) * logit.std() > np.quantile(logit, 0.97)).astype(np.int64)

@@ -93,7 +93,7 @@ def lived(world: World, history_d: int, months: int) -> Lived:
         for day in range(months * MONTH_D):
             prepare(here, retrain=day % TRAIN_D == 0, resolve=day % SOLVE_D == 0)
             decide(here, live(itertools.islice(batches, 24), pending, partial(keep, attempts, decided)), decided)
-        data = collect(here.log.read(), SHOP)
+        data = collect(here.log.read, SHOP)
         different = replay(here.log, here.load_model).different
         first_ms = world.start_ms + history_d * DAY_MS
         return Lived(attempts, np.array(decided), policy, data, first_ms, different)
@@ -134,7 +134,7 @@ def prepare(here: Installation, *, retrain: bool, resolve: bool) -> None:
     """Train and activate a model, solve the budgets, when it is time; from what is logged."""
     if not (retrain or resolve):
         return
-    data, at_ms = collect(here.log.read(), SHOP), here.writer.merchant(SHOP).at_ms
+    data, at_ms = collect(here.log.read, SHOP), here.writer.merchant(SHOP).at_ms
     if retrain:
         artefact = train_on(data, Training(test_share=0.0, params=TREES))
         here.blobs.put(SHOP, MODEL_BLOB.format(version=artefact.version), artefact.to_bytes())

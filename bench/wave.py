@@ -75,7 +75,7 @@ def live(world: World, days: float, schema: Schema) -> Lived:
         here.administration.carry_out(CreateMerchant("shop", schema), 0)
         with progress_bar("living", round(world.vertical.payments_per_day * days)) as bar:
             record_all(here, "shop", play(world, days, approve), bar)
-        data = collect(here.log.read(), "shop")
+        data = collect(here.log.read, "shop")
         _, waves = waves_of(here.log.read(), "shop")
     return Lived(data, [truths[id] for id in data.background.payment_ids], waves)
 

@@ -106,8 +106,12 @@ class Archive:
         self._blobs.put(HOUSE, f"{_PREFIX}{stop:020d}", msgspec.msgpack.encode(mark))
         self._marks.append(mark)
 
-    def read(self, start: int = 0, stop: int | None = None, merchant: str | None = None) -> Stream:
+    def read(
+        self, start: int = 0, stop: int | None = None, merchant: str | None = None, kind: int | None = None
+    ) -> Stream:
         """Yield ``(position, record)`` of one merchant, or of all, in order: from the archive, then from the log.
+
+        With a `kind` only records of it: those of the archive are found without decoding the others.
 
         `start` may be any position: a reading goes on after the last record it got. Those from the archive have no
         sealed part.
@@ -116,21 +120,23 @@ class Archive:
         for mark in self._marks:
             if start < mark.stop and mark.start < stop:
                 files = [file for file in mark.files if merchant in (None, file.merchant)]
-                for position, record in heapq.merge(*map(self._records, files), key=lambda placed: placed[0]):
+                streams = [self._records(file, kind) for file in files]
+                for position, record in heapq.merge(*streams, key=lambda placed: placed[0]):
                     if start <= position < stop:
                         yield position, record
         if self.end < stop:
             for position, record in self._log.read(self.end, stop):
-                if position >= start and merchant in (None, record.merchant):
+                if position >= start and merchant in (None, record.merchant) and kind in (None, record.kind):
                     yield position, record
 
-    def _records(self, file: _File) -> Stream:
+    def _records(self, file: _File, kind: int | None) -> Stream:
         data = self._blobs.get(file.merchant, file.name)
         if hashlib.sha256(data).digest() != file.proof:
             raise LogCorrupt(
                 f"the archive's file {file.name} of merchant {file.merchant} is damaged: restore its blobs"
             )
-        for batch in pq.ParquetFile(BytesIO(data)).iter_batches():
+        whole = pq.ParquetFile(BytesIO(data)).iter_batches() if kind is None else _of_kind(data, kind)
+        for batch in whole:
             columns: list[list[Any]] = [batch.column(n).to_pylist() for n in (0, 1, 2, 4)]
             ats = batch.column(3).cast(pa.int64()).to_pylist()
             for position, seq, kind, core, at_ms in zip(*columns, ats, strict=True):
@@ -153,6 +159,10 @@ class Archive:
                 f"the archive holds another log than this one, up to position {mark.stop}: move the blobs 'archive/' "
                 "away, or restore the log they were made from"
             )
+
+
+def _of_kind(data: bytes, kind: int) -> Iterator[pa.RecordBatch]:
+    yield from pq.read_table(BytesIO(data), filters=[("kind", "=", kind)]).to_batches()
 
 
 def _parquet(records: Sequence[Placed]) -> bytes:

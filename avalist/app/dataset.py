@@ -12,8 +12,16 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from avalist.app.merchant import created_by, decode_control, decode_event_core, plan_of
-from avalist.domain.core import DecisionCore, EventCore, MerchantCreated, ModelActivated, PolicySet, Solved
+from avalist.app.merchant import added_in, created_by, decode_control, decode_event_core, plan_of
+from avalist.domain.core import (
+    DecisionCore,
+    EventCore,
+    FeaturesAdded,
+    MerchantCreated,
+    ModelActivated,
+    PolicySet,
+    Solved,
+)
 from avalist.domain.decisions import Action
 from avalist.domain.errors import NotFound
 from avalist.domain.records import FoldKind, Record, RecordKind
@@ -91,22 +99,47 @@ class Dataset:
         return captured, np.bincount(logged[:, 0], logged[:, 2], n) > 0.5
 
 
+Records = Iterable[tuple[int, Record]]
+
+
 def collect(
-    records: Iterable[tuple[int, Record]],
+    read: Callable[[], Records],
     merchant: str,
     progress: Callable[[int], None] = lambda position: None,
     spill: IO[bytes] | None = None,
 ) -> Dataset:
     """Replay one merchant's records into a data set. Raises ``NotFound`` if it is not in the log.
 
-    With an empty file to `spill` to, `x` lies there and not in memory; it may be closed afterwards.
+    `read` begins to read them anew. Features that were added later have their values from the beginning. With an empty
+    file to `spill` to, `x` lies there and not in memory; it may be closed afterwards.
     """
+    records = iter(read())
+    try:
+        return _collected(records, merchant, [], progress, spill)
+    except _Grew as grew:  # from the beginning again, with these columns and those that were added after them
+        added = [grew.features, *added_in(records, merchant)]
+    if spill is not None:
+        spill.seek(0)
+        spill.truncate()
+    return _collected(read(), merchant, added, progress, spill)
+
+
+class _Grew(Exception):
+    """Features were added that a collector does not know."""
+
+    def __init__(self, features: bytes) -> None:
+        self.features = features
+
+
+def _collected(
+    records: Records, merchant: str, added: list[bytes], progress: Callable[[int], None], spill: IO[bytes] | None
+) -> Dataset:
     collector: _Collector | None = None
     for position, record in records:
         if record.merchant != merchant:
             continue
         if collector is None:
-            collector = _Collector(created_by(record), spill)
+            collector = _Collector(created_by(record), added, spill)
         elif record.kind == RecordKind.EVENT:
             collector.add(decode_event_core(record.core), record.seq)
         elif record.kind == RecordKind.CONTROL:
@@ -120,9 +153,9 @@ def collect(
 
 
 class _Collector:
-    def __init__(self, created: MerchantCreated, spill: IO[bytes] | None) -> None:
-        self._schema = created.schema
-        self._plan = plan_of(created)
+    def __init__(self, created: MerchantCreated, added: list[bytes], spill: IO[bytes] | None) -> None:
+        self._schema, self._added = created.schema, added
+        self._plan = plan_of(created, added)
         self._state = State(self._plan, watch=Watch(created.schema))
         self._waiting: list[bytes] = []
         self._spill = spill
@@ -147,6 +180,8 @@ class _Collector:
                 self._desk = Desk(self._desk.policy, decoded)
             case ModelActivated(version=version):
                 self._model = version
+            case FeaturesAdded(features=features) if not self._added:
+                raise _Grew(features)
 
     def decide(self, core: bytes) -> None:
         decision = _decode_decision(core).decision

@@ -15,6 +15,7 @@ from avalist.domain.core import (
     Control,
     EventCore,
     FallbackCore,
+    FeaturesAdded,
     GenerationStarted,
     MerchantCreated,
     ModelActivated,
@@ -25,7 +26,7 @@ from avalist.domain.core import (
     TablesSet,
 )
 from avalist.domain.decisions import Mode, Versions
-from avalist.domain.errors import ArtefactInvalid, BadInput, Conflict, NotFound
+from avalist.domain.errors import ArtefactInvalid, BadInput, Conflict, NotFound, Unavailable
 from avalist.domain.facts import NO_TABLES
 from avalist.domain.keys import is_twin
 from avalist.domain.records import Record, RecordKind
@@ -57,6 +58,9 @@ LoadModel = Callable[[str, str], Model]
 
 Compare = Callable[["Merchant", Sequence[EventCore], Sequence[bytes], F32], None]
 """(merchant, events, their logged features, the same read again float32 [n, columns])."""
+
+Backfill = Callable[["Merchant", Plan], State]
+"""The state of what a merchant has folded, under another plan."""
 
 decode_event_core = msgspec.msgpack.Decoder(EventCore).decode
 decode_control = msgspec.msgpack.Decoder(Control).decode
@@ -90,9 +94,15 @@ def created_in(records: Iterable[tuple[int, Record]], merchant: str) -> Merchant
     raise NotFound(f"no merchant {merchant!r} in the log")
 
 
-def plan_of(created: MerchantCreated) -> Plan:
-    """Return the plan a merchant was created with."""
-    return compile_plan(created.schema, decode_features(created.features))
+def plan_of(created: MerchantCreated, added: Iterable[bytes] = ()) -> Plan:
+    """Return the plan a merchant was created with, or the one with features that were added."""
+    return compile_plan(created.schema, [f for part in (created.features, *added) for f in decode_features(part)])
+
+
+def added_in(records: Iterable[tuple[int, Record]], merchant: str) -> list[bytes]:
+    """Return the features that were added to a merchant, JSON of ``Feature``s each time."""
+    found = (decode_control(r.core) for _, r in records if r.merchant == merchant and r.kind == RecordKind.CONTROL)
+    return [control.features for control in found if isinstance(control, FeaturesAdded)]
 
 
 def flags_after(flags: int, core: EventCore) -> int:
@@ -113,13 +123,19 @@ class Merchant:
     `seq` counts its inputs; `at_ms` is the last arrival of an event (what operators do has the wall's time, which does
     not bind history or a simulation). `events` finds an event's record by its id, `payments` that
     of a payment at a checkpoint with its flags (captured, fraud), `fallbacks` the fallback that answered an event.
+    `plans` are those whose columns its plan begins with, its own too: a model of any of them can score.
     """
 
-    def __init__(self, id: str, created: MerchantCreated, load_model: LoadModel) -> None:
+    def __init__(
+        self, id: str, created: MerchantCreated, load_model: LoadModel, backfill: Backfill | None = None
+    ) -> None:
         self.id = id
         self.created = created
         self.schema = created.schema
         self.plan = plan_of(created)
+        self.plans = {self.plan.hash}
+        self.added: tuple[bytes, ...] = ()
+        self.backfill = backfill
         self.features = State(self.plan, watch=Watch(self.schema))
         self.events = Generations(EVENT_MEMORY_MS)
         self.payments = Generations(PAYMENT_MEMORY_MS)
@@ -266,25 +282,27 @@ class Merchant:
         ArtefactInvalid
             If a model was made for another plan.
         BadInput
-            If a policy does not make sense, or explores without the columns for it.
+            If a policy does not make sense, or explores without the columns for it; if features do not fit.
         Conflict
             If budgets were solved for another policy.
         """
         match control:
             case PolicySet(policy=policy):
                 self._check_policy(decode_policy(policy))
+            case FeaturesAdded(features=features):
+                plan_of(self.created, (*self.added, features))
             case Solved(policy=version) if version != policy_version(self.policy):
                 raise Conflict(
                     f"the budgets were solved for policy {version}, the merchant has {policy_version(self.policy)}: "
                     "solve again"
                 )
-        if isinstance(control, ModelStaged) and control.plan_hash != self.plan.hash:
+        if isinstance(control, ModelStaged) and control.plan_hash not in self.plans:
             raise self._misfit(control.version, control.plan_hash)
         if isinstance(control, ModelStaged | ModelActivated):
             self._loaded(control.version)
 
     def apply(self, control: Control) -> None:
-        """Apply a control event; nothing is loaded."""
+        """Apply a control event; nothing is loaded, but added features are back-filled."""
         match control:
             case MerchantCreated() | ModelStaged() | GenerationStarted():
                 pass
@@ -298,10 +316,26 @@ class Merchant:
                 self.model_version, self._model = version, None
             case TablesSet(version=version):
                 self.tables_version = version
+            case FeaturesAdded(features=features):
+                self._grow(features)
+
+    def _grow(self, features: bytes) -> None:
+        """Go on under a plan with more columns, as if all that was folded had been folded under it."""
+        self.settle()
+        plan = plan_of(self.created, (*self.added, features))
+        if self.features.now_ms < 0:  # nothing is folded
+            state = State(plan, watch=Watch(self.schema))
+        elif self.backfill is None:
+            raise Unavailable(f"features were added to merchant {self.id}, and there is no log to back-fill them from")
+        else:
+            state = self.backfill(self, plan)
+        self.plan, self.features, self.added = plan, state, (*self.added, features)
+        self.plans.add(plan.hash)
+        self.set_desk(self.desk)
 
     def _loaded(self, version: str) -> Model:
         model = self._load_model(self.id, version)
-        if model.artefact.plan_hash != self.plan.hash:
+        if model.artefact.plan_hash not in self.plans:
             raise self._misfit(version, model.artefact.plan_hash)
         return model
 

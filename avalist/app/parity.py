@@ -44,6 +44,7 @@ class Parity:
     def compare(self, merchant: Merchant, events: Sequence[EventCore], logged: Sequence[bytes], again: F32) -> None:
         """Compare the logged features of events with those read again, float32 [n, columns]."""
         found = self.merchants.setdefault(merchant.id, Checked(plan=merchant.plan.hash))
+        found.plan = merchant.plan.hash
         found.checked += len(events)
         for event, was, now in zip(events, logged, again, strict=True):
             if was != now.tobytes():

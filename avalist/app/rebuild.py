@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from avalist.app.backfill import backfill_from
 from avalist.app.merchant import Merchant, created_by, decode_event_core
 from avalist.app.tables import LoadTables, no_tables
 from avalist.app.take import Carried, Known, New, Secret, Taker, encode
@@ -153,7 +154,7 @@ class Rebuild:
         (record,) = first.records
         created = msgspec.structs.replace(created_by(record), generation=self._generation)
         self._taker.admit(self._id, created.schema)
-        self._merchant = Merchant(self._id, created, _no_model)
+        self._merchant = Merchant(self._id, created, _no_model, backfill_from(self._new.read))
         self._put([msgspec.structs.replace(record, core=encode(created))], [])
         return self._merchant
 

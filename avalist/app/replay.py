@@ -7,8 +7,9 @@ from typing import Protocol
 
 import msgspec
 
+from avalist.app.backfill import backfill_from
 from avalist.app.decide import decide
-from avalist.app.merchant import LoadModel, Merchant, created_by, decode_event_core
+from avalist.app.merchant import Backfill, LoadModel, Merchant, created_by, decode_event_core
 from avalist.app.writer import decode_decision
 from avalist.domain.core import DecisionCore, EventCore
 from avalist.domain.errors import ReplayMismatch
@@ -60,7 +61,7 @@ def replay(
     `merchant` limits it to one; `stop` to a position. Equal means equal bytes: action, probability, reasons and
     features.
     """
-    player = _Player(load_model)
+    player = _Player(load_model, backfill_from(log.read))
     for position, record in log.read(0, stop):
         if merchant is None or record.merchant == merchant:
             player.play(record, position)
@@ -71,8 +72,8 @@ def replay(
 class _Player:
     """Holds back one event until the next record says whether it was decided."""
 
-    def __init__(self, load_model: LoadModel) -> None:
-        self._load_model = load_model
+    def __init__(self, load_model: LoadModel, backfill: Backfill) -> None:
+        self._load_model, self._backfill = load_model, backfill
         self._merchants: dict[str, Merchant] = {}
         self._held: tuple[Record, int] | None = None
         self.result = Replayed()
@@ -83,7 +84,8 @@ class _Player:
             return
         self._release()
         if record.merchant not in self._merchants:
-            self._merchants[record.merchant] = Merchant(record.merchant, created_by(record), self._load_model)
+            created = created_by(record)
+            self._merchants[record.merchant] = Merchant(record.merchant, created, self._load_model, self._backfill)
         self.result.inputs += 1
         if record.kind == RecordKind.EVENT:
             self._held = (record, position)

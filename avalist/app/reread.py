@@ -14,11 +14,12 @@ import numpy as np
 
 from avalist.app.merchant import created_by, decode_control, decode_event_core, decode_fallback, plan_of
 from avalist.app.past import ALWAYS, UNDECIDED, Past, Period, Seen
-from avalist.domain.core import EventCore, MerchantCreated, ModelActivated, PolicySet, Solved
+from avalist.domain.core import EventCore, FeaturesAdded, MerchantCreated, ModelActivated, PolicySet, Solved
 from avalist.domain.decisions import Action
 from avalist.domain.errors import ArtefactInvalid, BadInput, NotFound
 from avalist.domain.records import FoldKind, Record, RecordKind
 from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND
+from avalist.features.plan import Plan
 from avalist.features.state import State
 from avalist.features.wave import Watch
 from avalist.models.artefact import Artefact
@@ -83,7 +84,7 @@ def read_past(
                 expected="a model",
                 got="none",
             )
-        reader = _Replayer(period, active)
+        reader = _Replayer(period, active, reader.plan_of(active))
         reader.read(read(), merchant, progress)
     return reader.finish()
 
@@ -95,7 +96,9 @@ class _Reader:
 
     def __init__(self, period: Period, model: Artefact | None) -> None:
         self._period, self._model = period, model
+        self._width_bytes = 0 if model is None else 4 * len(model.columns)
         self._created: MerchantCreated | None = None
+        self._added: list[bytes] = []
         self.model, self._desk = "", Desk(Policy())
         self._payments: list[Seen] = []
         self._p: list[float] = []
@@ -118,9 +121,23 @@ class _Reader:
                 progress(position)
         if self._created is None:
             raise NotFound(f"no merchant {merchant!r} in the log")
+        if self._model is not None:
+            self.plan_of(self._model)
         self._release()
         self._score()
         return not self._lacking
+
+    def plan_of(self, model: Artefact) -> Plan:
+        """Return the plan that a model was trained on: one that the merchant has or had. Raises ``ArtefactInvalid``."""
+        assert self._created is not None, "the merchant is in the log"
+        plans = [plan_of(self._created, self._added[:n]) for n in range(len(self._added) + 1)]
+        for plan in plans:
+            if plan.hash == model.plan_hash:
+                return plan
+        raise ArtefactInvalid(
+            f"model {model.version} was trained on plan {model.plan_hash}, the merchant runs {plans[-1].hash}: "
+            "train again"
+        )
 
     def _take(self, record: Record) -> None:
         kind = record.kind
@@ -156,15 +173,11 @@ class _Reader:
                 self._desk = Desk(self._desk.policy, solved)
             case ModelActivated(version=version):
                 self.model = version
+            case FeaturesAdded(features=features):
+                self._added.append(features)
 
     def _begin(self, created: MerchantCreated) -> None:
         self._created = created
-        model, plan = self._model, plan_of(created)
-        if model is not None and model.plan_hash != plan.hash:
-            raise ArtefactInvalid(
-                f"model {model.version} was trained on plan {model.plan_hash}, the merchant runs {plan.hash}: "
-                "train again"
-            )
 
     def _pay(self, core: EventCore, record: Record) -> None:
         """Hold a payment back at its first checkpoint; a later one is another decision of the same payment."""
@@ -214,12 +227,12 @@ class _Reader:
         """Tell whether a decision holds what is needed: of an earlier generation it was made from another history."""
         if said is None or self._created is None or said.generation != self._created.generation:
             return False
-        return said.p_fraud is not None or (self._model is not None and features != b"")
+        return said.p_fraud is not None if self._model is None else len(features) >= self._width_bytes
 
     def _ask(self, core: EventCore, features: bytes) -> None:
         """Have the payment scored: its features wait for their batch."""
         if self._model is not None and not self._lacking:
-            self._features.append(features)
+            self._features.append(features[: self._width_bytes])
             if len(self._features) == _BATCH:
                 self._score()
 
@@ -261,9 +274,13 @@ class _Replayer(_Reader):
 
     replayed = True
 
+    def __init__(self, period: Period, model: Artefact, plan: Plan) -> None:
+        super().__init__(period, model)
+        self._plan = plan
+
     def _begin(self, created: MerchantCreated) -> None:
         super()._begin(created)
-        self._state = State(plan_of(created), watch=Watch(created.schema))
+        self._state = State(self._plan, watch=Watch(created.schema))
         self._rows: list[bytes] = []
         self._asked: list[bool] = []
 

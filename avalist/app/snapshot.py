@@ -18,7 +18,7 @@ import pyarrow as pa
 from avalist import ENGINE
 from avalist.app.index import I64
 from avalist.app.merchant import LoadModel, Merchant
-from avalist.domain.core import MerchantCreated, Solved
+from avalist.domain.core import FeaturesAdded, MerchantCreated, Solved
 from avalist.domain.decisions import Mode
 from avalist.domain.errors import AvalistError
 from avalist.domain.records import Record, encode_record
@@ -27,7 +27,7 @@ from avalist.policy.economics import decode_policy
 from avalist.ports.blobs import Blobs
 from avalist.ports.log import Log
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 HOUSE: Final = "_"
 """Holds the blobs of no merchant; no merchant's id begins so."""
 _PREFIX: Final = "snapshot/"
@@ -101,6 +101,7 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     created: MerchantCreated
+    added: tuple[bytes, ...]
     plan_hash: str
     seq: int
     at_ms: int
@@ -194,6 +195,8 @@ class Snapshots:
             raise Unsound(f"merchant {entry.merchant}: its head is another snapshot's")
         head = msgspec.msgpack.decode(_unsealed(sealed), type=_Head)
         merchant = Merchant(entry.merchant, head.created, load_model)
+        for features in head.added:
+            merchant.apply(FeaturesAdded(features))
         if merchant.plan.hash != head.plan_hash:
             raise Unsound(f"merchant {entry.merchant}: plan {head.plan_hash}, this code makes it {merchant.plan.hash}")
         _restore(merchant, head, self._arrays(entry, head))
@@ -239,13 +242,14 @@ def _arrays(merchant: Merchant) -> list[I64]:
     state = merchant.features
     indexes = (merchant.events, merchant.payments, merchant.fallbacks)
     assert state.watch is not None
-    return [state.meta, state.mem, state.watch.words, *[index.dump() for index in indexes]]
+    return [state.meta, state.mem, state.watch.words, *[index.dump() for index in indexes], *state.rings.generations]
 
 
 def _head(merchant: Merchant, arrays: tuple[tuple[int, int], ...], parts: tuple[bytes, ...]) -> _Head:
     past = merchant.past
     return _Head(
         created=merchant.created,
+        added=merchant.added,
         plan_hash=merchant.plan.hash,
         seq=merchant.seq,
         at_ms=merchant.at_ms,
@@ -263,9 +267,11 @@ def _head(merchant: Merchant, arrays: tuple[tuple[int, int], ...], parts: tuple[
 def _restore(merchant: Merchant, head: _Head, arrays: list[I64]) -> None:
     state = merchant.features
     assert state.watch is not None
-    state.meta, state.mem, state.watch.words, *indexes = arrays
-    for index, dumped in zip((merchant.events, merchant.payments, merchant.fallbacks), indexes, strict=True):
-        index.load(dumped)
+    state.meta, state.mem, state.watch.words, *dumped = arrays
+    indexes = merchant.events, merchant.payments, merchant.fallbacks
+    for index, words in zip(indexes, dumped, strict=False):
+        index.load(words)
+    state.rings.generations = dumped[len(indexes) :]
     merchant.seq, merchant.at_ms, merchant.mode = head.seq, head.at_ms, head.mode
     merchant.set_desk(Desk(decode_policy(head.policy), head.solved or UNSOLVED))
     merchant.model_version, merchant.tables_version = head.model_version, head.tables_version

@@ -94,7 +94,8 @@ class Trace:
         inside = [one for one in self.events_of(feature.entity) if low <= one.row[T] < high]
         if feature.aggregate in LABELS:
             return [one for one in inside if one.row[CAPTURED_DELTA] or one.row[FRAUD_DELTA]]
-        return [one for one in inside if feature.kinds >> one.row[KIND] & 1]
+        counted = [one for one in inside if feature.kinds >> one.row[KIND] & 1 and feature.counts(one.row[VALUES])]
+        return counted[len(counted) - min(feature.latest or len(counted), len(counted)) :]
 
 
 def trace(records: Records, merchant: str, payment_id: str, entity: str | None = None) -> Trace:
@@ -108,7 +109,12 @@ def trace(records: Records, merchant: str, payment_id: str, entity: str | None =
     entities = [d.name for d in schema.entities] if entity is None else [entity]
     wanted = [places for places in (_places(schema, name) for name in entities) if 0 not in _keys(row, places)]
     earlier: list[Earlier] = []
-    data = collect(_watched(records(), target.seq, row, wanted, earlier), merchant)
+
+    def again() -> Iterator[tuple[int, Record]]:
+        earlier.clear()
+        return _watched(records(), target.seq, row, wanted, earlier)
+
+    data = collect(again, merchant)
     return Trace(target.created, data.plan, target.core, target.seq, data.x[-1], target.logged, target.decided, earlier)
 
 

@@ -6,17 +6,16 @@ that slice: labels of its training rows that came later stay unseen. The second,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 import msgspec
 import numpy as np
 
-from avalist.app.dataset import Dataset, collect
+from avalist.app.dataset import Dataset, Records, collect
 from avalist.domain.delay import DelayLaw
 from avalist.domain.errors import BadInput
-from avalist.domain.records import Record
 from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact
 from avalist.models.delay import LEAST_REPORTED, ReportDelay, estimate
@@ -41,7 +40,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def train(
-    records: Iterable[tuple[int, Record]],
+    read: Callable[[], Records],
     merchant: str,
     training: Training | None = None,
     *,
@@ -57,7 +56,7 @@ def train(
     BadInput
         If there are too few captured payments or reported frauds.
     """
-    return train_on(collect(records, merchant, replayed), training, grown=grown)
+    return train_on(collect(read, merchant, replayed), training, grown=grown)
 
 
 def train_on(data: Dataset, training: Training | None = None, *, grown: Progress | None = None) -> Artefact:

@@ -24,7 +24,7 @@ def warm_up(merchants: list[Merchant]) -> None:
     index.get(ids)
     for merchant in merchants:
         if merchant.model is not None:
-            merchant.model.score(np.full((1, len(merchant.plan.columns)), np.nan, dtype=np.float32))
+            merchant.model.score(np.full((1, len(merchant.model.columns)), np.nan, dtype=np.float32))
 
 
 def _no_model(merchant: str, version: str) -> Model:

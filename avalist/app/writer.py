@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from avalist.app.backfill import backfill_from
 from avalist.app.decide import decide
 from avalist.app.merchant import LoadModel, Merchant, created_by, creation, decode_event_core, decode_fallback
 from avalist.app.snapshot import Snapshot
@@ -22,6 +23,7 @@ from avalist.domain.core import (
     DecisionCore,
     EventCore,
     FallbackCore,
+    FeaturesAdded,
     MerchantCreated,
     ModelActivated,
     ModelStaged,
@@ -35,7 +37,7 @@ from avalist.domain.events import Payment, WireEvent, to_ms
 from avalist.domain.facts import NO_TABLES
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.schema import Schema
-from avalist.features.own import OwnFeature
+from avalist.features.own import OwnFeature, with_own
 from avalist.policy.choose import UNSOLVED
 from avalist.policy.evaluate import fall_back
 from avalist.ports.log import Log
@@ -73,6 +75,7 @@ class Writer:
         self.load_model = load_model
         self.load_tables = load_tables
         self.tables_version = NO_TABLES
+        self._backfill = backfill_from(log.read)
         self._taker = Taker(log, secret, load_tables)
         self.merchants: dict[str, Merchant] = {}
 
@@ -86,6 +89,7 @@ class Writer:
             for id, merchant in snapshot.merchants.items():
                 self._taker.admit(id, merchant.schema)
                 self.merchants[id] = merchant
+                merchant.backfill = self._backfill
         held: tuple[Record, int] | None = None
         for position, record in self._log.read(snapshot.position if snapshot is not None else 0):
             if held is not None:
@@ -131,7 +135,7 @@ class Writer:
 
     def _admit(self, id: str, created: MerchantCreated) -> Merchant:
         self._taker.admit(id, created.schema)
-        merchant = self.merchants[id] = Merchant(id, created, self.load_model)
+        merchant = self.merchants[id] = Merchant(id, created, self.load_model, self._backfill)
         return merchant
 
     # --- inputs --------------------------------------------------------------------------------------------------
@@ -150,17 +154,33 @@ class Writer:
     def create_twin(self, owner: str, id: str, at_ms: int) -> None:
         """Create a merchant that has the owner's schema, plan, policy and model as of now, and none of its history."""
         original = self.merchant(owner)
-        created = MerchantCreated(
-            original.schema, msgspec.json.encode(original.plan.features), tables_version=original.tables_version
-        )
+        created = MerchantCreated(original.schema, original.created.features, tables_version=original.tables_version)
         self._admit(id, created)
         self.control(id, created, at_ms)
+        for features in original.added:
+            self.control(id, FeaturesAdded(features), at_ms)
         self.control(id, PolicySet(msgspec.json.encode(original.policy)), at_ms)
         if original.desk.solved is not UNSOLVED:
             self.control(id, original.desk.solved, at_ms)
         if original.model_version:
-            self.control(id, ModelStaged(original.model_version, original.plan.hash), at_ms)
+            plan_hash = original.model.artefact.plan_hash if original.model else original.plan.hash
+            self.control(id, ModelStaged(original.model_version, plan_hash), at_ms)
             self.control(id, ModelActivated(original.model_version), at_ms)
+
+    def add_features(
+        self, id: str, own: Sequence[OwnFeature], at_ms: int, progress: Callable[[int], None] = lambda position: None
+    ) -> int:
+        """Add columns to a merchant's, back-filled from its log, for decisions from now on; return how many.
+
+        It takes as long as a replay, of which `progress` is told the position. Raises ``NotFound``, and ``BadInput`` if
+        a feature makes no sense.
+        """
+        merchant = self.merchant(id)
+        before = merchant.plan.features
+        added = with_own(merchant.schema, before, own)[len(before) :]
+        merchant.backfill = backfill_from(self._log.read, progress)
+        self.control(id, FeaturesAdded(msgspec.json.encode(added)), at_ms)
+        return len(added)
 
     def control(self, id: str, control: Control, at_ms: int) -> int:
         """Log a control event and apply it; return its position. It is checked first: a refused one is not logged."""

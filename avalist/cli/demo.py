@@ -95,7 +95,7 @@ def _prepare(here: Installation, past: Iterator[WireEvent], payments: int) -> st
     with progress_bar("simulating and importing the shop's past", payments) as bar:
         record_all(here, MERCHANT, past, bar)
     with progress_bar("replaying it, training twice", here.log.end) as bar:
-        artefact = train(here.log.read(), MERCHANT, Training(params=_TREES), replayed=bar.at)
+        artefact = train(here.log.read, MERCHANT, Training(params=_TREES), replayed=bar.at)
         bar.done(here.log.end)
     here.blobs.put(MERCHANT, MODEL_BLOB.format(version=artefact.version), artefact.to_bytes())
     office.carry_out(ActivateModel(MERCHANT, artefact.version, artefact.plan_hash), 0)

@@ -1,9 +1,11 @@
-"""``avalist features``: list, explain, plot, show and export what decisions see."""
+"""``avalist features``: list, explain, plot, show and export what decisions see, and add to it."""
 
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,12 +17,17 @@ from rich.table import Table
 
 from avalist import analysis
 from avalist.app.dataset import collect
+from avalist.app.followed import tell as tell_followed
 from avalist.app.matrix import column_of
 from avalist.app.trace import Earlier, Trace, trace
+from avalist.bootstrap import build, open_follower
+from avalist.cli.folded import fold_all
 from avalist.cli.options import Data, Merchant, console, progress_bar
+from avalist.config import settings_from
 from avalist.domain.errors import BadInput
 from avalist.domain.events import from_ms
 from avalist.domain.row import FRAUD_DELTA
+from avalist.domain.schema import Schema
 from avalist.features.cost import cost_of
 from avalist.features.declare import Feature
 from avalist.features.derive import derive
@@ -32,7 +39,7 @@ from avalist.render import html_page
 from avalist.render.distribution import GROUPS, distribution, lines, page
 from avalist.render.numbers import NOTHING, measured, money, percent
 
-app = typer.Typer(help="List, explain, plot, show and export what decisions see. Only reads.", no_args_is_help=True)
+app = typer.Typer(help="List, explain, plot, show and export what decisions see, and add to it.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The feature's name, from 'avalist features list'")]
 From = Annotated[str | None, typer.Option("--from", help="Payments received from this day or time on, UTC")]
 To = Annotated[str | None, typer.Option("--to", help="Payments received before this day or time, UTC")]
@@ -111,6 +118,8 @@ def _unknown(feature: Feature) -> str:
         return ""
     if not feature.entity:
         return "where a part of it is" if feature.aggregate == "ratio" else "where the payment does not carry it"
+    if feature.aggregate == "ring":
+        return "where the entity is missing, or was in no event of the last one to two periods of 90 days"
     if feature.aggregate in ("count", "sum", "distinct", "captured", "frauds", "clean"):
         return "where the entity is missing or was never seen; 0 where nothing lies in the window"
     return "where the entity is missing or was never seen, or nothing lies in the window"
@@ -120,10 +129,12 @@ def _costs(schema: Any, plan: Plan, place: int) -> str:
     cost = cost_of(schema, plan, place)
     if not any(cost):
         return "no state: it reads what other features keep anyway"
-    named = {"entity": cost.entities, "stream": cost.streams, "set of values": cost.distincts}
+    named = {"entity": cost.entities, "stream": cost.streams, "set of values": cost.distincts, "ring": cost.rings}
     parts = [f"{n} {what}" for what, n in named.items() if n]
     if not parts:
         return f"a stream that others read too grows: by at most {cost.busy_bytes:,} bytes for a busy key"
+    if cost.rings:
+        return f"{', '.join(parts)} of its own: about 100 bytes for each linked key, for two periods of 90 days"
     return f"{', '.join(parts)} of its own: at most {cost.busy_bytes:,} bytes for a busy key, less for a quiet one"
 
 
@@ -133,24 +144,58 @@ def check(
     file: Annotated[Path, typer.Argument(help="Features (TOML)", exists=True, dir_okay=False)],
     data: Data = None,
 ) -> None:
-    """Check a file of features against a merchant's schema, and say what they tell and cost. Changes nothing.
-
-    A merchant's features stand in the event that creates it: 'avalist merchant create --features' takes the file.
-    """
+    """Check a file of features against a merchant, and say what they tell and cost. Changes nothing."""
     with analysis.open(data) as here:
-        schema = here.created(merchant).schema
-    derived = derive(schema)
-    features = with_own(schema, derived, decode_own(file.read_text()))
-    plan = compile_plan(schema, features)
-    table = _named("name", "what it tells", "costs")
-    for place in range(len(derived), len(features)):
-        _add(table, escape(features[place].name), escape(in_words(features[place])), _costs(schema, plan, place))
-    console.print(table)
+        schema, before = here.created(merchant).schema, here.plan(merchant).features
+    features = with_own(schema, before, decode_own(file.read_text()))
+    console.print(_told(schema, features, len(before)))
     console.print(
-        f"{table.row_count} features fit the schema of {merchant}. It keeps those that it was created with: create "
-        "another with 'avalist merchant create NAME --features FILE', and import its history there",
+        f"{len(features) - len(before)} features fit {merchant}: 'avalist features add {merchant} {escape(str(file))}' "
+        "adds them",
         highlight=False,
     )
+
+
+def _told(schema: Schema, features: Sequence[Feature], first: int) -> Table:
+    """Return what the features from a place on tell and cost."""
+    plan = compile_plan(schema, features)
+    table = _named("name", "what it tells", "costs")
+    for place in range(first, len(features)):
+        _add(table, escape(features[place].name), escape(in_words(features[place])), _costs(schema, plan, place))
+    return table
+
+
+@app.command()
+def add(
+    merchant: Merchant,
+    file: Annotated[Path, typer.Argument(help="Features (TOML)", exists=True, dir_okay=False)],
+    data: Data = None,
+) -> None:
+    """Add features to a merchant that exists, back-filled from its log: decisions from now on see them.
+
+    It needs the data folder for itself, and takes about as long as 'avalist replay'. The active model goes on with the
+    columns that it knows; train again to use the new ones.
+    """
+    own = decode_own(file.read_text())
+    with build(settings_from(data=data)) as here:
+        known = here.writer.merchant(merchant)
+        before = len(known.plan.columns)
+        with progress_bar("back-filling from the log", here.log.end) as bar:
+            here.writer.add_features(merchant, own, here.clock.now_ms(), bar.at)
+            bar.done(here.log.end)
+        here.log.sync()
+        follower = open_follower(here.settings, here.log, here.documents, here.blobs)
+        fold_all(follower, "folding the log", here.log.end)
+        tell_followed(here.documents, follower.status(here.clock.now_ms()))
+    plan = known.plan
+    console.print(_told(known.schema, plan.features, before))
+    console.print(
+        f"decisions after seq {known.seq} see {len(plan.columns) - before} features more, on plan {plan.hash}",
+        highlight=False,
+    )
+    if known.model_version:
+        console.print(f"model {known.model_version} goes on with the {before} columns that it knows", highlight=False)
+    console.print(f"next: [bold]avalist train {merchant}[/], avalist up")
 
 
 @app.command()
@@ -166,7 +211,7 @@ def plot(
         plan, currency = here.plan(merchant), here.created(merchant).schema.base_currency
         place = column_of(plan, name)
         with progress_bar("replaying the log", here.log.end) as bar, analysis.spilled() as spill:
-            found = collect(here.records(merchant), merchant, bar.at, spill)
+            found = collect(partial(here.records, merchant), merchant, bar.at, spill)
             bar.done(here.log.end)
             captured, fraud = found.known_at(found.cut_ms)
             rows = np.flatnonzero(captured)[-last:]
@@ -200,7 +245,9 @@ def show(
             raise BadInput("no such entity", field="--entity", expected=" or ".join(plan.entity_names), got=among[:64])
         found = trace(lambda: here.records(merchant), merchant, payment, among)
     _head(found)
-    chosen = [n for n, f in enumerate(plan.features) if place in (None, n) and entity in (None, f.entity)]
+    if place is not None and place >= len(found.plan.features):
+        raise BadInput("it was added after this payment", field="--feature", expected="an older one", got=str(feature))
+    chosen = [n for n, f in enumerate(found.plan.features) if place in (None, n) and entity in (None, f.entity)]
     console.print(_values(found, chosen))
     if place is not None:
         one = plan.features[place]

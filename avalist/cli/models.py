@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -40,7 +41,7 @@ def train(
     training = Training(params=TrainParams(test_share=0.0, num_threads=threads))
     with progress_bar("replaying the log, training", log.end) as bar:
         artefact = train_model(
-            open_archive(open_derived(settings, blobs), log).read(merchant=merchant),
+            partial(open_archive(open_derived(settings, blobs), log).read, merchant=merchant),
             merchant,
             training,
             replayed=bar.at,

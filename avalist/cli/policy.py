@@ -192,7 +192,7 @@ def _replayed(settings: Settings, merchant: str) -> tuple[Dataset, Model]:
 def _collected(settings: Settings, merchant: str) -> Dataset:
     log = open_log(settings, readonly=True)
     with progress_bar("replaying the log", log.end) as bar:
-        found = collect(log.read(), merchant, bar.at)
+        found = collect(log.read, merchant, bar.at)
         bar.done(log.end)
     log.close()
     return found

@@ -14,6 +14,7 @@ from avalist.app.rebuild import Merged, Rebuild
 from avalist.app.there import There
 from avalist.bootstrap import Installation, NextGeneration, next_generation
 from avalist.cli.bring_in import checked
+from avalist.cli.folded import fold_all
 from avalist.cli.options import console, progress_bar
 from avalist.domain.errors import BadInput, Conflict
 from avalist.history.mapping import Mapping
@@ -117,11 +118,7 @@ def _there(here: Installation, merchant: str, *, by_content: bool) -> There:
 def _fold(here: Installation, begun: NextGeneration) -> None:
     """Make documents, archive and a snapshot of the new log, so that a start need not; then let it count."""
     follower = begun.follower()
-    with progress_bar(f"folding generation {begun.number}", begun.log.end) as bar:
-        while follower.behind_bytes:
-            follower.advance()
-            bar.step(follower.position)
-    follower.states.save()
+    fold_all(follower, f"folding generation {begun.number}", begun.log.end)
     begun.switch()
     tell_followed(here.documents, follower.status(here.clock.now_ms()))
 

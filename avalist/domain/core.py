@@ -102,6 +102,15 @@ class TablesSet(msgspec.Struct, frozen=True, tag="tables_set"):
     packages: dict[str, str] = {}
 
 
+class FeaturesAdded(msgspec.Struct, frozen=True, tag="features_added"):
+    """Decisions of later ``seq`` see these columns too, JSON of ``Feature``s, behind those that were there.
+
+    They are back-filled: their values are those that they would have had if the merchant had been created with them.
+    """
+
+    features: bytes
+
+
 class GenerationStarted(msgspec.Struct, frozen=True, tag="generation_started"):
     """All before this is the generation `before` merged with a file, known by its name and the hash of its bytes.
 
@@ -120,7 +129,17 @@ class GenerationStarted(msgspec.Struct, frozen=True, tag="generation_started"):
     refused: int
 
 
-Control = MerchantCreated | ModeSet | PolicySet | Solved | ModelStaged | ModelActivated | TablesSet | GenerationStarted
+Control = (
+    MerchantCreated
+    | ModeSet
+    | PolicySet
+    | Solved
+    | ModelStaged
+    | ModelActivated
+    | TablesSet
+    | FeaturesAdded
+    | GenerationStarted
+)
 
 
 class DecisionCore(msgspec.Struct, frozen=True, array_like=True, gc=False):

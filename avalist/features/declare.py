@@ -7,11 +7,13 @@ from typing import Literal
 import msgspec
 
 from avalist.domain.records import FoldKind
+from avalist.domain.row import MISSING
 from avalist.domain.schema import DAY_MS
 
 Aggregate = Literal[
     "value", "hour", "weekday", "known", "since_last", "since_first", "count", "sum", "mean", "max",
     "distinct", "rate", "captured", "frauds", "fraud_mean", "since_fraud", "since_first_fraud", "clean", "ratio",
+    "min", "variance", "share", "last", "since_kth", "mean_last", "speed", "ring",
 ]  # fmt: skip
 
 STEPS = 60
@@ -38,12 +40,22 @@ DISTINCT_CELLS = 1024
 class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One column.
 
-    `entity` may be composite, ``a+b``. `kinds` is the mask of fold kinds counted. A window covers
+    `entity` may be composite, ``a+b+c``. `kinds` is the mask of fold kinds counted; `from_minor` and `below_minor`
+    leave out events of smaller amounts, and of this one or larger. A window covers
     t(x) ≥ ⌊(t − window)/step⌋·step; with a lag it covers [⌊(t − lag − window)/step⌋·step, ⌊(t − lag)/step⌋·step).
-    `include_current` adds the event asked about to its own count, sum, mean or max, and makes an entity never seen a
-    seen one. Of judged payments: `fraud_mean` is the mean amount of the frauds; `since_fraud` the seconds since the
-    step of the latest one began, `since_first_fraud` the same of the first one of the latest run; `clean` the payments
-    captured in later steps than the latest fraud's. A run ends where a RUN_GAP-th of the window passes without fraud.
+    `include_current` adds the event asked about to its own count, sum, mean, max, min or variance, and makes an entity
+    never seen a seen one.
+
+    Of judged payments: `fraud_mean` is the mean amount of the frauds; `since_fraud` the seconds since the step of the
+    latest one began, `since_first_fraud` the same of the first one of the latest run; `clean` the payments captured in
+    later steps than the latest fraud's. A run ends where a RUN_GAP-th of the window passes without fraud.
+
+    A share is the count over that of the events of the kinds `among` (those of `kinds` by default), of all amounts, of
+    the entity `of` (the same by default). Of the `latest` events in the window, `last` is the value of the first of
+    them, `since_kth` the seconds since it, `mean_last` the mean of all; the first two are unknown where there are
+    fewer. `speed` is in km/h, from the place of the latest event that has one to this one's; `place` names the numbers
+    of latitude and longitude in degrees. `ring` is the number of keys that `links` connect with the entity's own
+    (:mod:`avalist.features.rings`).
 
     A ratio divides the columns `over` of this plan, or of this payment's amount. `prior` names the column that gives
     the rate's prior; `strength` is its weight in payments.
@@ -62,6 +74,23 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     over: tuple[str, str] | None = None
     prior: str = ""
     strength: float = 0.0
+    from_minor: int | None = None
+    below_minor: int | None = None
+    among: int = 0
+    latest: int = 0
+    place: tuple[str, str] | None = None
+    links: tuple[str, ...] = ()
+
+    @property
+    def limited(self) -> bool:
+        """Return whether events of some amounts do not count."""
+        return self.from_minor is not None or self.below_minor is not None
+
+    def counts(self, amount_minor: int) -> bool:
+        """Tell whether an event of an amount counts, or of none, which is ``MISSING``."""
+        low = self.from_minor is None or amount_minor >= self.from_minor
+        below = self.below_minor is None or amount_minor < self.below_minor
+        return not self.limited or (amount_minor != MISSING and low and below)
 
 
 def window_name(ms: int) -> str:

@@ -17,8 +17,8 @@ MAX_TILES: Final = 128
 """Tiles a stream may hold; a window has at most MAX_TILES − 2 steps."""
 
 # What a column computes from cells. COPY: a. SCALE: a·p. MEAN: a₁/a₀·p. FRAUD_MEAN: a₂/a₁·p.
-# RATE: (a₁ + p·b)/(a₀ + p), with q for b where that is unknown. RATIO: a/b.
-COPY, SCALE, MEAN, FRAUD_MEAN, RATE, RATIO = range(6)
+# RATE: (a₁ + p·b)/(a₀ + p), with q for b where that is unknown. RATIO: a/b. LEAST: 0 − a·p. SPEED: of a list's cells.
+COPY, SCALE, MEAN, FRAUD_MEAN, RATE, RATIO, LEAST, SPEED = range(8)
 
 # columns of the entity table; E_BUSY: words of a busy key's header; E_CELLS: where its ENTITY_CELLS stand
 E_FORM, E_A, E_B, E_SALT, E_STREAMS, E_STREAMS_END, E_DISTINCTS, E_DISTINCTS_END = range(8)
@@ -46,16 +46,31 @@ RECORDED: Final = 2
 N_CELL, N_A, N_B = range(3)
 # columns of the table of runs of nodes with one op, in the order of evaluation
 U_OP, U_FIRST, U_END = range(3)
+# columns of the table of lists of an entity's latest events; L_PLACE: as F_PLACE; L_LIST: where a busy header keeps it
+L_ENTITY, L_KINDS, L_VALUE, L_PLACE, L_CLOCK, L_LENGTH, L_CELLS, L_LIST = range(8)
+# columns of the table of variances: where it stands, and the cells of count and sum of x and of its squares' two limbs
+V_CELL, V_X, V_HIGH, V_LOW = range(4)
+# columns of the table of words that a row was widened by, and that columns read
+W_PLACE, W_CELL = range(2)
+# columns of the table of words that rows are widened by (:mod:`avalist.features.widen`): op, operands' places, the
+# amounts from which and below which an event counts, and two parameters
+M_OP, M_A, M_B, M_FROM, M_BELOW, M_P, M_Q = range(7)
+# its ops. PLACED packs latitude and longitude, of p and q decimals. JOINED mixes two keys. EMPTY: the ring q fills it
+# for its link p
+WITHIN, NEGATED, SQUARE_HIGH, SQUARE_LOW, PLACED, JOINED, EMPTY = range(7)
 WIDTHS: Final = {
     "entities": 16, "clocks": 3, "feeds": 8, "streams": 8, "reads": 8, "distincts": 7, "counts": 4, "records": 2,
-    "nodes": 3, "runs": 3,
+    "nodes": 3, "runs": 3, "lists": 8, "variances": 4, "told": 2,
 }  # fmt: skip
+MADE_WIDTH: Final = 7
 
 ENTITY_CELLS: Final = 3
 """Known, seconds since its last payment, seconds since first seen."""
 READ_CELLS: Final = 6
 """Count, sum, maximum; or captured, frauds, their amount, seconds since the latest, clean, since the run's first."""
 OWN_CELLS: Final = 3
+LIST_CELLS: Final = 5
+"""Of the latest events: how many, their sum, the first of them, seconds since it, and the event's own value."""
 CACHE: Final = 8
 """Words of a busy key's running window: see :mod:`avalist.features.tiles`."""
 SCANNED_CACHE: Final = 12

@@ -21,6 +21,7 @@ Kind = Literal[
     "auth_declined",
 ]  # fmt: skip
 Text = Annotated[str, msgspec.Meta(max_length=160)]
+Amount = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 
 MOST: Final = 200
 """Own features of one merchant."""
@@ -28,24 +29,34 @@ _UNITS_MS: Final = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
 _SPAN: Final = re.compile(r"[0-9]{1,6}[smhd]")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_+]{0,159}")
 _OF_PAYMENT: Final = ("value", "hour", "weekday", "ratio")
-_NUMBERS: Final = ("sum", "mean", "max")
+_NUMBERS: Final = ("sum", "mean", "max", "min", "variance")
+_LIMITS: Final = ("kinds", "from_minor", "below_minor", "window", "step")
 _TAKES: Final[dict[str, tuple[str, ...]]] = {
     "value": ("field",), "hour": (), "weekday": (), "ratio": ("over",), **dict.fromkeys(OF_ENTITY, ("entity",)),
-    "count": ("entity", "kinds", "window", "step", "include_current"),
-    **dict.fromkeys(_NUMBERS, ("entity", "field", "kinds", "window", "step", "include_current")),
+    "count": ("entity", *_LIMITS, "include_current"),
+    **dict.fromkeys(_NUMBERS, ("entity", "field", *_LIMITS, "include_current")),
+    "share": ("entity", "of", "among", *_LIMITS),
+    **dict.fromkeys(("last", "mean_last"), ("entity", "field", "latest", *_LIMITS)),
+    "since_kth": ("entity", "latest", *_LIMITS),
+    "speed": ("entity", "place", "kinds", "window", "step"),
+    "ring": ("entity", "links"),
     "distinct": ("entity", "of", "kinds", "window", "step"),
     **dict.fromkeys(LABELS, ("entity", "window", "step", "lag")),
     "rate": ("entity", "window", "step", "lag", "prior", "strength"),
 }  # fmt: skip
 """What each aggregate is told, besides a name."""
-_NEEDS: Final = ("entity", "of", "over", "window")
+_NEEDS: Final = ("entity", "of", "over", "window", "latest", "place", "links")
+_MOST_PARTS: Final = 5
+"""Fields of a composite entity."""
 
 
 class OwnFeature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One column of a merchant's own. `window`, `step` and `lag` are spans of time such as ``90m`` or ``7d``.
 
-    `kinds` are the events that count, payments where none is named. `step` is a sixtieth of the window by default,
-    `lag` the schema's ``label_delay_d``. `prior` and `over` name columns that stand before this one.
+    `kinds` are the events that count, payments where none is named; of a share `among` are those that it is a share of,
+    `kinds` where none is named, and `of` the entity that they belong to, `entity` by default. `step` is a sixtieth of
+    the window by default, `lag` the schema's ``label_delay_d``. `prior` and `over` name columns that stand before this
+    one.
     """
 
     aggregate: Aggregate
@@ -61,6 +72,12 @@ class OwnFeature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     include_current: bool = False
     prior: Text = ""
     strength: Annotated[float, msgspec.Meta(ge=0, le=1e6)] | None = None
+    from_minor: Amount | None = None
+    below_minor: Amount | None = None
+    among: tuple[Kind, ...] = ()
+    latest: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
+    place: tuple[Text, Text] | None = None
+    links: tuple[Text, ...] = ()
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -122,8 +139,10 @@ def _placed(error: BadInput, schema: Schema, features: Sequence[Feature], derive
 
 def _feature(one: OwnFeature, schema: Schema, where: str) -> Feature:
     _check_fields(one, where)
-    _check_entity(one.entity, schema, f"{where}.entity", pairs=True)
-    _check_entity(one.of, schema, f"{where}.of", pairs=False)
+    _check_entity(one.entity, schema, f"{where}.entity", most=1 if one.aggregate == "ring" else _MOST_PARTS)
+    _check_entity(one.of, schema, f"{where}.of", most=_MOST_PARTS if one.aggregate == "share" else 1)
+    for n, link in enumerate(one.links):
+        _check_entity(link, schema, f"{where}.links[{n}]", most=1)
     window, lag = _ms(one.window), _lag_ms(one, schema)
     if window + lag > schema.memory_d * DAY_MS:
         most = f"at most the schema's memory of {schema.memory_d} days, lag included"
@@ -137,7 +156,7 @@ def _feature(one: OwnFeature, schema: Schema, where: str) -> Feature:
         "aggregate": one.aggregate,
         "entity": one.entity,
         "field": one.field or "amount",
-        "kinds": sum(1 << FoldKind[kind.upper()] for kind in set(one.kinds)) or PAYMENTS,
+        "kinds": _mask(one.kinds) or PAYMENTS,
         "window_ms": window,
         "step_ms": _step_ms(one, window, lag, where),
         "lag_ms": lag,
@@ -145,10 +164,20 @@ def _feature(one: OwnFeature, schema: Schema, where: str) -> Feature:
         "of": one.of,
         "over": one.over,
         "prior": one.prior,
+        "from_minor": one.from_minor,
+        "below_minor": one.below_minor,
+        "among": _mask(one.among),
+        "latest": one.latest,
+        "place": one.place,
+        "links": one.links,
     }
     if one.aggregate == "rate":
         definition["strength"] = 1.0 if one.strength is None else one.strength
     return msgspec.convert(definition, Feature)
+
+
+def _mask(kinds: Sequence[Kind]) -> int:
+    return sum(1 << FoldKind[kind.upper()] for kind in set(kinds))
 
 
 def _check_fields(one: OwnFeature, where: str) -> None:
@@ -160,29 +189,35 @@ def _check_fields(one: OwnFeature, where: str) -> None:
             f"{one.aggregate} does not take it", field=f"{where}.{needless[0]}", expected=expected, got=needless[0]
         )
     for name in _NEEDS:
-        if name in takes and name not in given:
+        if name in takes and name not in given and (one.aggregate, name) != ("share", "of"):
             raise BadInput(
                 f"{one.aggregate} needs it", field=f"{where}.{name}", expected=_EXPECTED[name], got="nothing"
             )
+    if one.from_minor is not None and one.below_minor is not None and one.from_minor >= one.below_minor:
+        expected = f"above from_minor, {one.from_minor}"
+        raise BadInput("no amount is left", field=f"{where}.below_minor", expected=expected, got=str(one.below_minor))
     for name, span in (("window", one.window), ("step", one.step), ("lag", one.lag)):
         if (span and not _SPAN.fullmatch(span)) or (name == "window" and span and not _ms(span)):
             raise BadInput("not a span of time", field=f"{where}.{name}", expected=_EXPECTED["window"], got=span[:64])
 
 
-def _check_entity(name: str, schema: Schema, field: str, *, pairs: bool) -> None:
-    """Refuse what is no entity of the schema; the whole shop and pairs are entities too."""
+def _check_entity(name: str, schema: Schema, field: str, *, most: int) -> None:
+    """Refuse what is no entity of the schema; the whole shop and composites of `most` are entities too."""
     known = [e.name for e in schema.entities] + [c.name for c in schema.categories]
     parts = name.split("+") if name else []
-    alone = pairs and name == ALL
-    if parts and not alone and (len(parts) > 1 + pairs or len(set(parts)) < len(parts) or set(parts) - set(known)):
-        also = f", {ALL}, or a pair a+b of two" if pairs else ""
+    alone = most > 1 and name == ALL
+    if parts and not alone and (len(parts) > most or len(set(parts)) < len(parts) or set(parts) - set(known)):
+        also = f", {ALL}, or a+b of two to {most}" if most > 1 else ""
         raise BadInput("no such entity", field=field, expected=f"one of {', '.join(known)}{also}", got=name[:64])
 
 
 _EXPECTED: Final = {
-    "entity": "an entity of the schema, merchant, or a pair a+b",
+    "entity": "an entity of the schema, merchant, or a+b",
     "of": "the entity whose values are counted",
     "over": "two columns",
+    "latest": "how many of the latest events, 1 to 64",
+    "place": "the numbers of latitude and longitude",
+    "links": "the entities that links connect",
     "window": "a span of time above 0: 90m, 24h, 7d",
 }
 
@@ -216,19 +251,35 @@ def _name(one: OwnFeature, where: str) -> str:
         return one.field or {"value": "amount"}.get(one.aggregate, one.aggregate)
     if one.aggregate in OF_ENTITY:
         return f"{one.entity}__{one.aggregate}"
+    if one.aggregate == "ring":
+        return f"{one.entity}__ring__{'_'.join(one.links)}"
     own = "_own" if one.include_current else ""
-    return f"{one.entity}__{one.aggregate}{own}__{_middle(one)}__{window_name(_ms(one.window))}"
+    aggregate = f"{one.aggregate}{one.latest or ''}{own}"
+    return f"{one.entity}__{aggregate}__{_middle(one)}__{window_name(_ms(one.window))}"
 
 
 def _middle(one: OwnFeature) -> str:
     """Return what is aggregated: a number, another entity, fraud, or kinds of event."""
     if one.aggregate in LABELS:
         return "fraud"
-    kinds = "_".join(kind for kind in get_args(Kind) if kind in one.kinds)
-    what = {"count": "", "distinct": one.of}.get(one.aggregate, one.field or "amount")
-    if kinds in ("", "payment"):
-        return what or "events"
-    return f"{what}_{kinds}" if what else kinds
+    kinds = _named(one.kinds)
+    counts = {"count": "", "since_kth": "", "share": "", "distinct": one.of, "speed": "_".join(one.place or ())}
+    what = counts.get(one.aggregate, one.field or "amount")
+    parts = [what, "" if kinds == "payment" else kinds]
+    middle = "_".join(filter(None, parts)) or "events"
+    limits = {"from": one.from_minor, "below": one.below_minor}
+    return "_".join(
+        [
+            middle,
+            *(f"{name}_{minor}" for name, minor in limits.items() if minor is not None),
+            *(["among", _named(one.among)] if one.among else []),
+            *(["of", one.of] if one.aggregate == "share" and one.of else []),
+        ]
+    )
+
+
+def _named(kinds: Sequence[Kind]) -> str:
+    return "_".join(kind for kind in get_args(Kind) if kind in kinds)
 
 
 def _ms(span: str) -> int:

@@ -34,6 +34,7 @@ from avalist.features.arena import (
 from avalist.features.declare import DISTINCT_CELLS
 from avalist.features.distinct import live_elements
 from avalist.features.jit import jit
+from avalist.features.latest import live_latest
 from avalist.features.layout import (
     C_LAG,
     C_STEP,
@@ -47,6 +48,9 @@ from avalist.features.layout import (
     E_STREAMS,
     E_STREAMS_END,
     I64,
+    L_CLOCK,
+    L_ENTITY,
+    L_LENGTH,
     MAX_TILES,
     S_CLOCK,
     S_KINDS,
@@ -55,8 +59,10 @@ from avalist.features.layout import (
 )  # fmt: skip
 from avalist.features.plan import Plan
 from avalist.features.quiet import elements_of_events, fill, tiles_of_events
+from avalist.features.rings import Rings
 from avalist.features.tiles import CLOCK, live_tiles
 from avalist.features.wave import Watch
+from avalist.features.widen import widened
 
 F32 = npt.NDArray[np.float32]
 Row = npt.NDArray[np.int64]
@@ -74,6 +80,7 @@ class State:
     def __init__(self, plan: Plan, quiet_events: int = QUIET_EVENTS, watch: Watch | None = None) -> None:
         self.plan = plan
         self.watch = watch
+        self.rings = Rings(plan.rings)
         self.meta = np.zeros(META_WORDS, dtype=np.int64)
         self.mem = _pages(_GROWTH_WORDS)
         self.meta[BUMP] = 8
@@ -106,6 +113,9 @@ class State:
         """
         if self.watch:
             rows = self.watch.fold(rows)
+        if len(self.plan.made):
+            rows = widened(rows, self.plan.made)
+            self.rings.fold(rows)
         out = np.empty((len(rows) if reads is None else np.count_nonzero(reads), self._width), dtype=np.float32)
         done = 0
         while True:
@@ -148,6 +158,7 @@ class State:
         headers = _headers(self.mem, self.meta, self.now_ms - plan.memory_ms)
         headers = headers[np.lexsort((self.mem[headers + H_KEY], self.mem[headers + H_FORM] & ENTITY))]
         most = 5 + len(plan.streams) * (1 + TILE * MAX_TILES) + len(plan.distincts) * (1 + DISTINCT_CELLS)
+        most += int((2 + 2 * plan.lists[:, L_LENGTH]).sum())
         buffer = np.empty(max(_DIGEST_WORDS, most), dtype=np.int64)
         canonical = hashlib.blake2b(digest_size=16)
         done = 0
@@ -163,11 +174,14 @@ class State:
                 plan.streams,
                 plan.canonical,
                 plan.distincts,
+                plan.lists,
                 buffer,
             )
             canonical.update(buffer[:filled].astype("<i8", copy=False).data)
         if self.watch:
             canonical.update(self.watch.words.astype("<i8", copy=False).data)
+        for nodes in self.rings.canonical():
+            canonical.update(np.ascontiguousarray(nodes, dtype="<i8").data)
         return canonical.hexdigest()
 
 
@@ -207,7 +221,7 @@ def _words(mem: I64, headers: I64, entities: I64) -> I64:
 @jit
 def _canonical(
     mem: I64, headers: I64, start: int, most: int, now: int, entities: I64, clocks: I64, streams: I64, canonical: I64,
-    distincts: I64, out: I64,
+    distincts: I64, lists: I64, out: I64,
 ) -> tuple[int, int]:  # fmt: skip
     """Write the live values of keys from `start` on, each at most `most` words, in a fixed order while `out` has room.
 
@@ -245,4 +259,10 @@ def _canonical(
                 kinds, place = distincts[d, D_KINDS], distincts[d, D_PLACE]
                 n = elements_of_events(mem, events, width, fill(form), kinds, place, since, out, n + 1)
             at += 1
+        for i in range(lists.shape[0]):
+            if lists[i, L_ENTITY] == e:
+                clock = lists[i, L_CLOCK]
+                out[n] = -2_000_000 - i
+                since = (now - clocks[clock, C_WINDOW]) // clocks[clock, C_STEP] * clocks[clock, C_STEP]
+                n = live_latest(mem, header, lists, i, entities, since, out, n + 1)
     return len(headers), n

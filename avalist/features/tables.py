@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, groupby
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from avalist.features.layout import (
     ENTITY_CELLS,
     HEADER,
     I64,
+    LIST_CELLS,
     OWN_CELLS,
     PAIR,
     READ_CELLS,
@@ -44,12 +45,21 @@ class Node:
     level: int = 0
 
 
+class Ring(NamedTuple):
+    """What is linked: the places of the keys in a row, in order; and the words told of it, as (place, which key)."""
+
+    links: tuple[int, ...]
+    told: tuple[tuple[int, int], ...]
+
+
 @dataclass
 class Parts:
     """What a plan needs: each part once, in the order in which columns asked for it.
 
     Streams are (entity, labels, kinds, value, step), reads (stream, clock), distinct sets [entity, of, kinds, window],
     counts (distinct set, window, step). Reads are `scanned` for a maximum or a run, `owned` with the own event in them.
+    Lists are (entity, kinds, value, clock, length), variances three (kind of part, read): of x and its squares' limbs.
+    `told` are places in a row that columns read, `composites` where the keys of entities of three fields and more are.
     """
 
     base: list[str]
@@ -60,6 +70,10 @@ class Parts:
     reads: list[tuple[int, int]] = field(default_factory=list)
     distincts: list[list[int]] = field(default_factory=list)
     counts: list[tuple[int, int, int]] = field(default_factory=list)
+    lists: list[tuple[int, int, int, int, int]] = field(default_factory=list)
+    variances: list[tuple[tuple[str, int], ...]] = field(default_factory=list)
+    told: list[int] = field(default_factory=list)
+    composites: dict[str, int] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     scanned: set[int] = field(default_factory=set)
     owned: set[int] = field(default_factory=set)
@@ -107,6 +121,9 @@ class _Layout:
             *((("read", i), READ_CELLS) for i in self.reads),
             *((("own", i), OWN_CELLS) for i in self.reads if i in parts.owned),
             *((("count", i), 1) for i in self.counts),
+            *((("list", i), LIST_CELLS) for i in range(len(parts.lists))),
+            *((("variance", i), 1) for i in range(len(parts.variances))),
+            *((("told", i), 1) for i in range(len(parts.told))),
         ]  # fmt: skip
         yield from zip((part for part, _ in widths), accumulate((w for _, w in widths), initial=0), strict=False)
         yield ("end", 0), sum(width for _, width in widths)
@@ -128,6 +145,9 @@ class _Layout:
             "records": [record for kept in self.records for record in kept],
             "nodes": [(i, self._at(node.a), self._at(node.b)) for i, node in nodes],
             "runs": list(_runs([(node.level, node.op) for _, node in nodes])),
+            "lists": [self._list(i) for i in range(len(parts.lists))],
+            "variances": [self._variance(i) for i in range(len(parts.variances))],
+            "told": [(place, self.cell["told", i]) for i, place in enumerate(parts.told)],
         }
         return {
             **{name: np.array(rows, dtype=np.int64).reshape(-1, WIDTHS[name]) for name, rows in found.items()},
@@ -145,6 +165,7 @@ class _Layout:
         """Return what a kept event of an entity holds: (0, value), then (1, entity of the key)."""
         of_entity = [(labels, value) for of, labels, _, value, _ in self.parts.streams if of == e]
         values = {0 if labels else value for labels, value in of_entity if labels or value >= 0}
+        values |= {value for of, _, value, *_ in self.parts.lists if of == e and value >= 0}
         elements = {of for entity, of, *_ in self.parts.distincts if entity == e}
         return [*((0, v) for v in sorted(values)), *((1, of) for of in sorted(elements))]
 
@@ -213,25 +234,39 @@ class _Layout:
         place = RECORDED + self.records[entity].index((1, of))
         return entity, of, kinds, window, place, counts[0], counts[-1] + 1
 
+    def _lists_at(self, e: int, before: int) -> int:
+        """Return where a busy header of `e` ends that keeps its lists before one, behind all else."""
+        lengths = [length for of, _, _, _, length in self.parts.lists[:before] if of == e]
+        return self._cache(None, e) + COUNT_CACHE * len(self._counts_of(e)) + sum(1 + 2 * n for n in lengths)
+
+    def _list(self, i: int) -> tuple[int, ...]:
+        e, kinds, value, clock, length = self.parts.lists[i]
+        place = self._place(e, 0, value)
+        return e, kinds, value, place, clock, length, self.cell["list", i], self._lists_at(e, i)
+
+    def _variance(self, i: int) -> tuple[int, ...]:
+        return self.cell["variance", i], *(self.cell[part] for part in self.parts.variances[i])
+
     def _entity(self, e: int) -> tuple[int, ...]:
         parts, name = self.parts, self.parts.entities[e]
         form, a, b = CONSTANT, 0, 0
         if name != ALL:
             of = [parts.base.index(p) for p in name.split("+")]
-            form, a, b = (PAIR, of[0], of[1]) if len(of) == 2 else (BASE, of[0], 0)
+            form, a, b = (PAIR, of[0], of[1]) if len(of) == 2 else (BASE, parts.composites.get(name, of[0]), 0)
         salt = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little", signed=True)
         streams = _span([parts.streams[i][0] for i in self.streams], e)
         distincts = _span([parts.distincts[i][0] for i in self.distincts], e)
         feeds = _span([key[0] for key, _ in groupby(self.streams, key=self._feed_of)], e)
         records = _span([of for of, kept in enumerate(self.records) for _ in kept], e)
         event = RECORDED + len(self.records[e])
-        busy = self._cache(None, e) + COUNT_CACHE * len(self._counts_of(e))
+        busy = self._lists_at(e, len(parts.lists))
         ends = self._depth_ms(e), *feeds, busy, self.cell["entity", e]
         return form, a, b, salt, *streams, *distincts, *records, event, *ends
 
     def _depth_ms(self, e: int) -> int:
         """Return the age beyond which no window of the entity sees an event."""
         ages = [sum(self.parts.clocks[c]) for s, c in self.parts.reads if self.parts.streams[s][0] == e]
+        ages += [sum(self.parts.clocks[clock]) for of, _, _, clock, _ in self.parts.lists if of == e]
         return max((*ages, *(d[3] for d in self.parts.distincts if d[0] == e)), default=0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from avalist.domain.records import FoldKind
@@ -9,8 +10,9 @@ from avalist.features.declare import ACTIVITY, ALL, PAYMENTS, Feature
 from avalist.features.plan import Plan
 
 _UNITS: Final = ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"))
-_MONEY: Final = frozenset({"sum", "mean", "max", "fraud_mean", "value"})
-_TIMES: Final = frozenset({"since_last", "since_first", "since_fraud", "since_first_fraud"})
+_MONEY: Final = frozenset({"sum", "mean", "max", "fraud_mean", "value", "min", "last", "mean_last"})
+_TIMES: Final = frozenset({"since_last", "since_first", "since_fraud", "since_first_fraud", "since_kth"})
+_UNITLESS: Final = {"rate": "share", "share": "share", "hour": "hours", "known": "known", "speed": "km/h"}
 _RATES: Final = frozenset({"rate", "captured", "frauds", "fraud_mean", "since_fraud", "since_first_fraud", "clean"})
 _EVENTS: Final = {
     FoldKind.PAYMENT: "payments", FoldKind.SIGN_UP: "sign-ups", FoldKind.LOGIN_OK: "logins",
@@ -51,6 +53,7 @@ def in_words(feature: Feature) -> str:
     whose = who if feature.kinds == PAYMENTS else f"{_counted(feature.kinds)} of {who}"
     among = "" if feature.kinds in (PAYMENTS, ACTIVITY) else f", among {_counted(feature.kinds)}"
     over = f"over {_spoken(feature.window_ms)}"
+    what, limits = f"{_counted(feature.kinds)}{_limits(feature)}", _limits(feature)
     texts = {
         "value": "amount of this payment" if feature.field == "amount" else f"{of} of this payment",
         "hour": "hour of the day",
@@ -58,10 +61,18 @@ def in_words(feature: Feature) -> str:
         "known": f"whether {who} was seen before",
         "since_last": f"time since the last payment of {who}",
         "since_first": f"time since {who} was first seen",
-        "count": f"{_counted(feature.kinds)} of {who} {window}{own}",
-        "sum": f"total {of} of {whose} {window}{own}",
-        "mean": f"mean {of} of {whose} {window}{own}",
-        "max": f"largest {of} of {whose} {window}{own}",
+        "count": f"{what} of {who} {window}{own}",
+        "sum": f"total {of} of {whose}{limits} {window}{own}",
+        "mean": f"mean {of} of {whose}{limits} {window}{own}",
+        "max": f"largest {of} of {whose}{limits} {window}{own}",
+        "min": f"smallest {of} of {whose}{limits} {window}{own}",
+        "variance": f"variance of the {of} of {whose}{limits} {window}{own}",
+        "share": f"share of {what} of {who} in {_whole(feature)} {window}",
+        "last": f"{of} of the {_place(feature.latest)} of {whose}{limits} {window}",
+        "mean_last": f"mean {of} of the last {feature.latest} {what} of {who} {window}",
+        "since_kth": f"time since the {_place(feature.latest)} of the {what} of {who} {window}",
+        "speed": f"speed from where {who} was last seen to here, by {_counted(feature.kinds)} {window}",
+        "ring": f"how many {_listed(feature.links)} hang together with {who}",
         "distinct": f"different {_plain(feature.of)} values seen with {who} {window}{among}",
         "rate": f"known fraud rate of {who} {over}",
         "captured": f"payments of {who} old enough to be judged {over}",
@@ -73,6 +84,32 @@ def in_words(feature: Feature) -> str:
         "ratio": "",
     }
     return texts[feature.aggregate] or _ratio(feature)
+
+
+def _limits(feature: Feature) -> str:
+    """Return which amounts count."""
+    low, below = feature.from_minor, feature.below_minor
+    words = ([] if low is None else [f"from {low:,}"]) + ([] if below is None else [f"below {below:,}"])
+    return f" of amounts {' and '.join(words)} minor units" if words else ""
+
+
+def _whole(feature: Feature) -> str:
+    """Return what a share is of."""
+    return f"the {_counted(feature.among or feature.kinds)} of {_who(feature.of or feature.entity)}"
+
+
+def _place(k: int) -> str:
+    """Return the k-th place from the end.
+
+    >>> _place(1), _place(3), _place(12)
+    ('last', '3rd last', '12th last')
+    """
+    ending = "th" if k // 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(k % 10, "th")
+    return "last" if k == 1 else f"{k}{ending} last"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(f"{_plain(name)}s" for name in names)
 
 
 def family(feature: Feature, plan: Plan) -> str:
@@ -88,9 +125,11 @@ def family(feature: Feature, plan: Plan) -> str:
         return f"earlier fraud of {who}"
     if feature.aggregate in ("known", "since_first") or "+" in feature.entity:
         return f"how new or familiar {who} is"
-    if feature.aggregate == "distinct":
+    if feature.aggregate in ("distinct", "ring"):
         return f"how many others {who} is seen with"
-    if feature.aggregate in ("sum", "mean", "max"):
+    if feature.aggregate == "speed":
+        return f"where {who} pays from"
+    if feature.aggregate in ("sum", "mean", "max", "min", "variance", "last", "mean_last"):
         return f"spending habits of {who}"
     failed = feature.kinds in (1 << FoldKind.AUTH_DECLINED, 1 << FoldKind.LOGIN_FAILED)
     return f"failed attempts of {who}" if failed else f"how often {who} pays"
@@ -125,7 +164,7 @@ def unit(feature: Feature) -> str:
         return "seconds"
     if feature.aggregate in _MONEY and feature.field == "amount":
         return "money"
-    return {"rate": "share", "hour": "hours", "known": "known"}.get(feature.aggregate, "")
+    return _UNITLESS.get(feature.aggregate, "")
 
 
 def _deciding(feature: Feature, plan: Plan) -> Feature:

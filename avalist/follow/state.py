@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from avalist import ENGINE
-from avalist.app.merchant import Merchant, created_by, decode_event_core
+from avalist.app.merchant import Backfill, Merchant, created_by, decode_event_core
 from avalist.app.parity import Parity
 from avalist.app.snapshot import Last, Snapshots, proof_of
 from avalist.app.writer import decode_decision
@@ -22,16 +22,17 @@ class MerchantStates:
     """Folds the merchants, and saves a snapshot each `log_bytes` of log or `seconds`, whichever comes first."""
 
     def __init__(
-        self, snapshots: Snapshots, *, log_bytes: int, seconds: float, now_s: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._snapshots = snapshots
+        self, snapshots: Snapshots, backfill: Backfill, *, log_bytes: int, seconds: float,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._snapshots, self._backfill = snapshots, backfill
         self._log_bytes, self._seconds, self._now_s = log_bytes, seconds, now_s
         found = snapshots.newest(_no_model)
         self.merchants: dict[str, Merchant] = found.merchants if found is not None else {}
         self.position = self.saved = found.position if found is not None else 0
         self.parity = Parity(found.notes if found is not None else b"")
         for merchant in self.merchants.values():
-            merchant.compare = self.parity.compare
+            merchant.compare, merchant.backfill = self.parity.compare, backfill
         self._held: tuple[Record, int] | None = None
         self._last: tuple[Record, int] | None = None
         self._rested_s = now_s()
@@ -75,7 +76,8 @@ class MerchantStates:
         (record, position), self._held = self._held, None
         merchant = self.merchants.get(record.merchant)
         if merchant is None:
-            merchant = self.merchants[record.merchant] = Merchant(record.merchant, created_by(record), _no_model)
+            merchant = Merchant(record.merchant, created_by(record), _no_model, self._backfill)
+            self.merchants[record.merchant] = merchant
             merchant.compare = self.parity.compare
         if record.kind == RecordKind.EVENT:
             core = decode_event_core(record.core)

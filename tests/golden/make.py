@@ -66,7 +66,7 @@ def live(here: Installation, rng: np.random.Generator) -> None:
         writer.record("shop", made, 0)
         outcomes(here, made, rng)
     here.log.sync()
-    artefact = train(here.log.read(), "shop", Training(test_share=0.0, params=PARAMS))
+    artefact = train(here.log.read, "shop", Training(test_share=0.0, params=PARAMS))
     here.blobs.put("shop", MODEL_BLOB.format(version=artefact.version), artefact.to_bytes())
     office.carry_out(ActivateModel("shop", artefact.version, artefact.plan_hash), 0)
     for n in range(HISTORY, HISTORY + LIVE):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -81,8 +82,8 @@ def test_replay_and_training_from_the_archive_are_those_from_the_log(lived: Path
         result = replay(made, shop.installation.load_model)
         result.check()
         assert result.digests == digests(shop)
-        from_log = collect(shop.installation.log.read(), "shop")
-        from_archive = collect(made.read(merchant="shop"), "shop")
+        from_log = collect(shop.installation.log.read, "shop")
+        from_archive = collect(partial(made.read, merchant="shop"), "shop")
     assert from_log.x.tobytes() == from_archive.x.tobytes()
     assert from_log.changes.tolist() == from_archive.changes.tolist()
 

@@ -52,7 +52,7 @@ def merge(data: Path, file: Path, **options: Any) -> Rebuilt:
 
 def state(data: Path) -> tuple[str, Dataset]:
     with opened(data) as shop:
-        return shop.writer.merchant("shop").features.digest(), collect(shop.installation.log.read(), "shop")
+        return shop.writer.merchant("shop").features.digest(), collect(shop.installation.log.read, "shop")
 
 
 def replayed(shop: Shop) -> Replayed:

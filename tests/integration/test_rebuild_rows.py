@@ -61,7 +61,7 @@ class Book:
     def state(self) -> tuple[str, list[list[int]]]:
         """Return the state's digest, and what became of payments: those of one instant in no order."""
         with opened(self.data) as shop:
-            changes = collect(shop.installation.log.read(), "shop").changes.tolist()
+            changes = collect(shop.installation.log.read, "shop").changes.tolist()
             return shop.writer.merchant("shop").features.digest(), sorted(changes)
 
 
@@ -137,7 +137,7 @@ def test_payments_that_were_decided_are_there_already_and_get_their_reports(tmp_
     done = book.merge(acquirer, max_rejects=0.6)
     assert (done.merged.there, done.merged.added, done.merged.refused) == (1, 1, 1)
     with opened(book.data) as shop:
-        data = collect(shop.installation.log.read(), "shop")
+        data = collect(shop.installation.log.read, "shop")
         assert data.background.payment_ids[-2:] == ["p1", "p2"]
         assert data.known_at(data.cut_ms)[1][-2:].tolist() == [True, False]
 

@@ -18,6 +18,7 @@ from avalist.adapters.memory.blobs import MemoryBlobs
 from avalist.adapters.memory.log import MemoryLog
 from avalist.app import snapshot
 from avalist.app.administer import SetTables
+from avalist.app.backfill import backfill_from
 from avalist.app.merchant import PAYMENT_MEMORY_MS
 from avalist.app.snapshot import HOUSE, Snapshots
 from avalist.bootstrap import load_model, open_tables
@@ -318,7 +319,7 @@ def test_a_death_at_any_instant_of_saving_leaves_a_sound_snapshot(shop: Shop) ->
         try:
             for n in range(4):
                 shop.decide(f"{calls}-{n}", "shop" if n % 2 else "other")
-                folded = MerchantStates(Snapshots(blobs, log), log_bytes=1, seconds=0)
+                folded = MerchantStates(Snapshots(blobs, log), backfill_from(log.read), log_bytes=1, seconds=0)
                 for position, record in log.read(folded.position):
                     folded.take(record, position)
                 folded.keep(log.end)

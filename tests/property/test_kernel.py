@@ -31,6 +31,9 @@ NARROW = {"window_ms": STEP_MS, "step_ms": STEP_MS}
 OWN = {"include_current": True}
 JUDGED: tuple[Aggregate, ...] = ("captured", "frauds", "fraud_mean", "since_fraud", "since_first_fraud", "clean")
 SPENT: tuple[Aggregate, ...] = ("count", "sum", "mean", "max")
+SPREAD: tuple[Aggregate, ...] = ("min", "variance")
+LATEST: tuple[Aggregate, ...] = ("last", "since_kth", "mean_last")
+LARGE, SMALL = {"from_minor": 250}, {"below_minor": 250}
 DECLINED = {"kinds": 1 << FoldKind.AUTH_DECLINED}
 SCHEMA = Schema(
     base_currency="EUR",
@@ -71,11 +74,34 @@ def columns_of(entity: str) -> list[Feature]:
     ]  # fmt: skip
 
 
+def more_columns_of(entity: str) -> list[Feature]:
+    active, items = {"kinds": ACTIVITY}, {"field": "items"}
+    return [
+        *(column(aggregate, entity, **window, **more) for aggregate in SPREAD for window in (SHORT, NARROW)
+          for more in ({}, OWN, LARGE, {**items, **active})),
+        *(column(aggregate, entity, **SHORT, **limits, **more) for aggregate in SPENT for limits in (LARGE, SMALL)
+          for more in ({}, OWN)),
+        column("count", entity, **LONG, **active, from_minor=1, below_minor=251),
+        column("share", entity, **SHORT, **LARGE), column("share", entity, **LONG, of="merchant"),
+        column("share", entity, **SHORT, **DECLINED, among=ACTIVITY | DECLINED["kinds"]),
+        *(column(aggregate, entity, **window, latest=k) for aggregate in LATEST for k in (1, 3)
+          for window in (SHORT, LONG)),
+        *(column(aggregate, entity, **SHORT, **items, **active, latest=2) for aggregate in LATEST),
+        column("last", entity, **LONG, **LARGE, latest=2), column("since_kth", entity, **SHORT, **DECLINED, latest=2),
+        column("speed", entity, **SHORT, place=("items", "items")),
+        column("speed", entity, **LONG, **active, place=("items", "items")),
+        column("distinct", entity, **LONG, of="card+device+kind", **active),
+    ]  # fmt: skip
+
+
 FEATURES = [
     column("value"), column("value", field="items"), column("hour"), column("weekday"),
     *(f for entity in ("merchant", "card", "card+device", "kind") for f in columns_of(entity)),
+    *(f for entity in ("card", "card+kind+device") for f in more_columns_of(entity)),
 ]  # fmt: skip
 PLAN = compile_plan(SCHEMA, FEATURES)
+UNORDERED = compile_plan(SCHEMA, [f for f in FEATURES if not (f.latest or f.place)])
+"""What does not depend on the order of events of one time."""
 MEMORY_STEPS = PLAN.memory_ms // STEP_MS
 KEY = st.integers(0, 2)
 EVENT = st.fixed_dictionaries({
@@ -173,7 +199,7 @@ def test_events_of_one_arrival_commute(rows: Row, random: Any) -> None:
     rows = rows[(rows[:, KIND] <= FoldKind.SESSION) & (rows[:, AT] - rows[:, T] < PLAN.memory_ms // 2)]
     rows[:, AT] = rows[:, AT].max(initial=START_MS)
     rows = rows[rows[:, AT] - rows[:, T] <= PLAN.memory_ms]
-    one, other = State(PLAN), State(PLAN)
+    one, other = State(UNORDERED), State(UNORDERED)
     one.run(rows)
     other.run(rows[random.sample(range(len(rows)), len(rows))])
     assert one.digest() == other.digest()
@@ -187,6 +213,8 @@ BUSY = [column("sum", "card", **FULL), column("max", "card", **FULL), column("co
         column("clean", "card", window_ms=20_000, lag_ms=31_000, step_ms=1000),
         column("mean", "card", **{**FULL, "window_ms": 5000}, **OWN),
         column("frauds", "card", window_ms=31_000, lag_ms=31_000, step_ms=1000),
+        column("variance", "card", **FULL, **SMALL), column("min", "card", **FULL),
+        column("last", "card", **FULL, latest=5),
         column("distinct", "card", **FULL, of="device")]  # fmt: skip
 BUSY_PLAN = compile_plan(BUSY_SCHEMA, BUSY)
 

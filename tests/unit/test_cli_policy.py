@@ -126,7 +126,7 @@ def test_what_was_solved_is_replayed_and_survives_a_restart(lived: Path) -> None
 
 def test_reports_correct_the_models_word(lived: Path, artefact: Artefact) -> None:
     with opened(lived) as shop:
-        data = collect(shop.installation.log.read(), "shop")
+        data = collect(shop.installation.log.read, "shop")
         model = shop.writer.merchant("shop").model
     assert model is not None
     seen = recent(data, model)

@@ -19,6 +19,7 @@ from avalist.domain.errors import NotFound
 from avalist.domain.records import FoldKind, Record, RecordKind
 from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, VALUES
 from avalist.domain.schema import Schema
+from avalist.features.own import OwnFeature
 from avalist.features.plan import Plan
 from avalist.features.state import State
 from avalist.features.wave import Watch
@@ -96,17 +97,19 @@ def collect(
     merchant: str,
     progress: Callable[[int], None] = lambda position: None,
     spill: IO[bytes] | None = None,
+    own: Sequence[OwnFeature] = (),
 ) -> Dataset:
     """Replay one merchant's records into a data set. Raises ``NotFound`` if it is not in the log.
 
-    With an empty file to `spill` to, `x` lies there and not in memory; it may be closed afterwards.
+    With an empty file to `spill` to, `x` lies there and not in memory; it may be closed afterwards. Features of one's
+    `own` stand behind those of its plan; ``BadInput`` says what is wrong with one.
     """
     collector: _Collector | None = None
     for position, record in records:
         if record.merchant != merchant:
             continue
         if collector is None:
-            collector = _Collector(created_by(record), spill)
+            collector = _Collector(created_by(record), spill, own)
         elif record.kind == RecordKind.EVENT:
             collector.add(decode_event_core(record.core), record.seq)
         elif record.kind == RecordKind.CONTROL:
@@ -120,9 +123,9 @@ def collect(
 
 
 class _Collector:
-    def __init__(self, created: MerchantCreated, spill: IO[bytes] | None) -> None:
+    def __init__(self, created: MerchantCreated, spill: IO[bytes] | None, own: Sequence[OwnFeature]) -> None:
         self._schema = created.schema
-        self._plan = plan_of(created)
+        self._plan = plan_of(created, own)
         self._state = State(self._plan, watch=Watch(created.schema))
         self._waiting: list[bytes] = []
         self._spill = spill

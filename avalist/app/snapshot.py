@@ -27,7 +27,7 @@ from avalist.policy.economics import decode_policy
 from avalist.ports.blobs import Blobs
 from avalist.ports.log import Log
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 HOUSE: Final = "_"
 """Holds the blobs of no merchant; no merchant's id begins so."""
 _PREFIX: Final = "snapshot/"
@@ -237,7 +237,7 @@ def _unsealed(data: bytes) -> bytes:
 
 def _arrays(merchant: Merchant) -> list[I64]:
     state = merchant.features
-    indexes = (merchant.events, merchant.payments, merchant.fallbacks)
+    indexes = (merchant.events, merchant.payments, merchant.fallbacks, merchant.sessions)
     assert state.watch is not None
     return [state.meta, state.mem, state.watch.words, *[index.dump() for index in indexes]]
 
@@ -264,7 +264,8 @@ def _restore(merchant: Merchant, head: _Head, arrays: list[I64]) -> None:
     state = merchant.features
     assert state.watch is not None
     state.meta, state.mem, state.watch.words, *indexes = arrays
-    for index, dumped in zip((merchant.events, merchant.payments, merchant.fallbacks), indexes, strict=True):
+    mine = (merchant.events, merchant.payments, merchant.fallbacks, merchant.sessions)
+    for index, dumped in zip(mine, indexes, strict=True):
         index.load(dumped)
     merchant.seq, merchant.at_ms, merchant.mode = head.seq, head.at_ms, head.mode
     merchant.set_desk(Desk(decode_policy(head.policy), head.solved or UNSOLVED))

@@ -36,6 +36,7 @@ from avalist.follow import Fold, Follower
 from avalist.follow.archive import ArchiveFold
 from avalist.follow.documents import DecisionDocuments
 from avalist.follow.state import MerchantStates
+from avalist.follow.waves import WaveDocuments
 from avalist.models.artefact import Artefact
 from avalist.models.score import Model
 from avalist.ports.blobs import Blobs
@@ -194,18 +195,22 @@ def open_follower(settings: Settings, log: Log, documents: Documents, blobs: Blo
 
 
 def _follower(settings: Settings, log: Log, documents: Documents, blobs: Blobs, generation: int) -> Follower:
+    waves = WaveDocuments(documents, log.end, generation)
     states = MerchantStates(
         open_snapshots(blobs, log),
         backfill_from(log.read),
         log_bytes=settings.snapshot_log_mb << 20,
         seconds=settings.snapshot_s,
+        waves=waves,
     )
-    folds: list[Fold] = [DecisionDocuments(documents, states.merchants, log.end, generation)]
+    folds: list[Fold] = [DecisionDocuments(documents, states.merchants, log.end, generation), waves]
     try:
         archive = open_archive(blobs, log)
         folds.append(ArchiveFold(archive, log_bytes=settings.archive_log_mb << 20, seconds=settings.archive_s))
+        waves.begin(states.position, states.merchants, lambda merchant: archive.read(merchant=merchant))
     except LogCorrupt as error:  # decisions, documents and snapshots do not need it
         logging.getLogger("avalist").warning("nothing is archived: %s", error)
+        waves.begin(states.position, states.merchants, lambda merchant: log.read())
     return Follower(log, states, *folds)
 
 

@@ -18,8 +18,6 @@ RUNGS: Final = (
     (1.0, 3, 360), (1.0, 2, 600), (1.0, 2, 900), (1.0, 1, 1440),
 )  # fmt: skip
 """Payments per identity, habits shared, minutes: from one card tried again and again to strangers over a day."""
-STEALTHIEST: Final = 4
-"""The last rungs, a third of them."""
 FIRST_EXTRA: Final = 1_000_000
 
 

@@ -3,7 +3,10 @@
 ``python -m bench.decide [--seconds S]``; raw latencies in ``bench/out/decide-*.npy``, the last line printed is one JSON
 object. The service is started as an operator starts it (``avalist up``) and pinned to core 0; the load and the
 follower have core 1. The model has 300 trees of 63 leaves. The main figures are of a merchant that declares its three
-first entities (more than 100 features); ``default_plan_*`` are of the whole default schema for digital goods.
+first entities (more than 100 features); ``default_plan_*`` are of the whole default schema for digital goods, patterns
+and waves included. ``--full`` measures that schema with enrichment, too (``full_*``): reference tables in force, their
+facts among the entities, categories and numbers, sessions told in detail. ``--tables FOLDER`` holds the archives of the
+packages that are not shipped; without it they are fetched.
 """
 
 from __future__ import annotations
@@ -29,13 +32,15 @@ import numpy.typing as npt
 
 from avalist.app.administer import ActivateModel, CreateMerchant, IssueKey
 from avalist.app.dataset import collect
-from avalist.bootstrap import MODEL_BLOB, build
+from avalist.bootstrap import MODEL_BLOB, build, open_blobs, open_tables
 from avalist.config import settings_from
 from avalist.domain.events import decode_payment
-from avalist.domain.schema import DIGITAL_GOODS, Schema
+from avalist.domain.schema import DIGITAL_GOODS, CategoryDecl, EntityDecl, NumberDecl, Schema
+from avalist.enrich.tables import Contents
 from avalist.models.train import TrainingSet, TrainParams, train
 from bench._load import Load, Sample, Target
 from bench._payments import bodies
+from bench.enrich import contents
 
 OUT = Path(__file__).parent / "out"
 SERVER_CORE, LOAD_CORE = 0, 1
@@ -52,9 +57,38 @@ LEAN: Final = msgspec.structs.replace(
 )
 
 
-def prepare(folder: Path, schema: Schema) -> tuple[str, int]:
-    """Make a merchant with history and a model of 300 trees; return its key and how many features it has."""
-    with build(settings_from({}, data=folder)) as here:
+FULL: Final = msgspec.structs.replace(
+    DIGITAL_GOODS,
+    entities=(
+        *DIGITAL_GOODS.entities,
+        EntityDecl("asn", "asn"),
+        EntityDecl("country_shape", "country_shape"),
+        EntityDecl("behaviour_pattern", "pattern.behaviour"),
+    ),
+    numbers=(
+        *DIGITAL_GOODS.numbers,
+        *(NumberDecl(name, name) for name in ("countries", "ip_billing_km", "ip_issuer_km", "ip_timezone_km")),
+        NumberDecl("key_hold_ms", "session.typing.hold_ms"),
+        NumberDecl("key_flight_ms", "session.typing.flight_ms"),
+        NumberDecl("session_tells", "session_tells"),
+    ),
+    categories=(
+        *DIGITAL_GOODS.categories,
+        *(CategoryDecl(name, name) for name in ("ip_class", "email_class", "card_brand", "agent_class", "os")),
+    ),
+)
+"""Everything that makes facts or columns is on."""
+
+
+def prepare(folder: Path, schema: Schema, tables: Contents | None = None) -> tuple[str, int]:
+    """Make a merchant with history and a model of 300 trees; return its key and how many features it has.
+
+    Reference tables are in force from its first event on where they are given.
+    """
+    settings = settings_from({}, data=folder)
+    if tables is not None:
+        open_tables(open_blobs(settings)).put(tables)
+    with build(settings) as here:
         office = here.administration
         office.carry_out(CreateMerchant("shop", schema), 0)
         start_ms = 1_767_225_600_000
@@ -135,9 +169,9 @@ def _answers(port: int, path: str) -> bool:
         return False
 
 
-def closed(target: Target, connections: int, first: int, seconds: float) -> Sample:
+def closed(target: Target, connections: int, first: int, seconds: float, *, detailed: bool = False) -> Sample:
     """Run one closed loop on made-up payments."""
-    ready = list(bodies(first, int(seconds * 12_000)))
+    ready = list(bodies(first, int(seconds * 12_000), detailed=detailed))
     load = Load(target, connections)
     try:
         return load.closed(iter(ready), seconds)
@@ -158,7 +192,7 @@ def rounds(echo: Target, target: Target, seconds: float, samples: dict[str, Samp
     pairs = []
     for turn in range(TURNS):
         beside = closed(echo, 64, 0, seconds / 2)
-        ours = closed(target, 64, (2 + turn) * 100_000_000, seconds)
+        ours = closed(target, 64, (2 + turn) * 100_000_000, seconds, detailed=name == "full")
         _say(f"echo {turn}", beside)
         _say(f"{name} {turn}", ours)
         pairs.append((ours, beside))
@@ -173,19 +207,29 @@ def _joined(parts: list[Sample]) -> Sample:
     return Sample(latency_ms, seconds, bad, degraded)
 
 
-def measure(folder: Path, seconds: float, open_seconds: float) -> dict[str, object]:
-    """Measure the service beside the echo: both run, and take turns, for other work on the machine comes and goes."""
+def measure(folder: Path, seconds: float, open_seconds: float, tables: Contents | None) -> dict[str, object]:
+    """Measure the service beside the echo: both run, and take turns, for other work on the machine comes and goes.
+
+    With `tables`, that of the full schema, too.
+    """
+    parts: list[tuple[str, str, int]] = []
+    if tables is not None:
+        parts.append(("full", *prepare(folder / "full", FULL, tables)))
     key, features = prepare(folder / "lean", LEAN)
-    whole, default_features = prepare(folder / "whole", DIGITAL_GOODS)
+    parts.append(("default_plan", *prepare(folder / "default_plan", DIGITAL_GOODS)))
+    found: dict[str, object] = {}
     samples: dict[str, Sample] = {}
     port = free_port()
     with running([sys.executable, "-m", "bench._echo", str(port)], port, "/"):
         echo = Target(port, "/")
         closed(echo, 64, 0, 2.0)
-        with serving(folder / "whole") as (port, _):
-            target = Target(port, "/v1/decisions", whole)
-            closed(target, 16, 5_000_000, 3.0)
-            default_plan = rounds(echo, target, seconds, samples, "default_plan")
+        for name, with_key, columns in parts:
+            with serving(folder / name) as (port, _):
+                target = Target(port, "/v1/decisions", with_key)
+                closed(target, 16, 5_000_000, 3.0)
+                turns = rounds(echo, target, seconds, samples, name)
+            found[f"{name}_features"], found[f"{name}_per_s"] = columns, round(turns.per_s)
+            found[f"{name}_ratio_to_echo"] = round(turns.ratio, 3)
         with serving(folder / "lean") as (port, cold_start_s):
             target = Target(port, "/v1/decisions", key)
             closed(target, 16, 5_000_000, 3.0)
@@ -212,9 +256,7 @@ def measure(folder: Path, seconds: float, open_seconds: float) -> dict[str, obje
         "p999_ms_at_60pct": round(opened.quantile_ms(0.999), 3),
         "fsync_p99_ms": round(float(np.quantile(fsync_ms, 0.99)), 3),
         "features": features,
-        "default_plan_features": default_features,
-        "default_plan_per_s": round(default_plan.per_s),
-        "default_plan_ratio_to_echo": round(default_plan.ratio, 3),
+        **found,
         "trees": TREES.trees,
         "cold_start_s": round(cold_start_s, 2),
         **{f"closed_{n}_per_s": round(samples[f"closed_{n}"].per_s) for n in (1, 16)},
@@ -281,11 +323,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.decide", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each closed loop")
     parser.add_argument("--open-seconds", type=float, default=60.0, help="length of the open loop")
+    parser.add_argument("--full", action="store_true", help="measure with enrichment and everything else on, too")
+    parser.add_argument("--tables", type=Path, help="folder with the archives of reference tables")
     options = parser.parse_args()
+    tables = contents(options.tables) if options.full else None
     os.sched_setaffinity(0, {LOAD_CORE})
     folder = Path(tempfile.mkdtemp(prefix="avalist-bench-"))
     try:
-        result = measure(folder, options.seconds, options.open_seconds)
+        result = measure(folder, options.seconds, options.open_seconds, tables)
     finally:
         shutil.rmtree(folder)
     print(json.dumps({**result, "rss_mb_1m_entities": round(memory_mb())}))

@@ -62,7 +62,7 @@ def measure(file: Path, payments: int, folder: Path) -> dict[str, float]:
     )
     avalist("import", "shop", str(history), "--mapping", str(mapping), "--data", str(data))
     log = open_log(settings_from({}, data=data), readonly=True)
-    replayed = collect(log.read(), "shop")
+    replayed = collect(log.read, "shop")
     log.close()
     rows = known_by(replayed, replayed.cut_ms)
     seconds = {"bare_before_s": bare_fit(rows)}

@@ -89,9 +89,44 @@ OUTCOMES: Final[dict[str, Example]] = {
         "amount_minor": 5000,
     },
     "label": {"type": "label", "event_id": "label-1", **_OUTCOME, "fraud": True, "source": "analyst"},
+    "review": {"type": "review", "event_id": "review-1", **_OUTCOME, "verdict": "approve", "by": "kim"},
+}  # fmt: skip
+_DETAILED: Final[Example] = {
+    **_SESSION, "id": "s-10", "journey": ["home", "product", "cart", "pay"],
+    "timings": {"first_input_ms": 2100, "form_ms": 31000, "idle_ms": 8000, "last_input_before_pay_ms": 900},
+    "typing": {"hold_ms": 92, "flight_ms": 170, "hold_spread": 0.41, "flight_spread": 0.62, "corrections": 3},
+    "pointer": {"speed": 640.5, "detour": 1.24, "clicks": 14, "pause_ms": 350},
+    "touch": {"taps": 0, "swipes": 0, "hold_ms": 80, "hold_spread": 0.3},
+    "pasted": ["card"], "tells": [],
+    "device": {"cores": 8, "memory_mb": 8192, "touch_points": 0, "renderer": "f3a1", "fonts": "9c0d"},
+}  # fmt: skip
+SESSION: Final[Example] = {"event_id": "session-10", **_EVENT, **_WHO, "session": _DETAILED}
+SESSION_LATER: Final[Example] = {
+    "type": "session", "event_id": "session-11", "occurred_at": _AT, "session": {**_DETAILED, "duration_ms": 120000},
+}  # fmt: skip
+RECORDED_SESSION: Final[Example] = {"recorded": 1, "errors": []}
+ALERT: Final[Example] = {
+    "type": "wave.opened", "wave": "order-9", "at_ms": 1795608540000,
+    "words": "9 payments of 450.00 EUR in 9 minutes. They share BIN 411111 (100 % of them, 2 % of others). It goes on.",
+    "payments": 9, "amount_minor": 45000, "currency": "EUR", "first_ms": 1795608000000, "last_ms": 1795608540000,
+    "patterns": ["payment_pattern"], "shared": [{"fact": "bin", "value": "411111", "share": 1.0, "usual": 0.02}],
+    "listed": [{"payment_id": "order-1", "at_ms": 1795608000000, "amount_minor": 5000}],
+}  # fmt: skip
+QUEUE: Final[Example] = {
+    "reviews": [
+        {
+            "review": {
+                "payment_id": "order-1", "seq": 1042, "asked_ms": 1795608000000, "amount_minor": 5000,
+                "currency": "EUR", "value_minor": 310, "p_fraud": 0.11, "risk_score": 97, "reasons": [_REASON],
+                "deadline_ms": 1795611600000, "default": "decline", "verdict": "", "by": "", "settled_ms": None,
+            },
+            "state": "open",
+        }
+    ],
+    "settled": 12, "lapsed": 1, "capacity_per_day": 50,
 }  # fmt: skip
 BATCH: Final = [{**LOGIN, "event_id": "login-2"}, {**OUTCOMES["capture"], "event_id": "cap-2"}]
-RECORDED: Final[Example] = {"recorded": 7, "errors": []}
+RECORDED: Final[Example] = {"recorded": 8, "errors": []}
 RECORDED_SOME: Final[Example] = {
     "recorded": 1,
     "errors": [
@@ -127,6 +162,9 @@ ADMIN: Final[dict[str, Example]] = {
     "set_policy": {"do": "set_policy", "merchant": _SHOP, "policy": msgspec.to_builtins(Policy())},
     "activate_model": {
         "do": "activate_model", "merchant": _SHOP, "version": "5d0c6e8a1b2f", "plan_hash": "a1b2c3d4e5f60718",
+    },
+    "settle_review": {
+        "do": "settle_review", "merchant": _SHOP, "payment": "order-1", "verdict": "approve", "by": "kim",
     },
     "show": {"do": "show", "merchant": _SHOP},
 }  # fmt: skip

@@ -41,6 +41,7 @@ class Metrics:
         self.snapshot_behind = Gauge(
             "avalist_snapshot_behind_bytes", "Log that a start would fold after the snapshot", registry=self.registry
         )
+        self.waves_open = Gauge("avalist_waves_open", "Waves that go on, all merchants", registry=self.registry)
         self.parity_checked = Counter(
             "avalist_parity_checked_total", "Logged decisions whose features were folded again", registry=self.registry
         )
@@ -55,6 +56,7 @@ class Metrics:
         self.follower_behind.set(max(end - (said.position if said else 0), 0))
         self.follower_silent.set(max(at_ms - said.at_ms, 0) / 1000 if said else math.nan)
         self.snapshot_behind.set(max(end - (said.snapshot if said else 0), 0))
+        self.waves_open.set(said.waves_open if said else 0)
         found = said.parity.values() if said else ()
         now = sum(one.checked for one in found), sum(one.different for one in found)
         self.parity_checked.inc(max(now[0] - self._parity[0], 0))

@@ -56,6 +56,7 @@ def document() -> Json:
     answers = {op.id: _any_of([next(shown) for _ in _kinds(op)]) for op in OPERATIONS}
     parameters = {op.id: [next(shown) for _ in op.parameters] for op in OPERATIONS}
     requests[DECIDE.id] = _ref("DecisionRequest")
+    requests["record_sessions"] = _batch(_ref("SessionRequest"))
     for op in OPERATIONS:
         if op.named:
             components[op.named] = {"title": op.named, **requests[op.id]}
@@ -104,6 +105,9 @@ def _complete(components: Json) -> None:
     payment = components["Payment"]
     required = [name for name in payment["required"] if name != "type"]
     components["DecisionRequest"] = {**payment, "title": "DecisionRequest", "required": required}
+    session = components["SessionClosed"]
+    required = [*(name for name in session["required"] if name != "type"), "session"]
+    components["SessionRequest"] = {**session, "title": "SessionRequest", "required": required}
     components["SetPolicy"]["properties"]["policy"] = _ref("Policy")
     components["Problem"]["examples"] = [PROBLEM]
     codes = [f"- `{code}`{f' ({field})' if field else ''}: {says}" for code, (field, says) in MEANINGS.items()]

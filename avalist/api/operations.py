@@ -7,13 +7,14 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
 from avalist.api import examples
-from avalist.api.wire import Alive, Ready, Recorded
+from avalist.api.wire import AlertLimit, Alerts, Alive, Ready, Recorded
 from avalist.app.administer import AdminRequest, KeyIssued, KeysShown, MerchantShown, SetTables, TablesInForce
 from avalist.app.lookup import Found, Lookup
+from avalist.app.reviews import Queue
 from avalist.app.stored import StoredDecision
 from avalist.domain import errors as e
 from avalist.domain.decisions import Decision
-from avalist.domain.events import Checkpoint, Id, OutcomeEvent, Payment, WireEvent
+from avalist.domain.events import Checkpoint, Id, OutcomeEvent, Payment, SessionClosed, WireEvent
 from avalist.domain.keys import KeyScope
 
 Access = KeyScope | Literal["admin", "metrics", "public"]
@@ -89,9 +90,24 @@ OPERATIONS: Final = (
         {"email": examples.LOOKUP, "payment": examples.LOOKUP_PAYMENT},
     ),
     Operation(
+        "alerts", "GET", "/v1/alerts", "decisions:read", "List alerts of waves, the newest first",
+        Alerts, {"wave": {"alerts": [examples.ALERT]}}, (*_KEYED, e.NotFound), parameters=(
+            Parameter("limit", "query", AlertLimit, "How many at most; 20 by default.", 20),
+        ),
+    ),
+    Operation(
+        "reviews", "GET", "/v1/reviews", "decisions:read", "List the open reviews, the most telling first",
+        Queue, {"one": examples.QUEUE}, (*_KEYED, e.NotFound),
+    ),
+    Operation(
         "record_events", "POST", "/v1/events", "events:write", "Record events without asking for a decision",
         Recorded, {"all": examples.RECORDED, "some": examples.RECORDED_SOME}, (*_EVENT, e.Overloaded),
         WireEvent, {"one": examples.LOGIN, **examples.EVENTS, "batch": examples.BATCH}, named="AnyEvent", batch=True,
+    ),
+    Operation(
+        "record_sessions", "POST", "/v1/sessions", "events:write", "Record summaries of sessions for payments to name",
+        Recorded, {"all": examples.RECORDED_SESSION}, (*_EVENT, e.Overloaded),
+        SessionClosed, {"detailed": examples.SESSION, "batch": [examples.SESSION_LATER]}, batch=True,
     ),
     Operation(
         "record_outcomes", "POST", "/v1/outcomes", "outcomes:write", "Record what became of payments",

@@ -8,6 +8,8 @@ import hmac
 from collections import Counter
 from collections.abc import Callable
 
+import msgspec
+
 from avalist.api.commit import GroupCommit
 from avalist.api.decider import Decider
 from avalist.api.errors import Problem, problem_of
@@ -18,6 +20,8 @@ from avalist.api.version import check_version
 from avalist.app.administer import Administration
 from avalist.app.followed import Followed, told
 from avalist.app.lookup import Archive
+from avalist.app.reviews import Queue, queue
+from avalist.app.waves import ALERTS, Alert
 from avalist.app.writer import Writer
 from avalist.config import Settings
 from avalist.domain.errors import AvalistError, LogFailed, NotAllowed, NotAuthenticated, Unavailable
@@ -176,6 +180,17 @@ class Service:
             return told(self._documents)
         except Unavailable:
             return None
+
+    def alerts(self, merchant: str, limit: int) -> tuple[Alert, ...]:
+        """Return a merchant's newest alerts, as the follower wrote them. Not on the deciding thread."""
+        found = self._documents.find(merchant, ALERTS, limit=limit)
+        return tuple(msgspec.json.decode(body, type=Alert) for _, body in found)
+
+    def reviews(self, merchant: str) -> Queue:
+        """Return a merchant's queue of reviews, as the follower wrote it. Not on the deciding thread."""
+        review = self.writer.merchant(merchant).policy.review
+        capacity = review.capacity_per_day if review is not None else None
+        return queue(self._documents, merchant, self.clock.now_ms(), capacity)
 
     def refused(self, error: AvalistError) -> Problem:
         """Return what an error is told as; count it, and stop where the log failed."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from avalist.api.errors import Problem
+from avalist.app.waves import Alert
 
 
 class NotRecorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +23,15 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
     recorded: int
     errors: tuple[NotRecorded, ...] = ()
+
+
+AlertLimit = Annotated[int, msgspec.Meta(ge=1, le=100)]
+
+
+class Alerts(msgspec.Struct, frozen=True, kw_only=True):
+    """Alerts of a merchant, the newest first."""
+
+    alerts: tuple[Alert, ...]
 
 
 class Alive(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -12,7 +13,7 @@ from avalist.app.writer import Writer
 from avalist.domain.core import ModelActivated, ModelStaged, ModeSet, PolicySet, Solved
 from avalist.domain.decisions import Mode
 from avalist.domain.errors import BadInput, Conflict, NotFound
-from avalist.domain.events import UNDECODABLE, bad_body
+from avalist.domain.events import UNDECODABLE, Id, ReviewResult, ShortText, Verdict, bad_body, from_ms
 from avalist.domain.facts import NO_TABLES
 from avalist.domain.keys import (
     ALL_SCOPES,
@@ -106,6 +107,14 @@ class ActivateModel(_Request, frozen=True, tag="activate_model"):
     plan_hash: str
 
 
+class SettleReview(_Request, frozen=True, tag="settle_review"):
+    """Say what a person did with a payment that was to be reviewed; logged as an event, once."""
+
+    payment: Id
+    verdict: Verdict
+    by: ShortText = ""
+
+
 class Show(_Request, frozen=True, tag="show"):
     """Say how a merchant stands."""
 
@@ -120,6 +129,7 @@ AdminRequest = (
     | SetPolicy
     | SetSolved
     | ActivateModel
+    | SettleReview
     | Show
 )
 _REQUEST: msgspec.json.Decoder[AdminRequest] = msgspec.json.Decoder(AdminRequest)
@@ -265,9 +275,21 @@ class Administration:
             case ActivateModel(version=version, plan_hash=plan_hash):
                 self._writer.control(merchant, ModelStaged(version, plan_hash), at_ms)
                 self._writer.control(merchant, ModelActivated(version), at_ms)
+            case SettleReview(payment=payment, verdict=verdict, by=by):
+                self._settle(merchant, payment, verdict, by, at_ms)
             case Show():
                 pass
         return self._show(merchant)
+
+    def _settle(self, merchant: str, payment: str, verdict: Verdict, by: str, at_ms: int) -> None:
+        id = "review/" + hashlib.blake2b(payment.encode(), digest_size=16).hexdigest()
+        if self._writer.knows(merchant, id):
+            raise Conflict(
+                f"the review of payment {payment[:64]!r} is settled already: 'avalist reviews list' shows it"
+            )
+        at = from_ms(at_ms)
+        event = ReviewResult(event_id=id, occurred_at=at, payment_id=payment, verdict=verdict, by=by)
+        self._writer.record(merchant, event, at_ms)
 
     # --- keys --------------------------------------------------------------------------------------------------------
 

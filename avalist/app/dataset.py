@@ -27,6 +27,7 @@ from avalist.domain.errors import NotFound
 from avalist.domain.records import FoldKind, Record, RecordKind
 from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, VALUES
 from avalist.domain.schema import Schema
+from avalist.features.own import OwnFeature
 from avalist.features.plan import Plan
 from avalist.features.state import State
 from avalist.features.wave import Watch
@@ -107,21 +108,23 @@ def collect(
     merchant: str,
     progress: Callable[[int], None] = lambda position: None,
     spill: IO[bytes] | None = None,
+    own: Sequence[OwnFeature] = (),
 ) -> Dataset:
     """Replay one merchant's records into a data set. Raises ``NotFound`` if it is not in the log.
 
     `read` begins to read them anew. Features that were added later have their values from the beginning. With an empty
-    file to `spill` to, `x` lies there and not in memory; it may be closed afterwards.
+    file to `spill` to, `x` lies there and not in memory; it may be closed afterwards. Features of one's `own` stand
+    behind those of its plan; ``BadInput`` says what is wrong with one.
     """
     records = iter(read())
     try:
-        return _collected(records, merchant, [], progress, spill)
+        return _collected(records, merchant, [], progress, spill, own)
     except _Grew as grew:  # from the beginning again, with these columns and those that were added after them
         added = [grew.features, *added_in(records, merchant)]
     if spill is not None:
         spill.seek(0)
         spill.truncate()
-    return _collected(read(), merchant, added, progress, spill)
+    return _collected(read(), merchant, added, progress, spill, own)
 
 
 class _Grew(Exception):
@@ -132,14 +135,15 @@ class _Grew(Exception):
 
 
 def _collected(
-    records: Records, merchant: str, added: list[bytes], progress: Callable[[int], None], spill: IO[bytes] | None
-) -> Dataset:
+    records: Records, merchant: str, added: list[bytes], progress: Callable[[int], None], spill: IO[bytes] | None,
+    own: Sequence[OwnFeature],
+) -> Dataset:  # fmt: skip
     collector: _Collector | None = None
     for position, record in records:
         if record.merchant != merchant:
             continue
         if collector is None:
-            collector = _Collector(created_by(record), added, spill)
+            collector = _Collector(created_by(record), added, spill, own)
         elif record.kind == RecordKind.EVENT:
             collector.add(decode_event_core(record.core), record.seq)
         elif record.kind == RecordKind.CONTROL:
@@ -153,9 +157,11 @@ def _collected(
 
 
 class _Collector:
-    def __init__(self, created: MerchantCreated, added: list[bytes], spill: IO[bytes] | None) -> None:
+    def __init__(
+        self, created: MerchantCreated, added: list[bytes], spill: IO[bytes] | None, own: Sequence[OwnFeature]
+    ) -> None:
         self._schema, self._added = created.schema, added
-        self._plan = plan_of(created, added)
+        self._plan = plan_of(created, added, own)
         self._state = State(self._plan, watch=Watch(created.schema))
         self._waiting: list[bytes] = []
         self._spill = spill

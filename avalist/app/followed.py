@@ -13,14 +13,15 @@ _COLLECTION, _ID = "follower", "status"
 
 
 class Followed(msgspec.Struct, frozen=True, kw_only=True):
-    """The follower as of `at_ms`: what it has folded to (`position`), where its newest snapshot ends, and parity by
-    merchant, as found by `code`.
+    """The follower as of `at_ms`: what it has folded to (`position`), where its newest snapshot ends, parity by
+    merchant, as found by `code`, and how many waves go on.
     """
 
     at_ms: int
     position: int
     snapshot: int
     parity: dict[str, Checked] = {}
+    waves_open: int = 0
     code: str = CODE
 
 

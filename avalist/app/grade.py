@@ -15,6 +15,7 @@ from avalist.models.delay import LEAST_REPORTED
 from avalist.models.judge import Draws, blocks
 from avalist.models.prequential import Forward
 from avalist.models.trees import F64, I64
+from avalist.policy.economics import margin_of
 from avalist.policy.frontier import Judged
 
 MATURITIES: Final = (0.9, 0.8, 0.65, 0.5)
@@ -41,8 +42,10 @@ class Graded:
     @property
     def judged(self) -> Judged:
         """Return the graded payments as the frontier takes them."""
-        y = self.fraud[self.rows].astype(np.float64)
-        return Judged(self.forward.p[self.rows], y, self.data.amount_minor[self.rows].astype(np.float64))
+        y, background = self.fraud[self.rows].astype(np.float64), self.data.background
+        sold = [background.sold[row] for row in self.rows.tolist()]
+        margin = np.array([margin_of(background.policy, one.item_kind, one.product) for one in sold], np.float64)
+        return Judged(self.forward.p[self.rows], y, self.data.amount_minor[self.rows].astype(np.float64), margin)
 
     def draws(self, rows: I64) -> Draws:
         """Return resamples of payments, drawn by blocks of time."""

@@ -34,6 +34,7 @@ from avalist.domain.row import AT
 from avalist.domain.schema import DAY_MS, Schema
 from avalist.features.declare import Feature
 from avalist.features.derive import derive
+from avalist.features.layout import I64
 from avalist.features.own import OwnFeature, with_own
 from avalist.features.plan import Plan, compile_plan
 from avalist.features.state import F32, State
@@ -51,6 +52,7 @@ _FLAGS: Final = (1 << _FLAG_BITS) - 1
 _HEAD: Final = struct.Struct("<5q")
 EVENT_MEMORY_MS: Final = 35 * DAY_MS
 PAYMENT_MEMORY_MS: Final = 400 * DAY_MS
+SESSION_MEMORY_MS: Final = 2 * DAY_MS
 _BATCH: Final = 8192
 
 LoadModel = Callable[[str, str], Model]
@@ -61,6 +63,8 @@ Compare = Callable[["Merchant", Sequence[EventCore], Sequence[bytes], F32], None
 
 Backfill = Callable[["Merchant", Plan], State]
 """The state of what a merchant has folded, under another plan."""
+Told = Callable[["Merchant", Sequence[EventCore], Sequence[int], I64, I64], None]
+"""(merchant, events, their positions, rows int64 [n, width], marks of waves int64 [n, MARKS])."""
 
 decode_event_core = msgspec.msgpack.Decoder(EventCore).decode
 decode_control = msgspec.msgpack.Decoder(Control).decode
@@ -94,9 +98,13 @@ def created_in(records: Iterable[tuple[int, Record]], merchant: str) -> Merchant
     raise NotFound(f"no merchant {merchant!r} in the log")
 
 
-def plan_of(created: MerchantCreated, added: Iterable[bytes] = ()) -> Plan:
-    """Return the plan a merchant was created with, or the one with features that were added."""
-    return compile_plan(created.schema, [f for part in (created.features, *added) for f in decode_features(part)])
+def plan_of(created: MerchantCreated, added: Iterable[bytes] = (), own: Sequence[OwnFeature] = ()) -> Plan:
+    """Return the plan a merchant was created with, with features that were added; behind them features of one's own.
+
+    Raises ``BadInput``.
+    """
+    features = tuple(f for part in (created.features, *added) for f in decode_features(part))
+    return compile_plan(created.schema, with_own(created.schema, features, own) if own else features)
 
 
 def added_in(records: Iterable[tuple[int, Record]], merchant: str) -> list[bytes]:
@@ -122,8 +130,9 @@ class Merchant:
 
     `seq` counts its inputs; `at_ms` is the last arrival of an event (what operators do has the wall's time, which does
     not bind history or a simulation). `events` finds an event's record by its id, `payments` that
-    of a payment at a checkpoint with its flags (captured, fraud), `fallbacks` the fallback that answered an event.
-    `plans` are those whose columns its plan begins with, its own too: a model of any of them can score.
+    of a payment at a checkpoint with its flags (captured, fraud), `fallbacks` the fallback that answered an event,
+    `sessions` what told of a session last. `plans` are those whose columns its plan begins with, its own too: a model
+    of any of them can score.
     """
 
     def __init__(
@@ -140,6 +149,7 @@ class Merchant:
         self.events = Generations(EVENT_MEMORY_MS)
         self.payments = Generations(PAYMENT_MEMORY_MS)
         self.fallbacks = Generations(PAYMENT_MEMORY_MS)
+        self.sessions = Generations(SESSION_MEMORY_MS)
         self.past = Past()
         self.sandbox = is_twin(id)
         self.seq = 0
@@ -153,6 +163,7 @@ class Merchant:
         self._load_model = load_model
         self._waiting: list[tuple[EventCore, int, bytes]] = []
         self.compare: Compare | None = None
+        self.told: Told | None = None
 
     @property
     def policy(self) -> Policy:
@@ -200,6 +211,8 @@ class Merchant:
             self._waiting.clear()
             rows = np.frombuffer(b"".join([core.row for core in cores]), dtype="<i8").reshape(-1, self.plan.width)
             again = self.features.run(rows, np.array([bool(one) for one in logged], dtype=np.bool_))
+            if self.told is not None and self.features.watch:
+                self.told(self, cores, positions, rows, self.features.watch.marks)
             if self.compare is not None and len(again):
                 compared = [core for core, one in zip(cores, logged, strict=True) if one]
                 self.compare(self, compared, [one for one in logged if one], again)
@@ -211,6 +224,14 @@ class Merchant:
         """Remember where events stand and what they say of their payments."""
         ats = [_HEAD.unpack_from(core.row)[1] for core in cores]
         self.events.put([hash_id(core.event_id) for core in cores], positions, ats)
+        closed = [
+            (core.session.id or "", position, at)
+            for core, position, at in zip(cores, positions, ats, strict=True)
+            if core.session is not None
+        ]
+        if closed:
+            ids, places, times = zip(*closed, strict=True)
+            self.sessions.put([hash_id(id) for id in ids], places, times)
         named = [
             (core, position, at) for core, position, at in zip(cores, positions, ats, strict=True) if core.payment_id
         ]
@@ -268,6 +289,12 @@ class Merchant:
         if last >= 0:
             return last
         return first if flags & CHECKPOINTS[checkpoint] else -1
+
+    def session_at(self, session_id: str) -> int:
+        """Return the position of what told of a session last, or −1; known for two days at least."""
+        self.settle()
+        (position,) = self.sessions.get([hash_id(session_id)])
+        return position
 
     def fallback_at(self, event_id: str) -> int:
         """Return the position of the fallback that answered an event, or −1; known as long as its payment is."""

@@ -71,7 +71,7 @@ def _named(values: Sequence[str]) -> tuple[list[str], I64]:
 
 
 def _parts(graded: Graded, by: str, names: Sequence[str], place: I64) -> Iterator[Segment]:
-    p, y, amount = graded.judged
+    p, y, amount, _ = graded.judged
     out, due = declined_share(p, APPROVAL), p * graded.reported[graded.rows]
     draws = graded.draws(graded.rows)
     largest = np.argsort(-np.bincount(place, minlength=len(names)), kind="stable")[:_MOST]

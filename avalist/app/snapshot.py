@@ -240,7 +240,7 @@ def _unsealed(data: bytes) -> bytes:
 
 def _arrays(merchant: Merchant) -> list[I64]:
     state = merchant.features
-    indexes = (merchant.events, merchant.payments, merchant.fallbacks)
+    indexes = (merchant.events, merchant.payments, merchant.fallbacks, merchant.sessions)
     assert state.watch is not None
     return [state.meta, state.mem, state.watch.words, *[index.dump() for index in indexes], *state.rings.generations]
 
@@ -268,7 +268,7 @@ def _restore(merchant: Merchant, head: _Head, arrays: list[I64]) -> None:
     state = merchant.features
     assert state.watch is not None
     state.meta, state.mem, state.watch.words, *dumped = arrays
-    indexes = merchant.events, merchant.payments, merchant.fallbacks
+    indexes = merchant.events, merchant.payments, merchant.fallbacks, merchant.sessions
     for index, words in zip(indexes, dumped, strict=False):
         index.load(words)
     state.rings.generations = dumped[len(indexes) :]

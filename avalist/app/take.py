@@ -22,10 +22,14 @@ from avalist.domain.events import (
     Label,
     OutcomeEvent,
     Payment,
+    ReviewResult,
+    SessionClosed,
+    SessionSummary,
     WireEvent,
     from_ms,
     to_ms,
 )
+from avalist.domain.facts import SessionState
 from avalist.domain.records import FoldKind, Record, RecordKind
 from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, T, pack_row, unpack_row
 from avalist.domain.schema import Schema
@@ -71,6 +75,7 @@ class Batch:
         self.ats: list[int] = []
         self.results: list[AvalistError | Known | New] = []
         self._fresh: dict[str, int] = {}
+        self._sessions: dict[str, EventCore] = {}
         self._touched: dict[str, tuple[int | EventCore, int]] = {}
         payment_ids = [getattr(event, "payment_id", "") for event in events]
         self._events, self._payments = merchant.find([event.event_id for event in events], payment_ids)
@@ -87,12 +92,18 @@ class Batch:
         """Return the first event, or its position (−1: none), and the flags of the payment that is taken next."""
         return self._touched.get(payment_id) or self._payments[len(self.results)]
 
+    def session(self, id: str) -> int | EventCore:
+        """Return the event that told of a session last, or its position; −1: none."""
+        return self._sessions.get(id) or self.merchant.session_at(id)
+
     def add(self, core: EventCore, at_ms: int, sealed: bytes) -> New:
         """Add an event."""
         place = self._fresh[core.event_id] = len(self.cores)
         if core.payment_id:
             first, flags = self.payment(core.payment_id)
             self._touched[core.payment_id] = core if first == -1 else first, flags_after(flags, core)
+        if core.session is not None:
+            self._sessions[core.session.id or ""] = core
         self.cores.append(core)
         self.sealed.append(sealed)
         self.ats.append(at_ms)
@@ -185,7 +196,8 @@ class Taker:
 
     def _payment(self, batch: Batch, event: Payment, digest: bytes, at_ms: int, asked: bool) -> EventCore:
         known = _came_before(event, *batch.payment(event.payment_id))
-        words, facts = self._intake(batch.merchant).payment(event)
+        joined, state = self._with_session(batch, event)
+        words, facts = self._intake(batch.merchant).payment(joined, state)
         words[AT] = words[T] = at_ms
         if known:  # its entities' velocity holds it already
             words[KIND], words[CAPTURED_DELTA] = FoldKind.READ_ONLY, 0
@@ -194,10 +206,24 @@ class Taker:
             event.type, event.event_id, digest, event.payment_id, event.checkpoint, row, facts, None, None, asked
         )
 
+    def _with_session(self, batch: Batch, event: Payment) -> tuple[Payment, SessionState]:
+        """Join a payment that only names its session with what was logged of it; say how its session is known."""
+        session = event.session
+        if session is None:
+            return event, "none"
+        if session.id is None or session != SessionSummary(id=session.id):
+            return event, "given"
+        found = batch.session(session.id)
+        if found == -1:
+            return event, "not_found"
+        core = self._core_at(found) if isinstance(found, int) else found
+        return msgspec.structs.replace(event, session=core.session), "joined"
+
     def _identity(self, batch: Batch, event: IdentityEvent, digest: bytes, at_ms: int) -> EventCore:
         words, facts = self._intake(batch.merchant).identity(event)
         words[AT], words[T] = at_ms, min(to_ms(event.occurred_at), at_ms)
-        return EventCore(event.type, event.event_id, digest, "", "", pack_row(words), facts)
+        told = event.session if isinstance(event, SessionClosed) and event.session and event.session.id else None
+        return EventCore(event.type, event.event_id, digest, "", "", pack_row(words), facts, session=told)
 
     def _outcome(self, batch: Batch, event: OutcomeEvent, digest: bytes, at_ms: int) -> EventCore:
         """Join an outcome with its payment: the payment's keys, amount and time become facts of the outcome."""
@@ -215,6 +241,7 @@ class Taker:
             event.type, event.event_id, digest, event.payment_id, "", pack_row(words), None, fraud,
             True if words[CAPTURED_DELTA] else None, False,
             event.source == IMPUTED if isinstance(event, Label) else None,
+            verdict=f"{event.verdict} {event.by}" if isinstance(event, ReviewResult) else "",
         )  # fmt: skip
 
     def _joined(self, first: int | EventCore, flags: int, captured: bool, fraud: bool | None) -> list[int]:

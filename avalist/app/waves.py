@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,6 +20,10 @@ from avalist.enrich.patterns import age_class
 from avalist.features.layout import I64
 from avalist.features.wave import ALARMS, OPEN, QUIET_MS, RUN, Watch
 
+WAVES: Final = "waves"
+ALERTS: Final = "alerts"
+"""Collections of a merchant's waves and of the alerts of them."""
+MOST_IN_ALERT: Final = 100
 MOST_LISTED: Final = 1_000
 """Payments that an incident lists; later ones are counted."""
 _RECENT: Final = 4_000
@@ -55,7 +59,8 @@ class Shared(msgspec.Struct, frozen=True):
 class Wave(msgspec.Struct, kw_only=True):
     """A wave: from its first payment that is listed to its last; `opened_ms` is when the alarm was raised.
 
-    `patterns` are the entities that were in alarm; it is over when `closed`.
+    `patterns` are the entities that were in alarm; it is over when `closed`. `raised_by` is the payment that raised the
+    alarm; a wave that turned out to be part of another one names that one's.
     """
 
     id: int
@@ -68,6 +73,41 @@ class Wave(msgspec.Struct, kw_only=True):
     patterns: list[str] = []
     payments: list[Listed] = []
     shared: list[Shared] = []
+    raised_by: str = ""
+    merged_into: str = ""
+
+
+class StoredWave(msgspec.Struct, frozen=True, kw_only=True):
+    """A wave as a document: with the places and keys of its patterns, so that it can go on."""
+
+    wave: Wave
+    keys: tuple[tuple[int, int], ...]
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be said of a wave: that it began, and that it is over.
+
+    `wave` is the payment that raised it, and names the wave; `words` say what its payments share, `listed` are the
+    first hundred of them.
+    """
+
+    type: Literal["wave.opened", "wave.closed"]
+    wave: str
+    at_ms: int
+    words: str
+    payments: int
+    amount_minor: int
+    currency: str
+    first_ms: int
+    last_ms: int
+    patterns: tuple[str, ...]
+    shared: tuple[Shared, ...]
+    listed: tuple[Listed, ...]
+
+
+def alert_id(alert: Alert) -> str:
+    """Return the id that an alert is stored under."""
+    return f"{alert.type}/{alert.wave}"
 
 
 class _Paid(NamedTuple):
@@ -83,6 +123,7 @@ class _Open:
         self.wave = wave
         self.patterns: set[tuple[int, int]] = set()
         self.listed: dict[str, _Paid] = {}
+        self.resumed = False
 
     def add(self, paid: _Paid) -> None:
         listed, wave = paid.listed, self.wave
@@ -117,7 +158,25 @@ class WaveBook:
         self._names = [name for name, _ in watch.watched]
         self._recent: deque[_Paid] = deque(maxlen=_RECENT)
         self._open: list[_Open] = []
+        self._changed: dict[str, _Open] = {}
         self.waves: list[Wave] = []
+
+    def resume(self, stored: Iterable[StoredWave]) -> None:
+        """Go on with waves that were stored; what they share stays as it was told."""
+        for one in stored:
+            wave = _Open(one.wave)
+            wave.patterns, wave.resumed = set(one.keys), True
+            wave.listed = {listed.payment_id: _Paid(listed, Facts(), ()) for listed in one.wave.payments}
+            self.waves.append(one.wave)
+            self._open.append(wave)
+
+    def changed(self) -> list[StoredWave]:
+        """Return the waves that changed since this was asked last, their payments listed."""
+        found = [*self._changed.values()]
+        self._changed.clear()
+        for one in found:
+            one.tell()
+        return [StoredWave(wave=one.wave, keys=tuple(sorted(one.patterns))) for one in found]
 
     def note(self, cores: Sequence[EventCore], rows: I64, marks: I64) -> None:
         """Take in payments with their rows int64 [n, width] and marks int64 [n, MARKS], in order."""
@@ -137,6 +196,8 @@ class WaveBook:
         for one in self._open:
             one.tell()
             one.wave.closed = at_ms - one.wave.last_ms > QUIET_MS
+            if one.wave.closed:
+                self._changed[one.wave.raised_by] = one
         self._open = [one for one in self._open if not one.wave.closed]
 
     def _alarm(self, paid: _Paid, open: int, run: int) -> None:
@@ -145,11 +206,13 @@ class WaveBook:
             self.settle(at_ms)
         patterns = {(n, key) for n, key in enumerate(paid.keys) if open >> n & 1}
         held = [one for one in self._open if one.patterns & patterns]
-        wave = held[0] if held else self._begun(at_ms)
+        wave = held[0] if held else self._begun(at_ms, paid.listed.payment_id)
         for other in held[1:]:
             wave.absorb(other)
             self._open.remove(other)
             self.waves.remove(other.wave)
+            other.wave.closed, other.wave.merged_into = True, wave.wave.raised_by
+            self._changed[other.wave.raised_by] = other
         for n, key in sorted(patterns - wave.patterns):
             before = [past for past in self._recent if past.keys[n] == key and at_ms - past.listed.at_ms <= QUIET_MS]
             for past in before[-max(run - 1, 0) :] if run > 1 else []:
@@ -157,10 +220,11 @@ class WaveBook:
         wave.patterns |= patterns
         wave.add(paid)
         wave.wave.patterns = sorted({self._names[n] for n, _ in wave.patterns})
+        self._changed[wave.wave.raised_by] = wave
         self._compare(wave)
 
-    def _begun(self, at_ms: int) -> _Open:
-        wave = Wave(id=len(self.waves) + 1, first_ms=at_ms, opened_ms=at_ms, last_ms=at_ms)
+    def _begun(self, at_ms: int, raised_by: str) -> _Open:
+        wave = Wave(id=len(self.waves) + 1, first_ms=at_ms, opened_ms=at_ms, last_ms=at_ms, raised_by=raised_by)
         self.waves.append(wave)
         self._open.append(_Open(wave))
         return self._open[-1]
@@ -168,7 +232,7 @@ class WaveBook:
     def _compare(self, one: _Open) -> None:
         """Say what the wave shares; once it is large, not at every payment."""
         wave, mine = one.wave, len(one.listed)
-        if wave.count > _SMALL and wave.count & (wave.count - 1):
+        if one.resumed or (wave.count > _SMALL and wave.count & (wave.count - 1)):
             return
         values = Counter(value for paid in one.listed.values() for value in _values(paid.facts))
         others = [paid for paid in self._recent if paid.listed.payment_id not in one.listed]
@@ -192,24 +256,32 @@ def _values(facts: Facts) -> list[tuple[str, str]]:
 def waves_of(
     records: Iterable[tuple[int, Record]], merchant: str, progress: Callable[[int], None] = lambda position: None
 ) -> tuple[Schema, list[Wave]]:
-    """Return a merchant's schema and waves, from its records alone: no column is read, so it is fast.
+    """Return a merchant's schema and waves. Raises as :func:`read_waves`."""
+    reader = read_waves(records, merchant, progress)
+    return reader.schema, reader.book.waves
+
+
+def read_waves(
+    records: Iterable[tuple[int, Record]], merchant: str, progress: Callable[[int], None] = lambda position: None
+) -> WaveReader:
+    """Return a reader with a merchant's waves in its `book`, from its records alone: no column is read, so it is fast.
 
     Raises ``NotFound`` if the merchant is not in the log.
     """
-    reader: _Reader | None = None
+    reader: WaveReader | None = None
     for position, record in records:
         if record.merchant != merchant:
             continue
         if reader is None:
             created = created_by(record)
-            reader = _Reader(created.schema, plan_of(created).width)
+            reader = WaveReader(created.schema, plan_of(created).width)
         elif record.kind == RecordKind.EVENT:
             reader.add(decode_event_core(record.core))
         progress(position)
     if reader is None:
         raise NotFound(f"no merchant {merchant!r} in the log")
     reader.finish()
-    return reader.schema, reader.book.waves
+    return reader
 
 
 def watches(schema: Schema) -> bool:
@@ -217,7 +289,9 @@ def watches(schema: Schema) -> bool:
     return any(number.source in WAVE_SOURCES for number in schema.numbers)
 
 
-class _Reader:
+class WaveReader:
+    """Folds a merchant's records into its `book`, and nothing else."""
+
     def __init__(self, schema: Schema, width: int) -> None:
         self.schema = schema
         self._width = width
@@ -227,11 +301,13 @@ class _Reader:
         self._at_ms = 0
 
     def add(self, core: EventCore) -> None:
+        """Take one event."""
         self._waiting.append(core)
         if len(self._waiting) == _BATCH:
             self._fold()
 
     def finish(self) -> None:
+        """Fold what waits, and close what was quiet for long."""
         self._fold()
         self.book.settle(self._at_ms)
 

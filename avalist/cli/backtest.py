@@ -15,7 +15,9 @@ from rich.table import Table
 
 from avalist.app.backtest import backtest, changed, decide_again, threshold, was
 from avalist.app.compared import Backtest
+from avalist.app.dataset import collect
 from avalist.app.past import Past, Period
+from avalist.app.replan import replanned
 from avalist.app.reread import read_past
 from avalist.bootstrap import load_model, open_archive, open_blobs, open_derived, open_log
 from avalist.cli.options import Data, Merchant, console, progress_bar
@@ -23,6 +25,7 @@ from avalist.config import Settings, settings_from
 from avalist.domain.decisions import Action
 from avalist.domain.errors import BadInput
 from avalist.domain.events import from_ms
+from avalist.features.own import decode_own
 from avalist.models.artefact import Artefact
 from avalist.policy.economics import Policy, decode_policy
 from avalist.render import backtest_page, html_page, markdown_page
@@ -41,6 +44,12 @@ def backtest_command(
     ] = None,
     policy: Annotated[Path | None, typer.Option(help="Decide by this policy (JSON)")] = None,
     model: Annotated[str | None, typer.Option(help="Score by the model of this version")] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Add these features (TOML) to the plan, and train with and without"
+        ),
+    ] = None,
     begin: Annotated[
         dt.datetime | None, typer.Option("--from", help="Leave out what arrived earlier (UTC) [default: all]")
     ] = None,
@@ -53,27 +62,37 @@ def backtest_command(
     ] = False,
     data: Data = None,
 ) -> None:
-    """Decide a period's payments again by another threshold, policy or model, and compare with what was done.
+    """Decide a period's payments again by another threshold, policy, model or plan, and compare with what was done.
+
+    With --features two models are trained on what was known when the period began, and compared with each other.
 
     Writes a report (HTML, Markdown, JSON) and changes.csv, the payments that would be decided otherwise. It only reads:
     a service may run meanwhile, and nothing that it does changes.
     """
     candidate = _policy(threshold, policy)
-    if candidate is None and model is None:
+    if features is not None and model is not None:
+        raise BadInput("a model has a plan of its own", field="options", expected="--model or --features", got="both")
+    if candidate is None and model is None and features is None:
         raise BadInput(
-            "say what to try: --threshold, --policy or --model",
+            "say what to try: --threshold, --policy, --model or --features",
             field="options",
             expected="one of them at least",
             got="none",
         )
     settings = settings_from(data=data)
     past, scorer = _read(settings, merchant, Period(_ms(begin, 0), _ms(end, Period().to_ms)), model)
-    after = decide_again(past, candidate)
+    words = _asked(threshold, policy, scorer if model else None)
+    if features is not None:
+        past, after = _replan(settings, merchant, past, features, candidate)
+        words = [f"the features of {features.name}, with the same training without them beside", *words]
+        scorer = None
+    else:
+        after = decide_again(past, candidate)
     made = backtest(
         past,
         after,
         merchant,
-        _asked(threshold, policy, scorer if model else None),
+        " and ".join(words),
         policy=candidate if policy else None,
         model=scorer.version if scorer else "",
         learnt_ms=scorer.data.last_ms if scorer else 0,
@@ -91,10 +110,27 @@ def _policy(level: float | None, file: Path | None) -> Policy | None:
     return decode_policy(file.read_bytes()) if file is not None else None
 
 
-def _asked(level: float | None, file: Path | None, model: Artefact | None) -> str:
+def _replan(
+    settings: Settings, merchant: str, past: Past, features: Path, policy: Policy | None
+) -> tuple[Past, list[Action]]:
+    """Replay under the changed plan, train, and decide the period by both models."""
+    own = decode_own(features.read_text(encoding="utf-8"))
+    log = open_log(settings, readonly=True)
+    archive = open_archive(open_derived(settings, open_blobs(settings)), log)
+    with progress_bar("replaying under the changed plan", log.end) as bar:
+        data = collect(lambda: archive.read(merchant=merchant), merchant, bar.at, own=own)
+        bar.done(log.end)
+    log.close()
+    with console.status("training with and without"):
+        made = replanned(data, len(own), past, policy)
+    console.print(f"both models learnt from {made.learnt_rows:,} payments, {made.learnt_frauds:,} of them fraud")
+    return made.past, made.after
+
+
+def _asked(level: float | None, file: Path | None, model: Artefact | None) -> list[str]:
     """Return what is tried, in words."""
     words = [f"a threshold of {level:g}"] if level is not None else [f"the policy {file.name}"] if file else []
-    return " and ".join([*words, *([f"the model {model.version}"] if model else [])])
+    return [*words, *([f"the model {model.version}"] if model else [])]
 
 
 def _ms(at: dt.datetime | None, default: int) -> int:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from avalist.domain.decisions import Decision, Mode
+from avalist.domain.events import SessionSummary
 from avalist.domain.facts import NO_TABLES, Facts
 from avalist.domain.schema import Schema
 
@@ -19,7 +20,9 @@ class EventCore(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     `digest` is of the decoded content less ``sent_at``: it tells a retry from a conflict. `label` is None where the
     event says nothing of fraud; `captured` is True from the event that captures on. `imputed` tells of a label whether
-    its time was drawn instead of known; None for other events, and for labels logged before this was noted.
+    its time was drawn instead of known; None for other events, and for labels logged before this was noted. `session`
+    is the summary that a session event gives under an id, where payments that name it find it; `verdict` what a review
+    decided, and who did.
     """
 
     type: str
@@ -33,6 +36,8 @@ class EventCore(msgspec.Struct, frozen=True, array_like=True, gc=False):
     captured: bool | None = None
     asked: bool = False
     imputed: bool | None = None
+    session: SessionSummary | None = None
+    verdict: str = ""
 
 
 class MerchantCreated(msgspec.Struct, frozen=True, tag="merchant_created"):

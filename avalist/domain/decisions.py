@@ -41,6 +41,7 @@ class WarningCode(StrEnum):
     DEVICE_MISSING = "device_missing"
     IP_MISSING = "ip_missing"
     IP_NOT_PUBLIC = "ip_not_public"
+    SESSION_MISSING = "session_missing"
     FIELDS_MISSING = "fields_missing"
     CREATED_AFTER_OCCURRED = "created_after_occurred"
     OCCURRED_IN_FUTURE = "occurred_in_future"

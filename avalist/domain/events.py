@@ -37,9 +37,13 @@ Quantity = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 DecimalText = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[0-9]+(\.[0-9]+)?$")]
 Instant = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Millis = Annotated[int, msgspec.Meta(ge=0, le=10**10)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**7)]
+Ratio = Annotated[float, msgspec.Meta(ge=0.0, le=1e6)]
 Custom = dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], Text | Whole | float | bool | None]
 
 Checkpoint = Literal["pre_auth", "post_auth", "rescore"]
+Verdict = Literal["approve", "decline"]
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -163,15 +167,82 @@ class Device(_Part, frozen=True, kw_only=True):
     language: ShortText | None = None
 
 
+class Timings(_Part, frozen=True, kw_only=True):
+    """When things happened in a session, ms; counted from its first page."""
+
+    first_input_ms: Millis | None = None
+    form_ms: Millis | None = None
+    idle_ms: Millis | None = None
+    last_input_before_pay_ms: Millis | None = None
+
+
+class Typing(_Part, frozen=True, kw_only=True):
+    """How keys were pressed: medians of how long a key is held and of the time between two, and how much they vary
+    (interquartile range over median).
+    """
+
+    hold_ms: Millis | None = None
+    flight_ms: Millis | None = None
+    hold_spread: Ratio | None = None
+    flight_spread: Ratio | None = None
+    corrections: Count | None = None
+
+
+class Pointer(_Part, frozen=True, kw_only=True):
+    """How the pointer moved: median speed (pixels a second), path over distance, clicks, pauses before a click."""
+
+    speed: Ratio | None = None
+    detour: Ratio | None = None
+    clicks: Count | None = None
+    pause_ms: Millis | None = None
+
+
+class Touch(_Part, frozen=True, kw_only=True):
+    """How a screen was touched: taps, swipes, median of how long a tap lasts and how much that varies."""
+
+    taps: Count | None = None
+    swipes: Count | None = None
+    hold_ms: Millis | None = None
+    hold_spread: Ratio | None = None
+
+
+class DeviceTraits(_Part, frozen=True, kw_only=True):
+    """What the browser tells of its machine besides its agent; `renderer` and `fonts` are the merchant's own words or
+    hashes.
+    """
+
+    cores: Count | None = None
+    memory_mb: Count | None = None
+    touch_points: Count | None = None
+    renderer: ShortText | None = None
+    fonts: ShortText | None = None
+
+
+Step = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Tell = Literal["webdriver", "headless", "untrusted_input", "no_focus", "patched", "emulator", "virtual_machine"]
+
+
 class SessionSummary(_Part, frozen=True, kw_only=True):
-    """One session folded into numbers; its beacons are not events."""
+    """One session folded into numbers; its beacons are not events.
+
+    `journey` are the names of its steps in order, yours to choose; `pasted` the fields that were pasted into or filled
+    by the browser; `tells` the signs of automation that were seen: nothing seen is an empty list, not looked at null.
+    """
 
     id: Id | None = None
-    duration_ms: Annotated[int, msgspec.Meta(ge=0, le=10**10)] | None = None
+    duration_ms: Millis | None = None
     pages: Annotated[int, msgspec.Meta(ge=0, le=10**6)] | None = None
-    key_presses: Annotated[int, msgspec.Meta(ge=0, le=10**7)] | None = None
-    pointer_moves: Annotated[int, msgspec.Meta(ge=0, le=10**7)] | None = None
+    key_presses: Count | None = None
+    pointer_moves: Count | None = None
     pastes: Annotated[int, msgspec.Meta(ge=0, le=10**6)] | None = None
+    journey: Annotated[tuple[Step, ...], msgspec.Meta(max_length=64)] | None = None
+    timings: Timings | None = None
+    typing: Typing | None = None
+    pointer: Pointer | None = None
+    touch: Touch | None = None
+    pasted: Annotated[tuple[Step, ...], msgspec.Meta(max_length=32)] | None = None
+    device: DeviceTraits | None = None
+    tells: Annotated[tuple[Tell, ...], msgspec.Meta(max_length=16)] | None = None
 
 
 class Payee(_Part, frozen=True, kw_only=True):
@@ -252,7 +323,12 @@ class KycStep(_CustomerEvent, tag="kyc_step", frozen=True, kw_only=True):
 
 
 class SessionClosed(_CustomerEvent, tag="session", frozen=True, kw_only=True):
-    """A session closed; `session` carries its summary."""
+    """A session closed; `session` carries its summary. A payment that names its id gets it from here.
+
+    A visitor who is not logged in has no account: `customer` may be left out.
+    """
+
+    customer: Customer | None = None  # type: ignore[assignment]
 
 
 class _PaymentEvent(Event, frozen=True, kw_only=True):
@@ -308,11 +384,18 @@ class Label(_PaymentEvent, tag="label", frozen=True, kw_only=True):
     source: ShortText = "analyst"
 
 
+class ReviewResult(_PaymentEvent, tag="review", frozen=True, kw_only=True):
+    """What a person did with a payment that was to be reviewed. It is no word on fraud: that is a ``label``."""
+
+    verdict: Verdict
+    by: ShortText = ""
+
+
 IMPUTED: Final = "imputed"
 """Source of a label whose time was drawn from the declared delay law."""
 
 IdentityEvent = SignUp | Login | ProfileChange | KycStep | SessionClosed
-OutcomeEvent = AuthorisationResult | Capture | Void | Refund | EarlyFraudWarning | Chargeback | Label
+OutcomeEvent = AuthorisationResult | Capture | Void | Refund | EarlyFraudWarning | Chargeback | Label | ReviewResult
 OtherEvent = IdentityEvent | OutcomeEvent
 WireEvent = Payment | OtherEvent
 
@@ -320,6 +403,7 @@ E = TypeVar("E", bound=WireEvent)
 
 _ANY: msgspec.json.Decoder[WireEvent] = msgspec.json.Decoder(WireEvent)
 _PAYMENT = msgspec.json.Decoder(Payment)
+_SESSION = msgspec.json.Decoder(SessionClosed)
 _UNSEEN = re.compile(f"[{UNSEEN}]")
 
 UNDECODABLE = (ValueError, RecursionError)
@@ -348,6 +432,19 @@ def decode_again(bodies: Iterable[bytes]) -> list[WireEvent]:
 def decode_payment(body: bytes) -> Payment:
     """Decode a payment; its ``type`` may be left out. Raises as :func:`decode_event`."""
     return _decoded(_PAYMENT, body)
+
+
+def decode_session(body: bytes) -> SessionClosed:
+    """Decode a session that names its id; its ``type`` may be left out. Raises as :func:`decode_event`."""
+    event = _decoded(_SESSION, body)
+    if event.session is None or event.session.id is None:
+        raise BadInput(
+            "a session is found by its id",
+            field="$.session.id",
+            expected="the id that its payments name",
+            got="nothing",
+        )
+    return event
 
 
 def _decoded(decoder: msgspec.json.Decoder[E], body: bytes) -> E:

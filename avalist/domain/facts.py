@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -12,11 +12,16 @@ NO_TABLES: Final = 1
 """The number of no tables: facts are of the event's own words alone."""
 
 
+SessionState = Literal["", "none", "given", "joined", "not_found"]
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Facts of a payment or identity event. Holds no clear personal data.
 
     `amount_base_minor` is in the merchant's base currency; `account_age_s` counts from the declared creation of the
     account; an empty string or None means the event does not carry it.
+    `session_state` says how its session is known: ``given`` with the payment, ``joined`` from the session logged under
+    its id, ``not_found`` under it, or ``none``; empty before this was noted. `tells` are its signs of automation.
     `warnings` are what is odd of a payment by itself; `missing` names the schema's sources that it gives nothing for.
     `tables_version` is the number of the reference tables that made what stands from `ip_country` on; without tables
     all of it is empty. `country_shape` says how the countries of address, issuer, bill, time zone, language and phone
@@ -41,6 +46,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     items: int = 0
     account_age_s: int | None = None
     session: bool = False
+    session_state: SessionState = ""
+    tells: tuple[str, ...] = ()
     categories: dict[str, str] = {}
     warnings: tuple[WarningCode, ...] = ()
     missing: tuple[str, ...] = ()

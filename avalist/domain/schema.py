@@ -17,7 +17,7 @@ WAVE_SOURCES = ("wave.evidence", "wave.payments", "wave.alarms")
 rests on, how many of the payment's patterns are in alarm."""
 PATTERN_SOURCES = (
     "pattern.payment", "pattern.goods", "pattern.identity", "pattern.device", "pattern.person", "pattern.session",
-    "pattern.conduct",
+    "pattern.conduct", "pattern.behaviour",
 )  # fmt: skip
 """Entities that are a shape, not a thing."""
 WATCHED = frozenset((*PATTERN_SOURCES, "bin", "ip24", "payee.id"))

@@ -30,6 +30,7 @@ MEANINGS: Final = {
     W.DEVICE_MISSING: Meaning("device.id", "The schema follows devices, and the payment names none."),
     W.IP_MISSING: Meaning("ip", "The schema follows IP addresses, and the payment has none."),
     W.IP_NOT_PUBLIC: Meaning("ip", "The IP is no public address: a proxy's, perhaps, in place of the customer's."),
+    W.SESSION_MISSING: Meaning("session", "The schema follows sessions: none came, nor was one logged under its id."),
     W.FIELDS_MISSING: Meaning("", "The schema declares more that the payment lacks: `missing` names all of it."),
     W.CREATED_AFTER_OCCURRED: Meaning("customer.created_at", "The account was created after the payment."),
     W.OCCURRED_IN_FUTURE: Meaning("occurred_at", "The payment is more than five minutes ahead of its arrival."),

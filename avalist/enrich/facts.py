@@ -21,7 +21,7 @@ from avalist.domain.events import (
     PrepaidTopUp,
     to_ms,
 )
-from avalist.domain.facts import NO_TABLES, Facts
+from avalist.domain.facts import NO_TABLES, Facts, SessionState
 from avalist.domain.money import MAX_MINOR, convert_minor
 from avalist.domain.schema import Schema
 from avalist.enrich.shapes import device_class, email_domain, email_shape
@@ -31,7 +31,11 @@ _TAG = {kind: str(kind.__struct_config__.tag) for kind in (*get_args(Method), *g
 
 
 def payment_facts(
-    event: Payment, schema: Schema, warnings: tuple[WarningCode, ...] = (), tables: Tables | None = None
+    event: Payment,
+    schema: Schema,
+    warnings: tuple[WarningCode, ...] = (),
+    tables: Tables | None = None,
+    session_state: SessionState = "",
 ) -> Facts:
     """Return the facts of a payment, with the `warnings` found of it; without `tables`, of its own words alone.
 
@@ -76,6 +80,8 @@ def payment_facts(
         items=main.quantity if main and len(cart) == 1 else sum([item.quantity for item in cart]),
         account_age_s=_account_age_s(customer, occurred_at_ms),
         session=event.session is not None,
+        session_state=session_state,
+        tells=(event.session.tells or ()) if event.session else (),
         warnings=warnings,
         ip_country=network.country,
         asn=network.asn,
@@ -98,10 +104,11 @@ def payment_facts(
 
 def identity_facts(event: IdentityEvent, tables: Tables | None = None) -> Facts:
     """Return the facts of a sign-up, login, profile change, KYC step or session."""
-    email = event.customer.email or ""
+    customer = event.customer
+    email = (customer and customer.email) or ""
     domain = email_domain(email)
     occurred_at_ms = to_ms(event.occurred_at)
-    known = _known(tables, event.ip, domain, "", event.device, "", "", event.customer) if tables else NOTHING
+    known = _known(tables, event.ip, domain, "", event.device, "", "", customer) if tables else NOTHING
     network, agent, places = known.network, known.agent, known.places
     return Facts(
         tables_version=tables.version if tables else NO_TABLES,
@@ -110,8 +117,9 @@ def identity_facts(event: IdentityEvent, tables: Tables | None = None) -> Facts:
         email_shape=email_shape(email),
         device_class=device_class(event.device.user_agent) if event.device and event.device.user_agent else "",
         device_shape=_device_shape(event.device),
-        account_age_s=_account_age_s(event.customer, occurred_at_ms),
+        account_age_s=_account_age_s(customer, occurred_at_ms),
         session=event.session is not None,
+        tells=(event.session.tells or ()) if event.session else (),
         ip_country=network.country,
         asn=network.asn,
         ip_class=network.kind,

@@ -7,7 +7,7 @@ import math
 
 from avalist.domain.errors import BadInput
 from avalist.domain.events import IdentityEvent, KycStep, Login, Payment, ProfileChange, SessionClosed, SignUp
-from avalist.domain.facts import NO_TABLES, Facts
+from avalist.domain.facts import NO_TABLES, Facts, SessionState
 from avalist.domain.records import FoldKind
 from avalist.domain.row import MISSING
 from avalist.domain.schema import Schema
@@ -54,9 +54,10 @@ class Intake:
         self.tables: Tables | None = None
         self.asked_for = NO_TABLES
 
-    def payment(self, event: Payment) -> tuple[list[int], Facts]:
-        """Return the fold row's words and the facts of a payment. Raises ``BadInput``."""
-        facts = payment_facts(event, self._schema, self._quality.of(event), self.tables)
+    def payment(self, event: Payment, session_state: SessionState = "") -> tuple[list[int], Facts]:
+        """Return the fold row's words and the facts of a payment, joined with its session. Raises ``BadInput``."""
+        warnings = self._quality.of(event, session_state)
+        facts = payment_facts(event, self._schema, warnings, self.tables, session_state)
         captured = self._assumed if event.captured is None else event.captured
         values, texts = self._values_of.payment(event, facts), self._keys_of.payment(event, facts)
         given = values + texts

@@ -80,6 +80,44 @@ def session_shape(session: SessionSummary) -> str:
     return f"{_log2(duration_s)}.{_log2(pages)}.{_log4(moves)}.{_log4(keys)}.{pasted}"
 
 
+def behaviour_shape(session: SessionSummary) -> str | None:
+    """Return how a session was gone through: steps, how regular keys, pointer and taps are, signs of automation.
+
+    Paces are quantised in factors of two, regularity in three classes: what a script varies by a tenth stays in a few
+    cells. None of a session that tells nothing of it.
+
+    >>> behaviour_shape(SessionSummary(journey=("home", "cart", "cart", "pay"), tells=("webdriver",)))
+    'home>cart>pay||||webdriver'
+    >>> behaviour_shape(SessionSummary(duration_ms=40_000)) is None
+    True
+    """
+    typing, pointer, touch, tells = session.typing, session.pointer, session.touch, session.tells
+    if session.journey is None and typing is None and pointer is None and touch is None and not tells:
+        return None
+    keys = f"{_pace(typing.flight_ms)}.{_regular(typing.flight_spread)}" if typing else ""
+    moves = _straight(pointer.detour) if pointer else ""
+    taps = f"{_pace(touch.hold_ms)}.{_regular(touch.hold_spread)}" if touch else ""
+    return f"{_steps(session.journey or ())}|{keys}|{moves}|{taps}|{' '.join(sorted(set(tells or ())))}"
+
+
+def _steps(journey: tuple[str, ...]) -> str:
+    """Return the first twelve steps, a step that is repeated at once counted once."""
+    return ">".join([step for n, step in enumerate(journey) if n == 0 or journey[n - 1] != step][:12])
+
+
+def _pace(ms: int | None) -> str:
+    return "" if ms is None else str(_log2(ms))
+
+
+def _regular(spread: float | None) -> int:
+    """Return 1 for what varies as machines do, 2 for hardly, 3 for as people do; 0 if unknown."""
+    return 0 if spread is None else 1 if spread < 0.08 else 2 if spread < 0.25 else 3
+
+
+def _straight(detour: float | None) -> str:
+    return "" if detour is None else "1" if detour < 1.02 else "2" if detour < 1.15 else "3"
+
+
 def _log2(n: int) -> int:
     """Round the logarithm to base 2 of n + 1: cells are centred on powers of two."""
     return ((n + 1) ** 2).bit_length() // 2
@@ -135,6 +173,11 @@ def conduct_pattern(event: Payment | IdentityEvent, facts: Facts) -> str | None:
     return f"{session_shape(event.session)}|{machine}" if machine else None
 
 
+def behaviour_pattern(event: Payment | IdentityEvent, facts: Facts) -> str | None:
+    """Return how the session was gone through."""
+    return behaviour_shape(event.session) if isinstance(event, Payment) and event.session is not None else None
+
+
 PATTERNS: Final[dict[str, Pattern]] = {
     "pattern.payment": payment_pattern,
     "pattern.goods": goods_pattern,
@@ -143,6 +186,7 @@ PATTERNS: Final[dict[str, Pattern]] = {
     "pattern.person": person_pattern,
     "pattern.session": session_pattern,
     "pattern.conduct": conduct_pattern,
+    "pattern.behaviour": behaviour_pattern,
 }
 """Sources of entities."""
 

@@ -11,7 +11,7 @@ import msgspec
 
 from avalist.domain.decisions import WarningCode
 from avalist.domain.events import Card, Customer, Payment, is_address
-from avalist.domain.facts import Facts
+from avalist.domain.facts import Facts, SessionState
 from avalist.domain.schema import Schema
 from avalist.domain.warnings import FUTURE_MS
 
@@ -19,6 +19,7 @@ _NAMED = frozenset(
     {"customer.id", "email", "email_shape", "email_domain", "method.fingerprint", "bin", "device.id", "ip", "ip24"}
 )
 """Sources of which a warning of their own says that they are missing."""
+_OF_SESSIONS = ("pattern.session", "pattern.conduct", "pattern.behaviour")
 _SKEW = dt.timedelta(milliseconds=FUTURE_MS)
 
 
@@ -27,14 +28,16 @@ class Quality:
 
     def __init__(self, schema: Schema) -> None:
         sources = {d.source for d in schema.entities} | {d.source for d in schema.categories}
+        numbers = {d.source for d in schema.numbers}
         self._customer = "customer.id" in sources
         self._email = bool(sources & {"email", "email_shape", "email_domain", "email_class"})
         self._method = "method.fingerprint" in sources
         self._bin = bool(sources & {"bin", "card_brand"})
         self._device = "device.id" in sources
+        self._session = any(s.startswith("session") or s in _OF_SESSIONS for s in sources | numbers)
         self._ip = bool(sources & {"ip", "ip24", "ip_country", "asn", "ip_class"})
 
-    def of(self, event: Payment) -> tuple[WarningCode, ...]:
+    def of(self, event: Payment, session_state: SessionState = "") -> tuple[WarningCode, ...]:
         """Return the warnings of a payment, in the order of their codes."""
         found: list[WarningCode] = []
         customer, method = event.customer, event.method
@@ -62,6 +65,8 @@ class Quality:
                 found.append(WarningCode.IP_MISSING)
         elif not is_public(event.ip):
             found.append(WarningCode.IP_NOT_PUBLIC)
+        if self._session and session_state in ("none", "not_found"):
+            found.append(WarningCode.SESSION_MISSING)
         if customer is not None and _created_after(customer, event):
             found.append(WarningCode.CREATED_AFTER_OCCURRED)
         return tuple(found)
@@ -69,7 +74,9 @@ class Quality:
 
 def with_missing(facts: Facts, missing: tuple[str, ...]) -> Facts:
     """Return the facts of a payment that gives nothing for some of the schema's sources; they are not empty."""
-    more = () if _NAMED.issuperset(missing) else (WarningCode.FIELDS_MISSING,)
+    of_session = WarningCode.SESSION_MISSING in facts.warnings
+    unnamed = [s for s in missing if s not in _NAMED and not (of_session and s.startswith("session."))]
+    more = (WarningCode.FIELDS_MISSING,) if unnamed else ()
     return msgspec.structs.replace(facts, warnings=(*facts.warnings, *more), missing=missing)
 
 

@@ -15,11 +15,16 @@ from avalist.domain.events import (
     CryptoAddress,
     Customer,
     Device,
+    DeviceTraits,
     IdentityEvent,
     Login,
     Payee,
     Payment,
+    Pointer,
     SessionSummary,
+    Timings,
+    Touch,
+    Typing,
 )
 from avalist.domain.facts import OF_TABLES, Facts
 from avalist.domain.schema import WAVE_SOURCES
@@ -49,20 +54,41 @@ def _ip24(event: Source, facts: Facts) -> object:
     return network_of(event.ip) if event.ip else None
 
 
+def _steps(event: Source, facts: Facts) -> object:
+    journey = event.session.journey if event.session is not None else None
+    return None if journey is None else len(journey)
+
+
+def _tells(event: Source, facts: Facts) -> object:
+    tells = event.session.tells if event.session is not None else None
+    return None if tells is None else len(tells)
+
+
 _DERIVED: dict[str, Getter] = {
     "method.fingerprint": _instrument,
     "email": _email,
     "ip24": _ip24,
     "ip": lambda event, facts: event.ip,
+    "session_steps": _steps,
+    "session_tells": _tells,
     **PATTERNS,
 }
 """Sources that are computed; a fact of the same name gives way."""
-_FACTS = frozenset(Facts.__struct_fields__) - {"categories", "tables_version", "warnings", "missing"} - _DERIVED.keys()
-_PARTS = {"customer": Customer, "device": Device, "session": SessionSummary, "billing": Address, "payee": Payee}
+_NO_SOURCES = {"categories", "tables_version", "warnings", "missing", "tells"}
+_FACTS = frozenset(Facts.__struct_fields__) - _NO_SOURCES - _DERIVED.keys()
+_PARTS: dict[str, type[msgspec.Struct]] = {
+    "customer": Customer, "device": Device, "session": SessionSummary, "billing": Address, "payee": Payee,
+    "session.timings": Timings, "session.typing": Typing, "session.pointer": Pointer, "session.touch": Touch,
+    "session.device": DeviceTraits,
+}  # fmt: skip
+_NO_VALUES = {*(part.rpartition(".")[2] for part in _PARTS if "." in part), "journey", "pasted", "tells"}
+"""Fields of a session that hold more than one value."""
+_DETAILS = frozenset({"session_steps", "session_tells", "session_state"})
 _NUMBERS = frozenset(
     {
         "items", "account_age_s", "amount_minor", "amount_base_minor", "occurred_at_ms", "session",
-        "customer.created_at", "countries", "ip_billing_km", "ip_issuer_km", "ip_timezone_km",
+        "customer.created_at", "session_steps", "session_tells", "countries", "ip_billing_km", "ip_issuer_km",
+        "ip_timezone_km",
     }
 )  # fmt: skip
 
@@ -74,8 +100,10 @@ def is_text(source: str) -> bool:
 
 
 def is_given(source: str) -> bool:
-    """Tell whether a source is something that callers send, not something made of it."""
-    return source not in PATTERNS and source not in WAVE_SOURCES and source not in OF_TABLES
+    """Tell whether a source is something that callers send, not something made of it, nor a detail of a session."""
+    if source in PATTERNS or source in WAVE_SOURCES or source in OF_TABLES or source in _DETAILS:
+        return False
+    return source.count(".") < 2 or source.startswith("custom.")
 
 
 class Sources:
@@ -112,14 +140,16 @@ def _compiled(sources: Sequence[str], event: type[msgspec.Struct]) -> Reader:
 
 def _expression(n: int, source: str, fields: tuple[str, ...]) -> str:
     head, _, tail = source.partition(".")
+    part, _, last = source.rpartition(".")
     if source in _DERIVED:
         return f"_{n}(event, facts)"
     if source == "customer.id" and "customer" in fields:
         return "((event.customer.id or event.customer.email or None) if event.customer is not None else None)"
     if source in WAVE_SOURCES:  # the merchant's state gives them
         return "None"
-    if head in _PARTS and tail in _PARTS[head].__struct_fields__:
-        return f"(event.{head}.{tail} if event.{head} is not None else None)" if head in fields else "None"
+    if part in _PARTS and last in _PARTS[part].__struct_fields__ and (head != "session" or last not in _NO_VALUES):
+        there = f"event.{head} is not None" + (f" and event.{part} is not None" if part != head else "")
+        return f"(event.{source} if {there} else None)" if head in fields else "None"
     if head == "custom" and tail:
         return f"event.custom.get({tail!r})"
     if source in _FACTS:

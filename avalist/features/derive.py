@@ -29,6 +29,13 @@ MOST_DETAILED = 4
 _SHARED = 7
 """Windows at most so many times the shortest of their group move in the longest's steps: one stream serves them."""
 _MOST_PAIRS = 6
+_USUAL = ("product", "pattern.device")
+"""Sources whose values an account comes back to, besides its things."""
+_PACE = (
+    "session.duration_ms", "session.key_presses", "session.typing.hold_ms", "session.typing.flight_ms",
+    "session.touch.hold_ms", "session.pointer.speed",
+)  # fmt: skip
+"""Numbers in which people are like themselves from visit to visit."""
 
 
 def derive(schema: Schema) -> tuple[Feature, ...]:
@@ -36,7 +43,8 @@ def derive(schema: Schema) -> tuple[Feature, ...]:
 
     For every entity: velocity, first and last seen, spend against its own history, lagged fraud rate and what came
     after the last fraud, in more detail for the first ones; for pairs of entities: whether they have met; distinct
-    counts across entities; for categories: frequency and lagged fraud rate.
+    counts across entities; for categories: frequency and lagged fraud rate; for the account: its usual goods and
+    machine, and this session against its own.
     """
     return tuple(_columns(schema))
 
@@ -67,6 +75,7 @@ def _columns(schema: Schema) -> Iterator[Feature]:
         together = windowed(f"{a}+{b}", "count", 30 * DAY_MS)
         yield together
         yield from _familiarity(schema, a, b, together)
+    yield from _habits(schema)
     for per, of in default_distinct(schema):
         yield windowed(per, "distinct", DAY_MS, of=of, kinds=ACTIVITY)
         yield windowed(per, "distinct", 30 * DAY_MS, of=of, kinds=ACTIVITY)
@@ -113,6 +122,26 @@ def _familiarity(schema: Schema, a: str, b: str, together: Feature) -> Iterator[
         yield ratio(f"{a}+{b}__share__30d", together.name, _over(schema, a, "count", together.window_ms).name)
 
 
+def _habits(schema: Schema) -> Iterator[Feature]:
+    """Yield how much a payment and its session are as the account's own before: known from its second visit on."""
+    account = schema.entities[0]
+    if account.source != "customer.id":
+        return
+    longest, paired = _windows_ms(schema)[-1], default_pairs(schema)
+    usual = [e.name for e in schema.entities if e.source in _USUAL and (account.name, e.name) not in paired]
+    for other in usual:
+        both = f"{account.name}+{other}"
+        yield Feature(name=f"{both}__known", aggregate="known", entity=both)
+        together = windowed(both, "count", 30 * DAY_MS)
+        yield together
+        yield from _familiarity(schema, account.name, other, together)
+    for number in schema.numbers:
+        if number.source in _PACE:
+            own = _over(schema, account.name, "mean", longest, field=number.name)
+            yield own
+            yield ratio(f"{account.name}__{number.name}_over_mean", number.name, own.name)
+
+
 def _spend(schema: Schema, entity: str, *, detailed: bool) -> Iterator[Feature]:
     """Yield this amount, and the recent ones with it, against the entity's own past."""
     *_, short, middle, longest = _windows_ms(schema)
@@ -150,10 +179,12 @@ def _frauds_times(schema: Schema, entity: str, *, detailed: bool) -> Iterator[Fe
             yield lagged(entity, aggregate, days * DAY_MS, _lag_ms(schema), step_ms=steps[days])
 
 
-def _over(schema: Schema, entity: str, aggregate: Aggregate, window_ms: int, *, own: bool = False) -> Feature:
+def _over(
+    schema: Schema, entity: str, aggregate: Aggregate, window_ms: int, *, own: bool = False, field: str = "amount"
+) -> Feature:
     step_ms = max(_grouped(_windows_ms(schema))[window_ms] // STEPS, 1)
     more = {"include_current": True} if own else {}
-    return windowed(entity, aggregate, window_ms, step_ms=step_ms, **more)
+    return windowed(entity, aggregate, window_ms, step_ms=step_ms, field=field, **more)
 
 
 def _windows_ms(schema: Schema) -> list[int]:

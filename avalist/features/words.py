@@ -183,6 +183,8 @@ def _column(name: str) -> str:
     entity, *rest = name.split("__")
     if not rest:
         return "this " + _plain(entity) if entity == "amount" else _plain(entity)
+    if rest[0] == "mean" and rest[1:2] != ["amount"]:
+        return f"mean {_plain(rest[1])} of {_who(entity)} ({_short(rest[-1])})"
     what = {"count": "payments", "mean": "mean amount", "max": "largest amount", "sum": "total amount"}
     aggregate = rest[0].removesuffix("_own")
     return f"{what.get(aggregate, _plain(aggregate))} of {_who(entity)} ({_short(rest[-1])})"

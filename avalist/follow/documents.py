@@ -8,10 +8,11 @@ import msgspec
 
 from avalist.app.lookup import Places, index_keys, places_of
 from avalist.app.merchant import Merchant, decode_event_core, decode_fallback
+from avalist.app.reviews import REVIEWS, ReviewCase, asked_for, settled
 from avalist.app.stored import DECISIONS, StoredDecision, document_id, folded, stored_decision
 from avalist.app.writer import decode_decision
 from avalist.domain.core import DecisionCore, EventCore
-from avalist.domain.decisions import Decision
+from avalist.domain.decisions import Action, Decision
 from avalist.domain.records import Record, RecordKind
 from avalist.ports.documents import Documents
 
@@ -32,6 +33,8 @@ class DecisionDocuments:
         self._event = EventCore("", "", b"", "", "", b"")
         self._rows: dict[tuple[str, str], bytes] = {}
         self._entries: list[Entry] = []
+        self._reviews: dict[tuple[str, str], ReviewCase] = {}
+        self._at_ms = 0
         self._mark = folded(generation)
         self.position = documents.mark(self._mark)
         if self.position > end:  # the log was replaced: the documents belong to another one
@@ -40,15 +43,18 @@ class DecisionDocuments:
     def keep(self, stop: int) -> int:
         """Write the documents and how far they are; return how many."""
         rows: list[Row] = [(merchant, DECISIONS, id, body) for (merchant, id), body in self._rows.items()]
+        rows += [(merchant, REVIEWS, id, msgspec.json.encode(one)) for (merchant, id), one in self._reviews.items()]
         self._documents.put_many(rows, keys=self._entries, mark=(self._mark, stop))
         self.position = stop
-        self._rows, self._entries = {}, []
+        self._rows, self._entries, self._reviews = {}, [], {}
         return len(rows)
 
     def take(self, record: Record, position: int) -> None:
         """Take one record."""
         if record.kind == RecordKind.EVENT:
-            self._event = decode_event_core(record.core)
+            self._event, self._at_ms = decode_event_core(record.core), record.received_at_ms
+            if self._event.verdict:
+                self._settle(record.merchant)
         elif record.kind == RecordKind.DECISION:
             self._decided(record.merchant, decode_decision(record.core))
         elif record.kind == RecordKind.FALLBACK:
@@ -72,6 +78,18 @@ class DecisionDocuments:
 
     def _keep(self, merchant: str, stored: StoredDecision) -> None:
         self._rows[merchant, document_id(stored.decision)] = msgspec.json.encode(stored)
+        if stored.decision.action is Action.REVIEW:
+            currency = self._merchants[merchant].schema.base_currency
+            review = asked_for(self._event, stored.decision, self._at_ms, currency)
+            self._reviews[merchant, review.payment_id] = review
+
+    def _settle(self, merchant: str) -> None:
+        """Store a verdict with the review that it settles; one that nobody asked for settles nothing."""
+        id = self._event.payment_id
+        body = None if (merchant, id) in self._reviews else self._documents.get(merchant, REVIEWS, id)
+        asked = msgspec.json.decode(body, type=ReviewCase) if body else self._reviews.get((merchant, id))
+        if asked is not None:
+            self._reviews[merchant, id] = settled(asked, self._event, self._at_ms)
 
     def _index(self, merchant: str, decision: Decision) -> None:
         if merchant not in self._places:

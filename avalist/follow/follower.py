@@ -51,8 +51,14 @@ class Follower:
 
     def status(self, at_ms: int) -> Followed:
         """Return how far it is and what it found."""
-        states = self.states
-        return Followed(at_ms=at_ms, position=self.position, snapshot=states.saved, parity=states.parity.merchants)
+        states, waves = self.states, self.states.waves
+        return Followed(
+            at_ms=at_ms,
+            position=self.position,
+            snapshot=states.saved,
+            parity=states.parity.merchants,
+            waves_open=waves.going_on if waves is not None else 0,
+        )
 
     def advance(self) -> int:
         """Fold what became durable, at most one batch; return the number of documents written."""

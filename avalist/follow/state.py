@@ -12,6 +12,7 @@ from avalist.app.snapshot import Last, Snapshots, proof_of
 from avalist.app.writer import decode_decision
 from avalist.domain.errors import Unavailable
 from avalist.domain.records import Record, RecordKind
+from avalist.follow.waves import WaveDocuments
 from avalist.models.score import Model
 
 _LEAST_REST = 9
@@ -19,20 +20,31 @@ _LEAST_REST = 9
 
 
 class MerchantStates:
-    """Folds the merchants, and saves a snapshot each `log_bytes` of log or `seconds`, whichever comes first."""
+    """Folds the merchants, and saves a snapshot each `log_bytes` of log or `seconds`, whichever comes first.
+
+    `waves` are told what payments were told.
+    """
 
     def __init__(
-        self, snapshots: Snapshots, backfill: Backfill, *, log_bytes: int, seconds: float,
+        self,
+        snapshots: Snapshots,
+        backfill: Backfill,
+        *,
+        log_bytes: int,
+        seconds: float,
         now_s: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+        waves: WaveDocuments | None = None,
+    ) -> None:
         self._snapshots, self._backfill = snapshots, backfill
         self._log_bytes, self._seconds, self._now_s = log_bytes, seconds, now_s
         found = snapshots.newest(_no_model)
         self.merchants: dict[str, Merchant] = found.merchants if found is not None else {}
         self.position = self.saved = found.position if found is not None else 0
+        self.waves = waves
         self.parity = Parity(found.notes if found is not None else b"")
         for merchant in self.merchants.values():
-            merchant.compare, merchant.backfill = self.parity.compare, backfill
+            merchant.backfill = backfill
+            self._watch(merchant)
         self._held: tuple[Record, int] | None = None
         self._last: tuple[Record, int] | None = None
         self._rested_s = now_s()
@@ -70,6 +82,10 @@ class MerchantStates:
         self.saved = self.position
         self._due_s, self._rested_s = ended_s + self._seconds, ended_s + _LEAST_REST * (ended_s - began_s)
 
+    def _watch(self, merchant: Merchant) -> None:
+        merchant.compare = self.parity.compare
+        merchant.told = self.waves.told if self.waves is not None else None
+
     def _release(self, decision: Record | None = None) -> None:
         if self._held is None:
             return
@@ -78,7 +94,7 @@ class MerchantStates:
         if merchant is None:
             merchant = Merchant(record.merchant, created_by(record), _no_model, self._backfill)
             self.merchants[record.merchant] = merchant
-            merchant.compare = self.parity.compare
+            self._watch(merchant)
         if record.kind == RecordKind.EVENT:
             core = decode_event_core(record.core)
             merchant.absorb(core, record.seq, record.received_at_ms, position, _logged(merchant, decision))

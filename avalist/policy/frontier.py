@@ -20,11 +20,12 @@ RATES: Final = tuple((1000 - n) / 1000 for n in _THOUSANDTHS)
 
 
 class Judged(NamedTuple):
-    """Captured payments whose labels are known, float64 [n]: probability, label, amount in base minor units."""
+    """Captured payments whose labels are known, float64 [n]: probability, label, amount in base minor units, margin."""
 
     p: F64
     y: F64
     amount: F64
+    margin: F64
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,9 +54,9 @@ def outcome(declined: F64, judged: Judged, policy: Policy, draws: Draws) -> Outc
     The profit is that of the economics with what is known now: a reported fraud is lost with the policy's share of
     reports that become chargebacks.
     """
-    _, y, amount = judged
+    _, y, amount, margin = judged
     fraud, kept = y * amount, 1.0 - declined
-    approve, decline = expected_profit(y, amount, policy)
+    approve, decline = expected_profit(y, amount, policy, margin)
     disputed = policy.dispute_share * kept * y
     return Outcome(
         approval_rate=float(kept.mean()),
@@ -75,7 +76,7 @@ def frontier(judged: Judged, policy: Policy, draws: Draws, rates: tuple[float, .
 
     The interval of `stopped` keeps the approval rate in every draw; those of other fields keep the threshold.
     """
-    p, y, amount = judged
+    p, y, amount, _ = judged
     stopped = value_recalls(y, p, amount, rates, groups=draws.block, resamples=RESAMPLES)
     found = (outcome(declined_share(p, rate), judged, policy, draws) for rate in rates)
     return tuple(msgspec.structs.replace(o, stopped=s) for o, s in zip(found, stopped, strict=True))
@@ -83,7 +84,7 @@ def frontier(judged: Judged, policy: Policy, draws: Draws, rates: tuple[float, .
 
 def by_profit(judged: Judged, policy: Policy, draws: Draws) -> Outcome:
     """Return the outcome of the policy itself: decline where that is expected to earn more."""
-    approve, decline = expected_profit(judged.p, judged.amount, policy)
+    approve, decline = expected_profit(judged.p, judged.amount, policy, judged.margin)
     return outcome((approve < decline).astype(np.float64), judged, policy, draws)
 
 

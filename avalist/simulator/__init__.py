@@ -8,6 +8,8 @@ The same seed and file give the same events, and a short run is a prefix of a lo
   a past policy, or a live merchant's answer. It is also the place to collect each payment's `Truth`.
 - ``world.batches(days)`` yields hours: ``batch.steps`` in order, ``batch.attempts`` with payment, truth and follow-ups.
   With `Pending` that is all that `play` uses.
+- ``World(load_world("default-2"))`` tells sessions in detail: steps, typing, pointer, touch, signs of automation; half
+  of them by an event of their own, which the payment names.
 - ``World(extra_waves=(WavePlan(...),))`` makes a wave come at a given time, and changes no other event.
 
 Each label is the last thing drawn of its payment: Bernoulli(``truth.p_fraud``). The world is blind to the merchant's

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 from importlib import resources
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -109,6 +109,20 @@ class SessionStyles(_Table, frozen=True, kw_only=True):
     scripted: SessionStyle
 
 
+class BehaviourConfig(_Table, frozen=True, kw_only=True):
+    """How people and scripts go through the shop; the world's file says what each number is."""
+
+    between_people: Weight
+    jitter: Weight
+    script_jitter: Weight
+    recorded_share: Share
+    wave_tells: Share
+    honest_tells: Share
+    bare_share: Share
+    apart_share: Share
+    journeys: Annotated[tuple[Annotated[tuple[str, ...], msgspec.Meta(min_length=2)], ...], msgspec.Meta(min_length=2)]
+
+
 class DriftConfig(_Table, frozen=True, kw_only=True):
     """How the market moves."""
 
@@ -206,6 +220,7 @@ class WorldConfig(_Table, frozen=True, kw_only=True):
     countries: Annotated[tuple[Country, ...], msgspec.Meta(min_length=2)]
     machines: Annotated[tuple[Machine, ...], msgspec.Meta(min_length=2)]
     verticals: dict[Vertical, VerticalConfig]
+    behaviour: BehaviourConfig | None = None
 
     def check(self) -> WorldConfig:
         """Return self if it makes sense. Raises ``BadInput``: a reversed range, a bad network, impossible rates."""
@@ -279,16 +294,35 @@ def _demand(holds: bool, field: str, expected: str, got: str) -> None:
 
 
 def parse_world(text: bytes) -> WorldConfig:
-    """Decode and check a world file (TOML). Raises ``BadInput``."""
+    """Decode and check a world file (TOML); one that ``extends`` a world has what that one says and it does not.
+
+    Raises ``BadInput``, and ``NotFound`` for a world to extend that is none.
+    """
     try:
-        return msgspec.toml.decode(text, type=WorldConfig).check()
+        return msgspec.convert(_whole(text), type=WorldConfig).check()
     except msgspec.DecodeError as error:
         raise BadInput(str(error), field="$", expected="a world file") from None
 
 
+def _whole(text: bytes) -> dict[str, Any]:
+    own: dict[str, Any] = msgspec.toml.decode(text, type=dict[str, Any])
+    base = own.pop("extends", None)
+    return own if base is None else _over(_whole(_world_file(str(base))), own)
+
+
+def _over(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with what `own` says instead, table by table."""
+    tables = {name for name, value in own.items() if isinstance(value, dict) and isinstance(base.get(name), dict)}
+    return {**base, **own, **{name: _over(base[name], own[name]) for name in tables}}
+
+
 def load_world(name: str = "default-1") -> WorldConfig:
     """Return a world that comes with the package. Raises ``NotFound`` naming those there are."""
+    return parse_world(_world_file(name))
+
+
+def _world_file(name: str) -> bytes:
     files = {f.name.removesuffix(".toml"): f for f in resources.files(__package__).joinpath("worlds").iterdir()}
     if name not in files:
         raise NotFound(f"no world named {name!r}; there are: {', '.join(sorted(files))}")
-    return parse_world(files[name].read_bytes())
+    return files[name].read_bytes()

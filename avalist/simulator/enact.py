@@ -13,6 +13,7 @@ from avalist.domain.events import (
     EarlyFraudWarning,
     Login,
     Payment,
+    SessionClosed,
     SessionSummary,
     SignUp,
     to_ms,
@@ -26,23 +27,37 @@ from avalist.simulator.slots import Process, Slots
 _DECLINES = ("51", "05", "61", "54", "91")
 _SUSPICIONS = ("05", "59", "43", "41", "62")
 _DEFAULT_SESSION_MS = 60_000
+_TOLD_BEFORE_MS = 400
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
     """An event and when it is received (milliseconds since 1970); a payment's comes with its `attempt`."""
 
     at_ms: int
-    event: SignUp | Login | Payment
+    event: SignUp | Login | SessionClosed | Payment
     attempt: Attempt | None = None
 
 
-def enact(rng: Rng, slots: Slots, fates: Fates, market: Market, currency: str, start_ms: int) -> list[Step]:
-    """Return the steps of these payments: what comes before each, and the payment itself. Not in order of time."""
+def enact(
+    rng: Rng, slots: Slots, fates: Fates, market: Market, currency: str, start_ms: int, apart_share: float = 0.0
+) -> list[Step]:
+    """Return the steps of these payments: what comes before each, and the payment itself. Not in order of time.
+
+    A share of the sessions is told apart: by an event before the payment, which only names it.
+    """
     steps: list[Step] = []
-    attempts = _attempts(slots, hex_ids(rng, len(slots)), fates, market, currency)
+    keys = hex_ids(rng, len(slots))
+    apart = [session is not None and int(key[:4], 16) < 65_536 * apart_share
+             for key, session in zip(keys, slots.sessions, strict=True)]  # fmt: skip
+    shown = [SessionSummary(id="s" + key) if told else session
+             for key, told, session in zip(keys, apart, slots.sessions, strict=True)]  # fmt: skip
+    attempts = _attempts(slots, shown, keys, fates, market, currency)
     before = zip(slots.signed_ms.tolist(), slots.failed_logins.tolist(), slots.logs_in.tolist(), strict=True)
-    rows = zip(slots.at_ms.tolist(), slots.people, slots.ips, slots.sessions, before, attempts, strict=True)
-    for at_ms, person, ip, session, (signed_ms, failed, logs_in), attempt in rows:
+    told_by = zip(slots.sessions, apart, strict=True)
+    rows = zip(slots.at_ms.tolist(), slots.people, slots.ips, told_by, before, attempts, strict=True)
+    for at_ms, person, ip, (session, told), (signed_ms, failed, logs_in), attempt in rows:
+        if told and session is not None:
+            steps.append(_session(attempt.payment, person, ip, session, max(at_ms - _TOLD_BEFORE_MS, start_ms)))
         if signed_ms:
             steps.append(_sign_up(person, ip, session, signed_ms))
         if failed or logs_in:
@@ -50,6 +65,13 @@ def enact(rng: Rng, slots: Slots, fates: Fates, market: Market, currency: str, s
             steps.extend(_logins(attempt.payment.payment_id, person, ip, entry_ms, failed, logs_in, start_ms))
         steps.append(Step(at_ms, attempt.payment, attempt))
     return steps
+
+
+def _session(payment: Payment, person: Person, ip: str, session: SessionSummary, at_ms: int) -> Step:
+    at, id = instant(at_ms), "s" + payment.payment_id[1:]
+    summary = msgspec.structs.replace(session, id=id)
+    event = SessionClosed(event_id=id, occurred_at=at, received_at=at, device=person.device, ip=ip, session=summary)
+    return Step(at_ms, event)
 
 
 def enact_logins(rng: Rng, at_ms: I64, people: list[Person]) -> list[Step]:
@@ -101,10 +123,12 @@ def _logins(
         yield _login("l" + payment_id, person, ip, entry_ms, True)
 
 
-def _attempts(slots: Slots, keys: list[str], fates: Fates, market: Market, currency: str) -> Iterator[Attempt]:
+def _attempts(
+    slots: Slots, sessions: list[SessionSummary | None], keys: list[str], fates: Fates, market: Market, currency: str
+) -> Iterator[Attempt]:
     truths, ends = _truths(slots, fates), _endings(slots, keys, fates)
     goods = zip(slots.product.tolist(), slots.amount.tolist(), slots.gift.tolist(), strict=True)
-    rows = zip(keys, slots.at_ms.tolist(), slots.people, slots.ips, slots.sessions, goods, truths, ends, strict=True)
+    rows = zip(keys, slots.at_ms.tolist(), slots.people, slots.ips, sessions, goods, truths, ends, strict=True)
     for key, at_ms, person, ip, session, (product, amount, gift), truth, follow_ups in rows:
         at, id = instant(at_ms), "p" + key
         payment = Payment(

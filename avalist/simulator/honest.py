@@ -22,7 +22,7 @@ class Honest:
     ) -> None:
         self._config, self._vertical, self._mix, self._seed = config, vertical, mix, seed
         self._casting, self._market = casting, market
-        self._sessions = Sessions([config.sessions.calm, config.sessions.hurried])
+        self._sessions = Sessions([config.sessions.calm, config.sessions.hurried], config.behaviour)
         self._comers: list[Person] = []  # settle an hour later: nobody meets them before their accounts are open
         per_day = vertical.payments_per_day * (1.0 - config.habits.echo_share)
         self.population = Population(config, casting, market.popularity, per_day, seed)
@@ -79,7 +79,7 @@ class Honest:
             product=product,
             amount=amount,
             gift=chance(rng, n, self._vertical.gift_share),
-            sessions=self._sessions.draw(rng, style, habits.session_missing),
+            sessions=self._sessions.draw(rng, style, people, habits.session_missing),
             signed_ms=signed_ms,
             failed_logins=(chance(rng, n, habits.mistyped_share) & first).astype(np.int64),
             logs_in=chance(rng, n, habits.login_share) & first & (signed_ms == 0),

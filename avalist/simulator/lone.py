@@ -37,7 +37,7 @@ class Lone:
     ) -> None:
         self._config, self._mix, self._seed, self._vertical = config, mix, seed, vertical
         self._casting, self._market = casting, market
-        self._sessions = Sessions([config.sessions.calm, config.sessions.bold])
+        self._sessions = Sessions([config.sessions.calm, config.sessions.bold], config.behaviour)
         self._last: Fraudster | None = None
 
     def hour(self, hour: int, start_ms: int, rate: float, population: Population) -> Slots:
@@ -101,7 +101,7 @@ class Lone:
             product=product,
             amount=self._market.amounts[product, np.array([p.tier for p in people], np.int64)],
             gift=chance(rng, n, self._vertical.gift_share),
-            sessions=self._sessions.draw(rng, (rng.random(n) < 0.2 + 0.7 * bold).astype(np.int64), 0.06),
+            sessions=self._sessions.draw(rng, (rng.random(n) < 0.2 + 0.7 * bold).astype(np.int64), people, 0.06),
             signed_ms=signed_ms,
             failed_logins=rng.poisson(0.4 * bold) * (signed_ms == 0),
             logs_in=signed_ms == 0,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avalist.domain.events import Address, Card, Customer, Device, Payee, from_ms
+from avalist.simulator.behaviour import NO_HANDS, Hands, draw_hands
 from avalist.simulator.config import VerticalConfig, WorldConfig
 from avalist.simulator.draws import DAY_MS, F64, I64, Ranges, Rng, below, choose, cumulative, hex_ids, text_of_ip
 from avalist.simulator.names import HONEST_WEIGHTS, draw_locals, draw_names, title
@@ -15,7 +16,10 @@ from avalist.simulator.names import HONEST_WEIGHTS, draw_locals, draw_names, tit
 
 @dataclass(slots=True)
 class Person:
-    """An identity as it appears in events; `payee` receives a friend's gift, `wallet` is a crypto address."""
+    """An identity as it appears in events; `payee` receives a friend's gift, `wallet` is a crypto address.
+
+    `hands` are how it types and moves, in worlds that say so.
+    """
 
     customer: Customer
     card: Card
@@ -28,6 +32,12 @@ class Person:
     country: int
     product: int
     tier: int
+    hands: Hands = NO_HANDS
+
+    @property
+    def mobile(self) -> bool:
+        """Tell whether it uses a phone."""
+        return "Mobile" in (self.device.user_agent or "")
 
 
 @dataclass(slots=True)
@@ -129,13 +139,17 @@ class Casting:
         rest = zip(traits.address.tolist(), friends, keys, strict=True)
         places = zip(traits.country.tolist(), traits.product.tolist(), traits.tier.tolist(), strict=True)
         bodies = zip(customers, cards, devices, strict=True)
-        return [
+        people = [
             Person(
                 *body, text_of_ip(ip), self._billing[place[0]], Payee(id="r" + key, kind="recipient"),
                 f"{friend[0]}.{friend[1]}@gmail.com", "bc1q" + key + key[:14], *place,
             )
             for body, (ip, friend, key), place in zip(bodies, rest, places, strict=True)
         ]  # fmt: skip
+        if self._config.behaviour is not None:
+            for person, hands in zip(people, draw_hands(rng, self._config.behaviour, len(people)), strict=True):
+                person.hands = hands
+        return people
 
     def _customers(self, rng: Rng, traits: Traits, names: list[tuple[str, str]]) -> list[Customer]:
         domains, countries = self._config.domains, self._config.countries

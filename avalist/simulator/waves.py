@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
+from avalist.simulator.behaviour import Script, draw_script
 from avalist.simulator.config import TIERS, SessionStyle, VerticalConfig, WaveConfig, WorldConfig
 from avalist.simulator.draws import (
     DAY_MS,
@@ -69,6 +70,7 @@ class WaveStyle(msgspec.Struct, frozen=True, kw_only=True):
     gift_share: float
     stuffing: float
     p: float
+    script: Script | None = None
 
 
 @dataclass(slots=True)
@@ -165,7 +167,8 @@ class Waves:
         n, style = len(at_ms), wave.style
         people, signed_ms = self._people(rng, wave, at_ms, start_ms, population)
         product, tier = self._goods(rng, wave, n)
-        calm = self._config.sessions.calm
+        scripted = "session" in wave.habits
+        sessions = Sessions([style.session if scripted else self._config.sessions.calm], self._config.behaviour)
         return Slots(
             process="wave",
             wave_id=wave.id,
@@ -175,9 +178,7 @@ class Waves:
             product=product,
             amount=self._market.amounts[product, tier],
             gift=chance(rng, n, style.gift_share),
-            sessions=Sessions([style.session if "session" in wave.habits else calm]).draw(
-                rng, np.zeros(n, np.int64), 0.02
-            ),
+            sessions=sessions.draw(rng, np.zeros(n, np.int64), people, 0.02, style.script if scripted else None),
             signed_ms=signed_ms,
             failed_logins=rng.poisson(style.stuffing, n),
             logs_in=chance(rng, n, 0.9) & (signed_ms == 0),
@@ -273,7 +274,13 @@ class Tailor:
             gift_share=float(rng.choice([0.0, 0.5, 0.95])) if self._vertical.gift_share else 0.0,
             stuffing=float(rng.uniform(*waves.stuffing)) if takes_over else 0.0,
             p=float(rng.uniform(*waves.p)),
+            script=self._script(rng, machine),
         )
+
+    def _script(self, rng: Rng, machine: int) -> Script | None:
+        behaviour = self._config.behaviour
+        mobile = "Mobile" in self._config.machines[machine].user_agent
+        return None if behaviour is None else draw_script(rng, behaviour, mobile)
 
     def _tiers(self, rng: Rng) -> tuple[int, ...]:
         weights = np.sqrt(self._vertical.tiers)

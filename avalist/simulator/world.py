@@ -140,4 +140,6 @@ class _Life:
     def _enact(self, slots: Slots, hour: int, start_ms: int) -> list[Step]:
         rng = generator(self._seed, Purpose.FATE + _PURPOSE[slots.process], hour, slots.wave_id or 0)
         fates = self._oracle.draw(rng, slots.p)
-        return enact(rng, slots, fates, self._market, self._config.currency, start_ms)
+        behaviour = self._config.behaviour
+        apart_share = behaviour.apart_share if behaviour is not None else 0.0
+        return enact(rng, slots, fates, self._market, self._config.currency, start_ms, apart_share)

@@ -26,6 +26,7 @@ from avalist.domain.errors import (
     ReplayMismatch,
     UnknownCurrency,
 )
+from avalist.domain.events import decode_event
 from avalist.domain.records import RecordKind
 from avalist.models.artefact import Artefact
 from avalist.models.score import Model
@@ -245,7 +246,7 @@ def test_a_card_number_is_nowhere_on_disk(
     with opened(tmp_path) as shop:
         shop.create()
         with pytest.raises(CardNumberRefused) as refused:
-            _decode_batch(body, outcomes_only=False)
+            _decode_batch(body, decode_event)
     said = "".join((str(refused.value), refused.value.field, refused.value.got, caplog.text))
     for number in (CARD_NUMBER, "4111-1111-1111-1111", "4111 1111 1111 1111"):
         assert number not in said

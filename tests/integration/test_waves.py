@@ -8,8 +8,11 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from avalist.api.metrics import Metrics
+from avalist.app.followed import Followed, tell
+from avalist.app.followed import told as told_by
 from avalist.app.replay import replay
-from avalist.app.waves import Wave, waves_of
+from avalist.app.waves import ALERTS, Alert, Wave, waves_of
 from avalist.cli import app
 from avalist.domain.decisions import WarningCode
 from avalist.domain.events import Payment
@@ -17,6 +20,7 @@ from avalist.domain.schema import EntityDecl, NumberDecl
 from avalist.render.html import page as html_page
 from avalist.render.markdown import page as markdown_page
 from avalist.render.waves import waves_page
+from tests.gateway import Gateway
 from tests.shop import DAY_MS, SCHEMA, T0_MS, Shop, iso, opened, payment
 
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) Chrome/143.0"
@@ -139,3 +143,72 @@ def test_a_merchant_that_is_not_watched_is_told_so(tmp_path: Path) -> None:
         shop.create()
     result = CliRunner().invoke(app, ["waves", "shop", "--data", str(tmp_path)])
     assert "nothing is watched" in result.output
+
+
+# --- as documents --------------------------------------------------------------------------------------------------
+
+
+def kept(shop: Shop, *, after: int = 0) -> list[Alert]:
+    """Let a new follower catch up, after `after` more payments of nobody's; return the alerts, newest first."""
+    for n in range(after):
+        shop.record(_by(9_000 + n, shop.clock.ms, f"{n}y"))
+    shop.installation.log.sync()
+    follower = shop.follower()
+    while follower.behind_bytes:
+        follower.advance()
+    follower.states.save()
+    found = shop.installation.documents.find("shop", ALERTS)
+    return [msgspec.json.decode(body, type=Alert) for _, body in found]
+
+
+def test_an_alert_says_in_words_what_a_wave_shares_and_closes_by_itself(tmp_path: Path) -> None:
+    with opened(tmp_path) as shop:
+        live(shop)
+        (alert,) = kept(shop)
+        assert (alert.type, alert.payments) == ("wave.opened", WAVE)
+        assert "12 payments of 300.00 EUR" in alert.words
+        assert "They share device" in alert.words
+        assert {one.payment_id for one in alert.listed} == {f"p{USUAL + n}" for n in range(WAVE)}
+        shop.clock.ms += DAY_MS
+        closed, opened_ = kept(shop, after=1)
+        assert (closed.type, opened_.type) == ("wave.closed", "wave.opened")
+        assert closed.wave == opened_.wave
+        assert "It is over." in closed.words
+
+
+def test_another_follower_goes_on_where_the_last_one_was(tmp_path: Path) -> None:
+    with opened(tmp_path) as shop:
+        live(shop)
+        kept(shop)
+        shop.writer.decide("shop", _by(USUAL + WAVE, None, "1024x1"), shop.clock.ms)
+        follower_s = kept(shop)
+        assert [(one.type, one.payments) for one in follower_s] == [("wave.opened", WAVE + 1)]
+
+
+def test_lost_documents_are_made_again_from_the_log(tmp_path: Path) -> None:
+    with opened(tmp_path) as shop:
+        live(shop)
+        before = kept(shop)
+    for file in tmp_path.glob("documents.sqlite*"):
+        file.unlink()
+    with opened(tmp_path) as shop:
+        assert kept(shop) == before
+
+
+def test_the_gateway_lists_alerts_of_the_caller_alone_and_counts_open_waves(gateway: Gateway) -> None:
+    shop = gateway.shop
+    alert = Alert(
+        type="wave.opened", wave="p", at_ms=1, words="w", payments=1, amount_minor=1, currency="EUR", first_ms=0,
+        last_ms=1, patterns=(), shared=(), listed=(),
+    )  # fmt: skip
+    rows = [(who, ALERTS, "wave.opened/p", msgspec.json.encode(alert)) for who in ("shop", "rival")]
+    shop.installation.documents.put_many([rows[1]])
+    assert gateway.get("/v1/alerts").json() == {"alerts": []}
+    shop.installation.documents.put_many(rows)
+    assert [one["wave"] for one in gateway.get("/v1/alerts?limit=1").json()["alerts"]] == ["p"]
+    assert gateway.get("/v1/alerts?limit=0").status_code == 422
+    tell(shop.installation.documents, Followed(at_ms=0, position=0, snapshot=0, waves_open=2))
+    shop.installation.log.sync()
+    metrics = Metrics()
+    metrics.followed(told_by(shop.installation.documents), 1, 0)
+    assert metrics.registry.get_sample_value("avalist_waves_open") == 2

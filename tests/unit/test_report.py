@@ -131,7 +131,8 @@ def test_blocks_are_weeks_where_there_are_enough() -> None:
 def judged(n: int = 3000) -> Judged:
     rng = np.random.default_rng(5)
     p = rng.beta(0.3, 8, n)
-    return Judged(p, (rng.random(n) < p).astype(np.float64), rng.integers(100, 20_000, n).astype(np.float64))
+    y, amount = (rng.random(n) < p).astype(np.float64), rng.integers(100, 20_000, n).astype(np.float64)
+    return Judged(p, y, amount, np.full(n, Policy().margin))
 
 
 def test_fewer_approvals_stop_more_and_leave_fewer_chargebacks() -> None:
@@ -145,7 +146,7 @@ def test_fewer_approvals_stop_more_and_leave_fewer_chargebacks() -> None:
 
 
 def test_the_profit_is_that_of_the_economics_by_hand() -> None:
-    one = Judged(np.array([0.9, 0.1]), np.array([1.0, 0.0]), np.array([10_000.0, 5_000.0]))
+    one = Judged(np.array([0.9, 0.1]), np.array([1.0, 0.0]), np.array([10_000.0, 5_000.0]), np.full(2, 0.1))
     found = outcome(np.array([1.0, 0.0]), one, Policy(margin=0.1, chargeback_cost_minor=2_000), Draws(np.arange(2)))
     assert found.profit_minor == pytest.approx(500.0)
     assert found.gain_minor.value == pytest.approx(9_000.0 + 2_000.0)

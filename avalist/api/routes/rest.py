@@ -23,13 +23,24 @@ from avalist.api.routes.lookup import get_decision, look_up
 from avalist.api.scan import check_body
 from avalist.api.service import Service, check_clock
 from avalist.api.version import check_version, deprecation_headers
-from avalist.api.wire import Alive, NotRecorded, Ready, Recorded
+from avalist.api.wire import Alerts, Alive, NotRecorded, Ready, Recorded
 from avalist.app.administer import TablesInForce, decode_request, decode_tables
+from avalist.app.reviews import Queue
 from avalist.domain.errors import AvalistError, BadInput, Overloaded
-from avalist.domain.events import UNDECODABLE, OutcomeEvent, WireEvent, bad_body, decode_any, decode_event
+from avalist.domain.events import (
+    UNDECODABLE,
+    OutcomeEvent,
+    WireEvent,
+    bad_body,
+    decode_any,
+    decode_event,
+    decode_session,
+)
 
 _BATCH_FACTOR = 64
 _SLICE = 64
+_MOST_ALERTS = 100
+Decode = Callable[[bytes], WireEvent]
 _RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -89,21 +100,25 @@ async def _no_route(request: Request, error: Exception) -> Response:
 
 
 async def _events(service: Service, request: Request, caller: Caller) -> Recorded:
-    return await _record(service, request, caller, outcomes_only=False)
+    return await _record(service, request, caller, decode_event)
 
 
 async def _outcomes(service: Service, request: Request, caller: Caller) -> Recorded:
-    return await _record(service, request, caller, outcomes_only=True)
+    return await _record(service, request, caller, _decode_outcome)
 
 
-async def _record(service: Service, request: Request, caller: Caller, *, outcomes_only: bool) -> Recorded:
+async def _sessions(service: Service, request: Request, caller: Caller) -> Recorded:
+    return await _record(service, request, caller, decode_session)
+
+
+async def _record(service: Service, request: Request, caller: Caller, decode: Decode) -> Recorded:
     """Record one event or a list: a body that does not decode stores nothing; events that do not fit are named."""
     key = caller.key
     service.commit  # noqa: B018  raises what keeps the service from answering
     if service.waiting >= service.settings.queue_limit:
         raise Overloaded("too many requests wait for the log: retry after a second")
     body = await _body(service, request)
-    events = await asyncio.to_thread(_decode_batch, body, outcomes_only)  # a long batch stalls no decision
+    events = await asyncio.to_thread(_decode_batch, body, decode)  # a long batch stalls no decision
     for event in events:
         check_clock(key, event)
     if any(isinstance(event, OutcomeEvent) for event in events):
@@ -133,7 +148,7 @@ async def _body(service: Service, request: Request) -> bytes:
     return await read_body(headers_of(request.scope["headers"]), request.receive, limit)
 
 
-def _decode_batch(body: bytes, outcomes_only: bool) -> list[WireEvent]:
+def _decode_batch(body: bytes, decode: Decode) -> list[WireEvent]:
     single = body.lstrip()[:1] != b"["
     try:
         raw = [msgspec.Raw(body)] if single else _RAW_LIST.decode(body)
@@ -144,17 +159,33 @@ def _decode_batch(body: bytes, outcomes_only: bool) -> list[WireEvent]:
     events = []
     for place, part in enumerate(raw):
         try:
-            event = decode_event(bytes(part))
+            event = decode(bytes(part))
             check_body(bytes(part), event)
         except BadInput as error:
             if not single:
                 error.field = error.field.replace("$", f"$[{place}]", 1)
             raise
-        if outcomes_only and not isinstance(event, OutcomeEvent):
-            expected = "an outcome: authorisation_result, capture, void, refund, early_fraud_warning, chargeback, label"
-            raise BadInput("not an outcome", field=f"$[{place}].type", expected=expected, got=event.type)
         events.append(event)
     return events
+
+
+def _decode_outcome(body: bytes) -> WireEvent:
+    event = decode_event(body)
+    if not isinstance(event, OutcomeEvent):
+        expected = "an outcome: authorisation_result, capture, void, refund, early_fraud_warning, chargeback, label"
+        raise BadInput("not an outcome", field="$.type", expected=expected, got=event.type)
+    return event
+
+
+async def _alerts(service: Service, request: Request, caller: Caller) -> Alerts:
+    given = request.query_params.get("limit", "20")
+    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:4]) <= _MOST_ALERTS or len(given) > 3:
+        raise BadInput("not a limit", field="limit", expected=f"1 to {_MOST_ALERTS}", got=ascii(given)[:32])
+    return Alerts(alerts=await asyncio.to_thread(service.alerts, caller.key.merchant, int(given)))
+
+
+async def _reviews(service: Service, request: Request, caller: Caller) -> Queue:
+    return await asyncio.to_thread(service.reviews, caller.key.merchant)
 
 
 async def _admin(service: Service, request: Request, caller: None) -> dict[str, Any]:
@@ -204,8 +235,11 @@ async def _problems(service: Service, request: Request, caller: None) -> bytes:
 _HANDLERS: dict[str, Callable[[Service, Request, Any], Awaitable[object]]] = {
     "get_decision": get_decision,
     "look_up": look_up,
+    "alerts": _alerts,
+    "reviews": _reviews,
     "record_events": _events,
     "record_outcomes": _outcomes,
+    "record_sessions": _sessions,
     "administer": _admin,
     "set_tables": _tables,
     "healthz": _healthz,

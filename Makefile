@@ -4,7 +4,7 @@ AVALIST := .venv/bin/avalist
 STAMP := .venv/.stamp
 BASE_PYTHON ?= python3
 
-.PHONY: help setup demo test check bench docs sdk openapi fuzz fuzz-decoder clean lock
+.PHONY: help setup demo test servers check bench docs sdk openapi fuzz fuzz-decoder clean lock
 MINUTES ?= 10
 
 help: ## List the targets
@@ -22,8 +22,11 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup ## Simulate a gift-card merchant, train its model, serve it, play live traffic with a wave (DETACH=1: stop after it)
 	@$(AVALIST) demo $(if $(DETACH),--detach,)
 
-test: setup ## Run every test
+test: setup servers ## Run every test
 	@$(PY) -m pytest $(ARGS)
+
+servers: setup ## Build the servers that tests run: MongoDB's protocol, S3 (needs Go; some minutes, once)
+	@$(PY) -m tests.services.server
 
 check: setup ## Format, lint, types, layers
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports

@@ -11,6 +11,7 @@ from avalist.api.wire import Alive, Ready, Recorded
 from avalist.app.administer import AdminRequest, KeyIssued, KeysShown, MerchantShown, SetTables, TablesInForce
 from avalist.app.lookup import Found, Lookup
 from avalist.app.stored import StoredDecision
+from avalist.app.webhooks import DeadLetters, WebhookIssued, WebhooksShown
 from avalist.domain import errors as e
 from avalist.domain.decisions import Decision
 from avalist.domain.events import Checkpoint, Id, OutcomeEvent, Payment, WireEvent
@@ -100,7 +101,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "administer", "POST", "/v1/admin", "admin", "Carry out an operator's request",
-        (MerchantShown, KeyIssued, KeysShown), examples.ADMIN_ANSWERS,
+        (MerchantShown, KeyIssued, KeysShown, WebhookIssued, WebhooksShown, DeadLetters), examples.ADMIN_ANSWERS,
         (*_ALWAYS, *_BODY, e.NotAuthenticated, e.NotFound, e.Conflict, e.ArtefactInvalid),
         AdminRequest, examples.ADMIN, named="AdminRequest",
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
 
@@ -166,8 +167,8 @@ class TestS3Blobs(BlobsContract):
         assert blobs.get("shop", "a") == data
 
     def test_more_names_than_a_page_holds_are_listed(self, blobs: Blobs) -> None:
-        for n in range(1_050):
-            blobs.put("shop", f"a/{n:04d}", b"")
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda n: blobs.put("shop", f"a/{n:04d}", b""), range(1_050)))
         assert list(blobs.names("shop", "a/")) == [f"a/{n:04d}" for n in range(1_050)]
 
     @pytest.mark.parametrize("missing", ["no-such-bucket", "avalist"])

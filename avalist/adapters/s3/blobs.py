@@ -16,6 +16,7 @@ from avalist.domain.errors import BadInput, NotFound, Unavailable
 
 _FORM: Final = "s3://bucket/prefix?endpoint=https://host:port&region=name"
 _KNOWN: Final = ("endpoint", "region")
+_SCHEMES: Final = ("http", "https")
 _TIMEOUT_S: Final = 60
 _RETRIED_S: Final = 20
 
@@ -38,7 +39,8 @@ class S3Blobs:
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         options = dict(parse_qsl(parts.query))
-        if not parts.netloc or set(options) - set(_KNOWN):
+        endpoint = urlsplit(options.get("endpoint", "https://aws"))
+        if not parts.netloc or set(options) - set(_KNOWN) or endpoint.scheme not in _SCHEMES or not endpoint.netloc:
             raise BadInput("not a URL of S3", field="blobs", expected=_FORM, got=parts._replace(netloc="…").geturl())
         self._at = f"s3://{parts.netloc}{parts.path}"
         with _mapped(self._at):
@@ -46,7 +48,7 @@ class S3Blobs:
                 parts.netloc,
                 prefix=parts.path.strip("/") or None,
                 client_options={
-                    "allow_http": options.get("endpoint", "").startswith("http:"),
+                    "allow_http": endpoint.scheme == "http",
                     "timeout": timedelta(seconds=_TIMEOUT_S),
                 },
                 retry_config={"max_retries": 5, "retry_timeout": timedelta(seconds=_RETRIED_S)},
@@ -67,7 +69,7 @@ class S3Blobs:
         with _mapped(self._at):
             try:
                 return bytes(self._store.get(path).bytes())
-            except NotFoundError:
+            except (NotFoundError, FileNotFoundError):
                 raise NotFound(f"no blob {name!r} of merchant {merchant!r}") from None
 
     def delete(self, merchant: str, name: str) -> None:
@@ -76,7 +78,7 @@ class S3Blobs:
         with _mapped(self._at):
             try:
                 self._store.delete(path)
-            except NotFoundError:
+            except (NotFoundError, FileNotFoundError):
                 return
 
     def names(self, merchant: str, prefix: str = "") -> Iterator[str]:
@@ -103,4 +105,5 @@ def _mapped(at: str) -> Iterator[None]:
     except (UnknownConfigurationKeyError, ValueError) as error:
         raise BadInput(f"blobs at {at}: {error}", field="blobs", expected=_FORM) from error
     except (BaseError, OSError) as error:
-        raise Unavailable(f"blobs at {at}: {error}; check the endpoint, the credentials and the bucket") from error
+        said = str(error).partition("\n")[0]  # what follows is for whoever mends the library
+        raise Unavailable(f"blobs at {at}: {said}; check the endpoint, the credentials and the bucket") from error

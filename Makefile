@@ -4,7 +4,7 @@ AVALIST := .venv/bin/avalist
 STAMP := .venv/.stamp
 BASE_PYTHON ?= python3
 
-.PHONY: help setup demo test nightly check bench docs sdk openapi fuzz fuzz-decoder clean lock
+.PHONY: help setup demo test nightly servers check bench docs sdk openapi fuzz fuzz-decoder clean lock
 MINUTES ?= 10
 
 help: ## List the targets
@@ -22,11 +22,14 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup ## Simulate a gift-card merchant, train its model, serve it, play live traffic with a wave (DETACH=1: stop after it)
 	@$(AVALIST) demo $(if $(DETACH),--detach,)
 
-test: setup ## Run every test
+test: setup servers ## Run every test
 	@$(PY) -m pytest $(ARGS)
 
 nightly: setup ## Run the property tests of the kernel with 10,000 random examples each: hours
 	@AVALIST_HYPOTHESIS=nightly $(PY) -m pytest tests/property/test_kernel.py tests/property/test_rings.py --timeout=0 $(ARGS)
+
+servers: setup ## Build the servers that tests run: MongoDB's protocol, S3 (needs Go; some minutes, once)
+	@$(PY) -m tests.services.server
 
 check: setup ## Format, lint, types, layers
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports

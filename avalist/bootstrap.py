@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from avalist.adapters.calls import Calls
 from avalist.adapters.clock import SystemClock
 from avalist.adapters.file.blobs import FolderBlobs
 from avalist.adapters.file.generations import Generations
@@ -28,6 +29,8 @@ from avalist.app.backfill import backfill_from
 from avalist.app.snapshot import Snapshots
 from avalist.app.stored import folded
 from avalist.app.tables import StoredTables
+from avalist.app.vault import Vault, days_of
+from avalist.app.webhooks import Webhooks
 from avalist.app.writer import Writer
 from avalist.config import Settings
 from avalist.domain.errors import BadInput, LogCorrupt
@@ -35,8 +38,11 @@ from avalist.domain.keys import owner_of
 from avalist.follow import Fold, Follower
 from avalist.follow.archive import ArchiveFold
 from avalist.follow.documents import DecisionDocuments
+from avalist.follow.notifier import Notifier
 from avalist.follow.state import MerchantStates
+from avalist.follow.vault import VAULT_MARK, VaultFold
 from avalist.follow.waves import WaveDocuments
+from avalist.follow.webhooks import WEBHOOK_MARK, WebhookFold
 from avalist.models.artefact import Artefact
 from avalist.models.score import Model
 from avalist.ports.blobs import Blobs
@@ -135,7 +141,7 @@ def build(
             documents=documents,
             blobs=blobs,
             writer=writer,
-            administration=Administration(writer, documents, secrets.new_secret),
+            administration=Administration(writer, documents, secrets.new_secret, open_webhooks(settings, documents)),
             clock=clock or SystemClock(),
             secrets=secrets,
             _stack=stack.pop_all(),
@@ -155,14 +161,26 @@ def open_log(settings: Settings, *, readonly: bool = False) -> Log:
 
 def open_documents(settings: Settings) -> Documents:
     """Open the document store that the settings name."""
-    scheme = _scheme(settings.documents, ("sqlite", "memory"))
-    return MemoryDocuments() if scheme == "memory" else SqliteDocuments(settings.data / "documents.sqlite")
+    match _scheme(settings.documents, ("sqlite", "memory", "mongodb", "mongodb+srv")):
+        case "memory":
+            return MemoryDocuments()
+        case "sqlite":
+            return SqliteDocuments(settings.data / "documents.sqlite")
+    with _extra("mongodb"):
+        from avalist.adapters.mongo.documents import MongoDocuments
+    return MongoDocuments(settings.documents)
 
 
 def open_blobs(settings: Settings) -> Blobs:
     """Open the blob store that the settings name: the models."""
-    scheme = _scheme(settings.blobs, ("folder", "memory"))
-    return MemoryBlobs() if scheme == "memory" else FolderBlobs(settings.data / "blobs")
+    match _scheme(settings.blobs, ("folder", "memory", "s3")):
+        case "memory":
+            return MemoryBlobs()
+        case "folder":
+            return FolderBlobs(settings.data / "blobs")
+    with _extra("s3"):
+        from avalist.adapters.s3.blobs import S3Blobs
+    return S3Blobs(settings.blobs)
 
 
 def open_tables(blobs: Blobs) -> StoredTables:
@@ -179,9 +197,13 @@ def open_derived(settings: Settings, blobs: Blobs) -> Blobs:
     return blobs if home == settings.data else FolderBlobs(home / "blobs")
 
 
+def generation_of(settings: Settings) -> int:
+    """Return the generation of the log that counts."""
+    return Generations(settings.data).current
+
+
 def _home(settings: Settings) -> Path:
-    generations = Generations(settings.data)
-    return generations.home(generations.current)
+    return Generations(settings.data).home(generation_of(settings))
 
 
 def open_snapshots(blobs: Blobs, log: Log) -> Snapshots:
@@ -191,7 +213,7 @@ def open_snapshots(blobs: Blobs, log: Log) -> Snapshots:
 
 def open_follower(settings: Settings, log: Log, documents: Documents, blobs: Blobs) -> Follower:
     """Return a follower of the log that counts; it goes on where the last one was."""
-    return _follower(settings, log, documents, open_derived(settings, blobs), Generations(settings.data).current)
+    return _follower(settings, log, documents, open_derived(settings, blobs), generation_of(settings))
 
 
 def _follower(settings: Settings, log: Log, documents: Documents, blobs: Blobs, generation: int) -> Follower:
@@ -203,7 +225,12 @@ def _follower(settings: Settings, log: Log, documents: Documents, blobs: Blobs, 
         seconds=settings.snapshot_s,
         waves=waves,
     )
-    folds: list[Fold] = [DecisionDocuments(documents, states.merchants, log.end, generation), waves]
+    folds: list[Fold] = [
+        DecisionDocuments(documents, states.merchants, log.end, generation),
+        waves,
+        VaultFold(open_vault(settings, documents), documents, log.end, generation),
+        WebhookFold(open_webhooks(settings, documents), documents, log.end, generation),
+    ]
     try:
         archive = open_archive(blobs, log)
         folds.append(ArchiveFold(archive, log_bytes=settings.archive_log_mb << 20, seconds=settings.archive_s))
@@ -220,12 +247,15 @@ class NextGeneration:
     def __init__(self, here: Installation, generations: Generations) -> None:
         self._here, self._generations = here, generations
         self.number, self._folder = generations.begin()
-        here.documents.put_many([], mark=(folded(self.number), 0))  # else that of one that was killed
+        for mark in (folded(self.number), folded(self.number, VAULT_MARK)):  # else those of one that was killed
+            here.documents.put_many([], mark=(mark, 0))
         self.log = FileLog(self._folder / "log")
 
     def follower(self) -> Follower:
         """Return a follower that folds the new log into documents, snapshots and archive of its own."""
         here, blobs = self._here, FolderBlobs(self._folder / "blobs")
+        told = folded(self.number, WEBHOOK_MARK), self.log.end  # what was, is not news
+        here.documents.put_many([], mark=told)
         return _follower(here.settings, self.log, here.documents, blobs, self.number)
 
     def switch(self) -> None:
@@ -248,6 +278,23 @@ def next_generation(here: Installation) -> Iterator[NextGeneration]:
         generations.clean()
 
 
+def open_vault(settings: Settings, documents: Documents) -> Vault:
+    """Return the vault in a store of documents. Raises ``BadInput`` for a retention that is none."""
+    secrets, days = FolderSecrets(settings.data / "secrets"), days_of(settings.vault_retention_d)
+    return Vault(documents, secrets.merchant, days, logging.getLogger("avalist").warning)
+
+
+def open_webhooks(settings: Settings, documents: Documents) -> Webhooks:
+    """Return the merchants' webhooks in a store of documents."""
+    secrets = FolderSecrets(settings.data / "secrets")
+    return Webhooks(documents, secrets.merchant, secrets.new_bytes, private=settings.webhook_private)
+
+
+def open_notifier(settings: Settings, documents: Documents) -> Notifier:
+    """Return what sends to webhooks what a follower queued for them."""
+    return Notifier(open_webhooks(settings, documents), Calls(private=settings.webhook_private))
+
+
 def open_archive(blobs: Blobs, log: Log) -> Archive:
     """Open the archive of a log. Raises ``LogCorrupt``."""
     return Archive(blobs, log)
@@ -256,5 +303,16 @@ def open_archive(blobs: Blobs, log: Log) -> Archive:
 def _scheme(url: str, known: tuple[str, ...]) -> str:
     scheme = url.partition(":")[0]
     if scheme not in known:
-        raise BadInput("no such backend", field="settings", expected=" or ".join(f"{k}:" for k in known), got=url)
+        raise BadInput("no such backend", field="settings", expected=" or ".join(f"{k}:" for k in known), got=scheme)
     return scheme
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Import what an optional dependency brings."""
+    try:
+        yield
+    except ImportError as error:
+        raise BadInput(
+            f"this backend needs a package that is not here ({error}): pip install 'avalist[{name}]'"
+        ) from None

@@ -23,13 +23,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log
         ``file:`` (segments in the data folder) or ``memory:`` (tests; nothing survives).
     documents
-        ``sqlite:`` (in the data folder) or ``memory:``.
+        ``sqlite:`` (in the data folder), ``mongodb://host:port/database`` or ``memory:``.
     blobs
-        ``folder:`` (in the data folder) or ``memory:``.
+        ``folder:`` (in the data folder), ``s3://bucket/prefix`` or ``memory:``.
     snapshot_log_mb, snapshot_s
         The follower takes a snapshot each so many MiB of log or seconds, whichever comes first.
     archive_log_mb, archive_s
         The follower archives each so many MiB of log or seconds, whichever comes first.
+    vault_retention_d
+        Days that personal fields are kept in the vault, by field of the event; ``*`` for the others, 0 for not at all.
+    webhook_private
+        Whether webhooks may lead to addresses that are not public, and be plain HTTP.
     queue_limit
         Requests that may wait for the log; beyond it decisions fall back and other events get 429.
     body_limit_bytes
@@ -48,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     snapshot_s: int = 300
     archive_log_mb: int = 64
     archive_s: int = 86_400
+    vault_retention_d: str = "*=485"
+    webhook_private: bool = False
     queue_limit: int = 1024
     body_limit_bytes: int = 262_144
     rate_limit_per_s: int = 10_000

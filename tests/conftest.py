@@ -17,6 +17,9 @@ from avalist.features.plan import compile_plan
 from avalist.models.artefact import Artefact
 from avalist.models.train import TrainingSet, TrainParams, train
 from tests.gateway import Gateway
+from tests.services import mongodb as mongodb_service
+from tests.services import s3 as s3_service
+from tests.services import server
 from tests.services.kafka import Broker, Unobtainable, start
 from tests.shop import DAY_MS, SCHEMA, T0_MS, FakeClock, Shop
 
@@ -73,6 +76,28 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
         pytest.skip(f"no Kafka broker: {error}")
     yield broker
     broker.kill()
+
+
+@pytest.fixture(scope="session")
+def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
+    """Return a server that speaks MongoDB's protocol. Tests that ask for it are marked ``sockets``."""
+    try:
+        running = mongodb_service.start(tmp_path_factory.mktemp("mongodb"))
+    except server.Unobtainable as error:
+        pytest.skip(f"no MongoDB server: {error}")
+    yield running
+    running.kill()
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
+    """Return a server that speaks S3. Tests that ask for it are marked ``sockets``."""
+    try:
+        running = s3_service.start(tmp_path_factory.mktemp("s3"))
+    except server.Unobtainable as error:
+        pytest.skip(f"no S3 server: {error}")
+    yield running
+    running.kill()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -167,6 +167,16 @@ ADMIN: Final[dict[str, Example]] = {
         "do": "settle_review", "merchant": _SHOP, "payment": "order-1", "verdict": "approve", "by": "kim",
     },
     "show": {"do": "show", "merchant": _SHOP},
+    "add_webhook": {
+        "do": "add_webhook", "merchant": _SHOP, "url": "https://shop.example/hooks", "topics": ["wave.alert"],
+    },
+    "list_webhooks": {"do": "list_webhooks", "merchant": _SHOP},
+    "rotate_webhook": {
+        "do": "rotate_webhook", "merchant": _SHOP, "webhook": "wh_0123456789ab", "overlap_s": 86400,
+    },
+    "remove_webhook": {"do": "remove_webhook", "merchant": _SHOP, "webhook": "wh_0123456789ab"},
+    "list_dead_letters": {"do": "list_dead_letters", "merchant": _SHOP},
+    "replay_dead_letters": {"do": "replay_dead_letters", "merchant": _SHOP, "letters": []},
 }  # fmt: skip
 ADMIN_ANSWERS: Final[dict[str, Example]] = {
     "merchant": {
@@ -181,6 +191,25 @@ ADMIN_ANSWERS: Final[dict[str, Example]] = {
                 "id": "0123456789ab", "prefix": "av_live_shop_Xy3k", "merchant": _SHOP, "kind": "live",
                 "scopes": ["decisions:write"], "issued_at_ms": 1795600000000, "expires_at_ms": None,
                 "last_used_at_ms": 1795608000000, "rate_per_s": None,
+            }
+        ],
+    },
+    "webhook": {"merchant": _SHOP, "webhook": "wh_0123456789ab", "secret": "whsec_…"},
+    "webhooks": {
+        "merchant": _SHOP,
+        "webhooks": [
+            {
+                "id": "wh_0123456789ab", "url": "https://shop.example/hooks", "topics": ["wave.alert"],
+                "added_at_ms": 1795600000000, "signing": 1, "pending": 0, "dead": 1,
+            }
+        ],
+    },
+    "dead_letters": {
+        "merchant": _SHOP, "replayed": 0,
+        "letters": [
+            {
+                "id": "msg_shop_1_1042_wave.alert@wh_0123456789ab", "webhook": "wh_0123456789ab",
+                "topic": "wave.alert", "subject": "wave", "attempts": 11, "failed": "it answered 503",
             }
         ],
     },

@@ -12,6 +12,7 @@ from avalist.app.administer import AdminRequest, KeyIssued, KeysShown, MerchantS
 from avalist.app.lookup import Found, Lookup
 from avalist.app.reviews import Queue
 from avalist.app.stored import StoredDecision
+from avalist.app.webhooks import DeadLetters, WebhookIssued, WebhooksShown
 from avalist.domain import errors as e
 from avalist.domain.decisions import Decision
 from avalist.domain.events import Checkpoint, Id, OutcomeEvent, Payment, SessionClosed, WireEvent
@@ -116,7 +117,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "administer", "POST", "/v1/admin", "admin", "Carry out an operator's request",
-        (MerchantShown, KeyIssued, KeysShown), examples.ADMIN_ANSWERS,
+        (MerchantShown, KeyIssued, KeysShown, WebhookIssued, WebhooksShown, DeadLetters), examples.ADMIN_ANSWERS,
         (*_ALWAYS, *_BODY, e.NotAuthenticated, e.NotFound, e.Conflict, e.ArtefactInvalid),
         AdminRequest, examples.ADMIN, named="AdminRequest",
     ),

@@ -16,8 +16,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from avalist.app.snapshot import HOUSE, proof_of
+from avalist.app.snapshot import proof_of
 from avalist.domain.errors import LogCorrupt, NotFound
+from avalist.domain.keys import HOUSE
 from avalist.domain.records import Record
 from avalist.ports.blobs import Blobs
 from avalist.ports.log import Log

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from avalist.app.parity import Checked
-from avalist.app.snapshot import CODE, HOUSE
+from avalist.app.snapshot import CODE
 from avalist.domain.errors import ReplayMismatch
+from avalist.domain.keys import HOUSE
 from avalist.ports.documents import Documents
 
 _COLLECTION, _ID = "follower", "status"

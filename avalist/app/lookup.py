@@ -7,12 +7,12 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from avalist.app.merchant import CHECKPOINTS, decode_event_core, decode_fallback
+from avalist.app.merchant import decode_event_core, decode_fallback
 from avalist.app.stored import DECISIONS, StoredDecision, document_id, folded, stored_decision
 from avalist.app.writer import Writer, decode_decision
 from avalist.domain.core import EventCore
 from avalist.domain.decisions import Decision
-from avalist.domain.errors import BadInput, NotFound, Unavailable
+from avalist.domain.errors import BadInput, Unavailable
 from avalist.domain.facts import Facts
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.row import keys_at, unpack_row
@@ -91,27 +91,15 @@ class Archive:
         self._documents = documents
         self._writer = writer
 
-    def get(self, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision:
-        """Return one decision; of the last 400 days from the log, else from the documents. Raises ``NotFound``."""
-        try:
-            core, decided = self._writer.lookup(merchant, payment_id, checkpoint)
-        except NotFound:
-            stored = self._documents.get(merchant, DECISIONS, f"{payment_id}/{checkpoint}")
-            if stored is None:
-                raise
-            return msgspec.json.decode(stored, type=StoredDecision)
+    def recent(self, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision:
+        """Return a decision of the last 400 days, from the log; on the deciding thread. Raises ``NotFound``."""
+        core, decided = self._writer.lookup(merchant, payment_id, checkpoint)
         return stored_decision(self._writer.merchant(merchant), core, decided)
 
-    def of_payment(self, merchant: str, wanted: Lookup) -> Found:
-        """Return the decisions of a payment, one a checkpoint."""
-        found = []
-        for checkpoint in CHECKPOINTS:
-            try:
-                stored = self.get(merchant, wanted.value, checkpoint)
-            except NotFound:
-                continue
-            found.append(FoundDecision(decision=stored.decision, facts=stored.facts))
-        return _page(found, wanted)
+    def stored(self, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision | None:
+        """Return a decision from the documents; not on the deciding thread."""
+        stored = self._documents.get(merchant, DECISIONS, f"{payment_id}/{checkpoint}")
+        return None if stored is None else msgspec.json.decode(stored, type=StoredDecision)
 
     def key(self, merchant: str, wanted: Lookup) -> str:
         """Return the index key of what is wanted. Raises ``BadInput`` if the schema does not declare such an entity."""
@@ -141,7 +129,7 @@ class Archive:
                 found.setdefault(document_id(decision), FoundDecision(decision=decision, facts=stored.facts))
             if len(found) >= enough:
                 break
-        return _page([*found.values()], wanted)
+        return page_of([*found.values()], wanted)
 
     def _stored(self, merchant: str, key: str, before: int | None) -> Iterator[tuple[int, bytes]]:
         """Yield every entry of a key below `before`, the highest first."""
@@ -187,7 +175,8 @@ def _decision_of(record: Record) -> Decision | None:
     return decode_fallback(record.core).answer if record.kind == RecordKind.FALLBACK else None
 
 
-def _page(found: list[FoundDecision], wanted: Lookup) -> Found:
+def page_of(found: list[FoundDecision], wanted: Lookup) -> Found:
+    """Return the page that is wanted of what was found."""
     newest = sorted(found, key=lambda one: one.decision.seq, reverse=True)
     shown = [one for one in newest if wanted.before is None or one.decision.seq < wanted.before]
     page, more = shown[: wanted.limit], len(shown) > wanted.limit

@@ -19,12 +19,13 @@ import msgspec
 from avalist.app.backfill import backfill_from
 from avalist.app.merchant import Merchant, created_by, decode_event_core
 from avalist.app.tables import LoadTables, no_tables
-from avalist.app.take import Carried, Known, New, Secret, Taker, encode
+from avalist.app.take import Carried, Known, New, Taker, encode
 from avalist.app.there import Difference, There
 from avalist.domain.core import EventCore, GenerationStarted
 from avalist.domain.errors import AvalistError, BadInput, NotFound, Unavailable
 from avalist.domain.events import Payment, WireEvent, known_at, to_ms
 from avalist.domain.records import Record, RecordKind
+from avalist.enrich.seal import Secret
 from avalist.history.rejects import Reject
 from avalist.models.score import Model
 from avalist.ports.log import Log

@@ -21,6 +21,7 @@ from avalist.app.merchant import LoadModel, Merchant
 from avalist.domain.core import FeaturesAdded, MerchantCreated, Solved
 from avalist.domain.decisions import Mode
 from avalist.domain.errors import AvalistError
+from avalist.domain.keys import HOUSE
 from avalist.domain.records import Record, encode_record
 from avalist.policy.choose import UNSOLVED, Desk
 from avalist.policy.economics import decode_policy
@@ -28,8 +29,6 @@ from avalist.ports.blobs import Blobs
 from avalist.ports.log import Log
 
 FORMAT: Final = 3
-HOUSE: Final = "_"
-"""Holds the blobs of no merchant; no merchant's id begins so."""
 _PREFIX: Final = "snapshot/"
 _KEPT: Final = 2
 _PART_WORDS: Final = 2 << 20

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Final
+
 import msgspec
 import numpy as np
 
@@ -11,14 +14,17 @@ from avalist.domain.decisions import Decision
 from avalist.domain.facts import Facts
 from avalist.domain.money import exponent_of
 from avalist.policy.choose import in_words
+from avalist.ports.documents import Documents
 
 DECISIONS = "decisions"
 """Collection of the decisions."""
+PROJECTIONS: Final = (DECISIONS,)
+"""Collections that are made of the log; the others stand in the documents alone."""
 
 
-def folded(generation: int) -> str:
-    """Return the name of the mark of how far a generation's log is folded into the documents."""
-    return "follower/2" if generation == 1 else f"follower/2@{generation}"
+def folded(generation: int, fold: str = "follower/2") -> str:
+    """Return the name of the mark of how far a generation's log is folded into the documents, or by another fold."""
+    return fold if generation == 1 else f"{fold}@{generation}"
 
 
 class StoredDecision(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,3 +48,11 @@ def stored_decision(merchant: Merchant, core: EventCore, decided: DecisionCore) 
 def document_id(decision: Decision) -> str:
     """Return the id that a decision is stored under: its payment and checkpoint."""
     return f"{decision.payment_id}/{decision.checkpoint}"
+
+
+def forget(documents: Documents, merchants: Iterable[str], generation: int) -> None:
+    """Delete what is made of the log, so that the follower makes it again from the beginning."""
+    documents.put_many([], mark=(folded(generation), 0))
+    for merchant in merchants:
+        for collection in PROJECTIONS:
+            documents.clear(merchant, collection)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from avalist.app.snapshot import HOUSE
 from avalist.domain.errors import ArtefactInvalid, NotFound
 from avalist.domain.facts import NO_TABLES
+from avalist.domain.keys import HOUSE
 from avalist.enrich.tables import Contents, Tables, from_bytes, to_bytes, version_of
 from avalist.ports.blobs import Blobs
 

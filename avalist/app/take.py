@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -34,14 +34,11 @@ from avalist.domain.records import FoldKind, Record, RecordKind
 from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, T, pack_row, unpack_row
 from avalist.domain.schema import Schema
 from avalist.enrich.intake import Intake
-from avalist.enrich.seal import seal
+from avalist.enrich.seal import Secret, seal
 from avalist.ports.log import Log
 
 encode = msgspec.msgpack.Encoder().encode
 _LATEST_MS = 253_402_300_799_999  # the last that ISO 8601 writes in four digits of year
-
-Secret = Callable[[str], bytes]
-"""merchant -> its 32-byte secret, which keys hashes and seals."""
 
 
 class Known(NamedTuple):

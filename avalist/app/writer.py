@@ -17,7 +17,7 @@ from avalist.app.decide import decide
 from avalist.app.merchant import LoadModel, Merchant, created_by, creation, decode_event_core, decode_fallback
 from avalist.app.snapshot import Snapshot
 from avalist.app.tables import LoadTables, no_tables
-from avalist.app.take import Batch, Known, New, Secret, Taker, digest_of, encode
+from avalist.app.take import Batch, Known, New, Taker, digest_of, encode
 from avalist.domain.core import (
     Control,
     DecisionCore,
@@ -37,6 +37,7 @@ from avalist.domain.events import Payment, WireEvent, to_ms
 from avalist.domain.facts import NO_TABLES
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.schema import Schema
+from avalist.enrich.seal import Secret
 from avalist.features.own import OwnFeature, with_own
 from avalist.policy.choose import UNSOLVED
 from avalist.policy.evaluate import fall_back

@@ -12,6 +12,7 @@ from rich.markup import escape
 from avalist.cli import (
     backtest,
     demo,
+    documents,
     features,
     fit,
     generations,
@@ -23,7 +24,9 @@ from avalist.cli import (
     reviews,
     serve,
     status,
+    vault,
     waves,
+    webhooks,
 )
 from avalist.domain.errors import AvalistError, BadInput
 
@@ -38,6 +41,9 @@ app.add_typer(intel.app, name="intel")
 app.add_typer(policy.app, name="policy")
 app.add_typer(features.app, name="features")
 app.add_typer(reviews.app, name="reviews")
+app.add_typer(documents.app, name="documents")
+app.add_typer(vault.app, name="vault")
+app.add_typer(webhooks.app, name="webhooks")
 app.command("up")(serve.up)
 app.command("follow", hidden=True)(serve.follow)
 app.command("status")(status.status)

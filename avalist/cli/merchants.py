@@ -70,8 +70,8 @@ def key(
     port: Port = None,
 ) -> None:
     """Issue an API key and print it once. A sandbox key gets a copy of the merchant to itself, for tests."""
-    chosen: Any = _one_of(kind, get_args(KeyKind), "--kind")
-    scopes: Any = tuple(_one_of(name, ALL_SCOPES, "--scope") for name in scope or ())
+    chosen: Any = one_of(kind, get_args(KeyKind), "--kind")
+    scopes: Any = tuple(one_of(name, ALL_SCOPES, "--scope") for name in scope or ())
     lifetime_s = None if lifetime is None else seconds(lifetime, "--lifetime")
     with office(settings_from(data=data, port=port)) as here:
         print(here.carry_out(IssueKey(merchant, chosen, scopes, rate, lifetime_s))["key"])
@@ -120,7 +120,7 @@ def mode(
     port: Port = None,
 ) -> None:
     """Set the mode: shadow mode and kill switch in one."""
-    chosen: Any = _one_of(mode, get_args(Mode), "mode")
+    chosen: Any = one_of(mode, get_args(Mode), "mode")
     with office(settings_from(data=data, port=port)) as here:
         _print(here.carry_out(SetMode(merchant, chosen)))
 
@@ -167,7 +167,8 @@ def _day(at_ms: int | None, absent: str) -> str:
     return absent if at_ms is None else f"{from_ms(at_ms):%Y-%m-%d %H:%M}"
 
 
-def _one_of(value: str, allowed: tuple[str, ...], field: str) -> str:
+def one_of(value: str, allowed: tuple[str, ...], field: str) -> str:
+    """Return the value if it is allowed. Raises ``BadInput``."""
     if value not in allowed:
         raise BadInput("no such choice", field=field, expected=" or ".join(allowed), got=value)
     return value

@@ -17,7 +17,7 @@ from avalist.api.patience import Patient
 from avalist.api.service import Service
 from avalist.app.followed import tell
 from avalist.app.warm import warm_up
-from avalist.bootstrap import build, open_blobs, open_documents, open_follower, open_log
+from avalist.bootstrap import build, open_blobs, open_documents, open_follower, open_log, open_notifier
 from avalist.cli.options import Data, Port, console, progress_bar
 from avalist.cli.supervise import Supervisor
 from avalist.config import Settings, settings_from
@@ -28,6 +28,7 @@ _IDLE_S = 0.05
 _FOLLOWER_NICENESS = 10
 _BACKLOG = 2048
 _TELL_S = 1.0
+_SWEEP_S = 3600.0
 
 
 def up(
@@ -109,17 +110,22 @@ def follow(
         return
     documents = open_documents(settings)
     follower = open_follower(settings, log, documents, open_blobs(settings))
-    clock, due_s = SystemClock(), 0.0
+    notifier, clock, due_s, sweep_due_s = open_notifier(settings, documents), SystemClock(), 0.0, 0.0
     try:
         while os.getppid() == parent:
             if not follower.advance():
                 time.sleep(_IDLE_S)
             if time.monotonic() >= due_s:
                 tell(documents, follower.status(clock.now_ms()))
+                notifier.step(clock.now_ms())
                 due_s = time.monotonic() + _TELL_S
+            if time.monotonic() >= sweep_due_s:
+                documents.sweep(clock.now_ms())
+                sweep_due_s = time.monotonic() + _SWEEP_S
     except KeyboardInterrupt:
         pass
     finally:
+        notifier.close()
         documents.close()
         log.close()
 

@@ -19,6 +19,9 @@ SCOPES: Final[dict[KeyKind, tuple[KeyScope, ...]]] = {
 }
 """What a key may do unless it was issued for less."""
 
+HOUSE: Final = "_"
+"""Holds the blobs and documents of no merchant; no merchant's id begins so."""
+
 _TWIN = "~"
 _SHOWN_CHARACTERS = 4
 

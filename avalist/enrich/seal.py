@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Callable
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from avalist.domain.events import from_ms
+
+Secret = Callable[[str], bytes]
+"""merchant -> its 32-byte secret, which keys hashes and seals."""
 
 
 @functools.lru_cache(maxsize=256)

@@ -15,6 +15,9 @@ class Documents(Protocol):
 
     A document may be found by keys too: an entry (key, at, id) of the same batch puts the document `id` under `key` at
     `at`, and stays; repeating it changes nothing. ``find_by`` yields the documents of a key by falling `at`.
+
+    A document may have an end (ms since 1970): from then on it and its entries go, at the latest with the next
+    ``sweep``. It keeps its end when it is put again without one. ``delete`` takes documents with their entries.
     """
 
     def put_many(
@@ -22,10 +25,11 @@ class Documents(Protocol):
         rows: Iterable[tuple[str, str, str, bytes]],
         *,
         keys: Iterable[tuple[str, str, str, int, str]] = (),
+        ends: Iterable[tuple[str, str, str, int]] = (),
         mark: tuple[str, int] | None = None,
     ) -> None:
-        """Store ``(merchant, collection, id, json)`` rows, ``(merchant, collection, key, at, id)`` entries and the mark
-        ``(name, position)`` in one transaction.
+        """Store ``(merchant, collection, id, json)`` rows, ``(merchant, collection, key, at, id)`` entries,
+        ``(merchant, collection, id, at_ms)`` ends of these rows and the mark ``(name, position)`` in one transaction.
         """
         ...
 
@@ -45,6 +49,14 @@ class Documents(Protocol):
 
     def mark(self, name: str) -> int:
         """Return the position stored with the last batch under `name`; 0 if none."""
+        ...
+
+    def delete(self, merchant: str, collection: str, ids: Iterable[str]) -> int:
+        """Delete documents with their entries, those that are there; return how many."""
+        ...
+
+    def sweep(self, now_ms: int) -> int:
+        """Delete every document whose end has come, of all merchants; return how many were still there."""
         ...
 
     def clear(self, merchant: str, collection: str) -> None:

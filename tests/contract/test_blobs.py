@@ -5,14 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
 
 from avalist.adapters.file.blobs import FolderBlobs
 from avalist.adapters.memory.blobs import MemoryBlobs
+from avalist.adapters.s3.blobs import S3Blobs
 from avalist.domain.errors import BadInput, NotFound, Unavailable
 from avalist.ports.blobs import Blobs
+from tests.services.s3 import url_of
+from tests.services.server import Server
 
 BAD_NAMES = [
     "",
@@ -143,6 +148,44 @@ class TestFolderBlobs(BlobsContract):
         (tmp_path / "blobs").write_bytes(b"")
         with pytest.raises(Unavailable):
             self.open(tmp_path)
+
+
+@pytest.mark.sockets
+class TestS3Blobs(BlobsContract):
+    @pytest.fixture
+    def blobs(self, tmp_path: Path, s3: Server) -> Blobs:
+        return S3Blobs(url_of(s3, blake2b(str(tmp_path).encode(), digest_size=8).hexdigest()))
+
+    def test_blobs_survive_a_reopening(self, blobs: Blobs, tmp_path: Path, s3: Server) -> None:
+        blobs.put("shop", "a", b"1")
+        again = S3Blobs(url_of(s3, blake2b(str(tmp_path).encode(), digest_size=8).hexdigest()))
+        assert again.get("shop", "a") == b"1"
+
+    def test_a_large_blob_goes_in_parts(self, blobs: Blobs) -> None:
+        data = bytes(range(256)) * 50_000
+        blobs.put("shop", "a", data)
+        assert blobs.get("shop", "a") == data
+
+    def test_more_names_than_a_page_holds_are_listed(self, blobs: Blobs) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda n: blobs.put("shop", f"a/{n:04d}", b""), range(1_050)))
+        assert list(blobs.names("shop", "a/")) == [f"a/{n:04d}" for n in range(1_050)]
+
+    @pytest.mark.parametrize("missing", ["no-such-bucket", "avalist"])
+    def test_a_bucket_that_cannot_be_listed_is_unavailable(
+        self, s3: Server, monkeypatch: pytest.MonkeyPatch, missing: str
+    ) -> None:
+        url = url_of(s3, "x").replace("avalist", missing)
+        if missing == "avalist":
+            monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+        with pytest.raises(Unavailable, match="check the endpoint"):
+            S3Blobs(url)
+
+
+@pytest.mark.parametrize("url", ["s3:", "s3://", "s3://bucket?key=AKIA", "s3://bucket?endpoint=nonsense"])
+def test_a_url_that_is_none_of_s3_is_told(url: str) -> None:
+    with pytest.raises(BadInput, match=r"(?i)s3"):
+        S3Blobs(url)
 
 
 def failing(*_: object) -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
 from typing import cast
 
+import pymongo.errors
 import pytest
 
 from avalist.adapters.memory.documents import MemoryDocuments
+from avalist.adapters.mongo import documents as mongo
+from avalist.adapters.mongo.documents import MongoDocuments
 from avalist.adapters.sqlite.documents import SqliteDocuments
-from avalist.domain.errors import Unavailable
+from avalist.domain.errors import BadInput, Unavailable
 from avalist.ports.documents import Documents
+from tests.live import free_port
+from tests.services.server import Server
 
 Row = tuple[str, str, str, bytes]
 
@@ -25,6 +32,14 @@ def broken_batch() -> Iterator[Row]:
 def entries(**at: int) -> list[tuple[str, str, str, int, str]]:
     """Return entries under the key ``k``."""
     return [("shop", "cases", "k", when, id) for id, when in at.items()]
+
+
+def entries_at(ids: list[str]) -> list[tuple[str, str, str, int, str]]:
+    return [("shop", "cases", "k", int(id), id) for id in ids]
+
+
+FUTURE_MS = 4_000_000_000_000
+"""A store that removes by itself what is due must not do so in the middle of a test."""
 
 
 class DocumentsContract:
@@ -109,6 +124,47 @@ class DocumentsContract:
         documents.put_many([("shop", "cases", "a", b"again")])
         assert list(documents.find_by("shop", "cases", "k")) == []
 
+    def test_what_is_deleted_is_gone_with_its_entries_and_nothing_else(self, documents: Documents) -> None:
+        rows = [("shop", "cases", id, b"{}") for id in "abc"]
+        documents.put_many([*rows, ("rival", "cases", "a", b"theirs")], keys=entries(a=3, b=4))
+        assert documents.delete("shop", "cases", ["a", "c", "never there"]) == 2
+        assert documents.delete("shop", "cases", []) == 0
+        assert [id for id, _ in documents.find("shop", "cases")] == ["b"]
+        assert documents.get("rival", "cases", "a") == b"theirs"
+        documents.put_many([("shop", "cases", "a", b"again")])
+        assert list(documents.find_by("shop", "cases", "k")) == [(4, b"{}")]
+
+    def test_documents_go_when_their_end_has_come(self, documents: Documents) -> None:
+        rows = [("shop", "cases", id, b"{}") for id in "abc"]
+        ends = [("shop", "cases", "a", FUTURE_MS), ("shop", "cases", "b", FUTURE_MS + 1)]
+        documents.put_many(rows, keys=entries(a=3, b=4), ends=ends)
+        documents.put_many(rows[:1])
+        assert documents.sweep(FUTURE_MS - 1) == 0
+        assert (documents.sweep(FUTURE_MS), documents.sweep(FUTURE_MS)) == (1, 0)
+        assert {id for id, _ in documents.find("shop", "cases")} == {"b", "c"}
+        documents.put_many(rows[:1])
+        assert list(documents.find_by("shop", "cases", "k")) == [(4, b"{}")]
+        assert documents.sweep(FUTURE_MS) == 0
+
+    def test_a_later_end_replaces_the_first(self, documents: Documents) -> None:
+        row = ("shop", "cases", "a", b"{}")
+        documents.put_many([row], ends=[("shop", "cases", "a", FUTURE_MS)])
+        documents.put_many([row], ends=[("shop", "cases", "a", FUTURE_MS + 9)])
+        assert (documents.sweep(FUTURE_MS), documents.sweep(FUTURE_MS + 9)) == (0, 1)
+
+    def test_clear_takes_the_ends_along(self, documents: Documents) -> None:
+        documents.put_many([("shop", "cases", "a", b"{}")], ends=[("shop", "cases", "a", FUTURE_MS)])
+        documents.clear("shop", "cases")
+        documents.put_many([("shop", "cases", "a", b"again")])
+        assert documents.sweep(FUTURE_MS) == 0
+
+    def test_many_documents_lie_under_one_key(self, documents: Documents) -> None:
+        ids = [f"{n:03d}" for n in range(60)]
+        documents.put_many([("shop", "cases", id, id.encode()) for id in ids if int(id) % 2], keys=entries_at(ids))
+        found = list(documents.find_by("shop", "cases", "k", limit=24))
+        assert found[0] == (59, b"059")
+        assert [at for at, _ in found] == list(range(59, 12, -2))
+
     def test_closing_twice_is_harmless(self, documents: Documents) -> None:
         documents.close()
         documents.close()
@@ -164,6 +220,59 @@ class TestSqliteDocuments(DocumentsContract):
             self.open(tmp_path)
 
 
+@pytest.mark.sockets
+class TestMongoDocuments(DocumentsContract):
+    @pytest.fixture
+    def documents(self, tmp_path: Path, mongodb: Server) -> Iterator[Documents]:
+        self.server = os.environ.get("TEST_MONGODB_URL") or f"mongodb://{mongodb.address}"
+        documents = self.open(tmp_path)
+        yield documents
+        documents.close()
+
+    def open(self, folder: Path) -> Documents:
+        return MongoDocuments(f"{self.server}/{blake2b(str(folder).encode(), digest_size=8).hexdigest()}")
+
+    def test_documents_and_marks_survive_a_reopening(self, documents: Documents, tmp_path: Path) -> None:
+        documents.put_many([("shop", "cases", "1", b"{}")], mark=("fold", 7))
+        documents.close()
+        again = self.open(tmp_path)
+        again.put_many([("shop", "cases", "2", b"{}")])
+        assert [id for id, _ in again.find("shop", "cases")] == ["2", "1"]
+        assert again.mark("fold") == 7
+        again.close()
+
+    def test_a_closed_store_is_unavailable(self, documents: Documents) -> None:
+        documents.close()
+        for call in (lambda: documents.get("m", "c", "1"), lambda: documents.mark("n")):
+            with pytest.raises(Unavailable, match="closed"):
+                call()
+
+    def test_reads_use_indexes(self, documents: Documents) -> None:
+        documents.put_many([("shop", "cases", "1", b"{}")], keys=entries(a=3))
+        assert isinstance(documents, MongoDocuments)
+        names = documents._run(indexes(documents, "cases")), documents._run(indexes(documents, "cases.entries"))
+        assert names == (
+            {"_id_", "merchant_1_place_-1", "merchant_1_id_1", "ends_1"},
+            {"_id_", "merchant_1_key_1_at_-1_id_-1", "merchant_1_id_1", "ends_1"},
+        )
+
+
+async def indexes(documents: MongoDocuments, name: str) -> set[str]:
+    return set(await documents._database[name].index_information())
+
+
+@pytest.mark.sockets
+def test_a_mongodb_that_is_not_there_is_unavailable() -> None:
+    with pytest.raises(Unavailable, match="check that the server runs"):
+        MongoDocuments(f"mongodb://127.0.0.1:{free_port()}/x?timeoutMS=200")
+
+
+@pytest.mark.parametrize("url", ["mongodb://", "mongodb://host:port/x", "mongodb://host/x?w=never&wtimeoutms=no"])
+def test_a_url_that_is_none_of_mongodb_is_told(url: str) -> None:
+    with pytest.raises(BadInput, match="MongoDB"):
+        MongoDocuments(url)
+
+
 def vendor_errors(root: type[Exception]) -> list[type[Exception]]:
     return [root, *(e for child in root.__subclasses__() for e in vendor_errors(child))]
 
@@ -176,3 +285,10 @@ def test_every_sqlite_error_is_mapped(error: type[Exception], tmp_path: Path, mo
     monkeypatch.setattr(sqlite3, "connect", refuse)
     with pytest.raises(Unavailable, match="injected"):
         SqliteDocuments(tmp_path / "documents.sqlite")
+
+
+@pytest.mark.parametrize("error", vendor_errors(pymongo.errors.PyMongoError))
+def test_every_mongodb_error_is_mapped(error: type[Exception]) -> None:
+    unconfigured = issubclass(error, pymongo.errors.ConfigurationError)
+    with pytest.raises(BadInput if unconfigured else Unavailable, match="MongoDB"), mongo._mapped():
+        raise error.__new__(error)

@@ -15,8 +15,8 @@ from avalist.adapters.memory.log import MemoryLog
 from avalist.app.archive import Archive
 from avalist.app.dataset import collect
 from avalist.app.replay import replay
-from avalist.app.snapshot import HOUSE
 from avalist.domain.errors import LogCorrupt
+from avalist.domain.keys import HOUSE
 from avalist.domain.records import Record
 from avalist.follow.archive import ArchiveFold
 from avalist.models.artefact import Artefact

@@ -164,8 +164,8 @@ def test_answers_that_were_given_stay_as_they_were(rebuilt: Lived) -> None:
         for n, answer in rebuilt.answers.items():
             again = shop.writer.decide("shop", payment(n, **live(n)), shop.clock.ms)
             assert (again.again, shop.writer.first("shop", again)) == (True, answer)
-            assert archive.get("shop", f"p{n}", "pre_auth").decision == answer
-            assert archive.get("shop", f"p{n}", "pre_auth").features or answer.degraded
+            assert archive.recent("shop", f"p{n}", "pre_auth").decision == answer
+            assert archive.recent("shop", f"p{n}", "pre_auth").features or answer.degraded
 
 
 def test_new_decisions_are_named_by_the_new_generation(rebuilt: Lived) -> None:

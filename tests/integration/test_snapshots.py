@@ -20,10 +20,11 @@ from avalist.app import snapshot
 from avalist.app.administer import SetTables
 from avalist.app.backfill import backfill_from
 from avalist.app.merchant import PAYMENT_MEMORY_MS
-from avalist.app.snapshot import HOUSE, Snapshots
+from avalist.app.snapshot import Snapshots
 from avalist.bootstrap import load_model, open_tables
 from avalist.domain.decisions import Decision
 from avalist.domain.errors import NotFound
+from avalist.domain.keys import HOUSE
 from avalist.domain.records import RecordKind
 from avalist.enrich.packages import shipped
 from avalist.follow.state import MerchantStates

@@ -190,8 +190,8 @@ def test_the_attacks_reach_every_operation_that_takes_a_key_and_what_names_a_pay
 def test_a_leak_would_be_seen(victim: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     victim.shop.create("attacker-a", DIGITAL_GOODS)
     key = victim.shop.key("attacker-a")
-    get = victim.service.archive.get
-    monkeypatch.setattr(victim.service.archive, "get", lambda merchant, *rest: get("victim", *rest))
+    recent = victim.service.archive.recent
+    monkeypatch.setattr(victim.service.archive, "recent", lambda merchant, *rest: recent("victim", *rest))
     (attack,) = (a for a in attacks() if a.place == ("path", "payment_id"))
     answers = [send(victim, key, attack, things["payment"], 0) for things in (THINGS, NOBODYS)]
     assert answers[0] != answers[1]

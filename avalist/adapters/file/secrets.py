@@ -38,6 +38,10 @@ class FolderSecrets:
         """Draw the random part of an API key."""
         return secrets.token_urlsafe(SECRET_BYTES)
 
+    def new_bytes(self) -> bytes:
+        """Draw a secret to sign with."""
+        return secrets.token_bytes(SECRET_BYTES)
+
     def _read_or_make(self, name: str, make: Callable[[], bytes] = lambda: secrets.token_bytes(SECRET_BYTES)) -> bytes:
         path = self._folder / name
         if path.exists():

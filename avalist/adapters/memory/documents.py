@@ -20,6 +20,7 @@ class MemoryDocuments:
         self._collections: defaultdict[tuple[str, str], dict[str, bytes]] = defaultdict(dict)
         self._keys: defaultdict[tuple[str, str], defaultdict[str, set[tuple[int, str]]]]
         self._keys = defaultdict(lambda: defaultdict(set))
+        self._ends: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
         self._marks: dict[str, int] = {}
 
     def put_many(
@@ -27,14 +28,17 @@ class MemoryDocuments:
         rows: Iterable[tuple[str, str, str, bytes]],
         *,
         keys: Iterable[tuple[str, str, str, int, str]] = (),
+        ends: Iterable[tuple[str, str, str, int]] = (),
         mark: tuple[str, int] | None = None,
     ) -> None:
-        """Store all rows, entries and the mark, or none if `rows` or `keys` raises."""
-        batch, entries = list(rows), list(keys)
+        """Store all rows, entries, ends and the mark, or none if one of the iterables raises."""
+        batch, entries, due = list(rows), list(keys), list(ends)
         for merchant, collection, id, json in batch:
             self._collections[merchant, collection][id] = json
         for merchant, collection, key, at, id in entries:
             self._keys[merchant, collection][key].add((at, id))
+        for merchant, collection, id, at in due:
+            self._ends[merchant, collection][id] = at
         if mark is not None:
             self._marks[mark[0]] = mark[1]
 
@@ -59,10 +63,25 @@ class MemoryDocuments:
         """Return the position stored under `name`; 0 if none."""
         return self._marks.get(name, 0)
 
+    def delete(self, merchant: str, collection: str, ids: Iterable[str]) -> int:
+        """Delete documents with their entries."""
+        gone = set(ids)
+        for entries in self._keys[merchant, collection].values():
+            entries -= {entry for entry in entries if entry[1] in gone}
+        documents, ends = self._collections[merchant, collection], self._ends[merchant, collection]
+        for id in gone:
+            ends.pop(id, None)
+        return sum(documents.pop(id, None) is not None for id in gone)
+
+    def sweep(self, now_ms: int) -> int:
+        """Delete every document whose end has come."""
+        due = {place: [id for id, at in ends.items() if at <= now_ms] for place, ends in self._ends.items()}
+        return sum(self.delete(merchant, collection, ids) for (merchant, collection), ids in due.items())
+
     def clear(self, merchant: str, collection: str) -> None:
         """Delete one collection of one merchant."""
-        self._collections.pop((merchant, collection), None)
-        self._keys.pop((merchant, collection), None)
+        for kept in (self._collections, self._keys, self._ends):
+            kept.pop((merchant, collection), None)
 
     def close(self) -> None:
         """Do nothing: there is nothing to release."""

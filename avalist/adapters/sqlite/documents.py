@@ -20,6 +20,12 @@ CREATE TABLE IF NOT EXISTS keys (
     merchant TEXT NOT NULL, collection TEXT NOT NULL, key TEXT NOT NULL, at INTEGER NOT NULL, id TEXT NOT NULL,
     PRIMARY KEY (merchant, collection, key, at, id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS keys_of ON keys (merchant, collection, id);
+CREATE TABLE IF NOT EXISTS ends (
+    merchant TEXT NOT NULL, collection TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL,
+    PRIMARY KEY (merchant, collection, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS due ON ends (at);
 CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT;
 """
 # An upsert keeps the row and so its place: newest first is by the first insertion of an id.
@@ -34,10 +40,16 @@ FIND_BY = """
 SELECT keys.at, documents.json FROM keys JOIN documents USING (merchant, collection, id)
 WHERE keys.merchant = ? AND keys.collection = ? AND key = ? AND at < ? ORDER BY at DESC, id DESC LIMIT ?
 """
-CLEAR = "DELETE FROM documents WHERE merchant = ? AND collection = ?"
-CLEAR_KEYS = "DELETE FROM keys WHERE merchant = ? AND collection = ?"
+PUT_END = """
+INSERT INTO ends VALUES (?, ?, ?, ?) ON CONFLICT (merchant, collection, id) DO UPDATE SET at = excluded.at
+"""
+DUE = "SELECT merchant, collection, id FROM ends WHERE at <= ? LIMIT ?"
+_TABLES = ("documents", "keys", "ends")
+CLEAR = [f"DELETE FROM {table} WHERE merchant = ? AND collection = ?" for table in _TABLES]
+DELETE = [f"{clear} AND id = ?" for clear in CLEAR]
 PUT_MARK = "INSERT INTO marks VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET position = excluded.position"
 _HIGHEST = 2**63 - 1
+_SWEPT_AT_ONCE = 1_000
 GET_MARK = "SELECT position FROM marks WHERE name = ?"
 
 
@@ -63,6 +75,7 @@ class SqliteDocuments:
             try:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = NORMAL")
+                self._connection.execute("PRAGMA secure_delete = ON")  # the vault: what is deleted is overwritten
                 self._connection.executescript(SCHEMA)
             except BaseException:
                 self._connection.close()
@@ -73,13 +86,15 @@ class SqliteDocuments:
         rows: Iterable[tuple[str, str, str, bytes]],
         *,
         keys: Iterable[tuple[str, str, str, int, str]] = (),
+        ends: Iterable[tuple[str, str, str, int]] = (),
         mark: tuple[str, int] | None = None,
     ) -> None:
-        """Store all rows, entries and the mark in one transaction, or nothing."""
-        batch, entries = list(rows), list(keys)
+        """Store all rows, entries, ends and the mark in one transaction, or nothing."""
+        batch, entries, due = list(rows), list(keys), list(ends)
         with self._mapped(), self._lock, self._connection:
             self._connection.executemany(PUT, batch)
             self._connection.executemany(PUT_KEY, sorted(entries))
+            self._connection.executemany(PUT_END, due)
             if mark is not None:
                 self._connection.execute(PUT_MARK, mark)
 
@@ -110,11 +125,31 @@ class SqliteDocuments:
             row = self._connection.execute(GET_MARK, (name,)).fetchone()
         return 0 if row is None else int(row[0])
 
+    def delete(self, merchant: str, collection: str, ids: Iterable[str]) -> int:
+        """Delete documents with their entries; their content is overwritten."""
+        wanted = [(merchant, collection, id) for id in ids]
+        with self._mapped(), self._lock, self._connection:
+            return self._delete(wanted)
+
+    def sweep(self, now_ms: int) -> int:
+        """Delete every document whose end has come, a thousand in a transaction."""
+        swept = 0
+        while True:
+            with self._mapped(), self._lock, self._connection:
+                due = self._connection.execute(DUE, (now_ms, _SWEPT_AT_ONCE)).fetchall()
+                swept += self._delete(due)
+            if len(due) < _SWEPT_AT_ONCE:
+                return swept
+
+    def _delete(self, wanted: list[tuple[str, str, str]]) -> int:
+        found, *_ = [self._connection.executemany(delete, wanted).rowcount for delete in DELETE]
+        return max(found, 0)
+
     def clear(self, merchant: str, collection: str) -> None:
         """Delete one collection of one merchant."""
         with self._mapped(), self._lock, self._connection:
-            self._connection.execute(CLEAR, (merchant, collection))
-            self._connection.execute(CLEAR_KEYS, (merchant, collection))
+            for clear in CLEAR:
+                self._connection.execute(clear, (merchant, collection))
 
     def close(self) -> None:
         """Close the file. Closing twice is harmless."""

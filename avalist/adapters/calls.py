@@ -1,0 +1,94 @@
+"""Calls to addresses that others chose: resolved once, checked, and connected to just that."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import socket
+import ssl
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from avalist.domain.errors import Unavailable
+
+_TIMEOUT_S: Final = 10.0
+_MOST_READ: Final = 65_536
+_PORTS: Final = {"https": 443, "http": 80}
+
+
+class Calls:
+    """Posts to webhooks. Redirects are not followed; proxies of the environment are not used.
+
+    Unless `private`, a host any of whose addresses is not public is not called: loopback, private, link-local and
+    reserved ones. The connection goes to the very address that was checked, so that a name that is resolved anew
+    leads nowhere else. Certificates are checked against the name, by `context` or the system's authorities.
+
+    Raises
+    ------
+    Unavailable
+        If nothing takes the call, or the address may not be called.
+    """
+
+    def __init__(self, *, private: bool = False, context: ssl.SSLContext | None = None) -> None:
+        self._private = private
+        self._context = context or ssl.create_default_context()
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        """Post and return the status."""
+        parts = urlsplit(url)
+        try:
+            host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+            address = self._resolved(host, port)
+            connection = _Pinned(host, port, address, self._context if parts.scheme == "https" else None)
+            try:
+                path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+                connection.request("POST", path, body, dict(headers))
+                answer = connection.getresponse()
+                answer.read(_MOST_READ)
+                return answer.status
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+            raise Unavailable(f"no answer: {error or type(error).__name__}") from error
+
+    def _resolved(self, host: str, port: int) -> str:
+        """Return the address to call; all of a host's addresses have to be public."""
+        found = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        hidden = [address for address in found if not is_public(address)]
+        if hidden and not self._private:
+            raise Unavailable(f"{host} leads to {hidden[0]}, which is not public: AVALIST_WEBHOOK_PRIVATE allows it")
+        return found[0]
+
+
+def is_public(address: str) -> bool:
+    """Tell whether an IP address is one of the public internet; of one that wraps another, that counts.
+
+    >>> [is_public(a) for a in ("8.8.8.8", "10.0.0.1", "127.0.0.1", "169.254.169.254", "::ffff:10.0.0.1", "fe80::1")]
+    [True, False, False, False, False, False]
+    """
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        wrapped = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1] or _nat64(ip)
+        ip = wrapped or ip
+    return ip.is_global and not ip.is_multicast
+
+
+def _nat64(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    inside = ip in ipaddress.ip_network("64:ff9b::/96")
+    return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if inside else None
+
+
+class _Pinned(http.client.HTTPConnection):
+    """A connection to one address, in the name of a host."""
+
+    def __init__(self, host: str, port: int, address: str, context: ssl.SSLContext | None) -> None:
+        super().__init__(host, port, timeout=_TIMEOUT_S)
+        self._address, self._context = address, context
+        if context is not None:
+            self.default_port = _PORTS["https"]
+
+    def connect(self) -> None:
+        self.sock = socket.create_connection((self._address, self.port), _TIMEOUT_S)
+        if self._context is not None:
+            self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)

@@ -1,0 +1,1 @@
+"""What needs MongoDB, or a server that speaks its protocol."""

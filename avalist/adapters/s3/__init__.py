@@ -1,0 +1,1 @@
+"""What needs an object storage that speaks S3."""

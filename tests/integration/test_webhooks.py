@@ -1,0 +1,142 @@
+"""What the follower queues for webhooks, and how operators set them up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from avalist.app.administer import AddWebhook
+from avalist.app.webhooks import Webhooks
+from avalist.app.writer import Answer
+from avalist.bootstrap import open_webhooks
+from avalist.domain.core import DecisionCore
+from avalist.domain.decisions import WarningCode
+from avalist.domain.records import Record, RecordKind
+from avalist.follow import Follower
+from avalist.follow.webhooks import WebhookFold
+from avalist.models.artefact import Artefact
+from tests.gateway import Gateway
+from tests.shop import Shop, event
+
+URL = "https://shop.example/hooks"
+
+
+class Told:
+    """A shop with a webhook, and a follower behind it."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.shop = shop
+        here = shop.installation
+        self.webhooks: Webhooks = open_webhooks(here.settings, here.documents)
+        self.id = here.administration.carry_out(AddWebhook("shop", URL), shop.clock.ms)["webhook"]
+        self.follower = shop.follower()
+        self.follow()
+
+    def follow(self, follower: Follower | None = None) -> None:
+        self.shop.installation.log.sync()
+        follower = follower or self.follower
+        while follower.behind_bytes:
+            follower.advance()
+
+    def bodies(self) -> list[dict[str, Any]]:
+        """Return what is queued, in order."""
+        self.follow()
+        return [msgspec.json.decode(one.message.body) for one in self.webhooks.waiting("shop", self.id)]
+
+
+@pytest.fixture
+def told(shop: Shop) -> Told:
+    return Told(shop)
+
+
+def test_an_outcome_is_told(told: Told) -> None:
+    told.shop.decide(1)
+    told.shop.record(event("early_fraud_warning", "w1", payment_id="p1", scheme="visa", reason_code="6"))
+    (body,) = told.bodies()
+    assert (body["type"], body["merchant"], body["timestamp"]) == (
+        "outcome.recorded",
+        "shop",
+        "2026-09-21T14:13:20+00:00",
+    )
+    assert body["data"] == {"payment_id": "p1", "event_id": "w1", "outcome": "early_fraud_warning", "fraud": True}
+
+
+def test_models_are_told_and_one_that_was_active_before_is_a_roll_back(told: Told, artefact: Artefact) -> None:
+    other = replace(artefact, params=b'{"other": 1}')
+    for one in (artefact, other, artefact):
+        told.shop.activate(one)
+    assert [(body["type"], body["data"]) for body in told.bodies()] == [
+        ("model.activated", {"version": artefact.version, "before": None}),
+        ("model.activated", {"version": other.version, "before": artefact.version}),
+        ("model.rolled_back", {"version": artefact.version, "before": other.version}),
+    ]
+
+
+def fall_back(shop: Shop, n: int) -> Answer:
+    answer = shop.decide(n)
+    shop.writer.fallback("shop", answer, shop.clock.ms, "deadline")
+    return answer
+
+
+def test_a_decision_that_came_too_late_is_told_as_advice(told: Told) -> None:
+    answer = fall_back(told.shop, 1)
+    told.shop.decide(2)
+    (body,) = told.bodies()
+    assert (body["type"], body["data"]["payment_id"]) == ("decision.revised", "p1")
+    assert body["data"]["advised"] == (answer.decision.advised_action or answer.decision.action)
+
+
+def test_a_late_decision_is_told_though_the_follower_had_read_it(told: Told) -> None:
+    answer = told.shop.decide(1)
+    assert told.bodies() == []
+    told.shop.writer.fallback("shop", answer, told.shop.clock.ms, "deadline")
+    assert [body["type"] for body in told.bodies()] == ["decision.revised"]
+
+
+def test_a_wave_is_told_once_until_it_was_quiet(told: Told) -> None:
+    shop, documents = told.shop, told.shop.installation.documents
+    decision = msgspec.structs.replace(shop.decide(1).decision, warnings=(WarningCode.WAVE,))
+    for n, hours in ((1, 0), (2, 1), (3, 13), (4, 26)):
+        fold = WebhookFold(told.webhooks, documents, 0)  # what is known of the past is stored, not held
+        core = msgspec.msgpack.encode(DecisionCore(msgspec.structs.replace(decision, payment_id=f"p{n}"), b""))
+        fold.take(Record("shop", n, RecordKind.DECISION, shop.clock.ms + hours * 3_600_000, core), n)
+        fold.keep(n)
+    waiting = told.webhooks.waiting("shop", told.id)
+    assert [msgspec.json.decode(one.message.body)["data"]["payment_id"] for one in waiting] == ["p1", "p4"]
+
+
+def test_the_log_read_again_queues_the_same_messages(told: Told) -> None:
+    fall_back(told.shop, 1)
+    before = told.bodies()
+    told.shop.installation.documents.put_many([], mark=("webhooks/1", 0))
+    told.follow(told.shop.follower())
+    assert told.bodies() == before
+
+
+def test_a_merchant_without_webhooks_has_no_messages(told: Told) -> None:
+    told.shop.create("rival")
+    told.shop.decide(1, "rival")
+    told.shop.record(event("capture", "c1", payment_id="p1"), "rival")
+    assert told.bodies() == []
+    assert list(told.shop.installation.documents.find("rival", "webhook_pending")) == []
+
+
+def test_operators_set_webhooks_up_over_http(gateway: Gateway) -> None:
+    def admin(do: str, **fields: Any) -> Any:
+        answer = gateway.post("/v1/admin", {"do": do, "merchant": "shop", **fields}, key=gateway.admin)
+        return answer.status_code, answer.json()
+
+    status, issued = admin("add_webhook", url=URL, topics=["wave.alert"])
+    assert (status, issued["secret"].startswith("whsec_")) == (200, True)
+    _, rotated = admin("rotate_webhook", webhook=issued["webhook"], overlap_s=60)
+    assert rotated["secret"] != issued["secret"]
+    _, shown = admin("list_webhooks")
+    assert [(one["url"], one["signing"]) for one in shown["webhooks"]] == [(URL, 2)]
+    assert "whsec" not in str(shown)
+    assert admin("add_webhook", url="http://127.0.0.1/")[0] == 422
+    assert admin("rotate_webhook", webhook="wh_000000000000")[0] == 404
+    assert admin("list_dead_letters")[1]["letters"] == []
+    assert admin("remove_webhook", webhook=issued["webhook"])[1]["webhooks"] == []

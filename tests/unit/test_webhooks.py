@@ -1,0 +1,221 @@
+"""Webhooks: who is told, in what order, signed by whom; and what becomes of messages that nobody takes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import itertools
+import threading
+import time
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from avalist.adapters.memory.documents import MemoryDocuments
+from avalist.app.webhooks import Webhooks
+from avalist.domain.errors import BadInput, Conflict, NotFound, Unavailable
+from avalist.domain.webhooks import TOPICS, WAITS_S, Message, Topic
+from avalist.follow.notifier import Notifier
+
+T0_MS, DAY_MS = 1_790_000_000_000, 86_400_000
+URL = "https://shop.example/hooks"
+
+
+class Receiver:
+    """Takes posts, or not: `answers` by message id, else `status`."""
+
+    def __init__(self) -> None:
+        self.status: int | Unavailable = 200
+        self.answers: dict[str, int] = {}
+        self.taken: list[str] = []
+        self.calls: list[tuple[str, dict[str, str], bytes]] = []
+        self._lock = threading.Lock()
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        with self._lock:
+            self.calls.append((url, dict(headers), body))
+            status = self.answers.get(headers["webhook-id"], self.status)
+            if isinstance(status, Unavailable):
+                raise status
+            if status == 200:
+                self.taken.append(headers["webhook-id"])
+            return status
+
+
+@pytest.fixture
+def webhooks() -> Webhooks:
+    numbers = itertools.count(1)
+    return Webhooks(
+        MemoryDocuments(), lambda merchant: merchant.encode().ljust(32), lambda: bytes([next(numbers)]) * 32
+    )
+
+
+@pytest.fixture
+def receiver() -> Receiver:
+    return Receiver()
+
+
+@pytest.fixture
+def notifier(webhooks: Webhooks, receiver: Receiver) -> Iterator[Notifier]:
+    notifier = Notifier(webhooks, receiver)
+    yield notifier
+    notifier.close()
+
+
+def message(n: int, subject: str = "", topic: Topic = "outcome.recorded", at_ms: int = T0_MS) -> Message:
+    return Message(
+        id=f"m{n}", topic=topic, subject=subject or f"payment/p{n}", at_ms=at_ms, order=n, body=f'{{"n":{n}}}'
+    )
+
+
+def queue(webhooks: Webhooks, *messages: Message, merchant: str = "shop") -> None:
+    rows, entries = webhooks.queue(merchant, messages)
+    webhooks._documents.put_many(rows, keys=entries)
+
+
+def step(notifier: Notifier, at_ms: int) -> None:
+    """Send what is due, and wait until all that was sent is noted."""
+    while notifier.step(at_ms):
+        time.sleep(0.001)
+
+
+def test_only_the_topics_that_are_wanted_are_told(webhooks: Webhooks, notifier: Notifier, receiver: Receiver) -> None:
+    webhooks.add("shop", URL, ["wave.alert"], T0_MS)
+    queue(webhooks, message(1), message(2, topic="wave.alert"))
+    step(notifier, T0_MS)
+    assert receiver.taken == ["m2"]
+    assert receiver.calls[0][0] == URL
+
+
+def test_what_was_before_a_webhook_is_not_told(webhooks: Webhooks) -> None:
+    id = webhooks.add("shop", URL, [], T0_MS).webhook
+    queue(webhooks, message(1, at_ms=T0_MS - 1), message(2))
+    assert [one.message.id for one in webhooks.waiting("shop", id)] == ["m2"]
+
+
+def test_a_merchant_tells_its_own_webhooks_alone(webhooks: Webhooks, notifier: Notifier, receiver: Receiver) -> None:
+    webhooks.add("shop", URL, [], T0_MS)
+    webhooks.add("rival", "https://rival.example/", [], T0_MS)
+    queue(webhooks, message(1))
+    step(notifier, T0_MS)
+    assert [url for url, _, _ in receiver.calls] == [URL]
+    with pytest.raises(NotFound):
+        webhooks.get("shop", webhooks.of("rival")[0].id)
+
+
+def macs(headers: dict[str, str], body: bytes, secret: str) -> bool:
+    content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    mac = base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()
+    return f"v1,{mac}" in headers["webhook-signature"].split(" ")
+
+
+def test_two_secrets_sign_until_the_old_one_ends(webhooks: Webhooks, notifier: Notifier, receiver: Receiver) -> None:
+    first = webhooks.add("shop", URL, [], T0_MS)
+    second = webhooks.rotate("shop", first.webhook, T0_MS, T0_MS + 1000)
+    for n, at_ms in ((1, T0_MS + 999), (2, T0_MS + 1000)):
+        queue(webhooks, message(n))
+        step(notifier, at_ms)
+    signed = [[macs(headers, body, one.secret) for one in (first, second)] for _, headers, body in receiver.calls]
+    assert signed == [[True, True], [False, True]]
+    assert receiver.calls[0][1]["webhook-timestamp"] == str((T0_MS + 999) // 1000)
+
+
+def test_a_message_is_sent_again_later_and_later_for_days(
+    webhooks: Webhooks, notifier: Notifier, receiver: Receiver
+) -> None:
+    webhooks.add("shop", URL, [], T0_MS)
+    queue(webhooks, message(1))
+    receiver.status, now_ms = 503, T0_MS
+    for tries, wait_s in enumerate(WAITS_S, 1):
+        step(notifier, now_ms)
+        step(notifier, now_ms + wait_s * 1000 - 1)
+        assert len(receiver.calls) == tries
+        now_ms += wait_s * 1000
+    assert now_ms - T0_MS > 2 * DAY_MS
+    step(notifier, now_ms)
+    (letter,) = webhooks.dead("shop").letters
+    assert (letter.attempts, letter.failed, letter.topic) == (len(WAITS_S) + 1, "it answered 503", "outcome.recorded")
+    assert webhooks.shown("shop").webhooks[0].pending == 0
+
+
+def test_of_one_subject_the_next_waits_for_the_one_before(
+    webhooks: Webhooks, notifier: Notifier, receiver: Receiver
+) -> None:
+    webhooks.add("shop", URL, [], T0_MS)
+    queue(webhooks, message(1, "payment/a"), message(2, "payment/a"), message(3, "payment/b"))
+    receiver.answers["m1"] = 500
+    step(notifier, T0_MS)
+    assert receiver.taken == ["m3"]
+    receiver.answers.clear()
+    step(notifier, T0_MS + WAITS_S[0] * 1000)
+    assert receiver.taken == ["m3", "m1", "m2"]
+
+
+def test_a_dead_letter_lets_the_next_go_and_is_replayed(
+    webhooks: Webhooks, notifier: Notifier, receiver: Receiver
+) -> None:
+    id = webhooks.add("shop", URL, [], T0_MS).webhook
+    queue(webhooks, message(1, "payment/a"), message(2, "payment/a"))
+    (first, _) = webhooks.waiting("shop", id)
+    webhooks.bury("shop", first.dead("gone"))
+    step(notifier, T0_MS)
+    assert receiver.taken == ["m2"]
+    assert webhooks.replay("shop", [first.id], T0_MS).replayed == 1
+    step(notifier, T0_MS)
+    assert (receiver.taken, webhooks.dead("shop").letters) == (["m2", "m1"], ())
+
+
+def test_all_dead_letters_are_replayed_where_none_is_named(webhooks: Webhooks) -> None:
+    id = webhooks.add("shop", URL, [], T0_MS).webhook
+    queue(webhooks, *[message(n) for n in range(5)])
+    for one in webhooks.waiting("shop", id):
+        webhooks.bury("shop", one.dead("gone"))
+    assert (webhooks.shown("shop").webhooks[0].dead, webhooks.replay("shop", [], T0_MS).replayed) == (5, 5)
+    assert [one.message.order for one in webhooks.waiting("shop", id)] == [0, 1, 2, 3, 4]
+    with pytest.raises(NotFound, match="avalist webhooks dead shop"):
+        webhooks.replay("shop", ["m1"], T0_MS)
+
+
+def test_what_was_on_its_way_at_the_end_is_sent_again(webhooks: Webhooks, receiver: Receiver) -> None:
+    webhooks.add("shop", URL, [], T0_MS)
+    queue(webhooks, message(1))
+    for _ in range(2):
+        notifier = Notifier(webhooks, receiver)
+        notifier.step(T0_MS)
+        notifier.close()
+    assert receiver.taken == ["m1", "m1"]
+
+
+def test_a_removed_webhook_takes_its_messages_along(webhooks: Webhooks, notifier: Notifier, receiver: Receiver) -> None:
+    id = webhooks.add("shop", URL, [], T0_MS).webhook
+    queue(webhooks, message(1))
+    receiver.status = Unavailable("no answer")
+    notifier.step(T0_MS)
+    assert webhooks.remove("shop", id).webhooks == ()
+    step(notifier, T0_MS)
+    assert webhooks.waiting("shop", id) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://shop.example/",
+        "https:///x",
+        "ftp://shop.example/",
+        "https://a:b@shop.example/",
+        "nonsense",
+        "https://é.example/",
+    ],
+)
+def test_an_address_that_may_not_be_called_is_refused(webhooks: Webhooks, url: str) -> None:
+    with pytest.raises(BadInput, match="not an address for a webhook"):
+        webhooks.add("shop", url, TOPICS, T0_MS)
+
+
+def test_there_is_a_most_of_webhooks(webhooks: Webhooks) -> None:
+    for _ in range(20):
+        webhooks.add("shop", URL, [], T0_MS)
+    with pytest.raises(Conflict, match="20 webhooks already"):
+        webhooks.add("shop", URL, [], T0_MS)

@@ -20,6 +20,7 @@ from avalist.cli import (
     merchants,
     models,
     policy,
+    run,
     serve,
     status,
     waves,
@@ -36,6 +37,8 @@ app.add_typer(merchants.app, name="merchant")
 app.add_typer(intel.app, name="intel")
 app.add_typer(policy.app, name="policy")
 app.add_typer(features.app, name="features")
+app.add_typer(run.run_app, name="run")
+app.add_typer(run.dead_letters_app, name="dead-letters")
 app.command("up")(serve.up)
 app.command("follow", hidden=True)(serve.follow)
 app.command("status")(status.status)

@@ -27,7 +27,7 @@ async def get_decision(service: Service, request: Request, caller: Caller) -> St
     checkpoint = request.query_params.get("checkpoint", "pre_auth")
     if checkpoint not in CHECKPOINTS:
         raise BadInput("no such checkpoint", field="checkpoint", expected=" or ".join(CHECKPOINTS), got=checkpoint[:32])
-    return service.archive.get(caller.key.merchant, request.path_params["payment_id"], checkpoint)
+    return await service.decision(caller.key.merchant, request.path_params["payment_id"], checkpoint)
 
 
 async def look_up(service: Service, request: Request, caller: Caller) -> Found:

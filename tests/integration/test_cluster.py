@@ -16,7 +16,7 @@ from confluent_kafka import Producer
 from tests.cluster.checker import Checked, check, messages
 from tests.cluster.running import Installation, Load, Process, until
 from tests.live import Connection, avalist
-from tests.services.kafka import Cluster, Unobtainable, start_cluster
+from tests.services.kafka import BUILD, Cluster, Unobtainable, running_cluster, start_cluster
 from tests.shop import payment_json
 
 pytestmark = [pytest.mark.sockets, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -60,14 +60,16 @@ class Running:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    there = running_cluster(BUILD / "cluster")  # those of 'make services', where they run
     try:
-        brokers = start_cluster(tmp_path_factory.mktemp("brokers"))
+        brokers = there or start_cluster(tmp_path_factory.mktemp("brokers"))
     except Unobtainable as error:
         pytest.skip(f"no Kafka brokers: {error}")
     running = Running(tmp_path_factory.mktemp("cluster"), brokers)
     yield running
     running.installation.stop()
-    running.brokers.kill()
+    if not there:
+        running.brokers.kill()
 
 
 def under_load(running: Running, fault: Callable[[], None], after_s: float = 3.0) -> Checked:
@@ -90,6 +92,7 @@ def test_a_decision_is_given_found_and_given_again(running: Running) -> None:
         first = caller.json("POST", "/v1/decisions", payment_json("one"))
         assert (first["degraded"], first["seq"]) == (False, 2)
         assert other.json("POST", "/v1/decisions", payment_json("one")) == first
+        assert until(lambda: other.send("GET", "/v1/decisions/pone")[0] == 200)
         assert other.json("GET", "/v1/decisions/pone")["decision"] == first
         assert caller.send("POST", "/v1/decisions", payment_json("one", amount_minor=1))[0] == 409
 

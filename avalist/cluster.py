@@ -102,7 +102,8 @@ def open_gateway(cluster: Cluster) -> Iterator[Gateway]:
     settings, secrets, clock = cluster.settings, cluster.secrets, SystemClock()
     deciders = KafkaDeciders(cluster.client, cluster.topics)
     spool = settings.data / "spool" / str(settings.port)
-    spooling = Spooling(deciders, partial(_open_spool, spool), partial(_clear_spool, spool), clock.now_ms)
+    grace_s = settings.fallback_grace_ms / 1000
+    spooling = Spooling(deciders, partial(_open_spool, spool), partial(_clear_spool, spool), clock.now_ms, grace_s)
     yield Gateway(
         settings,
         Profiles(secrets.merchant, cluster.documents),

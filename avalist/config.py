@@ -42,6 +42,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Partitions that merchants spread over, in Kafka; fixed when the topics are made.
     copies
         Brokers that keep each record; all but one of them must have it before an answer leaves.
+    fallback_grace_ms
+        How long past the deadline the brokers may take to have a gateway's fallback before it is spooled.
     session_timeout_ms
         A decider or follower that is not heard for so long loses its partitions to the others.
     kafka
@@ -63,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rate_limit_per_s: int = 10_000
     partitions: int = 12
     copies: int = 3
+    fallback_grace_ms: int = 25
     session_timeout_ms: int = 6_000
     kafka: dict[str, str] = {}
 

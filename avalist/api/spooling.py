@@ -11,8 +11,6 @@ from avalist.domain.records import Record, RecordKind
 from avalist.ports.asking import Deciders
 from avalist.ports.log import Log
 
-GRACE_S: Final = 0.01
-"""So long the brokers may take to make a fallback safe before it is spooled."""
 _AGAIN_S: Final = 1.0
 
 
@@ -27,7 +25,8 @@ class _Entry:
 class Spooling:
     """Keeps messages until the brokers have them. `open_spool` opens a local log, `clear_spool` makes it empty.
 
-    What an earlier process left in the spool is sent first. A message may be sent twice: deciders know it again.
+    The brokers may take `grace_s` to make a message safe before it is spooled. What an earlier process left in the
+    spool is sent first. A message may be sent twice: deciders know it again.
     """
 
     def __init__(
@@ -36,9 +35,11 @@ class Spooling:
         open_spool: Callable[[], Log],
         clear_spool: Callable[[], None],
         now_ms: Callable[[], int],
+        grace_s: float,
     ) -> None:
         self._deciders = deciders
         self._open_spool, self._clear_spool, self._now_ms = open_spool, clear_spool, now_ms
+        self._grace_s = grace_s
         self._open: set[_Entry] = set()
         self._unsynced: list[_Entry] = []
         self._syncing = False
@@ -65,7 +66,7 @@ class Spooling:
         entry = _Entry(partition, merchant, value, then)
         self._open.add(entry)
         self._send(entry)
-        self._loop.call_later(GRACE_S, self._put, entry)
+        self._loop.call_later(self._grace_s, self._put, entry)
 
     def close(self) -> None:
         """Leave what is not safe in the spool."""

@@ -114,7 +114,8 @@ Reply = Decided | Refused | Recorded | CarriedOut | TablesPut
 
 encode_message: Final = msgspec.msgpack.Encoder().encode
 _ASKED: Final[msgspec.msgpack.Decoder[Asked]] = msgspec.msgpack.Decoder(Asked)
-decode_reply: Final = msgspec.msgpack.Decoder(Reply).decode
+_REPLY: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
+decode_reply: Final = _REPLY.decode
 
 
 def decode_asked(value: bytes) -> Asked:

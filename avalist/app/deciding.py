@@ -162,12 +162,14 @@ class Deciding:
     def _begin(self, partition: int, opening: Future[Opened]) -> None:
         try:
             opened = opening.result()
+            owned = self.owned[partition] = _Owned(opened)
+            self._publish(opened.partition.profiles())
+            self.inbox.begin(partition, owned.next)
         except AvalistError as error:
+            if partition in self.owned:
+                self._close(self.owned.pop(partition).log)
             self._later(partition, error)
             return
-        owned = self.owned[partition] = _Owned(opened)
-        self._publish(opened.partition.profiles())
-        self.inbox.begin(partition, owned.next)
         self._note(
             "took over", partition=partition, cursor=owned.next, merchants=len(opened.partition.writer.merchants)
         )
@@ -193,15 +195,23 @@ class Deciding:
         try:
             taken = owned.partition.take([one.value for one in known], self._clock.now_ms())
         except LogFailed as error:
-            self._fail(partition, error)
-            if _broke(error):
-                self._careful[partition] = batch[-1].offset + 1
-                if alone:
-                    self._bury(batch[0], "", reason_of(error.__cause__ or error))
+            self._break(partition, batch, error, alone=alone)
             return
-        self._keep(owned, known, taken)
+        try:
+            self._keep(owned, known, taken)
+        except AvalistError as error:  # no broker takes what must be said: it is taken again
+            self._fail(partition, error)
+            return
         owned.next = owned.log.cursor = batch[-1].offset + 1
         self.taken += len(known)
+
+    def _break(self, partition: int, batch: list[Came], error: LogFailed, *, alone: bool) -> None:
+        """Open a partition again; where the code broke, take messages one by one and bury the one that breaks it."""
+        self._fail(partition, error)
+        if _broke(error):
+            self._careful[partition] = batch[-1].offset + 1
+            if alone:
+                self._bury(batch[0], "", reason_of(error.__cause__ or error))
 
     def _keep(self, owned: _Owned, batch: list[Came], taken: Taken) -> None:
         """Keep replies until the log is durable, and bury what was poison."""
@@ -213,8 +223,8 @@ class Deciding:
         self._publish(taken.changed)
 
     def _bury(self, came: Came, merchant: str, reason: str) -> None:
-        self._buried.add((came.partition, came.offset))
         self._outbox.bury(came, merchant, reason, self._clock.now_ms())
+        self._buried.add((came.partition, came.offset))
         self._note("dead letter", partition=came.partition, offset=came.offset, reason=reason)
 
     def _publish(self, profiles: list[Profile]) -> None:

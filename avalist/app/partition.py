@@ -87,7 +87,7 @@ class Partition:
             try:
                 yield _Placed(place, a.decode_asked(value))
             except BadInput as error:
-                taken.poison.append(Poison(place, "", str(error)))
+                taken.poison.append(Poison(place, "", reason_of(error)))
 
     def _decide(self, run: Sequence[_Placed], at_ms: int, taken: Taken) -> None:
         """Decide payments together; where that breaks the code, one by one, to find the one that does."""

@@ -80,7 +80,7 @@ class Installation:
         self.name = f"t{os.getpid()}-{folder.name}"
         given = {
             "data": str(folder / "data"), "log": f"kafka://{servers}/{self.name}", "partitions": 4,
-            "session_timeout_ms": 1500, "snapshot_s": 2, **settings,
+            "session_timeout_ms": 1500, "fallback_grace_ms": 1000, "snapshot_s": 2, **settings,
         }  # fmt: skip
         self.config.write_text("".join(f"{name} = {value!r}\n" for name, value in given.items()))
         self.running: list[Process] = []

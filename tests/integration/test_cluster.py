@@ -9,7 +9,9 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from confluent_kafka import Producer
 
@@ -38,6 +40,12 @@ class Running:
     @property
     def client(self) -> dict[str, str | int]:
         return {"bootstrap.servers": self.brokers.servers, "log_level": 0}
+
+    def send(self, port: int, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """Send the first merchant's request to a gateway; return status and answer."""
+        with Connection(port, self.keys[0]) as caller:
+            status, answer = caller.send(method, path, body)
+        return status, msgspec.json.decode(answer)
 
     def roles(self, role: str) -> list[Process]:
         return [one for one in self.installation.running if one.role == role and one.process.poll() is None]
@@ -85,24 +93,20 @@ def under_load(running: Running, fault: Callable[[], None], after_s: float = 3.0
 
 
 def test_a_decision_is_given_found_and_given_again(running: Running) -> None:
-    with (
-        Connection(running.gateway.port, running.keys[0]) as caller,
-        Connection(running.other.port, running.keys[0]) as other,
-    ):
-        first = caller.json("POST", "/v1/decisions", payment_json("one"))
-        assert (first["degraded"], first["seq"]) == (False, 2)
-        assert other.json("POST", "/v1/decisions", payment_json("one")) == first
-        assert until(lambda: other.send("GET", "/v1/decisions/pone")[0] == 200)
-        assert other.json("GET", "/v1/decisions/pone")["decision"] == first
-        assert caller.send("POST", "/v1/decisions", payment_json("one", amount_minor=1))[0] == 409
+    here, there = running.gateway.port, running.other.port
+    _, first = running.send(here, "POST", "/v1/decisions", payment_json("one"))
+    assert (first["degraded"], first["seq"]) == (False, 2)
+    assert running.send(there, "POST", "/v1/decisions", payment_json("one")) == (200, first)
+    assert until(lambda: running.send(there, "GET", "/v1/decisions/pone")[0] == 200)
+    assert running.send(here, "GET", "/v1/decisions/pone")[1]["decision"] == first
+    assert running.send(here, "POST", "/v1/decisions", payment_json("one", amount_minor=1))[0] == 409
 
 
 def test_events_are_recorded_and_what_does_not_fit_is_named(running: Running) -> None:
     capture = {"type": "capture", "event_id": "c1", "payment_id": "ptwo", "occurred_at": "2026-11-01T00:00:00Z"}
-    with Connection(running.gateway.port, running.keys[0]) as caller:
-        caller.json("POST", "/v1/decisions", payment_json("two"))
-        unknown = {**capture, "event_id": "c2", "payment_id": "nobody"}
-        answer = caller.json("POST", "/v1/outcomes", [capture, unknown])
+    unknown = {**capture, "event_id": "c2", "payment_id": "nobody"}
+    running.send(running.gateway.port, "POST", "/v1/decisions", payment_json("two"))
+    _, answer = running.send(running.other.port, "POST", "/v1/outcomes", [capture, unknown])
     assert (answer["recorded"], answer["errors"][0]["event_id"]) == (1, "c2")
 
 
@@ -132,9 +136,9 @@ def test_a_killed_gateway_and_follower_cost_nothing(running: Running) -> None:
     under_load(running, kill, 1.0)
     running.load.ports = [running.gateway.port]
     running.installation.start("follower")
-    last = running.load.given[-1].answer
-    with Connection(running.gateway.port, running.keys[0]) as caller:
-        assert until(lambda: caller.send("GET", f"/v1/decisions/{last['payment_id']}")[0] in (200, 404))
+    _, last = running.send(running.gateway.port, "POST", "/v1/decisions", payment_json("last"))
+    assert until(lambda: running.send(running.gateway.port, "GET", "/v1/decisions/plast")[0] == 200)
+    assert running.send(running.gateway.port, "GET", "/v1/decisions/plast")[1]["decision"] == last
 
 
 def test_what_cannot_be_read_is_laid_aside_and_comes_back(running: Running) -> None:

@@ -79,7 +79,7 @@ class Reading:
             start = max(end - reach, first)
             found = [_header(message, CURSOR) for message in self._counted(start, end)]
             if found or start == first:
-                return found[-1] if found else 0
+                return max(found[-1], 0) if found else 0
             reach *= 8
 
     def records(self, start: int, stop: int) -> Iterator[tuple[int, Record]]:

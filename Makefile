@@ -4,7 +4,7 @@ AVALIST := .venv/bin/avalist
 STAMP := .venv/.stamp
 BASE_PYTHON ?= python3
 
-.PHONY: help setup demo test nightly servers check bench docs sdk openapi fuzz fuzz-decoder clean lock
+.PHONY: help setup demo test nightly servers services faults check bench docs sdk openapi fuzz fuzz-decoder clean lock
 MINUTES ?= 10
 
 help: ## List the targets
@@ -40,6 +40,12 @@ bench: setup ## Run a benchmark: make bench NAME=decide (ARGS="..." passes optio
 
 docs: setup ## Check the docs: links, settings, errors, endpoints, metrics, examples
 	@$(PY) -m pytest tests/docs $(ARGS)
+
+services: setup ## Start real servers on loopback, without Docker: three Kafka brokers (Java 17, Maven); DOWN=1 stops them
+	@$(PY) -m tests.services.kafka $(if $(DOWN),down,up) --brokers 3 --folder build/services/cluster
+
+faults: setup ## Break an installation over Kafka in every way we know, a few minutes long (Java 17, Maven)
+	@AVALIST_FAULTS=1 $(PY) -m pytest tests/integration/test_cluster.py $(ARGS)
 
 fuzz: setup ## Fuzz a service of its own from its OpenAPI document: make fuzz MINUTES=60
 	@$(PY) -m tests.fuzz.api --minutes $(MINUTES) $(ARGS)

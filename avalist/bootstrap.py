@@ -22,7 +22,7 @@ from avalist.adapters.memory.blobs import MemoryBlobs
 from avalist.adapters.memory.documents import MemoryDocuments
 from avalist.adapters.memory.log import MemoryLog
 from avalist.adapters.sqlite.documents import SqliteDocuments
-from avalist.api.service import Service
+from avalist.api.embedded import Embedded
 from avalist.app.administer import Administration
 from avalist.app.archive import Archive
 from avalist.app.backfill import backfill_from
@@ -72,9 +72,9 @@ class Installation:
     secrets: FolderSecrets
     _stack: ExitStack
 
-    def service(self) -> Service:
+    def service(self) -> Embedded:
         """Return the service that the routes answer from."""
-        return Service(
+        return Embedded(
             self.settings,
             self.log,
             self.writer,
@@ -213,27 +213,34 @@ def open_snapshots(blobs: Blobs, log: Log) -> Snapshots:
 
 def open_follower(settings: Settings, log: Log, documents: Documents, blobs: Blobs) -> Follower:
     """Return a follower of the log that counts; it goes on where the last one was."""
-    return _follower(settings, log, documents, open_derived(settings, blobs), generation_of(settings))
+    return follower_of(settings, log, documents, open_derived(settings, blobs), generation_of(settings))
 
 
-def _follower(settings: Settings, log: Log, documents: Documents, blobs: Blobs, generation: int) -> Follower:
-    waves = WaveDocuments(documents, log.end, generation)
+def follower_of(
+    settings: Settings, log: Log, documents: Documents, blobs: Blobs, generation: int = 1, *, part: str = "",
+    per_mb: int = 1 << 20,
+) -> Follower:  # fmt: skip
+    """Return a follower of a log, which keeps its snapshots and archive in `blobs`.
+
+    `part` tells one log of several from the others; `per_mb` is by how much positions grow in a MiB.
+    """
+    waves = WaveDocuments(documents, log.end, generation, part)
     states = MerchantStates(
         open_snapshots(blobs, log),
         backfill_from(log.read),
-        log_bytes=settings.snapshot_log_mb << 20,
+        log_bytes=settings.snapshot_log_mb * per_mb,
         seconds=settings.snapshot_s,
         waves=waves,
     )
     folds: list[Fold] = [
-        DecisionDocuments(documents, states.merchants, log.end, generation),
+        DecisionDocuments(documents, states.merchants, log.end, generation, part),
         waves,
-        VaultFold(open_vault(settings, documents), documents, log.end, generation),
-        WebhookFold(open_webhooks(settings, documents), documents, log.end, generation),
+        VaultFold(open_vault(settings, documents), documents, log.end, generation, part),
+        WebhookFold(open_webhooks(settings, documents), documents, log.end, generation, part),
     ]
     try:
         archive = open_archive(blobs, log)
-        folds.append(ArchiveFold(archive, log_bytes=settings.archive_log_mb << 20, seconds=settings.archive_s))
+        folds.append(ArchiveFold(archive, log_bytes=settings.archive_log_mb * per_mb, seconds=settings.archive_s))
         waves.begin(states.position, states.merchants, lambda merchant: archive.read(merchant=merchant))
     except LogCorrupt as error:  # decisions, documents and snapshots do not need it
         logging.getLogger("avalist").warning("nothing is archived: %s", error)
@@ -256,7 +263,7 @@ class NextGeneration:
         here, blobs = self._here, FolderBlobs(self._folder / "blobs")
         told = folded(self.number, WEBHOOK_MARK), self.log.end  # what was, is not news
         here.documents.put_many([], mark=told)
-        return _follower(here.settings, self.log, here.documents, blobs, self.number)
+        return follower_of(here.settings, self.log, here.documents, blobs, self.number)
 
     def switch(self) -> None:
         """Close the log and let the generation count; the installation still has the old one open: close it too."""
@@ -303,7 +310,8 @@ def open_archive(blobs: Blobs, log: Log) -> Archive:
 def _scheme(url: str, known: tuple[str, ...]) -> str:
     scheme = url.partition(":")[0]
     if scheme not in known:
-        raise BadInput("no such backend", field="settings", expected=" or ".join(f"{k}:" for k in known), got=scheme)
+        expected = " or ".join(f"{k}:" for k in known)
+        raise BadInput("no such backend for this command", field="settings", expected=expected, got=url)
     return scheme
 
 

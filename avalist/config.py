@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,7 +22,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     host, port
         Where the service listens. The default is loopback: put TLS and the world in front of it.
     log
-        ``file:`` (segments in the data folder) or ``memory:`` (tests; nothing survives).
+        ``file:`` (segments in the data folder), ``memory:`` (tests; nothing survives), or
+        ``kafka://host:port,host:port/name`` for ``avalist run``: brokers, and what the topics' names begin with.
     documents
         ``sqlite:`` (in the data folder), ``mongodb://host:port/database`` or ``memory:``.
     blobs
@@ -40,6 +42,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Largest body of a decision; a batch of events may be 64 times as large.
     rate_limit_per_s
         Requests a second of one key that has no limit of its own; 0 is no limit.
+    partitions
+        Partitions that merchants spread over, in Kafka; fixed when the topics are made.
+    copies
+        Brokers that keep each record; all but one of them must have it before an answer leaves.
+    fallback_grace_ms
+        How long past the deadline the brokers may take to have a gateway's fallback before it is spooled.
+    session_timeout_ms
+        A decider or follower that is not heard for so long loses its partitions to the others.
+    kafka
+        More properties of librdkafka, such as TLS and passwords. Only in a configuration file.
     """
 
     data: Path = Path("avalist-data")
@@ -57,6 +69,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     queue_limit: int = 1024
     body_limit_bytes: int = 262_144
     rate_limit_per_s: int = 10_000
+    partitions: int = 12
+    copies: int = 3
+    fallback_grace_ms: int = 25
+    session_timeout_ms: int = 6_000
+    kafka: dict[str, str] = {}
 
     @property
     def url(self) -> str:
@@ -65,28 +82,44 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 _OF_CLIENTS = ("AVALIST_KEY", "AVALIST_URL")
+_FILE = "AVALIST_CONFIG"
 
 
-def settings_from(environment: Mapping[str, str] = os.environ, **given: object) -> Settings:
-    """Return settings: what is `given` (and not None), else the environment, else the defaults.
+def settings_from(
+    environment: Mapping[str, str] = os.environ, *, file: Path | None = None, **given: object
+) -> Settings:
+    """Return settings: what is `given` (and not None), else the environment, else the file, else the defaults.
+
+    The file is `file`, else what ``AVALIST_CONFIG`` names.
 
     Raises
     ------
     BadInput
-        For a variable ``AVALIST_…`` that names no setting, or a value that does not fit.
+        For a variable ``AVALIST_…`` that names no setting, a value that does not fit, or a file that is no TOML.
 
     Examples
     --------
     >>> settings_from({"AVALIST_PORT": "9000"}).port
     9000
     """
-    values: dict[str, object] = {}
+    file = file or (Path(environment[_FILE]) if _FILE in environment else None)
+    values = {} if file is None else _read(file)
     for name, value in environment.items():
-        if name.startswith("AVALIST_") and name not in _OF_CLIENTS:
+        if name.startswith("AVALIST_") and name not in (*_OF_CLIENTS, _FILE):
             values[name.removeprefix("AVALIST_").lower()] = value
     values.update({name: value for name, value in given.items() if value is not None})
     try:
         return msgspec.convert(values, Settings, strict=False, dec_hook=lambda kind, value: kind(value))
     except msgspec.ValidationError as error:
         known = ", ".join(f"AVALIST_{f.upper()}" for f in Settings.__struct_fields__)
-        raise BadInput(f"setting: {error}", field="environment", expected=known) from None
+        field = "environment" if file is None else f"environment or {file}"
+        raise BadInput(f"setting: {error}", field=field, expected=known) from None
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"no configuration file: {error}", field="--config", expected="a TOML file", got=str(file)
+        ) from None

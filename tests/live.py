@@ -39,9 +39,9 @@ def free_port() -> int:
 class Connection:
     """One keep-alive connection with one key. Not for two threads at once."""
 
-    def __init__(self, port: int, key: str) -> None:
+    def __init__(self, port: int, key: str, *, deadline_ms: int = 10_000) -> None:
         self._http = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        self._headers = {"Authorization": f"Bearer {key}", "Avalist-Deadline-Ms": "10000"}
+        self._headers = {"Authorization": f"Bearer {key}", "Avalist-Deadline-Ms": str(deadline_ms)}
 
     def send(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
         """Return status and body. Raises ``OSError`` or ``HTTPException`` when the service dies."""

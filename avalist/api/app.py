@@ -9,7 +9,6 @@ from avalist.api.routes.decisions import PATH, Asking, decide
 from avalist.api.routes.rest import rest
 from avalist.api.scan import check_body
 from avalist.api.service import Service
-from avalist.app.warm import warm_up
 from avalist.domain.errors import AvalistError
 
 
@@ -38,7 +37,7 @@ class App:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         self.service.start()
-        warm_up(list(self.service.writer.merchants.values()))
+        self.service.warm_up()
         check_body(rb'{"\u00e9": 1}', {"\u00e9": 1})  # compiled, and the tables of the slow search made
         # A decision leaves no reference cycles (a test asserts it), so collection only costs pauses.
         gc.collect()

@@ -48,6 +48,10 @@ class Metrics:
         self.parity_different = Counter(
             "avalist_parity_different_total", "Those whose features differ from the logged", registry=self.registry
         )
+        self.spooled = Gauge("avalist_spooled", "Fallbacks that lie in the spool alone", registry=self.registry)
+        self.spool_failures = Counter(
+            "avalist_spool_failures_total", "Fallbacks that could not be spooled either", registry=self.registry
+        )
         self._parity = (0, 0)
         self._by_action = {action: self.decisions.labels(action.value) for action in Action}
 
@@ -67,3 +71,8 @@ class Metrics:
         """Count a decision that was answered."""
         self._by_action[action].inc()
         self.latency.observe(seconds)
+
+
+def raise_to(counter: Counter, value: int) -> None:
+    """Raise a counter to a count that is kept elsewhere."""
+    counter.inc(max(value - counter._value.get(), 0))

@@ -1,35 +1,37 @@
-"""The service behind the routes: authentication, the writer, the commit, and the checks that every body passes."""
+"""The service behind the routes: authentication, who answers, and the checks that every body passes."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import hmac
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
-from avalist.api.commit import GroupCommit
-from avalist.api.decider import Decider
+from avalist.api.commit import Kept, Settles
 from avalist.api.errors import Problem, problem_of
 from avalist.api.http import Given
 from avalist.api.limits import Caller
 from avalist.api.metrics import Metrics
 from avalist.api.version import check_version
-from avalist.app.administer import Administration
-from avalist.app.followed import Followed, told
+from avalist.app.administer import AdminRequest, SetTables, TablesInForce
 from avalist.app.lookup import Archive
 from avalist.app.reviews import Queue, queue
+from avalist.app.stored import StoredDecision
 from avalist.app.waves import ALERTS, Alert
-from avalist.app.writer import Writer
+from avalist.app.writer import Answer, Asked
 from avalist.config import Settings
-from avalist.domain.errors import AvalistError, LogFailed, NotAllowed, NotAuthenticated, Unavailable
+from avalist.domain.decisions import Decision
+from avalist.domain.errors import AvalistError, LogFailed, NotAllowed, NotAuthenticated, NotFound, Unavailable
 from avalist.domain.events import WireEvent
 from avalist.domain.keys import ApiKey, key_hash
+from avalist.policy.economics import Policy
 from avalist.ports.clock import Clock
 from avalist.ports.documents import Documents
-from avalist.ports.log import Log
 
 _MET_KEYS = 4096
 _SAVE_USE_S = 60.0
@@ -37,47 +39,129 @@ _LOOK_UPS = 2
 """Look-ups at once: they share the processor with everybody's decisions."""
 
 
-class Service:
-    """What the routes share. Made by ``bootstrap``; `commit` is made when the event loop runs."""
+class Keyring(Protocol):
+    """Who holds the keys: `keys` by hash, and `used`, when each was last used (ms)."""
+
+    keys: dict[str, ApiKey]
+    used: dict[str, int]
+
+    def save_use(self) -> None:
+        """Make the last use of keys last."""
+        ...
+
+
+class Service(ABC):
+    """What the routes share: who calls, and who answers. Made by ``bootstrap``, started when the event loop runs.
+
+    :class:`~avalist.api.embedded.Embedded` decides in this process, :class:`~avalist.api.gateway.Gateway` asks another.
+    """
+
+    archive: Archive
 
     def __init__(
-        self,
-        settings: Settings,
-        event_log: Log,
-        writer: Writer,
-        administration: Administration,
-        documents: Documents,
-        clock: Clock,
-        admin_token: str,
+        self, settings: Settings, keyring: Keyring, documents: Documents, clock: Clock, admin_token: str,
         metrics_token: str,
-        generation: int = 1,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.settings = settings
-        self.writer = writer
-        self.administration = administration
-        self.archive = Archive(event_log, documents, writer, generation)
         self.clock = clock
         self.metrics = Metrics()
         self.looking: Counter[str] = Counter()
         self.look_up = asyncio.Semaphore(_LOOK_UPS)
         self.ready = False
         self.on_log_failure: Callable[[], None] = lambda: None
-        self._log = event_log
+        self._keyring = keyring
         self._documents = documents
         self._admin_hash = key_hash(admin_token)
         self._metrics_hash = key_hash(metrics_token)
-        self._commit: GroupCommit | None = None
         # Keys that callers sent before, so that each is hashed once. In memory alone.
         self._met: dict[bytes, Caller] = {}
         self._callers: dict[str, Caller] = {}
         self._saving: asyncio.TimerHandle | None = None
 
+    # --- who answers -----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def warm_up(self) -> None:
+        """Make sure that the first payment is as fast as the next."""
+
     def start(self) -> None:
         """Begin to answer; called on the event loop."""
-        self._commit = GroupCommit(self._log, lambda: self.on_log_failure())
-        self.decider = Decider(self.writer, self._commit)
         self.ready = True
         self._save_use_later()
+
+    def stop(self) -> None:
+        """Make everything durable and stop answering."""
+        self.ready = False
+        if self._saving is not None:
+            self._saving.cancel()
+            self._save_use()
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise ``Unavailable`` where nothing can be answered now, ``LogFailed`` once the log has failed."""
+
+    @property
+    @abstractmethod
+    def waiting(self) -> int:
+        """Return how many answers are waited for; known even when the log has failed."""
+
+    @property
+    def full(self) -> bool:
+        """Tell whether no more may wait."""
+        return self.waiting >= self.settings.queue_limit
+
+    @abstractmethod
+    def policy(self, merchant: str) -> Policy:
+        """Return a merchant's policy. Raises ``NotFound``."""
+
+    def timeout_s(self, merchant: str) -> float:
+        """Return how long a merchant waits for a decision where it says nothing."""
+        return self.policy(merchant).deadline_ms / 1000.0
+
+    @abstractmethod
+    def ask(self, asked: Asked, timeout_s: float, done: Settles[Kept[Answer] | Decision], degraded: bool) -> None:
+        """Give `done` the answer once it is durable, or what there is when the time is out; the fallback at once where
+        too many wait. `degraded`: the fallback is wanted.
+        """
+
+    @abstractmethod
+    def first(self, merchant: str, kept: Kept[Answer], degraded: bool) -> Decision:
+        """Return the first answer: the fallback, where the decision is not durable in time or it is wanted."""
+
+    @abstractmethod
+    async def record(self, merchant: str, events: Sequence[WireEvent]) -> list[AvalistError | None]:
+        """Record events without deciding; return for each what was wrong with it, once the others are durable."""
+
+    async def read_decision(self, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision:
+        """Return one decision from the log, else from the documents, which may be a server's: off the event loop.
+
+        Raises ``NotFound``.
+        """
+        try:
+            return self.archive.recent(merchant, payment_id, checkpoint)
+        except NotFound:
+            stored = await asyncio.to_thread(self.archive.stored, merchant, payment_id, checkpoint)
+            if stored is None:
+                raise
+            return stored
+
+    async def decision(self, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision:
+        """Return one decision; one that was just given may be waited for. Raises ``NotFound``."""
+        return await self.read_decision(merchant, payment_id, checkpoint)
+
+    @abstractmethod
+    async def administer(self, request: AdminRequest) -> dict[str, Any]:
+        """Carry out an operator's request."""
+
+    @abstractmethod
+    async def set_tables(self, request: SetTables) -> TablesInForce:
+        """Put reference tables in force for every merchant."""
+
+    @abstractmethod
+    async def measure(self) -> None:
+        """Set the gauges of the metrics."""
+
+    # --- who calls -------------------------------------------------------------------------------------------------
 
     def _save_use_later(self) -> None:
         """Store when keys were last used, now and then; off the event loop."""
@@ -91,35 +175,7 @@ class Service:
 
     def _save_use(self) -> None:
         with contextlib.suppress(Unavailable):  # it is saved again in a minute
-            self.administration.save_use()
-
-    def stop(self) -> None:
-        """Make everything durable and stop answering."""
-        self.ready = False
-        if self._saving is not None:
-            self._saving.cancel()
-            self._save_use()
-        if self._commit is not None:
-            self._commit.close()
-
-    @property
-    def log_failed(self) -> bool:
-        """Tell whether the log failed."""
-        return self._commit is not None and self._commit.failed is not None
-
-    @property
-    def waiting(self) -> int:
-        """Return how many answers wait to be decided or for the log; known even when it has failed."""
-        return self._commit.depth + self.decider.depth if self._commit is not None else 0
-
-    @property
-    def commit(self) -> GroupCommit:
-        """Return the group commit. Raises ``Unavailable`` before the start, ``LogFailed`` once the log has failed."""
-        if self._commit is None or not self.ready:
-            raise Unavailable("the service is starting or stopping: try again in a moment")
-        if self._commit.failed is not None:
-            raise self._commit.failed
-        return self._commit
+            self._keyring.save_use()
 
     def authenticate(self, given: Given, at_ms: int) -> Caller:
         """Return who calls; ``Caller.admit`` says whether it may.
@@ -133,17 +189,17 @@ class Service:
         """
         check_version(given.get(b"avalist-version"))
         caller = self._met.get(given.get(b"authorization", b""))
-        if caller is None or self.administration.keys.get(caller.key.hash) is not caller.key:
+        if caller is None or self._keyring.keys.get(caller.key.hash) is not caller.key:
             caller = self._identify(given.get(b"authorization", b""))
         key = caller.key
         if key.expires_at_ms is not None and key.expired(at_ms):
             raise NotAuthenticated(f"the key {key.prefix}… has ended: ask your operator for its successor")
-        self.administration.used[key.hash] = at_ms
+        self._keyring.used[key.hash] = at_ms
         return caller
 
     def _identify(self, given: bytes) -> Caller:
         scheme, _, token = given.partition(b" ")
-        key = self.administration.keys.get(key_hash(token)) if scheme.lower() == b"bearer" else None
+        key = self._keyring.keys.get(key_hash(token)) if scheme.lower() == b"bearer" else None
         if key is None:
             raise NotAuthenticated("send 'Authorization: Bearer <key>' with a key from 'avalist merchant key'")
         if len(self._met) >= _MET_KEYS:
@@ -164,31 +220,16 @@ class Service:
         if not _bears(given, self._metrics_hash):
             raise NotAuthenticated("metrics need the token in <data>/secrets/metrics.token")
 
-    @property
-    def end(self) -> int:
-        """Return the log's end: what is appended next stands there."""
-        return self._log.end
-
-    @property
-    def durable_end(self) -> int:
-        """Return how far the log is durable."""
-        return self._log.durable_end
-
-    def followed(self) -> Followed | None:
-        """Return what the follower said last; None where the documents cannot tell. Not on the deciding thread."""
-        try:
-            return told(self._documents)
-        except Unavailable:
-            return None
+    # --- what the follower wrote; none of it is read on the deciding thread ----------------------------------------
 
     def alerts(self, merchant: str, limit: int) -> tuple[Alert, ...]:
-        """Return a merchant's newest alerts, as the follower wrote them. Not on the deciding thread."""
+        """Return a merchant's newest alerts."""
         found = self._documents.find(merchant, ALERTS, limit=limit)
         return tuple(msgspec.json.decode(body, type=Alert) for _, body in found)
 
     def reviews(self, merchant: str) -> Queue:
-        """Return a merchant's queue of reviews, as the follower wrote it. Not on the deciding thread."""
-        review = self.writer.merchant(merchant).policy.review
+        """Return a merchant's queue of reviews."""
+        review = self.policy(merchant).review
         capacity = review.capacity_per_day if review is not None else None
         return queue(self._documents, merchant, self.clock.now_ms(), capacity)
 
@@ -199,11 +240,6 @@ class Service:
         problem = problem_of(error.alone())  # the caller's frame may hold it
         self.metrics.problems.labels(problem.title).inc()
         return problem
-
-    async def durable(self, position: int) -> None:
-        """Return once the log is durable past `position`. Raises ``LogFailed``, ``Unavailable`` after ten seconds."""
-        if not (await self.commit.wait(position, 10.0)).durable:
-            raise Unavailable("the log is slow: the event may or may not be kept; retry with the same event_id")
 
 
 def _bears(given: Given, hash: str) -> bool:

@@ -379,17 +379,18 @@ class Administration:
         self._keep(msgspec.structs.replace(key, expires_at_ms=ends))
 
     def _key(self, merchant: str, id: str) -> ApiKey:
-        found = next((key for key in self._keys_of(merchant) if key.id == id), None)
+        found = next((key for key in self.keys_of(merchant) if key.id == id), None)
         if found is None:
             raise NotFound(f"merchant {merchant!r} has no key {id!r}: 'avalist merchant keys {merchant}' lists them")
         return found
 
-    def _keys_of(self, merchant: str) -> list[ApiKey]:
+    def keys_of(self, merchant: str) -> list[ApiKey]:
+        """Return the keys of a merchant and its twins. Raises ``NotFound``."""
         self._writer.merchant(merchant)
         return [key for key in self.keys.values() if merchant in (key.merchant, owner_of(key.merchant))]
 
     def _list(self, merchant: str) -> KeysShown:
-        newest = sorted(self._keys_of(merchant), key=lambda key: (-key.issued_at_ms, key.id))
+        newest = sorted(self.keys_of(merchant), key=lambda key: (-key.issued_at_ms, key.id))
         shown = tuple(
             KeyShown(
                 id=key.id, prefix=key.prefix, merchant=key.merchant, kind=key.kind, scopes=key.granted,

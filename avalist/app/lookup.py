@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Final, Literal
 
 import msgspec
 
 from avalist.app.merchant import decode_event_core, decode_fallback
-from avalist.app.stored import DECISIONS, StoredDecision, document_id, folded, stored_decision
+from avalist.app.stored import DECISIONS, StoredDecision, document_id, folded, numbered, stored_decision
 from avalist.app.writer import Writer, decode_decision
 from avalist.domain.core import EventCore
 from avalist.domain.decisions import Decision
-from avalist.domain.errors import BadInput, Unavailable
+from avalist.domain.errors import BadInput, NotFound, Unavailable
 from avalist.domain.facts import Facts
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.row import keys_at, unpack_row
@@ -103,7 +103,7 @@ class Archive:
 
     def key(self, merchant: str, wanted: Lookup) -> str:
         """Return the index key of what is wanted. Raises ``BadInput`` if the schema does not declare such an entity."""
-        known = dict(places_of(self._writer.merchant(merchant).schema))
+        known = dict(places_of(self._schema(merchant)))
         if wanted.by not in known:
             raise BadInput(
                 f"the merchant's schema declares no entity with the source {_SOURCES[wanted.by]!r}, so decisions are "
@@ -113,7 +113,13 @@ class Archive:
                 got=wanted.by,
             )
         value = normal_email(wanted.value) if wanted.by == "email" else wanted.value
-        return _index_key(wanted.by, self._writer.key(merchant, value))
+        return _index_key(wanted.by, self._key(merchant, value))
+
+    def _schema(self, merchant: str) -> Schema:
+        return self._writer.merchant(merchant).schema
+
+    def _key(self, merchant: str, value: str) -> int:
+        return self._writer.key(merchant, value)
 
     def find(self, merchant: str, key: str, wanted: Lookup) -> Found:
         """Return the decisions under an index key, newest first; not on the deciding thread.
@@ -125,7 +131,7 @@ class Archive:
         for seq, body in self._stored(merchant, key, wanted.before):
             stored = msgspec.json.decode(body, type=FoundDecision)
             if stored.decision.seq == seq:  # else a rescore came later, under its own entry
-                decision = fallen.get(stored.decision.event_id, stored.decision)
+                decision = numbered(fallen.get(stored.decision.event_id, stored.decision), seq)
                 found.setdefault(document_id(decision), FoundDecision(decision=decision, facts=stored.facts))
             if len(found) >= enough:
                 break
@@ -139,7 +145,7 @@ class Archive:
 
     def _recent(self, merchant: str, key: str) -> tuple[dict[str, FoundDecision], dict[str, Decision]]:
         """Return what the documents lack: the decisions under the key, and every fallback by its event's id."""
-        places = places_of(self._writer.merchant(merchant).schema)
+        places = places_of(self._schema(merchant))
         found: dict[str, FoundDecision] = {}
         fallen: dict[str, Decision] = {}
         event: EventCore | None = None
@@ -155,6 +161,7 @@ class Archive:
             if event and event.event_id == decision.event_id and key in index_keys(places, event.row):
                 found[id] = FoundDecision(decision=decision, facts=event.facts)
             elif id in found and found[id].decision.event_id == decision.event_id:
+                decision = numbered(decision, found[id].decision.seq)
                 found[id] = msgspec.structs.replace(found[id], decision=decision)
         return found, fallen
 
@@ -167,6 +174,32 @@ class Archive:
                 "the documents are behind the log, as after a burst or an upgrade: look up again in a moment"
             )
         return (record for _, record in self._log.read(begin) if record.merchant == merchant)
+
+
+class FarArchive(Archive):
+    """Reads decisions back from the documents alone: the log is another process's.
+
+    `schema_of` and `key_of` say of a merchant what the writer would.
+    """
+
+    def __init__(
+        self, documents: Documents, schema_of: Callable[[str], Schema], key_of: Callable[[str, str], int]
+    ) -> None:
+        self._documents = documents
+        self._schema_of, self._key_of = schema_of, key_of
+
+    def recent(self, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision:
+        """Raise ``NotFound``: what the follower has not folded yet is not known here."""
+        raise NotFound(f"no decision on payment {payment_id[:64]!r} at {checkpoint}")
+
+    def _schema(self, merchant: str) -> Schema:
+        return self._schema_of(merchant)
+
+    def _key(self, merchant: str, value: str) -> int:
+        return self._key_of(merchant, value)
+
+    def _tail(self, merchant: str) -> Iterator[Record]:
+        return iter(())
 
 
 def _decision_of(record: Record) -> Decision | None:

@@ -45,6 +45,11 @@ def stored_decision(merchant: Merchant, core: EventCore, decided: DecisionCore) 
     return StoredDecision(decision=decided.decision, facts=core.facts, features=named, words=words)
 
 
+def numbered(decision: Decision, seq: int) -> Decision:
+    """Return a decision with the ``seq`` of its event: a fallback that a gateway gave by itself came without one."""
+    return decision if decision.seq else msgspec.structs.replace(decision, seq=seq)
+
+
 def document_id(decision: Decision) -> str:
     """Return the id that a decision is stored under: its payment and checkpoint."""
     return f"{decision.payment_id}/{decision.checkpoint}"

@@ -333,6 +333,17 @@ class Writer:
         self._log_fallback(merchant, answer.core.event_id, why, decision, at_ms)
         return decision
 
+    def keep_given(self, id: str, answer: Answer, given: Decision, why: Why, at_ms: int) -> Decision:
+        """Log that a gateway gave this fallback, as it was given, and return the first answer; it is not yet durable.
+
+        Where a fallback was logged before, that is the first answer.
+        """
+        merchant = self.merchant(id)
+        if merchant.fallback_at(answer.core.event_id) >= 0:
+            return self.first(id, answer)
+        self._log_fallback(merchant, answer.core.event_id, why, given, at_ms)
+        return given
+
     def first(self, id: str, answer: Answer) -> Decision:
         """Return the first answer given to an event: the fallback, where one was logged, else the decision."""
         fallen = self.merchant(id).fallback_at(answer.core.event_id)

@@ -22,6 +22,7 @@ from avalist.cli import (
     models,
     policy,
     reviews,
+    run,
     serve,
     status,
     vault,
@@ -44,6 +45,8 @@ app.add_typer(reviews.app, name="reviews")
 app.add_typer(documents.app, name="documents")
 app.add_typer(vault.app, name="vault")
 app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(run.run_app, name="run")
+app.add_typer(run.dead_letters_app, name="dead-letters")
 app.command("up")(serve.up)
 app.command("follow", hidden=True)(serve.follow)
 app.command("status")(status.status)

@@ -38,7 +38,7 @@ def up(
 ) -> None:
     """Serve: gateway, decider and follower, until Ctrl-C."""
     settings = settings_from(data=data, port=port, host=host)
-    with _listening(settings) as listener:
+    with listening(settings) as listener:
         if settings.log.startswith("file"):  # else there is nothing that a new decider could read
             warm_up([])
             code = Supervisor(settings).run()
@@ -47,7 +47,7 @@ def up(
         _decide(settings, listener)
 
 
-def _listening(settings: Settings) -> socket.socket:
+def listening(settings: Settings) -> socket.socket:
     """Return the socket that callers connect to. Raises ``BadInput`` where it cannot be had."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:

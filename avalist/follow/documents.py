@@ -9,7 +9,7 @@ import msgspec
 from avalist.app.lookup import Places, index_keys, places_of
 from avalist.app.merchant import Merchant, decode_event_core, decode_fallback
 from avalist.app.reviews import REVIEWS, ReviewCase, asked_for, settled
-from avalist.app.stored import DECISIONS, StoredDecision, document_id, folded, stored_decision
+from avalist.app.stored import DECISIONS, StoredDecision, document_id, folded, numbered, stored_decision
 from avalist.app.writer import decode_decision
 from avalist.domain.core import DecisionCore, EventCore
 from avalist.domain.decisions import Action, Decision
@@ -23,10 +23,13 @@ Entry = tuple[str, str, str, int, str]
 class DecisionDocuments:
     """Writes decisions, exactly once: the position is stored with each batch.
 
-    `merchants` are those of the state, which is folded first; `end` and `generation` are the log's.
+    `merchants` are those of the state, which is folded first; `end` and `generation` are the log's. `part` tells one
+    log of several from the others.
     """
 
-    def __init__(self, documents: Documents, merchants: Mapping[str, Merchant], end: int, generation: int = 1) -> None:
+    def __init__(
+        self, documents: Documents, merchants: Mapping[str, Merchant], end: int, generation: int = 1, part: str = ""
+    ) -> None:
         self._documents = documents
         self._merchants = merchants
         self._places: dict[str, Places] = {}
@@ -35,7 +38,7 @@ class DecisionDocuments:
         self._entries: list[Entry] = []
         self._reviews: dict[tuple[str, str], ReviewCase] = {}
         self._at_ms = 0
-        self._mark = folded(generation)
+        self._mark = folded(generation) + part
         self.position = documents.mark(self._mark)
         if self.position > end:  # the log was replaced: the documents belong to another one
             self.position = 0
@@ -72,6 +75,7 @@ class DecisionDocuments:
         body = self._rows.get((merchant, id)) or self._documents.get(merchant, DECISIONS, id)
         stored = msgspec.json.decode(body, type=StoredDecision) if body else None
         if stored is not None and stored.decision.event_id == answer.event_id:
+            answer = numbered(answer, stored.decision.seq)
             self._keep(merchant, msgspec.structs.replace(stored, decision=answer))
         else:
             self._decided(merchant, DecisionCore(answer, b""))

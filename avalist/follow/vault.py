@@ -15,9 +15,9 @@ VAULT_MARK: Final = "vault/1"
 class VaultFold:
     """Puts the sealed parts of events into the vault; the position is stored with each batch."""
 
-    def __init__(self, vault: Vault, documents: Documents, end: int, generation: int = 1) -> None:
+    def __init__(self, vault: Vault, documents: Documents, end: int, generation: int = 1, part: str = "") -> None:
         self._vault = vault
-        self._mark = folded(generation, VAULT_MARK)
+        self._mark = folded(generation, VAULT_MARK) + part
         self._held: list[Record] = []
         mark = documents.mark(self._mark)
         self.position = mark if mark <= end else 0  # else the log was replaced

@@ -25,9 +25,9 @@ class WaveDocuments:
     It goes on where the last one was: waves that went on then are found among the documents.
     """
 
-    def __init__(self, documents: Documents, end: int, generation: int = 1) -> None:
+    def __init__(self, documents: Documents, end: int, generation: int = 1, part: str = "") -> None:
         self._documents = documents
-        self._mark = f"waves/1@{generation}"
+        self._mark = f"waves/1@{generation}{part}"
         self._books: dict[str, WaveBook] = {}
         self._merchants: dict[str, Merchant] = {}
         self._opened: set[tuple[str, str]] = set()

@@ -42,11 +42,11 @@ class WebhookFold:
     A webhook that was just added is told what comes after the batch in which it is seen.
     """
 
-    def __init__(self, webhooks: Webhooks, documents: Documents, end: int, generation: int = 1) -> None:
+    def __init__(self, webhooks: Webhooks, documents: Documents, end: int, generation: int = 1, part: str = "") -> None:
         self._webhooks = webhooks
         self._documents = documents
         self._generation = generation
-        self._mark = folded(generation, WEBHOOK_MARK)
+        self._mark = folded(generation, WEBHOOK_MARK) + part
         self._known = {*webhooks.merchants()}
         self._states: dict[str, _State] = {}
         self._touched: set[str] = set()

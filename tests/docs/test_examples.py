@@ -4,6 +4,7 @@
 
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from avalist.api.wire import Recorded
 from avalist.app.administer import decode_request
 from avalist.app.lookup import Lookup
 from avalist.app.stored import StoredDecision
+from avalist.config import settings_from
 from avalist.domain.decisions import Decision
 from avalist.domain.events import decode_event, decode_payment
 from avalist.domain.schema import DIGITAL_GOODS, Schema
@@ -58,8 +60,11 @@ def test_json_decodes(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", blocks("toml"), ids=str)
-def test_toml_is_a_mapping_or_features(block: Block) -> None:
-    if "[[feature]]" in block.text:
+def test_toml_is_a_mapping_or_features_or_settings(block: Block, tmp_path: Path) -> None:
+    if "kafka://" in block.text:
+        (tmp_path / "avalist.toml").write_text(block.text)
+        assert settings_from({}, file=tmp_path / "avalist.toml").kafka
+    elif "[[feature]]" in block.text:
         with_own(DIGITAL_GOODS, derive(DIGITAL_GOODS), decode_own(block.text))
     else:
         decode_mapping(block.text).merchant_schema()
@@ -84,7 +89,9 @@ def command_lines() -> list[tuple[str, list[str]]]:
 def test_commands_in_examples_exist() -> None:
     assert len(command_lines()) > 5
     for where, words in command_lines():
-        name = " ".join(words[:3] if words[1] in ("merchant", "policy", "features") else words[:2])
+        name = " ".join(
+            words[:3] if words[1] in ("merchant", "policy", "features", "run", "dead-letters") else words[:2]
+        )
         assert name in COMMANDS, where
         given = {word for word in words if word.startswith("--")}
         assert given <= options(COMMANDS[name]), where

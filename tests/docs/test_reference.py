@@ -13,6 +13,7 @@ from starlette.routing import Route
 from avalist.adapters.file import segment
 from avalist.adapters.file.log import SEGMENT_BYTES
 from avalist.api.errors import problem_of
+from avalist.api.health import RoleMetrics
 from avalist.api.metrics import Metrics
 from avalist.api.openapi import document
 from avalist.api.operations import MOST_EVENTS, OPERATIONS, Operation
@@ -67,7 +68,8 @@ def metric_row(metric: MetricWrapperBase) -> tuple[str, str, str]:
 
 def test_metrics() -> None:
     text = read(REFERENCE + "metrics.md")
-    actual = [m for m in vars(Metrics()).values() if isinstance(m, MetricWrapperBase)]
+    catalogues = (Metrics(), RoleMetrics())
+    actual = [m for one in catalogues for m in vars(one).values() if isinstance(m, MetricWrapperBase)]
     shown = {(row[0].strip("`"), row[1], row[2]) for row in rows(text)}
     assert shown == {metric_row(m) for m in actual}
     assert headings(section(text, "What to do")) == [row[0].strip("`") for row in rows(text)]

@@ -10,7 +10,8 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from avalist.adapters.kafka.log import PLACE, KafkaLog
+from avalist.adapters.kafka.log import KafkaLog
+from avalist.adapters.kafka.reading import PLACE
 from avalist.domain.errors import LogCorrupt, LogFailed, NotFound
 from avalist.domain.records import Record, RecordKind, encode_record
 from tests.services.kafka import Broker

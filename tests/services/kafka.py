@@ -1,6 +1,7 @@
-"""A real Apache Kafka broker (KRaft, one node) on loopback, its jars from Maven Central; needs Java 17 and Maven.
+"""Real Apache Kafka (KRaft) on loopback, one broker or three, its jars from Maven Central; needs Java 17 and Maven.
 
 ``python -m tests.services.kafka up`` starts it and prints its address, ``down`` stops it, ``run`` stops it at Ctrl-C.
+``--brokers 3`` starts a cluster of three: each topic in three copies, a write acknowledged once two have it.
 Everything lies under ``build/services``; deleting that folder costs one download.
 """
 
@@ -49,8 +50,8 @@ _POM = """<project>
 """
 
 _PROPERTIES = """process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{control}
+node.id={node}
+controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{control}
 log.dirs={data}
@@ -58,11 +59,19 @@ auto.create.topics.enable=false
 num.network.threads=2
 num.io.threads=2
 offsets.topic.num.partitions=1
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={copies}
 transaction.state.log.num.partitions=1
-transaction.state.log.replication.factor=1
+transaction.state.log.replication.factor={copies}
 transaction.state.log.min.isr=1
+default.replication.factor={copies}
+min.insync.replicas={insync}
 group.initial.rebalance.delay.ms=0
+# A member of a group, or a broker, counts as lost sooner than by default: tests wait for it.
+group.min.session.timeout.ms=1000
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=3000
+controller.quorum.election.timeout.ms=500
+controller.quorum.fetch.timeout.ms=1000
 """
 
 
@@ -183,26 +192,104 @@ def start(folder: Path = FOLDER, *, outlives: bool = False) -> Broker:
     there = running(folder)
     if there is not None:
         return there
-    java = ("java", *_JVM, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars()}/*")
-    folder.mkdir(parents=True, exist_ok=True)
-    port, control = free_port(), free_port()
-    config = folder / "server.properties"
-    config.write_text(_PROPERTIES.format(port=port, control=control, data=folder / "data"))
-    tool = (*java, "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(config), "--ignore-formatted")
-    subprocess.run(tool, check=True, capture_output=True, timeout=_READY_S)
-    with open(folder / "broker.log", "ab") as said:
-        process = subprocess.Popen(
-            (*java, "kafka.Kafka", str(config)), stdin=subprocess.DEVNULL, stdout=said, stderr=said,
-            start_new_session=True, preexec_fn=None if outlives else _end_with_parent,
-        )  # fmt: skip
-    broker = Broker(process.pid, f"127.0.0.1:{port}", folder)
-    with ExitStack() as failed:
-        failed.callback(broker.kill)
-        (folder / "broker").write_text(f"{broker.pid} {broker.servers}")
-        _wait(broker, process)
-        failed.pop_all()
-    process.returncode = 0  # who stops it reaps it by its id
+    (broker,) = _launch([folder], outlives=outlives)
     return broker
+
+
+class Cluster(NamedTuple):
+    """Three brokers; each holds a copy of everything, and two copies make a write durable."""
+
+    brokers: tuple[Broker, ...]
+
+    @property
+    def servers(self) -> str:
+        """Return the addresses for clients."""
+        return ",".join(broker.servers for broker in self.brokers)
+
+    def again(self, dead: Broker) -> Cluster:
+        """Start a broker that died, with its data and at its address; return the cluster with it."""
+        (alive,) = _launch([dead.folder], begun=True)
+        return Cluster(tuple(alive if broker.folder == dead.folder else broker for broker in self.brokers))
+
+    def stop(self) -> None:
+        """Ask all to stop, and kill those that do not."""
+        for broker in self.brokers:
+            broker.resume()
+        for broker in self.brokers:
+            broker.stop()
+
+    def kill(self) -> None:
+        """End all at once."""
+        for broker in self.brokers:
+            broker.kill()
+
+
+BROKERS = 3
+
+
+def start_cluster(folder: Path = FOLDER, *, outlives: bool = False) -> Cluster:
+    """Start three brokers with data under `folder`, or return those that run there. Raises as :func:`start`."""
+    folders = [folder / str(n) for n in range(1, BROKERS + 1)]
+    there = running_cluster(folder)
+    return there or Cluster(_launch(folders, outlives=outlives))
+
+
+def running_cluster(folder: Path = FOLDER) -> Cluster | None:
+    """Return the cluster whose data lies under `folder`, if all its brokers run."""
+    brokers = [running(folder / str(n)) for n in range(1, BROKERS + 1)]
+    return Cluster(tuple(broker for broker in brokers if broker)) if all(brokers) else None
+
+
+def _launch(folders: list[Path], *, outlives: bool = False, begun: bool = False) -> tuple[Broker, ...]:
+    """Start a broker in each folder, as one cluster; with `begun`, as their files say."""
+    java = ("java", *_JVM, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars()}/*")
+    if not begun:
+        _configure(folders)
+    with ExitStack() as failed:
+        brokers, processes = [], []
+        for folder in folders:
+            config = folder / "server.properties"
+            tool = (*java, "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", config, "--ignore-formatted")
+            subprocess.run(tool, check=True, capture_output=True, timeout=_READY_S)
+            with open(folder / "broker.log", "ab") as said:
+                process = subprocess.Popen(
+                    (*java, "kafka.Kafka", str(config)), stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+                    start_new_session=True, preexec_fn=None if outlives else _end_with_parent,
+                )  # fmt: skip
+            broker = Broker(process.pid, _address(config), folder)
+            failed.callback(broker.kill)
+            (folder / "broker").write_text(f"{broker.pid} {broker.servers}")
+            brokers.append(broker)
+            processes.append(process)
+        for broker, process in zip(brokers, processes, strict=True):
+            _wait(broker, process)
+        failed.pop_all()
+    for process in processes:
+        process.returncode = 0  # who stops it reaps it by its id
+    return tuple(brokers)
+
+
+def _configure(folders: list[Path]) -> None:
+    """Write each broker's settings; a cluster that was there before keeps its addresses."""
+    configs = [folder / "server.properties" for folder in folders]
+    if len(folders) > 1 and all(config.exists() for config in configs):
+        return
+    controls = [free_port() for _ in folders]
+    voters = ",".join(f"{n}@127.0.0.1:{control}" for n, control in enumerate(controls, 1))
+    copies = len(folders)
+    for node, (folder, config, control) in enumerate(zip(folders, configs, controls, strict=True), 1):
+        folder.mkdir(parents=True, exist_ok=True)
+        text = _PROPERTIES.format(
+            node=node, voters=voters, port=free_port(), control=control, data=folder / "data", copies=copies,
+            insync=max(copies - 1, 1),
+        )  # fmt: skip
+        config.write_text(text)
+
+
+def _address(config: Path) -> str:
+    found = re.search(r"PLAINTEXT://([\d.:]+)", config.read_text())
+    assert found is not None
+    return found.group(1)
 
 
 def _end_with_parent() -> None:
@@ -235,18 +322,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.services.kafka", description=__doc__)
     parser.add_argument("command", choices=("up", "down", "run"))
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where its data lies [default: %(default)s]")
+    parser.add_argument("--brokers", type=int, choices=(1, BROKERS), default=1, help="[default: %(default)s]")
     arguments = parser.parse_args()
+    folder, outlives = arguments.folder.resolve(), arguments.command == "up"
     if arguments.command == "down":
-        there = running(arguments.folder)
-        if there is not None:
-            there.stop()
+        for one in (folder, *(folder / str(n) for n in range(1, BROKERS + 1))):
+            there = running(one)
+            if there is not None:
+                there.stop()
         return
-    broker = start(arguments.folder, outlives=arguments.command == "up")
-    print(broker.servers, flush=True)
+    begun = start(folder, outlives=outlives) if arguments.brokers == 1 else start_cluster(folder, outlives=outlives)
+    brokers = begun.brokers if isinstance(begun, Cluster) else (begun,)
+    print(begun.servers, flush=True)
     if arguments.command == "run":
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: broker.stop())
-        while not _dead(broker.pid):
+            signal.signal(number, lambda *_: begun.stop())
+        while not all(_dead(broker.pid) for broker in brokers):
             time.sleep(0.2)
 
 

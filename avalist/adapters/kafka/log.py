@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import chain
-from typing import TypeAlias
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from avalist.adapters.kafka.errors import mapped, translated
+from avalist.adapters.kafka.reading import CURSOR, PLACE, Client, Reading, offset_of
 from avalist.domain.errors import AvalistError, LogFailed, NotFound
 from avalist.domain.records import Record, decode_record, encode_record
-
-Client: TypeAlias = Mapping[str, str | int | float | bool]
-
-PLACE = "place"
-"""Header of every record: the offset that its writer meant it to have, eight bytes, big-endian."""
 
 _WRITING = {
     "enable.idempotence": True,
@@ -31,23 +26,11 @@ _WRITING = {
     "linger.ms": 0,
     "queue.buffering.max.messages": 0,
 }
-_READING = {
-    "group.id": "avalist-log",  # the library asks for one; nothing is committed
-    "enable.auto.commit": False,
-    "auto.offset.reset": "error",
-    "check.crcs": True,
-}
-# One record is wanted: no more than the batch that holds it is fetched ahead, and none is waited for behind it.
-_GETTING = {
-    "queued.min.messages": 1,
-    "fetch.message.max.bytes": 1 << 16,
-    "fetch.queue.backoff.ms": 0,
-    "fetch.wait.max.ms": 1,
-}
 _POLL_S = 0.1
+_RECENT_BYTES = 64 << 20
 
 
-class KafkaLog:
+class KafkaLog(Reading):
     """A log in one partition; a position is an offset. Some offsets hold no record of ours.
 
     ``append`` hands records to the client library, whose own thread sends them; ``sync`` waits for the brokers to
@@ -71,6 +54,14 @@ class KafkaLog:
     timeout_s
         How long to wait for brokers: on opening, in ``sync``, and for each record read.
 
+    Attributes
+    ----------
+    cursor
+        The next input that is not in the log yet: all before it stand in the records so far, or made none. Whoever
+        reads inputs sets it before it appends; it is written with every record. On opening: that of the last record.
+    epoch
+        The offset of this writer's mark: that of a later writer is higher.
+
     Raises
     ------
     NotFound
@@ -83,21 +74,21 @@ class KafkaLog:
     """
 
     def __init__(self, client: Client, topic: str, partition: int = 0, *, timeout_s: float = 60.0) -> None:
-        self._client, self._topic, self._partition, self._timeout_s = dict(client), topic, partition, timeout_s
-        self._name = f"log {topic}[{partition}]"
-        # Payloads by position, appended and not yet acknowledged.
+        super().__init__(client, topic, partition, timeout_s)
+        # Payloads by position: appended and not yet acknowledged; acknowledged, from a position on without a gap.
         self._unsynced: dict[int, bytes] = {}
+        self._recent: dict[int, bytes] = {}
+        self._recent_bytes = 0
         self._memory = threading.Lock()
-        self._kept = threading.Lock()
         self._refusal = ""
-        self._closed = False
         self._end = self._durable_end = 0
         with translated(self._name):
             self._producer = Producer({**self._client, **_WRITING})
-            self._getter = Consumer({**self._client, **_READING, **_GETTING})
         try:
-            self._check_partition_exists()
-            self._end = self._durable_end = self._take_over() + 1
+            self.check_partition_exists()
+            self.epoch = self._take_over()
+            self._end = self._durable_end = self._recent_from = self.epoch + 1
+            self.cursor = self.cursor_before(self.epoch)
         except BaseException:
             self._release()
             raise
@@ -138,6 +129,15 @@ class KafkaLog:
             raise self._fail(str(error)) from error
         return self._durable_end
 
+    def settle(self, timeout_s: float = 0.0) -> int:
+        """Take note of what the brokers acknowledged, after waiting so long for a word of theirs; return
+        ``durable_end``. Raises as :meth:`sync`, but is patient with brokers that stand still.
+        """
+        with translated(self._name):
+            self._producer.poll(timeout_s)
+        self._check_open()
+        return self._durable_end
+
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Record]]:
         """Yield ``(position, record)`` of the records in [`start`, `stop`).
 
@@ -145,29 +145,32 @@ class KafkaLog:
         """
         with self._memory:
             self._check_open()
-            durable = self._durable_end
             stop = self._end if stop is None else min(stop, self._end)
-            unsynced = [(position, self._unsynced[position]) for position in range(max(start, durable), stop)]
-        late = ((position, decode_record(payload, position)) for position, payload in unsynced)
-        return chain(self._read_durable(start, min(stop, durable)), late)
+            far = min(stop, self._durable_end if start < self._recent_from else start)
+            held = [(at, self._recent.get(at) or self._unsynced.get(at)) for at in range(max(start, far), stop)]
+        near = ((position, decode_record(payload, position)) for position, payload in held if payload is not None)
+        return chain(self.records(start, far), near)
 
     def get(self, position: int) -> Record:
         """Return the record at `position`, synced or not: one round trip where it is. Raises ``NotFound``."""
         with self._memory:
             self._check_open()
-            payload = self._unsynced.get(position)
-            durable = self._durable_end
+            payload = self._unsynced.get(position) or self._recent.get(position)
+            first = self._recent_from
         if payload is None:
-            payload = self._get_durable(position) if 0 <= position < durable else None
+            payload = self.payload(position) if 0 <= position < first else None
         if payload is None:
             raise NotFound(f"no record begins at position {position}")
         return decode_record(payload, position)
+
+    def abandon(self) -> None:
+        """Write nothing more, not even what was appended and not sent yet: the turn is another's."""
+        self._fail("this writer gave up its turn")
 
     def close(self) -> None:
         """Sync, unless the log has failed, and release every resource. Closing twice is harmless."""
         if self._closed:
             return
-        self._closed = True
         try:
             if not self._refusal:
                 self.sync()
@@ -176,14 +179,6 @@ class KafkaLog:
             self._release()
 
     # --- writing ---------------------------------------------------------------------------------------------------
-
-    def _check_partition_exists(self) -> None:
-        with translated(self._name):
-            found = self._getter.list_topics(self._topic, timeout=self._timeout_s).topics[self._topic]
-        if found.error is not None:
-            raise mapped(found.error, self._name)
-        if self._partition not in found.partitions:
-            raise NotFound(f"{self._name}: the topic has partitions 0 to {len(found.partitions) - 1}")
 
     def _take_over(self) -> int:
         """Write this writer's mark, which carries no place and so is no record; return its offset."""
@@ -196,12 +191,13 @@ class KafkaLog:
         error, mark = reports[0]
         if error is not None:
             raise mapped(error, self._name)
-        return _offset(mark)
+        return offset_of(mark)
 
     def _produce(self, merchant: str, payload: bytes, position: int) -> None:
         with translated(self._name):
             self._producer.produce(
-                self._topic, payload, merchant, self._partition, headers=[(PLACE, _place(position))],
+                self._topic, payload, merchant, self._partition,
+                headers=[(PLACE, _eight(position)), (CURSOR, _eight(self.cursor))],
                 on_delivery=partial(self._delivered, position),
             )  # fmt: skip
         self._unsynced[position] = payload
@@ -213,12 +209,21 @@ class KafkaLog:
             return
         if error is not None:
             self._fail(str(mapped(error, self._name)))
-        elif _offset(message) != position:
+        elif offset_of(message) != position:
             self._fail(f"another writer took over {self._name}; this one must stop")
         else:
             with self._memory:
                 self._durable_end = position + 1
-                del self._unsynced[position]
+                self._remember(position, self._unsynced.pop(position))
+
+    def _remember(self, position: int, payload: bytes) -> None:
+        """Keep the newest records at hand: retries and outcomes mostly ask for those."""
+        self._recent[position] = payload
+        self._recent_bytes += len(payload)
+        while self._recent_bytes > _RECENT_BYTES:
+            oldest = next(iter(self._recent))
+            self._recent_bytes -= len(self._recent.pop(oldest))
+            self._recent_from = oldest + 1
 
     def _wait(self, reached: Callable[[], bool]) -> None:
         until = time.monotonic() + self._timeout_s
@@ -244,52 +249,8 @@ class KafkaLog:
         with suppress(KafkaException):  # it says once more why it failed
             self._producer.purge()
             self._producer.close()
-        self._getter.close()
-
-    # --- reading ---------------------------------------------------------------------------------------------------
-
-    def _read_durable(self, start: int, stop: int) -> Iterator[tuple[int, Record]]:
-        if start >= stop:
-            return
-        with translated(self._name), closing(Consumer({**self._client, **_READING})) as reader:
-            for message in self._messages(reader, start):
-                position = _offset(message)
-                payload = _counted(message)
-                if payload is not None and position < stop:
-                    yield position, decode_record(payload, position)
-                if position + 1 >= stop:
-                    return
-
-    def _get_durable(self, position: int) -> bytes | None:
-        with self._kept:
-            message = next(self._messages(self._getter, position))
-            with translated(self._name):
-                self._getter.unassign()
-        return _counted(message) if _offset(message) == position else None
-
-    def _messages(self, reader: Consumer, start: int) -> Iterator[Message]:
-        """Yield the messages from offset `start` on; the caller knows where to stop."""
-        with translated(self._name):
-            reader.assign([TopicPartition(self._topic, self._partition, start)])
-            while (message := reader.poll(self._timeout_s)) is not None:
-                error = message.error()
-                if error is not None:
-                    raise mapped(error, self._name)
-                yield message
-        raise LogFailed(f"{self._name}: no broker sent what was acknowledged in {self._timeout_s:g} s; try again")
+        self.close_reading()
 
 
-def _counted(message: Message) -> bytes | None:
-    """Return the payload of a message that stands where its writer meant it to, else None."""
-    headers = message.headers()
-    value: bytes | None = message.value()
-    return value if headers and dict(headers).get(PLACE) == _place(_offset(message)) else None
-
-
-def _place(position: int) -> bytes:
-    return position.to_bytes(8, "big")
-
-
-def _offset(message: Message) -> int:
-    offset = message.offset()
-    return -1 if offset is None else offset
+def _eight(number: int) -> bytes:
+    return number.to_bytes(8, "big")

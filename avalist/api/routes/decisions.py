@@ -54,7 +54,7 @@ class Asking:
     def admit(self, headers: Sequence[Header]) -> Given:
         """Check a request's head; return its headers. Nothing of the body is wanted before."""
         service = self._service
-        service.commit  # noqa: B018  raises what keeps the service from answering
+        service.check()
         given = self.given = headers_of(headers)
         asked_ms = service.clock.now_ms()
         caller = self.caller = service.authenticate(given, asked_ms)
@@ -71,12 +71,7 @@ class Asking:
         timeout_s = _timeout_s(service, self.given, key.merchant)
         if key.kind == "sandbox":
             self._word = _rehearsal(key, event)
-        if service.waiting >= service.settings.queue_limit and not service.writer.knows(key.merchant, event.event_id):
-            decision = service.writer.answer_unscored(key.merchant, event, self._began_ms)
-            service.metrics.fallbacks.labels("overloaded").inc()
-            done.set_result(decision)
-        else:
-            service.decider.ask(Asked(key.merchant, event, self._began_ms), timeout_s, done)
+        service.ask(Asked(key.merchant, event, self._began_ms), timeout_s, done, self._word == DEGRADED)
 
     def answer(self, found: Kept[Answer] | Decision) -> bytes:
         """Return the answer's body; after :attr:`pause_s`, it may be sent."""
@@ -86,13 +81,9 @@ class Asking:
 
     def _first(self, kept: Kept[Answer]) -> Decision:
         """Return the first answer: the fallback, where the decision is not durable in time and becomes advice."""
-        service, merchant, answer = self._service, self._key.merchant, kept.what
-        if self._word == SLOW and answer.again:
+        if self._word == SLOW and kept.what.again:
             self._word = ""
-        if kept.durable and self._word != DEGRADED:
-            return service.writer.first(merchant, answer)
-        service.metrics.fallbacks.labels("deadline").inc()
-        return service.writer.fallback(merchant, answer, service.clock.now_ms(), "deadline")
+        return self._service.first(self._key.merchant, kept, self._word == DEGRADED)
 
     @property
     def pause_s(self) -> float:
@@ -142,7 +133,7 @@ def _rehearsal(key: ApiKey, event: Payment) -> str:
 def _timeout_s(service: Service, headers: Given, merchant: str) -> float:
     given = headers.get(b"avalist-deadline-ms")
     if not given:
-        return service.writer.merchants[merchant].policy.deadline_ms / 1000.0
+        return service.timeout_s(merchant)
     if not given.isdigit() or len(given) > 5 or not 1 <= int(given) <= _MAX_DEADLINE_MS:
         raise BadInput(
             "not a deadline",

@@ -12,7 +12,7 @@ from avalist.api.http import headers_of, read_body
 from avalist.api.limits import Caller
 from avalist.api.scan import check_body
 from avalist.api.service import Service
-from avalist.app.lookup import Archive, Found, FoundDecision, Lookup, page_of
+from avalist.app.lookup import Found, FoundDecision, Lookup, page_of
 from avalist.app.merchant import CHECKPOINTS
 from avalist.app.stored import StoredDecision
 from avalist.domain.errors import BadInput, NotFound, Overloaded
@@ -28,26 +28,15 @@ async def get_decision(service: Service, request: Request, caller: Caller) -> St
     checkpoint = request.query_params.get("checkpoint", "pre_auth")
     if checkpoint not in CHECKPOINTS:
         raise BadInput("no such checkpoint", field="checkpoint", expected=" or ".join(CHECKPOINTS), got=checkpoint[:32])
-    return await _read(service.archive, caller.key.merchant, request.path_params["payment_id"], checkpoint)
+    return await service.decision(caller.key.merchant, request.path_params["payment_id"], checkpoint)
 
 
-async def _read(archive: Archive, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision:
-    """Return a decision from the log, else from the documents, which may be a server's: off the event loop."""
-    try:
-        return archive.recent(merchant, payment_id, checkpoint)
-    except NotFound:
-        stored = await asyncio.to_thread(archive.stored, merchant, payment_id, checkpoint)
-        if stored is None:
-            raise
-        return stored
-
-
-async def _of_payment(archive: Archive, merchant: str, wanted: Lookup) -> Found:
+async def _of_payment(service: Service, merchant: str, wanted: Lookup) -> Found:
     """Return the decisions of a payment, one a checkpoint."""
     found = []
     for checkpoint in CHECKPOINTS:
         with suppress(NotFound):
-            one = await _read(archive, merchant, wanted.value, checkpoint)
+            one = await service.read_decision(merchant, wanted.value, checkpoint)
             found.append(FoundDecision(decision=one.decision, facts=one.facts))
     return page_of(found, wanted)
 
@@ -62,7 +51,7 @@ async def look_up(service: Service, request: Request, caller: Caller) -> Found:
     check_body(body, wanted)
     archive, merchant = service.archive, caller.key.merchant
     if wanted.by == "payment_id":
-        return await _of_payment(archive, merchant, wanted)
+        return await _of_payment(service, merchant, wanted)
     key = archive.key(merchant, wanted)
     if service.looking[merchant] >= _MOST_WAITING:
         raise Overloaded(f"{_MOST_WAITING} look-ups of this merchant wait already: send one after the other")

@@ -38,7 +38,6 @@ from avalist.domain.events import (
 )
 
 _BATCH_FACTOR = 64
-_SLICE = 64
 _MOST_ALERTS = 100
 Decode = Callable[[bytes], WireEvent]
 _RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
@@ -114,8 +113,8 @@ async def _sessions(service: Service, request: Request, caller: Caller) -> Recor
 async def _record(service: Service, request: Request, caller: Caller, decode: Decode) -> Recorded:
     """Record one event or a list: a body that does not decode stores nothing; events that do not fit are named."""
     key = caller.key
-    service.commit  # noqa: B018  raises what keeps the service from answering
-    if service.waiting >= service.settings.queue_limit:
+    service.check()
+    if service.full:
         raise Overloaded("too many requests wait for the log: retry after a second")
     body = await _body(service, request)
     events = await asyncio.to_thread(_decode_batch, body, decode)  # a long batch stalls no decision
@@ -123,24 +122,19 @@ async def _record(service: Service, request: Request, caller: Caller, decode: De
         check_clock(key, event)
     if any(isinstance(event, OutcomeEvent) for event in events):
         caller.need("outcomes:write")
-    errors: list[NotRecorded] = []
-    last, problem = -1, None
-    for start in range(0, len(events), _SLICE):
-        some = events[start : start + _SLICE]
-        for place, result in enumerate(service.writer.record_many(key.merchant, some, service.clock.now_ms()), start):
-            event = events[place]
-            if isinstance(result, AvalistError):
-                problem = result
-                errors.append(NotRecorded(at=place, event_id=event.event_id, problem=problem_of(result)))
-            else:
-                last = max(last, result)
-                service.metrics.events.labels(event.type).inc()
-        await asyncio.sleep(0)  # decisions go between
-    if problem is not None and len(errors) == len(events):
-        raise problem
-    if last >= 0:
-        await service.durable(last)
-    return Recorded(recorded=len(events) - len(errors), errors=tuple(errors))
+    found = await service.record(key.merchant, events)
+    wrong = [problem for problem in found if problem is not None]
+    if wrong and len(wrong) == len(events):
+        raise wrong[-1]
+    for event, problem in zip(events, found, strict=True):
+        if problem is None:
+            service.metrics.events.labels(event.type).inc()
+    errors = tuple(
+        NotRecorded(at=place, event_id=event.event_id, problem=problem_of(problem))
+        for place, (event, problem) in enumerate(zip(events, found, strict=True))
+        if problem is not None
+    )
+    return Recorded(recorded=len(events) - len(errors), errors=errors)
 
 
 async def _body(service: Service, request: Request) -> bytes:
@@ -192,19 +186,12 @@ async def _admin(service: Service, request: Request, caller: None) -> dict[str, 
     body = await _body(service, request)
     wanted = decode_request(body)
     check_body(body, decode_any(body))
-    await asyncio.to_thread(service.administration.prepare, wanted)
-    answer = service.administration.carry_out(wanted, service.clock.now_ms())
-    await service.durable(service.end - 1)
-    return answer
+    return await service.administer(wanted)
 
 
 async def _tables(service: Service, request: Request, caller: None) -> TablesInForce:
     body = await _body(service, request)
-    wanted = decode_tables(body)
-    await asyncio.to_thread(service.administration.prepare, wanted)
-    answer = service.administration.set_tables(wanted, service.clock.now_ms())
-    await service.durable(service.end - 1)
-    return answer
+    return await service.set_tables(decode_tables(body))
 
 
 async def _healthz(service: Service, request: Request, caller: None) -> Alive:
@@ -212,15 +199,12 @@ async def _healthz(service: Service, request: Request, caller: None) -> Alive:
 
 
 async def _readyz(service: Service, request: Request, caller: None) -> Ready:
-    service.commit  # noqa: B018  raises what makes the service not ready
+    service.check()
     return Ready()
 
 
 async def _metrics(service: Service, request: Request, caller: None) -> bytes:
-    said = await asyncio.get_running_loop().run_in_executor(None, service.followed)
-    service.metrics.followed(said, service.clock.now_ms(), service.durable_end)
-    service.metrics.waiting.set(service.waiting)
-    service.metrics.entities.set(sum(m.features.live_keys for m in service.writer.merchants.values()))
+    await service.measure()
     return generate_latest(service.metrics.registry)
 
 

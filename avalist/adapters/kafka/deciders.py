@@ -1,0 +1,130 @@
+"""Whom a gateway asks: it writes to ``events``, hears one partition of ``replies``, and every merchant's profile."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+
+from avalist.adapters.kafka.errors import translated
+from avalist.adapters.kafka.inbox import REPLY_TO
+from avalist.adapters.kafka.outbox import SENDING
+from avalist.adapters.kafka.reading import Client, Headers
+from avalist.adapters.kafka.topics import REPLY_PARTITIONS, Topics
+from avalist.ports.asking import Delivered
+
+_HEARING = {"group.id": "avalist-gateway", "enable.auto.commit": False, "auto.offset.reset": "latest"}
+_POLL_S = 0.1
+_MOST = 500
+_WAIT_S = 30.0
+_LEAVE_S = 2.0
+
+Hear = Callable[[list[bytes]], None]
+
+
+class KafkaDeciders:
+    """One gateway's connection. Its partition of ``replies`` is drawn by its name; others may hear the same one."""
+
+    def __init__(self, client: Client, topics: Topics) -> None:
+        self._client, self._topics = dict(client), topics
+        self.partitions = topics.partitions
+        self._stopping = threading.Event()
+        self._known = threading.Event()
+        self._threads: list[threading.Thread] = []
+        with translated("gateway"):
+            self._producer = Producer({**client, **SENDING})
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether every profile that was published is known, and replies would be heard."""
+        return self._known.is_set()
+
+    def start(self, name: bytes, replies: Hear, profile: Callable[[bytes], None]) -> None:
+        """Begin to hear replies to requests that begin with `name`, and profiles."""
+        self._loop = asyncio.get_running_loop()
+        place = int.from_bytes(name, "big") % REPLY_PARTITIONS
+        self._headers: Headers = [(REPLY_TO, place.to_bytes(4, "big"))]
+
+        def profiles(values: list[bytes]) -> None:
+            for value in values:
+                profile(value)
+
+        hearing = self._at_end(self._topics.replies, place)
+        learning, end = self._at_begin(self._topics.merchants)
+        self._run("replies", lambda: self._hear(hearing, replies))
+        self._run("profiles", lambda: self._learn(learning, end, profiles))
+        self._run("deliveries", self._deliver)
+
+    def send(self, partition: int, merchant: str, value: bytes, delivered: Delivered | None = None) -> bool:
+        """Send a message; False if there is no room for it."""
+        try:
+            if delivered is None:
+                self._producer.produce(self._topics.events, value, merchant, partition, headers=self._headers)
+            else:
+                self._producer.produce(
+                    self._topics.events, value, merchant, partition, headers=self._headers,
+                    on_delivery=lambda error, _: self._tell(delivered, error),
+                )  # fmt: skip
+        except BufferError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Send what waits, for a moment, and hear no more."""
+        self._producer.flush(_LEAVE_S)
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _tell(self, delivered: Delivered, error: KafkaError | None) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(delivered, error is None)
+
+    def _run(self, name: str, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _deliver(self) -> None:
+        while not self._stopping.is_set():
+            self._producer.poll(_POLL_S)
+
+    def _at_end(self, topic: str, partition: int) -> Consumer:
+        with translated(topic):
+            consumer = Consumer({**self._client, **_HEARING})
+            _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_WAIT_S)
+            consumer.assign([TopicPartition(topic, partition, end)])
+        return consumer
+
+    def _at_begin(self, topic: str) -> tuple[Consumer, int]:
+        with translated(topic):
+            consumer = Consumer({**self._client, **_HEARING})
+            first, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_WAIT_S)
+            consumer.assign([TopicPartition(topic, 0, first)])
+        if first == end:
+            self._known.set()
+        return consumer, end
+
+    def _hear(self, consumer: Consumer, hear: Hear) -> None:
+        for messages in self._batches(consumer):
+            self._loop.call_soon_threadsafe(hear, _values(messages))
+        consumer.close()
+
+    def _learn(self, consumer: Consumer, end: int, learn: Hear) -> None:
+        for messages in self._batches(consumer):
+            self._loop.call_soon_threadsafe(learn, _values(messages))
+            if any((message.offset() or 0) >= end - 1 for message in messages if message.error() is None):
+                self._loop.call_soon_threadsafe(self._known.set)
+        consumer.close()
+
+    def _batches(self, consumer: Consumer) -> Iterator[list[Message]]:
+        while not self._stopping.is_set():
+            first = consumer.poll(_POLL_S)
+            if first is not None:
+                yield [first, *consumer.consume(_MOST, 0.0)]
+
+
+def _values(messages: list[Message]) -> list[bytes]:
+    return [value for message in messages if message.error() is None and (value := message.value()) is not None]

@@ -1,0 +1,60 @@
+"""What a decider says: replies, profiles, dead letters."""
+
+from __future__ import annotations
+
+from confluent_kafka import Producer
+
+from avalist.adapters.kafka.errors import translated
+from avalist.adapters.kafka.reading import Client
+from avalist.adapters.kafka.topics import Topics
+from avalist.domain.errors import LogFailed
+from avalist.ports.asking import Came
+
+SENDING = {
+    "enable.idempotence": True,
+    "acks": "all",
+    "linger.ms": 0,
+    "message.timeout.ms": 30_000,
+    "queue.buffering.max.messages": 200_000,
+}
+REASON, MERCHANT, FROM, AT_MS = "reason", "merchant", "from", "at_ms"
+"""Headers of a dead letter; `from` is its partition and offset in ``events``."""
+_BURY_S = 10.0
+
+
+class KafkaOutbox:
+    """One producer for all of them."""
+
+    def __init__(self, client: Client, topics: Topics) -> None:
+        self._topics = topics
+        with translated("replies"):
+            self._producer = Producer({**client, **SENDING})
+
+    def reply(self, to: int, value: bytes) -> None:
+        """Send a reply to a gateway; where there is no room it is dropped: the gateway asks again, or falls back."""
+        if to >= 0:
+            try:
+                self._producer.produce(self._topics.replies, value, partition=to)
+            except BufferError:
+                self._producer.poll(0)
+        self._producer.poll(0)
+
+    def bury(self, came: Came, merchant: str, reason: str, at_ms: int) -> None:
+        """Lay a message among the dead letters; it is safe there when this returns. Raises ``LogFailed``."""
+        headers = {
+            REASON: reason.encode(), MERCHANT: merchant.encode(), FROM: f"{came.partition}:{came.offset}".encode(),
+            AT_MS: str(at_ms).encode(),
+        }  # fmt: skip
+        with translated("dead letters"):
+            self._producer.produce(self._topics.dead_letters, came.value, merchant, 0, headers=list(headers.items()))
+        if not self.flush(_BURY_S):
+            raise LogFailed("dead letters: no broker acknowledged; the message is taken again")
+
+    def publish(self, merchant: str, profile: bytes) -> None:
+        """Tell every gateway what it must know of a merchant."""
+        with translated("profiles"):
+            self._producer.produce(self._topics.merchants, profile, merchant, 0)
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until all that was given is safe; tell whether it is."""
+        return self._producer.flush(timeout_s) == 0

@@ -1,0 +1,149 @@
+"""Reading one partition of a topic as a log; ADR 8 tells which of its messages are records."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from avalist.adapters.kafka.errors import mapped, translated
+from avalist.domain.errors import LogFailed, NotFound
+from avalist.domain.records import Record, decode_record
+
+Client: TypeAlias = Mapping[str, str | int | float | bool]
+Headers: TypeAlias = list[tuple[str, str | bytes | None]]
+
+PLACE = "place"
+"""Header of every record: the offset that its writer meant it to have, eight bytes, big-endian."""
+CURSOR = "cursor"
+"""Header of every record: how far its writer had read the inputs, eight bytes, big-endian."""
+
+_READING = {
+    "group.id": "avalist-log",  # the library asks for one; nothing is committed
+    "enable.auto.commit": False,
+    "auto.offset.reset": "error",
+    "check.crcs": True,
+}
+# One record is wanted: no more than the batch that holds it is fetched ahead, and none is waited for behind it.
+_GETTING = {
+    "queued.min.messages": 1,
+    "fetch.message.max.bytes": 1 << 16,
+    "fetch.queue.backoff.ms": 0,
+    "fetch.wait.max.ms": 1,
+}
+_FIRST_LOOK_BACK = 16
+
+
+class Reading:
+    """Reads the records that the brokers have; may be used by several threads."""
+
+    def __init__(self, client: Client, topic: str, partition: int, timeout_s: float) -> None:
+        self._client, self._topic, self._partition, self._timeout_s = dict(client), topic, partition, timeout_s
+        self._name = f"log {topic}[{partition}]"
+        self._got = threading.Lock()
+        self._closed = False
+        self._idle: Consumer | None = None
+        with translated(self._name):
+            self._getter = Consumer({**self._client, **_READING, **_GETTING})
+
+    def close_reading(self) -> None:
+        """Release what reads."""
+        self._closed = True
+        self._getter.close()
+        if self._idle is not None:
+            self._idle.close()
+
+    def check_partition_exists(self) -> None:
+        """Raise ``NotFound`` if there is no such partition."""
+        with translated(self._name):
+            found = self._getter.list_topics(self._topic, timeout=self._timeout_s).topics[self._topic]
+        if found.error is not None:
+            raise mapped(found.error, self._name)
+        if self._partition not in found.partitions:
+            raise NotFound(f"{self._name}: the topic has partitions 0 to {len(found.partitions) - 1}")
+
+    def bounds(self) -> tuple[int, int]:
+        """Return the first offset that retention left, and the one after the last that every copy has."""
+        with translated(self._name):
+            place = TopicPartition(self._topic, self._partition)
+            first, end = self._getter.get_watermark_offsets(place, timeout=self._timeout_s)
+        return first, end
+
+    def cursor_before(self, end: int) -> int:
+        """Return the cursor of the last record before `end`; 0 where there is none."""
+        first, _ = self.bounds()
+        reach = _FIRST_LOOK_BACK
+        while True:
+            start = max(end - reach, first)
+            found = [_header(message, CURSOR) for message in self._counted(start, end)]
+            if found or start == first:
+                return max(found[-1], 0) if found else 0
+            reach *= 8
+
+    def records(self, start: int, stop: int) -> Iterator[tuple[int, Record]]:
+        """Yield ``(position, record)`` of [`start`, `stop`), which the brokers have."""
+        for message in self._counted(start, stop):
+            position = offset_of(message)
+            yield position, decode_record(message.value() or b"", position)
+
+    def payload(self, position: int) -> bytes | None:
+        """Return the record at a position, which the brokers have; None where none begins."""
+        with self._got:
+            message = next(self._messages(self._getter, position))
+            with translated(self._name):
+                self._getter.unassign()
+        return message.value() if offset_of(message) == position and counts(message) else None
+
+    def _counted(self, start: int, stop: int) -> Iterator[Message]:
+        if start >= stop:
+            return
+        with translated(self._name):
+            reader, self._idle = self._idle or Consumer({**self._client, **_READING}), None
+        try:
+            for message in self._messages(reader, start):
+                position = offset_of(message)
+                if position < stop and counts(message):
+                    yield message
+                if position + 1 >= stop:
+                    break
+        finally:
+            self._keep(reader)
+
+    def _keep(self, reader: Consumer) -> None:
+        """Keep a reader for the next reading; making one takes long."""
+        if self._idle is None and not self._closed:
+            with translated(self._name):
+                reader.unassign()
+            self._idle = reader
+        else:
+            reader.close()
+
+    def _messages(self, reader: Consumer, start: int) -> Iterator[Message]:
+        """Yield the messages from offset `start` on; the caller knows where to stop."""
+        with translated(self._name):
+            reader.assign([TopicPartition(self._topic, self._partition, start)])
+            while (message := reader.poll(self._timeout_s)) is not None:
+                error = message.error()
+                if error is not None:
+                    raise mapped(error, self._name)
+                yield message
+        raise LogFailed(f"{self._name}: no broker sent what was acknowledged in {self._timeout_s:g} s; try again")
+
+
+def counts(message: Message) -> bool:
+    """Tell whether a message stands where its writer meant it to: else it is no record, for nobody."""
+    return message.value() is not None and _header(message, PLACE) == offset_of(message)
+
+
+def offset_of(message: Message) -> int:
+    """Return a message's offset."""
+    offset = message.offset()
+    return -1 if offset is None else offset
+
+
+def _header(message: Message, name: str) -> int:
+    """Return a number that a message carries; −1 where it does not."""
+    value = dict(message.headers() or ()).get(name)
+    return int.from_bytes(value, "big") if isinstance(value, bytes) and len(value) == 8 else -1

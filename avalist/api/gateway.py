@@ -1,0 +1,263 @@
+"""The service that asks: it authenticates and decodes, deciders decide, and it answers by itself where none does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from avalist.api.asking import Questions
+from avalist.api.commit import Kept, Settles
+from avalist.api.metrics import raise_to
+from avalist.api.profiles import Profiles
+from avalist.api.service import Service
+from avalist.api.spooling import Spooling
+from avalist.app import asked as a
+from avalist.app.administer import AdminRequest, SetTables, TablesInForce
+from avalist.app.lookup import FarArchive
+from avalist.app.stored import StoredDecision
+from avalist.app.writer import Answer, Asked
+from avalist.config import Settings
+from avalist.domain.core import Why
+from avalist.domain.decisions import Decision
+from avalist.domain.errors import AvalistError, NotFound, Overloaded, Unavailable
+from avalist.domain.events import WireEvent
+from avalist.enrich.seal import Secret
+from avalist.policy.economics import Policy
+from avalist.ports.asking import Deciders
+from avalist.ports.clock import Clock
+from avalist.ports.documents import Documents
+
+_RECORD_S: Final = 10.0
+_ADMIN_S: Final = 30.0
+_EVENTS_AT_ONCE: Final = 64
+_BYTES_AT_ONCE: Final = 512 << 10
+_MOST_GIVEN: Final = 10_000
+_FOLLOWS_S: Final = 1.0
+_LOOK_S: Final = 0.05
+
+_Make: TypeAlias = Callable[[bytes], a.Asked]
+_Done: TypeAlias = Settles[Kept[Answer] | Decision]
+
+
+class Gateway(Service):
+    """Asks deciders. Stateless but for what it waits for, and for the fallbacks that it gave a moment ago."""
+
+    questions: Questions
+
+    def __init__(
+        self,
+        settings: Settings,
+        profiles: Profiles,
+        deciders: Deciders,
+        spooling: Spooling,
+        documents: Documents,
+        secret: Secret,
+        clock: Clock,
+        admin_token: str,
+        metrics_token: str,
+    ) -> None:
+        super().__init__(settings, profiles, documents, clock, admin_token, metrics_token)
+        self.profiles = profiles
+        self.archive = FarArchive(documents, profiles.schema, profiles.key)
+        self._deciders = deciders
+        self._spooling = spooling
+        self._secret = secret
+        self._given: OrderedDict[tuple[str, str], Decision] = OrderedDict()
+
+    def warm_up(self) -> None:
+        """Do nothing: nothing is compiled here."""
+
+    def start(self) -> None:
+        """Begin to answer; called on the event loop."""
+        self.questions = Questions()
+        self._spooling.start()
+        self._deciders.start(self.questions.name, self.questions.settle, self.profiles.put)
+        super().start()
+
+    def stop(self) -> None:
+        """Stop answering, once what was sent is safe or spooled."""
+        super().stop()
+        self.questions.fail()
+        self._deciders.close()
+        self._spooling.close()
+
+    def check(self) -> None:
+        """Raise ``Unavailable`` while nothing is known of the merchants."""
+        if not self.ready or not self._deciders.ready:
+            raise Unavailable("the gateway is starting or stopping: try again in a moment")
+
+    @property
+    def waiting(self) -> int:
+        """Return how many answers are waited for."""
+        return self.questions.depth
+
+    def policy(self, merchant: str) -> Policy:
+        """Return a merchant's policy. Raises ``NotFound``."""
+        return self.profiles.policy(merchant)
+
+    # --- payments --------------------------------------------------------------------------------------------------
+
+    def ask(self, asked: Asked, timeout_s: float, done: _Done, degraded: bool) -> None:
+        """Give `done` the decision, or the fallback when the time is out."""
+        part = self._sealed(asked.merchant, asked.at_ms, msgspec.json.encode(asked.event))
+        if degraded or self.full:
+            self._fall_back(asked, part, done, "deadline" if degraded else "overloaded")
+            return
+        request = self.questions.put(timeout_s, _Payment(done), lambda: self._fall_back(asked, part, done, "deadline"))
+        message = a.Decide(request, asked.merchant, asked.at_ms, part)
+        if not self._send(asked.merchant, message):
+            self.questions.drop(request)
+            self._fall_back(asked, part, done, "log")
+
+    def first(self, merchant: str, kept: Kept[Answer], degraded: bool) -> Decision:
+        """Return the first answer; nothing here is kept as a decider keeps it."""
+        return kept.what.decision
+
+    def _fall_back(self, asked: Asked, part: bytes, done: _Done, why: Why) -> None:
+        """Give the fallback once it is an event, or in the spool: it is the first answer from then on."""
+        name = (asked.merchant, asked.event.event_id)
+        given = self._given.get(name)
+        try:
+            answer = given or self.profiles.fallback(asked.merchant, asked.event)
+        except AvalistError as error:
+            done.set_exception(error)
+            return
+        self.metrics.fallbacks.labels(why).inc()
+        if given is not None:
+            done.set_result(given)
+            return
+        self._given[name] = answer
+        if len(self._given) > _MOST_GIVEN:
+            self._given.popitem(last=False)
+        fallen = a.Fallen(b"", asked.merchant, asked.at_ms, part, answer, why)
+        partition = a.partition_of(asked.merchant, self._deciders.partitions)
+        self._spooling.keep(partition, asked.merchant, a.encode_message(fallen), lambda: _settle(done, answer))
+
+    # --- all else --------------------------------------------------------------------------------------------------
+
+    async def record(self, merchant: str, events: Sequence[WireEvent]) -> list[AvalistError | None]:
+        """Record events without deciding; return for each what was wrong with it, once the others are durable."""
+        found: list[AvalistError | None] = []
+        at_ms = self.clock.now_ms()
+        for bodies in _parcels([msgspec.json.encode(event) for event in events]):
+            part = self._sealed(merchant, at_ms, b"[" + b",".join(bodies) + b"]")
+            reply = await self._ask(merchant, partial(_record, merchant, at_ms, part), _RECORD_S)
+            assert isinstance(reply, a.Recorded)
+            wrong = {place: a.raised(told) for place, told in reply.errors}
+            found += [wrong.get(place) for place in range(len(bodies))]
+        return found
+
+    async def administer(self, request: AdminRequest) -> dict[str, Any]:
+        """Have an operator's request carried out."""
+        merchant, at_ms = request.merchant, self.clock.now_ms()
+        part = self._sealed(merchant, at_ms, msgspec.json.encode(request))
+        reply = await self._ask(merchant, lambda r: a.Administer(r, merchant, at_ms, part), _ADMIN_S)
+        assert isinstance(reply, a.CarriedOut)
+        answer: dict[str, Any] = msgspec.json.decode(a.opened(self._secret(merchant), reply.at_ms, reply.sealed))
+        return answer
+
+    async def set_tables(self, request: SetTables) -> TablesInForce:
+        """Have reference tables put in force in every partition."""
+        asking = [
+            self._ask_partition(partition, "", lambda r: a.PutTables(r, request.version), _ADMIN_S)
+            for partition in range(self._deciders.partitions)
+        ]
+        replies = await asyncio.gather(*asking)
+        changed = sum(reply.changed for reply in replies if isinstance(reply, a.TablesPut))
+        return TablesInForce(tables_version=request.version, changed=changed)
+
+    async def decision(self, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision:
+        """Return one decision; one that was just given may not be a document yet, so this waits a moment for it."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + _FOLLOWS_S
+        while True:
+            try:
+                return await self.read_decision(merchant, payment_id, checkpoint)
+            except NotFound:
+                if loop.time() >= until_s:
+                    raise
+            await asyncio.sleep(_LOOK_S)
+
+    async def measure(self) -> None:
+        """Set the gauges of the metrics."""
+        self.metrics.waiting.set(self.waiting)
+        self.metrics.spooled.set(self._spooling.depth)
+        raise_to(self.metrics.spool_failures, self._spooling.failures)
+
+    def _sealed(self, merchant: str, at_ms: int, clear: bytes) -> bytes:
+        return a.sealed(self._secret(merchant), at_ms, clear)
+
+    def _send(self, merchant: str, message: a.Asked) -> bool:
+        partition = a.partition_of(merchant, self._deciders.partitions)
+        return self._deciders.send(partition, merchant, a.encode_message(message))
+
+    async def _ask(self, merchant: str, message: _Make, timeout_s: float) -> a.Reply:
+        partition = a.partition_of(merchant, self._deciders.partitions)
+        return await self._ask_partition(partition, merchant, message, timeout_s)
+
+    async def _ask_partition(self, partition: int, merchant: str, make: _Make, timeout_s: float) -> a.Reply:
+        """Ask, and return the reply. Raises what was refused, and ``Unavailable`` when the time is out."""
+        done: asyncio.Future[a.Reply] = asyncio.get_running_loop().create_future()
+        request = self.questions.put(timeout_s, done, lambda: done.set_exception(_no_reply()))
+        if not self._deciders.send(partition, merchant, a.encode_message(make(request))):
+            self.questions.drop(request)
+            raise Overloaded("too many requests wait for the log: retry after a second")
+        reply = await done
+        if isinstance(reply, a.Refused):
+            raise a.raised(reply.error)
+        return reply
+
+
+class _Payment:
+    """Gives a decider's reply to whoever waits for a decision."""
+
+    __slots__ = ("_done",)
+
+    def __init__(self, done: _Done) -> None:
+        self._done = done
+
+    def done(self) -> bool:
+        return self._done.done()
+
+    def set_result(self, reply: a.Reply, /) -> None:
+        if isinstance(reply, a.Decided):
+            self._done.set_result(reply.answer)
+        elif isinstance(reply, a.Refused):
+            self._done.set_exception(a.raised(reply.error))
+        else:
+            raise AssertionError("no reply to a payment")
+
+    def set_exception(self, error: BaseException, /) -> None:
+        self._done.set_exception(error)
+
+
+def _settle(done: _Done, answer: Decision) -> None:
+    if not done.done():
+        done.set_result(answer)
+
+
+def _record(merchant: str, at_ms: int, part: bytes, request: bytes) -> a.Asked:
+    return a.Record(request, merchant, at_ms, part)
+
+
+def _parcels(bodies: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Yield events in parcels that a broker takes."""
+    parcel: list[bytes] = []
+    size = 0
+    for body in bodies:
+        if parcel and (len(parcel) == _EVENTS_AT_ONCE or size + len(body) > _BYTES_AT_ONCE):
+            yield parcel
+            parcel, size = [], 0
+        parcel.append(body)
+        size += len(body)
+    if parcel:
+        yield parcel
+
+
+def _no_reply() -> Unavailable:
+    return Unavailable("no decider replied in time: it may or may not be carried out; send it again, with the same ids")

@@ -1,0 +1,61 @@
+"""Health and metrics of a role that answers no callers: a small server beside its work."""
+
+from __future__ import annotations
+
+import hmac
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+
+class RoleMetrics:
+    """A decider's or follower's metrics (docs/reference/metrics.md)."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.partitions = Gauge("avalist_partitions", "Partitions that this process owns", registry=self.registry)
+        self.messages = Counter(
+            "avalist_messages_total", "Messages that a decider took from its partitions", registry=self.registry
+        )
+        self.behind = Gauge(
+            "avalist_behind_records", "Records that are there and not yet taken, or folded", registry=self.registry
+        )
+        self.notes = Counter("avalist_turns_total", "What happened to partitions", ["what"], registry=self.registry)
+        self.documents = Counter("avalist_documents_total", "Documents that a follower wrote", registry=self.registry)
+
+
+def serve_health(
+    address: tuple[str, int], ready: Callable[[], bool], registry: CollectorRegistry, token: str
+) -> ThreadingHTTPServer:
+    """Serve ``/healthz``, ``/readyz`` and, to whom holds the token, ``/metrics``; on a thread of its own."""
+    expected = f"Bearer {token}"
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/healthz":
+                self._answer(200, b'{"status":"alive"}')
+            elif self.path == "/readyz":
+                self._answer(200, b'{"status":"ready"}') if ready() else self._answer(503, b'{"status":"not ready"}')
+            elif self.path != "/metrics":
+                self._answer(404, b'{"status":"no such page"}')
+            elif hmac.compare_digest(self.headers.get("authorization", ""), expected):
+                self._answer(200, generate_latest(registry), "text/plain; version=0.0.4; charset=utf-8")
+            else:
+                self._answer(401, b'{"status":"metrics need the token in <data>/secrets/metrics.token"}')
+
+        def _answer(self, status: int, body: bytes, media: str = "application/json") -> None:
+            self.send_response(status)
+            self.send_header("content-type", media)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Log no request."""
+
+    server = ThreadingHTTPServer(address, Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+    return server

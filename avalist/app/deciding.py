@@ -1,0 +1,276 @@
+"""A decider: opens the partitions that it owns, takes what comes for them, replies once the log is durable."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from typing import NamedTuple, Protocol
+
+from avalist.app.asked import Reply, encode_message
+from avalist.app.partition import Partition, Taken, reason_of
+from avalist.app.profile import Profile, encode_profile
+from avalist.domain.errors import AvalistError, LogFailed
+from avalist.ports.asking import Came, Inbox, Outbox
+from avalist.ports.clock import Clock
+from avalist.ports.log import Log
+
+MOST = 256
+"""So many messages are taken at once, at most; each partition's share of them is one batch."""
+_WAIT_S = 0.0005
+_LEAVE_S = 5.0
+_AGAIN_MS = 1000
+
+
+class PartitionLog(Log, Protocol):
+    """The log of a partition; it keeps how far the inputs were read."""
+
+    cursor: int
+
+    def settle(self, timeout_s: float = 0.0) -> int:
+        """Take note of what is durable, after waiting so long for news; return ``durable_end``."""
+        ...
+
+    def abandon(self) -> None:
+        """Write nothing more, not even what was appended."""
+        ...
+
+
+class Opened(NamedTuple):
+    """A partition that is recovered."""
+
+    partition: Partition
+    log: PartitionLog
+
+
+class Noted(Protocol):
+    """Who is told what happens: the process's log and metrics."""
+
+    def __call__(self, what: str, /, **details: object) -> None:
+        """Note something."""
+        ...
+
+
+class _Owned:
+    def __init__(self, opened: Opened) -> None:
+        self.partition, self.log = opened
+        self.next = opened.log.cursor
+        self.caught_up = False
+        self.waiting: deque[tuple[int, Sequence[tuple[int, Reply]]]] = deque()
+
+
+class Deciding:
+    """Call :meth:`step` again and again. `open_partition` takes over one partition's log and recovers its merchants.
+
+    It is opened on another thread, so that the partitions at work go on. A partition whose log failed is opened anew,
+    a moment later, if it is still ours by then: its memory was ahead of the log, or another decider has it.
+    """
+
+    def __init__(
+        self, outbox: Outbox, clock: Clock, open_partition: Callable[[int], Opened], executor: Executor, note: Noted
+    ) -> None:
+        self._outbox, self._clock, self._open_partition = outbox, clock, open_partition
+        self._executor, self._note = executor, note
+        self.inbox: Inbox
+        self.owned: dict[int, _Owned] = {}
+        self._opening: dict[int, Future[Opened]] = {}
+        self._due_ms: dict[int, int] = {}
+        self._careful: dict[int, int] = {}
+        self._buried: set[tuple[int, int]] = set()
+        self.joined = False
+        self.taken = 0
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether everything that is ours is recovered and has caught up with what is asked."""
+        return (
+            self.joined
+            and not self._opening
+            and not self._due_ms
+            and all(owned.caught_up for owned in self.owned.values())
+        )
+
+    def behind(self) -> int:
+        """Return how many messages wait in our partitions."""
+        return sum(max(self.inbox.behind(partition, owned.next), 0) for partition, owned in self.owned.items())
+
+    def step(self, idle_s: float) -> None:
+        """Take what came, waiting so long if there is nothing; send what may be sent."""
+        self._finish_opening()
+        waiting = any(owned.waiting for owned in self.owned.values())
+        batches = defaultdict(list)
+        for came in self.inbox.take(MOST, 0.0 if waiting else idle_s):
+            batches[came.partition].append(came)
+        for partition, batch in batches.items():
+            self._take(partition, batch)
+        self._release(0.0 if batches else _WAIT_S)
+        for partition, owned in self.owned.items():
+            if not owned.caught_up and self.inbox.behind(partition, owned.next) <= 0:
+                owned.caught_up = True
+                self._note("caught up", partition=partition, cursor=owned.next)
+
+    # --- turns -----------------------------------------------------------------------------------------------------
+
+    def assigned(self, partitions: list[int]) -> None:
+        """Begin to open partitions."""
+        self.joined = True
+        for partition in partitions:
+            self._due_ms[partition] = 0
+
+    def revoked(self, partitions: list[int]) -> None:
+        """Hand partitions over: what was decided is made durable and replied first."""
+        for partition in partitions:
+            self._forget(partition)
+            owned = self.owned.pop(partition, None)
+            if owned is None:
+                continue
+            try:
+                owned.log.sync()
+                self._reply(owned, owned.log.durable_end)
+            except AvalistError as error:
+                self._note("left without its last replies", partition=partition, reason=str(error))
+            self._close(owned.log)
+            self._note("handed over", partition=partition, cursor=owned.next)
+        self._outbox.flush(_LEAVE_S)
+
+    def lost(self, partitions: list[int]) -> None:
+        """Let go of partitions that another has already: nothing more is written or said."""
+        for partition in partitions:
+            self._forget(partition)
+            owned = self.owned.pop(partition, None)
+            if owned is not None:
+                owned.log.abandon()
+                self._close(owned.log)
+            self._note("lost", partition=partition)
+
+    def _forget(self, partition: int) -> None:
+        self._due_ms.pop(partition, None)
+        opening = self._opening.pop(partition, None)
+        if opening is not None:
+            opening.add_done_callback(_close_what_opened)
+
+    def _finish_opening(self) -> None:
+        now_ms = self._clock.now_ms()
+        for partition in [partition for partition, due_ms in self._due_ms.items() if due_ms <= now_ms]:
+            del self._due_ms[partition]
+            self._opening[partition] = self._executor.submit(self._open_partition, partition)
+        for partition, opening in list(self._opening.items()):
+            if opening.done():
+                del self._opening[partition]
+                self._begin(partition, opening)
+
+    def _begin(self, partition: int, opening: Future[Opened]) -> None:
+        try:
+            opened = opening.result()
+            owned = self.owned[partition] = _Owned(opened)
+            self._publish(opened.partition.profiles())
+            self.inbox.begin(partition, owned.next)
+        except AvalistError as error:
+            if partition in self.owned:
+                self._close(self.owned.pop(partition).log)
+            self._later(partition, error)
+            return
+        self._note(
+            "took over", partition=partition, cursor=owned.next, merchants=len(opened.partition.writer.merchants)
+        )
+
+    def _later(self, partition: int, error: AvalistError) -> None:
+        self._note("opens again", partition=partition, reason=str(error))
+        self._due_ms[partition] = self._clock.now_ms() + _AGAIN_MS
+
+    # --- work ------------------------------------------------------------------------------------------------------
+
+    def _take(self, partition: int, batch: list[Came]) -> None:
+        owned = self.owned.get(partition)
+        if owned is None:
+            return  # it is opened anew, and then reads this again
+        batch = [one for one in batch if one.offset >= owned.next]
+        while batch and partition in self.owned:
+            careful = batch[0].offset < self._careful.get(partition, 0)
+            now, batch = (batch[:1], batch[1:]) if careful else (batch, [])
+            self._take_some(partition, owned, now, alone=careful)
+
+    def _take_some(self, partition: int, owned: _Owned, batch: list[Came], *, alone: bool) -> None:
+        known = [one for one in batch if (partition, one.offset) not in self._buried]
+        try:
+            taken = owned.partition.take([one.value for one in known], self._clock.now_ms())
+        except LogFailed as error:
+            self._break(partition, batch, error, alone=alone)
+            return
+        try:
+            self._keep(owned, known, taken)
+        except AvalistError as error:  # no broker takes what must be said: it is taken again
+            self._fail(partition, error)
+            return
+        owned.next = owned.log.cursor = batch[-1].offset + 1
+        self.taken += len(known)
+
+    def _break(self, partition: int, batch: list[Came], error: LogFailed, *, alone: bool) -> None:
+        """Open a partition again; where the code broke, take messages one by one and bury the one that breaks it."""
+        self._fail(partition, error)
+        if _broke(error):
+            self._careful[partition] = batch[-1].offset + 1
+            if alone:
+                self._bury(batch[0], "", reason_of(error.__cause__ or error))
+
+    def _keep(self, owned: _Owned, batch: list[Came], taken: Taken) -> None:
+        """Keep replies until the log is durable, and bury what was poison."""
+        replies = [(batch[place].reply_to, reply) for place, reply in taken.replies if reply.request]
+        if replies or taken.changed:
+            owned.waiting.append((owned.log.end, replies))
+        for place, merchant, reason in taken.poison:
+            self._bury(batch[place], merchant, reason)
+        self._publish(taken.changed)
+
+    def _bury(self, came: Came, merchant: str, reason: str) -> None:
+        self._outbox.bury(came, merchant, reason, self._clock.now_ms())
+        self._buried.add((came.partition, came.offset))
+        self._note("dead letter", partition=came.partition, offset=came.offset, reason=reason)
+
+    def _publish(self, profiles: list[Profile]) -> None:
+        for profile in profiles:
+            self._outbox.publish(profile.merchant, encode_profile(profile))
+
+    def _release(self, wait_s: float) -> None:
+        """Send the replies that are durable."""
+        for partition, owned in list(self.owned.items()):
+            if not owned.waiting:
+                continue
+            try:
+                durable_end = owned.log.settle(wait_s)
+            except AvalistError as error:
+                self._fail(partition, error)
+                continue
+            self._reply(owned, durable_end)
+
+    def _reply(self, owned: _Owned, durable_end: int) -> None:
+        while owned.waiting and owned.waiting[0][0] <= durable_end:
+            for to, reply in owned.waiting.popleft()[1]:
+                self._outbox.reply(to, encode_message(reply))
+
+    def _fail(self, partition: int, error: AvalistError) -> None:
+        """Drop a partition whose memory is ahead of its log, and open it again if it is still ours by then."""
+        self._close(self.owned.pop(partition).log)
+        self._later(partition, error)
+
+    def _close(self, log: Log) -> None:
+        try:
+            log.close()
+        except AvalistError as error:
+            self._note("closed with an error", reason=str(error))
+
+    def close(self) -> None:
+        """Hand everything over."""
+        self.revoked(list(self.owned))
+        self._outbox.flush(_LEAVE_S)
+
+
+def _broke(error: LogFailed) -> bool:
+    """Tell whether the code broke, and not the log."""
+    return error.__cause__ is not None and not isinstance(error.__cause__, AvalistError)
+
+
+def _close_what_opened(opening: Future[Opened]) -> None:
+    if opening.cancelled() or opening.exception() is not None:
+        return
+    opening.result().log.close()

@@ -1,0 +1,203 @@
+"""The wiring of the roles that run over Kafka: gateway, decider, follower; each a process of its own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Final
+
+from avalist.adapters.clock import SystemClock
+from avalist.adapters.file.blobs import FolderBlobs
+from avalist.adapters.file.log import FileLog
+from avalist.adapters.file.secrets import FolderSecrets
+from avalist.adapters.kafka.deadletters import DeadLetters
+from avalist.adapters.kafka.deciders import KafkaDeciders
+from avalist.adapters.kafka.inbox import KafkaInbox, KafkaShare
+from avalist.adapters.kafka.log import KafkaLog
+from avalist.adapters.kafka.outbox import KafkaOutbox
+from avalist.adapters.kafka.tail import KafkaTail
+from avalist.adapters.kafka.topics import Topics, ensure
+from avalist.api.gateway import Gateway
+from avalist.api.profiles import Profiles
+from avalist.api.spooling import Spooling
+from avalist.app.administer import Administration
+from avalist.app.deciding import Deciding, Noted, Opened
+from avalist.app.partition import Partition
+from avalist.app.writer import Writer
+from avalist.bootstrap import (
+    follower_of,
+    load_model,
+    open_blobs,
+    open_documents,
+    open_snapshots,
+    open_tables,
+    open_webhooks,
+)
+from avalist.config import Settings
+from avalist.domain.errors import BadInput
+from avalist.follow.share import Followed, Following
+from avalist.ports.blobs import Blobs
+from avalist.ports.documents import Documents
+
+_HELD_MODELS: Final = 64
+_LOG_S: Final = 20.0
+_OPENING_THREADS: Final = 2
+_RECORDS_PER_MB: Final = 1024
+"""A position is a record here, of about a KiB."""
+_CLIENT: Final[dict[str, str | int | float | bool]] = {
+    "client.id": "avalist",
+    "log_level": 2,  # what matters is raised
+    "reconnect.backoff.ms": 50,
+    "reconnect.backoff.max.ms": 1000,
+    "socket.nagle.disable": True,
+    "socket.keepalive.enable": True,
+    "topic.metadata.refresh.fast.interval.ms": 50,
+}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What every role shares: the brokers, the topics, the stores."""
+
+    settings: Settings
+    client: dict[str, str | int | float | bool]
+    topics: Topics
+    documents: Documents
+    blobs: Blobs
+    secrets: FolderSecrets
+
+    def blobs_of(self, partition: int) -> Blobs:
+        """Return the blobs that are made of a partition's log: snapshots and archive."""
+        return FolderBlobs(self.settings.data / "partitions" / f"{partition:04d}")
+
+
+@contextmanager
+def open_cluster(settings: Settings) -> Iterator[Cluster]:
+    """Connect to the brokers and open the stores; make the topics that are missing.
+
+    Raises ``BadInput`` for settings that name no brokers, or other partitions than there are.
+    """
+    servers, prefix = _brokers(settings.log)
+    client = {**_CLIENT, "bootstrap.servers": servers, **settings.kafka}
+    topics = Topics(prefix, settings.partitions, settings.copies)
+    ensure(client, topics)
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with ExitStack() as stack:
+        documents = open_documents(settings)
+        stack.callback(documents.close)
+        secrets = FolderSecrets(settings.data / "secrets")
+        yield Cluster(settings, client, topics, documents, open_blobs(settings), secrets)
+
+
+def _brokers(url: str) -> tuple[str, str]:
+    scheme, _, rest = url.partition("://")
+    servers, _, prefix = rest.partition("/")
+    if scheme != "kafka" or not servers or not prefix:
+        raise BadInput(
+            "the roles need a log in Kafka", field="log", expected="kafka://host:port,host:port/name", got=url
+        )
+    return servers, prefix
+
+
+@contextmanager
+def open_gateway(cluster: Cluster) -> Iterator[Gateway]:
+    """Open a gateway's service; its routes start and stop it."""
+    settings, secrets, clock = cluster.settings, cluster.secrets, SystemClock()
+    deciders = KafkaDeciders(cluster.client, cluster.topics)
+    spool = settings.data / "spool" / str(settings.port)
+    grace_s = settings.fallback_grace_ms / 1000
+    spooling = Spooling(deciders, partial(_open_spool, spool), partial(_clear_spool, spool), clock.now_ms, grace_s)
+    yield Gateway(
+        settings,
+        Profiles(secrets.merchant, cluster.documents),
+        deciders,
+        spooling,
+        cluster.documents,
+        secrets.merchant,
+        clock,
+        secrets.admin_token(),
+        secrets.metrics_token(),
+    )
+
+
+def _open_spool(folder: Path) -> FileLog:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return FileLog(folder / "log")
+
+
+def _clear_spool(folder: Path) -> None:
+    shutil.rmtree(folder / "log", ignore_errors=True)
+
+
+@contextmanager
+def open_decider(cluster: Cluster, note: Noted) -> Iterator[Deciding]:
+    """Join the deciders; leave them in peace at the end."""
+    settings = cluster.settings
+    with ThreadPoolExecutor(_OPENING_THREADS, "opening") as executor:
+        outbox = KafkaOutbox(cluster.client, cluster.topics)
+        deciding = Deciding(outbox, SystemClock(), _partition_opener(cluster), executor, note)
+        deciding.inbox = inbox = KafkaInbox(
+            cluster.client, cluster.topics.events, f"{cluster.topics.prefix}.deciders", deciding,
+            session_timeout_ms=settings.session_timeout_ms,
+        )  # fmt: skip
+        try:
+            yield deciding
+        finally:
+            inbox.close()  # partitions are revoked, and so handed over
+            deciding.close()
+
+
+def _partition_opener(cluster: Cluster) -> Callable[[int], Opened]:
+    held = lru_cache(maxsize=_HELD_MODELS)(partial(load_model, cluster.blobs))
+    tables = open_tables(cluster.blobs)
+
+    def open_partition(partition: int) -> Opened:
+        log = KafkaLog(cluster.client, cluster.topics.decisions, partition, timeout_s=_LOG_S)
+        with ExitStack() as failed:
+            failed.callback(log.close)
+            writer = Writer(log, held, cluster.secrets.merchant, tables.load)
+            writer.tables_version = tables.current()
+            writer.recover(snapshot=open_snapshots(cluster.blobs_of(partition), log).newest(held))
+            webhooks = open_webhooks(cluster.settings, cluster.documents)
+            administration = Administration(writer, cluster.documents, cluster.secrets.new_secret, webhooks)
+            failed.pop_all()
+        return Opened(Partition(writer, administration, cluster.secrets.merchant, log.epoch), log)
+
+    return open_partition
+
+
+@contextmanager
+def open_followers(cluster: Cluster, note: Noted) -> Iterator[Following]:
+    """Join the followers; leave them in peace at the end."""
+
+    def open_partition(partition: int) -> Followed:
+        log = KafkaTail(cluster.client, cluster.topics.decisions, partition, timeout_s=_LOG_S)
+        with ExitStack() as failed:
+            failed.callback(log.close)
+            follower = follower_of(
+                cluster.settings, log, cluster.documents, cluster.blobs_of(partition), part=f"/{partition}",
+                per_mb=_RECORDS_PER_MB,
+            )  # fmt: skip
+            failed.pop_all()
+        return Followed(log, follower)
+
+    following = Following(open_partition, note)
+    following.share = share = KafkaShare(
+        cluster.client, cluster.topics.decisions, f"{cluster.topics.prefix}.followers", following,
+        session_timeout_ms=cluster.settings.session_timeout_ms,
+    )  # fmt: skip
+    try:
+        yield following
+    finally:
+        share.close()
+        following.close()
+
+
+def open_dead_letters(cluster: Cluster) -> DeadLetters:
+    """Return the messages that could not be taken."""
+    return DeadLetters(cluster.client, cluster.topics)

@@ -1,0 +1,217 @@
+"""An installation over three real brokers beside an embedded one: ``python -m bench.cluster`` (Java 17, Maven).
+
+Six merchants, no model (a decision reads and folds over 100 features, and is logged), four partitions. Closed loop for
+the maximum, then an open one at 30 % of it. A filled topic is drained by one decider and by two, each pinned to a core;
+the brokers share those cores, so the speed-up says little on a small machine and the processor time of a decision more.
+Take-over: from ``kill -9`` to the first decision of a merchant of the dead one; warm: another decider runs, and must
+first learn of the death (``session_timeout_ms`` 1500, which brokers allow only if told so); cold: a process is started.
+The last line printed is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from avalist.adapters.file.secrets import FolderSecrets
+from avalist.app.asked import Decide, encode_message, partition_of, sealed
+from bench._load import Load, Target
+from bench._payments import bodies
+from bench.decide import LEAN
+from tests.cluster.running import Installation, Process
+from tests.live import Connection, Service
+from tests.services.kafka import Cluster, start_cluster
+
+MERCHANTS = ["m0", "m1", "m2", "m3", "m4", "m5"]
+PARTITIONS = 4
+CONNECTIONS = 32
+TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def create(port: int, token: str) -> list[str]:
+    """Make the merchants; return their keys."""
+    schema = msgspec.to_builtins(LEAN)
+    with Connection(port, token) as office:
+        for merchant in MERCHANTS:
+            office.json("POST", "/v1/admin", {"do": "create_merchant", "merchant": merchant, "schema": schema})
+        asked = [{"do": "issue_key", "merchant": merchant} for merchant in MERCHANTS]
+        return [str(office.json("POST", "/v1/admin", one)["key"]) for one in asked]
+
+
+class Spread(Target):
+    """Requests of all merchants in turn."""
+
+    keys: Iterator[str]
+
+    def request(self, body: bytes) -> bytes:
+        """Return the bytes of one POST, with the next merchant's key."""
+        return Target(self.port, self.path, next(self.keys)).request(body)
+
+
+def latency(port: int, keys: list[str], seconds: float, first: int) -> dict[str, float]:
+    """Measure the maximum, then p50 and p99 at 30 % of it."""
+    target = Spread(port, "/v1/decisions")
+    target.keys = cycle(keys)
+    load = Load(target, CONNECTIONS)
+    load.closed(bodies(first, 10**7), 2.0)
+    top = load.closed(bodies(first + 10**6, 10**7), seconds)
+    calm = load.open(bodies(first + 2 * 10**6, 10**7), 0.3 * top.per_s, seconds)
+    load.close()
+    figures = {
+        "per_s": round(top.per_s),
+        "p50": round(calm.quantile_ms(0.5), 2),
+        "p99": round(calm.quantile_ms(0.99), 2),
+    }
+    return {
+        **figures,
+        "degraded": round((top.degraded + calm.degraded) / len(top.latency_ms), 4),
+        "bad": top.bad + calm.bad,
+    }
+
+
+def embedded(folder: Path, seconds: float) -> dict[str, float]:
+    """Measure an embedded service."""
+    service = Service(folder / "embedded")
+    try:
+        token = FolderSecrets(folder / "embedded" / "secrets").admin_token()
+        return latency(service.port, create(service.port, token), seconds, 10**8)
+    finally:
+        service.stop()
+
+
+def fill(here: Installation, servers: str, count: int, first: int) -> None:
+    """Fill the topic ``events``, as a gateway would."""
+    secrets = FolderSecrets(here.folder / "data" / "secrets")
+    producer = Producer({"bootstrap.servers": servers, "linger.ms": 5, "log_level": 0})
+    now_ms = int(time.time() * 1000)
+    for body, merchant in zip(bodies(first, count), cycle(MERCHANTS), strict=False):
+        part = sealed(secrets.merchant(merchant), now_ms, body)
+        value = encode_message(Decide(b"bench", merchant, now_ms, part))
+        while True:
+            try:
+                producer.produce(f"{here.name}.events", value, merchant, partition_of(merchant, PARTITIONS))
+                break
+            except BufferError:
+                producer.poll(0.1)
+        producer.poll(0)
+    assert producer.flush(120) == 0
+
+
+def logged(consumer: Consumer, topic: str) -> int:
+    """Return how many messages the log holds."""
+    places = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
+    return sum(consumer.get_watermark_offsets(place, timeout=20)[1] for place in places)
+
+
+def drain(here: Installation, servers: str, deciders: int, count: int, first: int) -> tuple[float, float]:
+    """Drain a filled topic; return decisions per second from the first one on, and processor µs per decision."""
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": "bench", "log_level": 0})
+    topic = f"{here.name}.decisions"
+    fill(here, servers, count, first)
+    began = logged(consumer, topic)
+    processes = [Process("decider", here.config) for _ in range(deciders)]
+    for core, process in enumerate(processes):
+        os.sched_setaffinity(process.process.pid, {core % (os.cpu_count() or 1)})
+    while (start := logged(consumer, topic)) - began < 100:
+        time.sleep(0.02)
+    start_s, spent_us = time.perf_counter(), sum(map(processor_us, processes))
+    while (end := logged(consumer, topic)) - began < 2 * count:
+        time.sleep(0.02)
+    took_s, spent_us = time.perf_counter() - start_s, sum(map(processor_us, processes)) - spent_us
+    for process in processes:
+        process.stop()
+    consumer.close()
+    decisions = (end - start) / 2
+    return decisions / took_s, spent_us / decisions
+
+
+def processor_us(process: Process) -> float:
+    """Return the processor time that a process has spent."""
+    fields = Path(f"/proc/{process.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * TICK_US
+
+
+def take_over(here: Installation, port: int, keys: list[str], *, warm: bool) -> float:
+    """Kill a decider; return how long it takes until every merchant is decided again."""
+    deciders = here.start(*["decider"] * (1 + warm))  # type: ignore[arg-type]
+    ask_all(port, keys)
+    deciders[0].process.send_signal(signal.SIGKILL)
+    start_s = time.perf_counter()
+    if not warm:
+        here.running.append(Process("decider", here.config))
+    ask_all(port, keys)
+    took_s = time.perf_counter() - start_s
+    for process in here.running:
+        if process.role == "decider" and process.process.poll() is None:
+            process.stop()
+    here.running = [process for process in here.running if process.role != "decider"]
+    return took_s
+
+
+def ask_all(port: int, keys: list[str]) -> None:
+    """Ask for each merchant until it is decided."""
+    for key in keys:
+        while True:
+            body = json.loads(next(bodies(time.time_ns(), 1)))
+            with Connection(port, key, deadline_ms=1000) as caller:
+                status, answer = caller.send("POST", "/v1/decisions", body)
+            if status == 200 and not msgspec.json.decode(answer)["degraded"]:
+                break
+
+
+def measure(folder: Path, brokers: Cluster, seconds: float, count: int) -> dict[str, Any]:
+    """Measure everything."""
+    here = Installation(folder, brokers.servers, partitions=PARTITIONS)
+    gateway, *_ = here.start("gateway", "decider", "follower")
+    with here.office(gateway.port) as office:
+        token = office._headers["Authorization"].removeprefix("Bearer ")
+    keys = create(gateway.port, token)
+    kafka = latency(gateway.port, keys, seconds, 0)
+    for process in here.running[1:]:
+        process.stop()
+    del here.running[1:]
+    one_per_s, one_us = drain(here, brokers.servers, 1, count, 2 * 10**8)
+    two_per_s, two_us = drain(here, brokers.servers, 2, count, 3 * 10**8)
+    warm, cold = (take_over(here, gateway.port, keys, warm=warm) for warm in (True, False))
+    here.stop()
+    beside = embedded(folder, seconds)
+    return {
+        "decisions_per_s": kafka["per_s"], "p50_ms_at_30pct": kafka["p50"], "p99_ms_at_30pct": kafka["p99"],
+        "degraded_share": kafka["degraded"], "bad": kafka["bad"],
+        "embedded_per_s": beside["per_s"], "embedded_p50_ms": beside["p50"], "embedded_p99_ms": beside["p99"],
+        "drain_1_per_s": round(one_per_s), "drain_2_per_s": round(two_per_s),
+        "drain_speedup_2": round(two_per_s / one_per_s, 2),
+        "cpu_us_per_decision": round(one_us), "cpu_us_per_decision_2": round(two_us),
+        "takeover_warm_s": round(warm, 2), "takeover_cold_s": round(cold, 2),
+        "load_average": os.getloadavg()[0],
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--count", type=int, default=20_000, help="payments to drain")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        brokers = start_cluster(Path(folder) / "brokers")
+        try:
+            figures = measure(Path(folder) / "here", brokers, arguments.seconds, arguments.count)
+        finally:
+            brokers.kill()
+    print(json.dumps(figures), file=sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""An installation over Kafka as processes of its own: roles, callers, and what these were told."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from tests.live import Connection, environment, free_port
+from tests.shop import SCHEMA, payment_json
+
+Role = Literal["gateway", "decider", "follower"]
+READY_S = 120.0
+
+
+class Process:
+    """One running role."""
+
+    def __init__(self, role: Role, config: Path) -> None:
+        self.role, self.port = role, free_port()
+        self.said = config.with_name(f"{role}-{self.port}.said")
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "avalist",
+            "run",
+            role,
+            "--config",
+            str(config),
+            "--port",
+            str(self.port),
+        ]
+        with self.said.open("ab") as said:
+            self.process = subprocess.Popen(command, env=environment(), stdout=said, stderr=said)
+
+    @property
+    def ready(self) -> bool:
+        with suppress(OSError, http.client.HTTPException), Connection(self.port, "") as connection:
+            return connection.send("GET", "/readyz")[0] == 200
+        return False
+
+    def wait(self) -> None:
+        until(lambda: self.ready or self.process.poll() is not None, READY_S)
+        assert self.process.poll() is None, self.said.read_text()[-2000:]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(20)
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGCONT)
+        self.process.terminate()
+        return self.process.wait(40)
+
+    def pause(self) -> None:
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.process.pid, signal.SIGCONT)
+
+
+class Installation:
+    """Roles over some brokers, with a data folder and one configuration file."""
+
+    def __init__(self, folder: Path, servers: str, **settings: object) -> None:
+        self.folder, self.config = folder, folder / "avalist.toml"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.name = f"t{os.getpid()}-{folder.name}"
+        given = {
+            "data": str(folder / "data"), "log": f"kafka://{servers}/{self.name}", "partitions": 4,
+            "session_timeout_ms": 1500, "fallback_grace_ms": 1000, "snapshot_s": 2, **settings,
+        }  # fmt: skip
+        self.config.write_text("".join(f"{name} = {value!r}\n" for name, value in given.items()))
+        self.running: list[Process] = []
+
+    def start(self, *roles: Role) -> list[Process]:
+        """Start roles together; return them once all are ready."""
+        begun = [Process(role, self.config) for role in roles]
+        self.running += begun
+        for process in begun:
+            process.wait()
+        return begun
+
+    def stop(self) -> None:
+        """Stop what runs, the gateways first."""
+        for process in sorted(self.running, key=lambda one: one.role, reverse=True):
+            if process.process.poll() is None:
+                process.stop()
+        self.running.clear()
+
+    def office(self, port: int) -> Connection:
+        return Connection(port, (self.folder / "data" / "secrets" / "admin.token").read_bytes().hex())
+
+    def create(self, port: int, merchant: str = "shop") -> str:
+        """Create a merchant through a gateway; return a live key of it."""
+        with self.office(port) as office:
+            schema = msgspec.to_builtins(SCHEMA)
+            office.json("POST", "/v1/admin", {"do": "create_merchant", "merchant": merchant, "schema": schema})
+            return str(office.json("POST", "/v1/admin", {"do": "issue_key", "merchant": merchant})["key"])
+
+
+class Given(NamedTuple):
+    """An answer that a caller got."""
+
+    event_id: str
+    answer: dict[str, Any]
+    body: bytes
+
+
+class Load:
+    """Callers that send payments, some of them twice, one after the other; what they were told is kept."""
+
+    def __init__(self, keys: list[str], ports: list[int], *, deadline_ms: int = 2000, callers: int = 3) -> None:
+        self._keys, self.ports, self._deadline_ms, self._callers = keys, ports, deadline_ms, callers
+        self.given: list[Given] = []
+        self.refused: list[bytes] = []
+        self._stop = threading.Event()
+        self._numbers = itertools.count()
+
+    def start(self) -> Load:
+        self._stop.clear()
+        self._threads = [threading.Thread(target=self._call, args=(n,), daemon=True) for n in range(self._callers)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def _call(self, caller: int) -> None:
+        while not self._stop.is_set():
+            number = next(self._numbers)
+            key = self._keys[number % len(self._keys)]
+            payment = payment_json(
+                f"{caller}-{number}", amount_minor=100 + number % 9000,
+                method={"kind": "card", "fingerprint": f"card-{number % 7}", "bin": "411111"},
+            )  # fmt: skip
+            for _ in range(2 if number % 5 == 0 else 1):
+                self.send(payment, key, self.ports[number % len(self.ports)])
+
+    def send(self, payment: dict[str, Any], key: str, port: int) -> None:
+        """Send one payment, again and again where the gateway dies, until there is an answer or all is over."""
+        until_s = time.monotonic() + 30
+        while time.monotonic() < until_s:
+            try:
+                with Connection(port, key, deadline_ms=self._deadline_ms) as connection:
+                    status, body = connection.send("POST", "/v1/decisions", payment)
+            except (OSError, http.client.HTTPException):
+                port = self.ports[(self.ports.index(port) + 1) % len(self.ports)]
+                time.sleep(0.05)
+                continue
+            if status == 200:
+                self.given.append(Given(payment["event_id"], msgspec.json.decode(body), body))
+            elif status != 503:
+                self.refused.append(body)
+            return
+
+
+def until(true: Callable[[], bool], timeout_s: float = 30.0, pause_s: float = 0.05) -> bool:
+    """Wait until something is true; tell whether it became so."""
+    end_s = time.monotonic() + timeout_s
+    while not (is_true := true()) and time.monotonic() < end_s:
+        time.sleep(pause_s)
+    return is_true

@@ -1,0 +1,379 @@
+"""A decider and a gateway that share a process: turns, replies, fallbacks, poison, without brokers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from avalist.adapters.file.log import FileLog
+from avalist.adapters.memory.asking import MemoryExchange
+from avalist.adapters.memory.documents import MemoryDocuments
+from avalist.adapters.memory.log import MemoryLog
+from avalist.api.app import App
+from avalist.api.gateway import Gateway
+from avalist.api.profiles import Profiles
+from avalist.api.spooling import Spooling
+from avalist.app import asked as a
+from avalist.app.administer import Administration
+from avalist.app.deciding import Deciding, Opened
+from avalist.app.merchant import decode_fallback
+from avalist.app.partition import Partition
+from avalist.app.profile import profile_of
+from avalist.app.webhooks import Webhooks
+from avalist.app.writer import Writer
+from avalist.config import Settings
+from avalist.domain.decisions import Action, Decision
+from avalist.domain.errors import LogFailed, NotFound
+from avalist.domain.records import Record, RecordKind
+from avalist.models.score import Model
+from tests.shop import SCHEMA, T0_MS, FakeClock, payment_json
+
+SECRET = b"s" * 32
+
+
+class PartitionLog(MemoryLog):
+    """A partition's log in memory; `stalls` is a time when nothing is acknowledged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cursor = 0
+        self.cursors: list[int] = []
+        self.stalls = False
+
+    def append(self, records: Sequence[Record]) -> list[int]:
+        self.cursors.append(self.cursor)
+        return super().append(records)
+
+    def settle(self, timeout_s: float = 0.0) -> int:
+        return self.durable_end if self.stalls else self.sync()
+
+    def abandon(self) -> None:
+        self._closed = True
+
+
+class AtOnce(Executor):
+    """Does at once what it is given."""
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(work(*arguments, **named))
+        except Exception as error:  # noqa: BLE001  as executors do
+            done.set_exception(error)
+        return done
+
+
+class Decider:
+    """A decider of one partition, and whoever asks it."""
+
+    def __init__(self) -> None:
+        self.exchange = MemoryExchange(1)
+        self.records: list[Record] = []
+        self.documents = MemoryDocuments()
+        self.clock = FakeClock()
+        self.noted: list[str] = []
+        self.cursor = 0
+        self.deciding = Deciding(self.exchange, self.clock, self.open, AtOnce(), self.note)
+        self.deciding.inbox = self.exchange
+        self.exchange.turns = self.deciding
+        self.step()
+        self.step()
+
+    def open(self, partition: int) -> Opened:
+        log = PartitionLog()
+        log.append(self.records)
+        self.log = log
+        log.cursor = self.cursor
+        self.writer = Writer(log, no_model, lambda merchant: SECRET)
+        self.writer.recover()
+        if not self.writer.merchants:
+            self.writer.create("shop", SCHEMA, T0_MS)
+        webhooks = Webhooks(self.documents, lambda merchant: SECRET, lambda: SECRET)
+        administration = Administration(self.writer, self.documents, lambda: "drawn", webhooks)
+        return Opened(Partition(self.writer, administration, lambda merchant: SECRET, 1), log)
+
+    def note(self, what: str, /, **details: object) -> None:
+        self.noted.append(what)
+
+    def step(self) -> None:
+        self.deciding.step(0.0)
+
+    def send(self, message: a.Asked) -> None:
+        asyncio.run(self._send(a.encode_message(message)))
+
+    async def _send(self, value: bytes) -> None:
+        self.exchange.send(0, "shop", value)
+
+    def ask(self, n: int, **changes: Any) -> a.Reply:
+        self.send(decide(n, **changes))
+        self.step()
+        return a.decode_reply(self.exchange.replied[-1])
+
+    def kinds(self) -> list[int]:
+        return [record.kind for _, record in self.log.read()]
+
+
+def no_model(merchant: str, version: str) -> Model:
+    raise NotFound(version)
+
+
+def part(n: int, **changes: Any) -> bytes:
+    return a.sealed(SECRET, T0_MS, msgspec.json.encode(payment_json(n, **changes)))
+
+
+def decide(n: int, **changes: Any) -> a.Decide:
+    return a.Decide(b"request-%d" % n, "shop", T0_MS, part(n, **changes))
+
+
+def fallen(n: int) -> tuple[a.Fallen, Decision]:
+    profiles = Profiles(lambda merchant: SECRET, MemoryDocuments())
+    given = Decision(
+        payment_id=f"p{n}", event_id=f"e{n}", checkpoint="pre_auth", action=Action.REVIEW, seq=0, engine=2, mode="live",
+        degraded=True, durable=False,
+    )  # fmt: skip
+    assert len(profiles) == 0
+    return a.Fallen(b"", "shop", T0_MS, part(n), given, "deadline"), given
+
+
+@pytest.fixture
+def decider() -> Decider:
+    return Decider()
+
+
+def test_a_payment_is_decided_and_asked_again_answered_the_same(decider: Decider) -> None:
+    first = decider.ask(1)
+    assert isinstance(first, a.Decided)
+    assert (first.answer.seq, first.answer.degraded) == (2, False)
+    assert decider.ask(1) == first
+    assert decider.kinds() == [RecordKind.CONTROL, RecordKind.EVENT, RecordKind.DECISION]
+
+
+def test_a_reply_waits_for_the_log(decider: Decider) -> None:
+    decider.log.stalls = True
+    decider.send(decide(1))
+    decider.step()
+    assert decider.exchange.replied == []
+    decider.log.stalls = False
+    decider.step()
+    assert len(decider.exchange.replied) == 1
+
+
+def test_the_cursor_never_passes_what_is_not_in_the_log(decider: Decider) -> None:
+    decider.ask(1)
+    for n in (2, 3):
+        decider.send(decide(n))
+    decider.step()
+    assert decider.log.cursors == [0, 0, 0, 1]
+    assert decider.log.cursor == 3
+
+
+def test_what_is_wrong_with_a_payment_is_told(decider: Decider) -> None:
+    decider.ask(1)
+    reply = decider.ask(1, amount_minor=1)
+    assert isinstance(reply, a.Refused)
+    assert reply.error.kind == "Conflict"
+
+
+def test_a_fallback_is_logged_as_it_was_given_and_is_the_answer_from_then_on(decider: Decider) -> None:
+    message, given = fallen(1)
+    decider.send(message)
+    decider.step()
+    again = decider.ask(1)
+    assert isinstance(again, a.Decided)
+    assert again.answer == given
+    assert decider.kinds()[1:] == [RecordKind.EVENT, RecordKind.DECISION, RecordKind.FALLBACK]
+    assert decode_fallback(decider.log.get(3).core).answer == given
+
+
+def test_a_fallback_that_is_sent_twice_is_logged_once(decider: Decider) -> None:
+    for _ in range(2):
+        decider.send(fallen(1)[0])
+    decider.step()
+    assert decider.kinds().count(RecordKind.FALLBACK) == 1
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"no message", a.encode_message(a.Decide(b"r", "shop", T0_MS, b"not sealed" * 9))]
+)
+def test_poison_is_laid_aside_and_the_next_is_taken(decider: Decider, value: bytes) -> None:
+    asyncio.run(decider._send(value))
+    assert isinstance(decider.ask(2), a.Decided)
+    assert [came.offset for came, _ in decider.exchange.buried] == [0]
+
+
+def test_a_fallback_of_a_payment_that_contradicts_the_log_is_laid_aside(decider: Decider) -> None:
+    decider.ask(1, amount_minor=7)
+    decider.send(fallen(1)[0])
+    decider.step()
+    ((_, reason),) = decider.exchange.buried
+    assert reason.startswith("Conflict: event id 'e1'")
+
+
+def test_an_event_that_breaks_the_code_half_way_is_found_and_the_others_are_decided(
+    decider: Decider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = __import__("avalist.app.writer", fromlist=["decide"]).decide
+
+    def breaks(merchant: Any, events: Any, seq: int) -> Any:
+        if any(event.event_id == "e2" for event in events):
+            raise ZeroDivisionError("half way")
+        return whole(merchant, events, seq)
+
+    monkeypatch.setattr("avalist.app.writer.decide", breaks)
+    decider.ask(1)
+    decider.records, decider.cursor = [record for _, record in decider.log.read()], 1
+    for n in (2, 3):
+        decider.send(decide(n))
+    for _ in range(8):
+        decider.step()
+        decider.clock.ms += 1000
+    assert [came.offset for came, _ in decider.exchange.buried] == [1]
+    assert decider.exchange.buried[0][1].startswith("ZeroDivisionError at ")
+    answers = [a.decode_reply(value) for value in decider.exchange.replied]
+    assert [one.answer.event_id for one in answers if isinstance(one, a.Decided)] == ["e1", "e3"]
+
+
+def test_a_partition_that_is_lost_says_nothing_more(decider: Decider) -> None:
+    decider.log.stalls = True
+    decider.send(decide(1))
+    decider.step()
+    decider.deciding.lost([0])
+    decider.step()
+    assert decider.exchange.replied == []
+    with pytest.raises(LogFailed):
+        decider.log.append([])
+
+
+def test_a_partition_that_is_handed_over_says_what_it_decided(decider: Decider) -> None:
+    decider.log.stalls = True
+    decider.send(decide(1))
+    decider.step()
+    decider.deciding.revoked([0])
+    assert len(decider.exchange.replied) == 1
+    assert not decider.deciding.owned
+
+
+def test_it_is_ready_when_it_owns_and_has_caught_up(decider: Decider) -> None:
+    assert decider.deciding.ready
+    decider.deciding.assigned([0])
+    assert not decider.deciding.ready
+
+
+# --- the gateway -----------------------------------------------------------------------------------------------------
+
+
+class Front:
+    """A gateway before a decider that works when it is told to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.decider = Decider()
+        self.spool = folder / "spool"
+        profiles = Profiles(lambda merchant: SECRET, self.decider.documents)
+        spooling = Spooling(
+            self.decider.exchange, lambda: FileLog(self.spool), lambda: __import__("shutil").rmtree(self.spool),
+            self.decider.clock.now_ms, 0.01,
+        )  # fmt: skip
+        self.service = Gateway(
+            Settings(data=folder), profiles, self.decider.exchange, spooling, self.decider.documents,
+            lambda merchant: SECRET, self.decider.clock, "admin", "metrics",
+        )  # fmt: skip
+        self.runner = asyncio.Runner()
+        transport = httpx.ASGITransport(App(self.service))
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://avalist", timeout=20)
+        self.runner.run(self._start())
+        self.key = self.post("/v1/admin", {"do": "issue_key", "merchant": "shop"}, key="admin").json()["key"]
+
+    async def _start(self) -> None:
+        self.service.start()
+
+    async def _restart(self) -> None:
+        self.service.stop()
+        self.service.start()
+
+    def post(
+        self, path: str, body: Any, *, key: str = "", works: bool = True, deadline_ms: int = 5000
+    ) -> httpx.Response:
+        return self.runner.run(self._post(path, body, key or self.key, works, deadline_ms))
+
+    async def _post(self, path: str, body: Any, key: str, works: bool, deadline_ms: int) -> httpx.Response:
+        headers = {"authorization": f"Bearer {key}", "avalist-deadline-ms": str(deadline_ms)}
+        asking = asyncio.ensure_future(self.client.post(path, content=msgspec.json.encode(body), headers=headers))
+        while not asking.done():
+            await asyncio.sleep(0.002)
+            if works:
+                self.decider.step()
+        return await asking
+
+    def decide(self, n: int = 1, *, works: bool = True, deadline_ms: int = 5000, **changes: Any) -> httpx.Response:
+        return self.post("/v1/decisions", payment_json(n, **changes), works=works, deadline_ms=deadline_ms)
+
+    def close(self) -> None:
+        self.runner.run(self._close())
+        self.runner.close()
+
+    async def _close(self) -> None:
+        await self.client.aclose()
+        self.service.stop()
+
+
+@pytest.fixture
+def front(tmp_path: Path) -> Iterator[Front]:
+    front = Front(tmp_path)
+    yield front
+    front.close()
+
+
+def test_a_gateway_answers_what_the_decider_decides(front: Front) -> None:
+    answer = front.decide()
+    assert answer.status_code == 200
+    assert (answer.json()["seq"], answer.json()["degraded"]) == (2, False)
+    assert front.decide().content == answer.content
+
+
+def test_no_personal_data_lies_in_the_clear_on_its_way(front: Front) -> None:
+    front.decide()
+    assert not [came for came in front.decider.exchange.events[0] if b"ann" in came.value]
+
+
+def test_past_the_deadline_the_fallback_is_the_answer_from_then_on(front: Front) -> None:
+    answer = front.decide(works=False, deadline_ms=20)
+    assert (answer.json()["degraded"], answer.json()["durable"], answer.json()["seq"]) == (True, False, 0)
+    assert front.decide().content == answer.content
+    assert front.decider.kinds()[1:] == [RecordKind.EVENT, RecordKind.DECISION, RecordKind.FALLBACK]
+
+
+def test_a_fallback_is_spooled_while_nobody_takes_it_and_sent_by_the_next_gateway(front: Front, tmp_path: Path) -> None:
+    front.decider.exchange.reachable = False
+    answer = front.decide(works=False, deadline_ms=20)
+    assert answer.json()["degraded"]
+    assert [record.merchant for _, record in FileLog(front.spool, readonly=True).read()] == ["shop"]
+    front.runner.run(front._restart())
+    front.decider.exchange.reachable = True
+    front.runner.run(front._restart())
+    assert front.decide().content == answer.content
+
+
+def test_a_revoked_key_and_an_unknown_one_open_nothing(front: Front) -> None:
+    keys = front.post("/v1/admin", {"do": "list_keys", "merchant": "shop"}, key="admin").json()["keys"]
+    front.post("/v1/admin", {"do": "revoke_key", "merchant": "shop", "key": keys[0]["id"]}, key="admin")
+    front.decider.clock.ms += 1
+    assert front.decide().status_code == 401
+    assert front.post("/v1/decisions", payment_json(), key="av_live_shop_guess").status_code == 401
+
+
+def test_a_profile_of_a_turn_that_is_over_counts_no_more() -> None:
+    decider = Decider()
+    profiles = Profiles(lambda merchant: SECRET, MemoryDocuments())
+    merchant = decider.writer.merchant("shop")
+    merchant.mode = "off"
+    for epoch, mode in ((5, "observe"), (4, "off")):
+        merchant.mode = mode  # type: ignore[assignment]
+        profiles.put(msgspec.msgpack.encode(profile_of(merchant, [], epoch)))
+    assert profiles._known["shop"].profile.mode == "observe"

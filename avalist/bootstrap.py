@@ -34,6 +34,7 @@ from avalist.domain.keys import owner_of
 from avalist.follow import Fold, Follower
 from avalist.follow.archive import ArchiveFold
 from avalist.follow.documents import DecisionDocuments
+from avalist.follow.learning import LearningFold, mark_of
 from avalist.follow.state import MerchantStates
 from avalist.models.artefact import Artefact
 from avalist.models.score import Model
@@ -145,6 +146,11 @@ def load_model(blobs: Blobs, merchant: str, version: str) -> Model:
     return Model(Artefact.from_bytes(blobs.get(owner_of(merchant), MODEL_BLOB.format(version=version))))
 
 
+def keep_model(blobs: Blobs, merchant: str, artefact: Artefact) -> None:
+    """Store a model among the blobs."""
+    blobs.put(merchant, MODEL_BLOB.format(version=artefact.version), artefact.to_bytes())
+
+
 def open_log(settings: Settings, *, readonly: bool = False) -> Log:
     """Open the log that the settings name, of the generation that counts."""
     scheme = _scheme(settings.log, ("file", "memory"))
@@ -202,7 +208,8 @@ def _follower(settings: Settings, log: Log, documents: Documents, blobs: Blobs, 
         folds.append(ArchiveFold(archive, log_bytes=settings.archive_log_mb << 20, seconds=settings.archive_s))
     except LogCorrupt as error:  # decisions, documents and snapshots do not need it
         logging.getLogger("avalist").warning("nothing is archived: %s", error)
-    return Follower(log, states, *folds)
+    learning = LearningFold(documents, states.merchants, log.end, generation)
+    return Follower(log, states, learning, *folds)
 
 
 class NextGeneration:
@@ -211,7 +218,8 @@ class NextGeneration:
     def __init__(self, here: Installation, generations: Generations) -> None:
         self._here, self._generations = here, generations
         self.number, self._folder = generations.begin()
-        here.documents.put_many([], mark=(folded(self.number), 0))  # else that of one that was killed
+        for mark in (folded(self.number), mark_of(self.number)):  # else that of one that was killed
+            here.documents.put_many([], mark=(mark, 0))
         self.log = FileLog(self._folder / "log")
 
     def follower(self) -> Follower:

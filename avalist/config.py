@@ -30,6 +30,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         The follower takes a snapshot each so many MiB of log or seconds, whichever comes first.
     archive_log_mb, archive_s
         The follower archives each so many MiB of log or seconds, whichever comes first.
+    train_budget_s
+        A training that starts by itself grows trees for so long at most; 0: nothing is trained by itself.
     queue_limit
         Requests that may wait for the log; beyond it decisions fall back and other events get 429.
     body_limit_bytes
@@ -48,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     snapshot_s: int = 300
     archive_log_mb: int = 64
     archive_s: int = 86_400
+    train_budget_s: int = 3600
     queue_limit: int = 1024
     body_limit_bytes: int = 262_144
     rate_limit_per_s: int = 10_000

@@ -16,8 +16,10 @@ from avalist.domain.core import (
     EventCore,
     FallbackCore,
     GenerationStarted,
+    LearningSet,
     MerchantCreated,
     ModelActivated,
+    ModelRefused,
     ModelStaged,
     ModeSet,
     PolicySet,
@@ -286,7 +288,7 @@ class Merchant:
     def apply(self, control: Control) -> None:
         """Apply a control event; nothing is loaded."""
         match control:
-            case MerchantCreated() | ModelStaged() | GenerationStarted():
+            case MerchantCreated() | ModelStaged() | ModelRefused() | LearningSet() | GenerationStarted():
                 pass
             case ModeSet(mode=mode):
                 self.mode = mode

@@ -17,6 +17,8 @@ from avalist.cli import (
     generations,
     history,
     intel,
+    learn,
+    lifecycle,
     merchants,
     models,
     policy,
@@ -36,8 +38,10 @@ app.add_typer(merchants.app, name="merchant")
 app.add_typer(intel.app, name="intel")
 app.add_typer(policy.app, name="policy")
 app.add_typer(features.app, name="features")
+app.add_typer(lifecycle.app, name="models")
 app.command("up")(serve.up)
 app.command("follow", hidden=True)(serve.follow)
+app.command("learn", hidden=True)(learn.learn)
 app.command("status")(status.status)
 app.command("fit")(fit.fit)
 app.command("report")(fit.report)

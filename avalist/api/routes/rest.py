@@ -164,6 +164,7 @@ async def _admin(service: Service, request: Request, caller: None) -> dict[str, 
     await asyncio.to_thread(service.administration.prepare, wanted)
     answer = service.administration.carry_out(wanted, service.clock.now_ms())
     await service.durable(service.end - 1)
+    service.metrics.administered(wanted)
     return answer
 
 

@@ -221,7 +221,7 @@ def stable(seed: int) -> dict[str, Any]:
     life = lived(World(slow_world(MEDIAN_D, P95_D), seed=seed, payments_per_day=STABLE_PER_DAY), days)
     data, start_ms = life.data, int(life.data.t_ms[0]) // DAY_MS * DAY_MS
     said = np.full(len(data.t_ms), np.nan)
-    alarms: list[dict[str, Any]] = []
+    alarms: list[Any] = []
     law: ReportDelay | None = None
     for day in range(STABLE_HISTORY_D, days):
         cut_ms = start_ms + day * DAY_MS
@@ -233,7 +233,7 @@ def stable(seed: int) -> dict[str, Any]:
         alarm = alarm_at(data, said, law, cut_ms)
         if alarm is not None:
             alarms.append({"day": day - STABLE_HISTORY_D, **msgspec.to_builtins(alarm)})
-    apart = [b["day"] - a["day"] > WINDOWS_D[-1] for a, b in itertools.pairwise(alarms)]
+    apart = [later - day > WINDOWS_D[-1] for day, later in itertools.pairwise(one["day"] for one in alarms)]
     found = {"seed": seed, "alarms": alarms, "episodes": bool(alarms) + sum(apart), "payments": len(said)}
     print(json.dumps(found), flush=True)
     return found

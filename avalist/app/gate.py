@@ -169,16 +169,22 @@ def _latency(trees: Trees, row_us: float) -> Check:
 def _ranks(seen: Shadow, model: Artefact) -> Check:
     """Look at whether ``risk_score`` means what it meant: a threshold of customers must catch as many as before."""
     rows = seen.past.t_ms >= seen.past.t_ms[-1] - _RANKED_D * DAY_MS
-    now = shares_from(model, seen.past.p[rows])
-    off = [abs(share - (1.0 - k / 100.0)) > _SKEW * (1.0 - k / 100.0) for k, share in zip(THRESHOLDS, now, strict=True)]
-    said = ", ".join(f"{share:.1%} at {k} or above" for k, share in zip(THRESHOLDS, now, strict=True))
+    shares = shares_from(model, seen.past.p[rows])
+    off = [
+        above > (1.0 + _SKEW) * (1.0 - k / 100.0) or at < (1.0 - _SKEW) * (1.0 - k / 100.0)
+        for k, (above, at) in zip(THRESHOLDS, shares, strict=True)
+    ]
+    said = ", ".join(f"{at:.1%} at {k} or above" for k, (_, at) in zip(THRESHOLDS, shares, strict=True))
     return Check("risk scores", not any(off), f"of the last payments {said}")
 
 
-def shares_from(model: Artefact, p: F64) -> list[float]:
-    """Return the share of payments whose ``risk_score`` is at or above each of ``THRESHOLDS``."""
-    scores = np.searchsorted(model.calibration.apply(model.percentiles), p, side="right")
-    return [float((scores >= k).mean()) for k in THRESHOLDS]
+def shares_from(model: Artefact, p: F64) -> list[tuple[float, float]]:
+    """Return, for each of ``THRESHOLDS``, the share of payments above the score that reaches it, and at or above it.
+
+    They differ where many payments have the same score.
+    """
+    least = model.calibration.apply(model.percentiles)[np.array(THRESHOLDS) - 1]
+    return [(float((p > score).mean()), float((p >= score).mean())) for score in least.tolist()]
 
 
 def row_us(model: Model, now_ns: Clock) -> float:

@@ -14,6 +14,8 @@ from avalist.models.train import TrainingSet, TrainParams, train
 from avalist.models.trees import NODE, Trees
 
 LEAKED: Final = "weekday"
+ADDRESS: Final = "ip24__count__events"
+"""How columns begin that are missing where the address is."""
 FAULT_LOG_ODDS: Final = 8.0
 
 

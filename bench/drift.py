@@ -44,14 +44,12 @@ from bench.policy import SHOP, decide, record
 
 OUT = Path(__file__).parent / "out" / "drift.json"
 MEDIAN_D, P95_D = 25.0, 90.0
-HISTORY_D, CALM_D, ATTACK_D = 75, 4, 16
-PER_DAY, ATTACK_PER_DAY, ATTACK_P = 600.0, 150, 0.5
+HISTORY_D, CALM_D, ATTACK_D = 60, 2, 13
+PER_DAY, ATTACK_PER_DAY, ATTACK_P = 400.0, 150, 0.5
 STABLE_PER_DAY, STABLE_HISTORY_D, STABLE_D, RETRAIN_D = 400.0, 90, 365, 30
 RECOVERED: Final = 0.8
 FAULT_AFTER_H, FAULT_SHARE, LONGEST_H = 12, 0.6, 72
-PARAMS: Final = TrainParams(
-    test_share=0.0, trees=150, leaves=15, learning_rate=0.06, min_data_in_leaf=50, num_threads=2
-)
+PARAMS: Final = TrainParams(test_share=0.0, trees=80, leaves=15, learning_rate=0.08, min_data_in_leaf=50, num_threads=1)
 
 
 class Life:
@@ -186,9 +184,7 @@ def turned_bad(life: Life, seed: int) -> dict[str, Any]:
     merchant = life.here.writer.merchant(SHOP)
     active = life.tools.load(merchant.model_version)
     data = collect(life.tools.read(), SHOP)
-    ours = [n for n, name in enumerate(data.plan.columns) if name.startswith("ip24__")]
-    column = next(data.plan.columns[n] for n in ours if not np.isnan(data.x[-5000:, n]).any())
-    model = _bad.turning(active.artefact, column)
+    model = _bad.turning(active.artefact, next(name for name in active.columns if name.startswith(_bad.ADDRESS)))
     life.tools.keep(model)
     evidence = evidence_for(life.tools, SHOP, life.tools.load(model.version), active, data.cut_ms)
     life.tools.carry_out(ActivateModel(SHOP, model.version, model.plan_hash, by="gate", evidence=evidence))

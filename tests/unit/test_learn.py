@@ -188,7 +188,7 @@ def test_a_training_ends_with_its_time(lived: Lived) -> None:
 
 def test_a_model_that_turns_bad_is_taken_back_and_the_log_replays(lived: Lived) -> None:
     good = lived.active
-    column = next(name for name in good.columns if name.startswith("ip24__"))
+    column = next(name for name in good.columns if name.startswith(_bad.ADDRESS))
     bad = _bad.turning(good, column)
     evidence = lived.evidence(bad)
     lived.tools.carry_out(SetLearning("shop", LearningSet(watch_h=240.0)))

@@ -109,13 +109,15 @@ def calm_world() -> WorldConfig:
 
 def recovery(seed: int) -> dict[str, Any]:
     """Live a merchant into an attack; then try bad challengers and a model that turns bad."""
-    config, first = calm_world(), HISTORY_D + CALM_D
-    plan = attack(config, first, ATTACK_D, ATTACK_PER_DAY)
+    config, begin = calm_world(), HISTORY_D + CALM_D
+    plan = attack(config, begin, ATTACK_D, ATTACK_PER_DAY)
     world = World(config, seed=seed, payments_per_day=PER_DAY, extra_waves=(plan,))
     with tempfile.TemporaryDirectory(prefix="avalist-drift-") as folder, build(settings_from({}, data=folder)) as here:
-        life = Life(here, world, first + ATTACK_D + 8)
+        life = Life(here, world, begin + ATTACK_D + 8)
         life.import_days(HISTORY_D)
         runs = [told(life, "first")]
+        first = life.tools.load(runs[0]["done"]["version"]).artefact
+        life.tools.carry_out(ActivateModel(SHOP, first.version, first.plan_hash))
         for day in range(CALM_D + ATTACK_D):
             life.hours(24)
             taken_back = watch(life.tools, SHOP, life.at_ms)
@@ -189,7 +191,7 @@ def turned_bad(life: Life, seed: int) -> dict[str, Any]:
     evidence = evidence_for(life.tools, SHOP, life.tools.load(model.version), active, data.cut_ms)
     life.tools.carry_out(ActivateModel(SHOP, model.version, model.plan_hash, by="gate", evidence=evidence))
     rng = np.random.default_rng(seed)
-    looks = []
+    looks: list[dict[str, Any]] = []
     for hour in range(1, LONGEST_H + 1):
         if hour == FAULT_AFTER_H + 1:
             life.change = partial(_without_ip, rng)

@@ -7,6 +7,7 @@ with its figures, passed or not: they are the evidence that enters the log.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
@@ -170,10 +171,10 @@ def _ranks(seen: Shadow, model: Artefact) -> Check:
     """Look at whether ``risk_score`` means what it meant: a threshold of customers must catch as many as before."""
     rows = seen.past.t_ms >= seen.past.t_ms[-1] - _RANKED_D * DAY_MS
     shares = shares_from(model, seen.past.p[rows])
-    off = [
-        above > (1.0 + _SKEW) * (1.0 - k / 100.0) or at < (1.0 - _SKEW) * (1.0 - k / 100.0)
-        for k, (above, at) in zip(THRESHOLDS, shares, strict=True)
-    ]
+    off = []
+    for wanted, (above, at) in zip((1.0 - k / 100.0 for k in THRESHOLDS), shares, strict=True):
+        room = _SKEW * wanted + 3.0 * math.sqrt(wanted * (1.0 - wanted) / rows.sum())
+        off.append(above > wanted + room or at < wanted - room)
     said = ", ".join(f"{at:.1%} at {k} or above" for k, (_, at) in zip(THRESHOLDS, shares, strict=True))
     return Check("risk scores", not any(off), f"of the last payments {said}")
 

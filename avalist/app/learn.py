@@ -26,7 +26,7 @@ from avalist.domain.records import Record
 from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact
 from avalist.models.delay import ReportDelay
-from avalist.models.drift import Alarm, worst
+from avalist.models.drift import WINDOWS_D, Alarm, worst
 from avalist.models.score import Model
 from avalist.models.train import TrainParams
 from avalist.models.trees import F64
@@ -103,7 +103,8 @@ def alarm_at(data: Dataset, said: F64, law: ReportDelay | None, cut_ms: int) -> 
     take, None to estimate it.
     """
     captured, fraud = data.known_at(cut_ms)
-    rows = np.flatnonzero(captured & ~np.isnan(said) & (data.t_ms < cut_ms))
+    recent = (data.t_ms >= cut_ms - WINDOWS_D[-1] * DAY_MS) & (data.t_ms < cut_ms)
+    rows = np.flatnonzero(captured & ~np.isnan(said) & recent)
     known = (law or delay_at(data, cut_ms)).reported_by((cut_ms - data.t_ms[rows]) / DAY_MS)
     sold: dict[str, int] = {}
     place = [sold.setdefault(data.background.sold[n].product or "unknown", len(sold)) for n in rows.tolist()]

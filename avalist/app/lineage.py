@@ -109,9 +109,9 @@ class Standing(msgspec.Struct):
         return self.by == "gate" and bool(self.previous) and inside
 
     def may_activate(self, now_ms: int) -> bool:
-        """Tell whether a model that passes the gate decides at once, or waits for a person."""
+        """Tell whether a model that passes the gate decides at once, or waits for a person: a first one always does."""
         resting = self.rolled_back_ms and now_ms - self.rolled_back_ms < self.learning.rest_d * DAY_MS
-        return self.learning.approval == "automatic" and not resting
+        return bool(self.active) and self.learning.approval == "automatic" and not resting
 
 
 def due(standing: Standing, now_ms: int) -> Cause | None:

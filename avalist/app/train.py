@@ -30,7 +30,7 @@ FEWEST_FRAUDS: Final = 40
 """Reported frauds a model needs; the calibration slice must hold some of them."""
 _MOST_CHECKED: Final = 100_000
 _RANKED_D: Final = 28
-_FEWEST_RANKED: Final = 1_000
+_FEWEST_RANKED: Final = 300
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):

@@ -68,8 +68,12 @@ def test_a_model_of_the_gate_is_on_trial_and_one_of_a_person_is_not() -> None:
 
 
 def test_manual_approval_waits_for_a_person() -> None:
-    assert standing().may_activate(T0_MS)
-    assert not standing(LearningSet(approval="manual")).may_activate(T0_MS)
+    assert standing(*activated("a")).may_activate(T0_MS)
+    assert not standing(*activated("a"), LearningSet(approval="manual")).may_activate(T0_MS)
+
+
+def test_a_first_model_waits_for_a_person_too() -> None:
+    assert not standing().may_activate(T0_MS)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The life of models under drift: recovery from an attack, alarms in a stable year, bad challengers, a rollback.
 
-``python -m bench.drift [--seeds N] [--parts recovery,stable]``; raw values in ``bench/out/drift.json``, the last line
+``python -m bench.drift [--seeds N] [--parts recovery,stable]``; raw values in ``bench/out/drift-*.json``, the last line
 printed is one JSON object. Reports take 25 days (median). A simulated merchant lives through the product: payments are
 decided live, once a day the daily work runs (train, gate, activate), every hour of a trial the watch looks. Day k of an
 attack is recovered when four fifths of its fraud money are stopped on it and on average from it on.
@@ -42,11 +42,11 @@ from bench import _bad
 from bench._late import SCHEMA, attack, lived, slow_world
 from bench.policy import SHOP, decide, record
 
-OUT = Path(__file__).parent / "out" / "drift.json"
+OUT = Path(__file__).parent / "out"
 MEDIAN_D, P95_D = 25.0, 90.0
 HISTORY_D, CALM_D, ATTACK_D = 60, 2, 13
 PER_DAY, ATTACK_PER_DAY, ATTACK_P = 400.0, 150, 0.5
-STABLE_PER_DAY, STABLE_HISTORY_D, STABLE_D, RETRAIN_D = 400.0, 90, 365, 30
+STABLE_PER_DAY, STABLE_HISTORY_D, STABLE_D, RETRAIN_D = 250.0, 75, 365, 30
 RECOVERED: Final = 0.8
 FAULT_AFTER_H, FAULT_SHARE, LONGEST_H = 12, 0.6, 72
 PARAMS: Final = TrainParams(test_share=0.0, trees=80, leaves=15, learning_rate=0.08, min_data_in_leaf=50, num_threads=1)
@@ -252,8 +252,10 @@ def main() -> None:
         "recovery": [recovery(seed) for seed in seeds] if "recovery" in parts else [],
         "stable": [stable(seed) for seed in seeds] if "stable" in parts else [],
     }
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(raw, indent=1))
+    OUT.mkdir(exist_ok=True)
+    for part, found in raw.items():
+        if found:
+            (OUT / f"drift-{part}.json").write_text(json.dumps(found, indent=1))
     print(json.dumps(summary(raw)))
 
 

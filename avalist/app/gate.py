@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from avalist.models.artefact import Artefact
 from avalist.models.delay import as_declared
 from avalist.models.judge import MOST_OFF, Draws, Level, levels
 from avalist.models.metrics import Interval
-from avalist.models.off_policy import Worth, pseudo
+from avalist.models.off_policy import Worth, difference
 from avalist.models.score import Model
 from avalist.models.trees import F32, F64, I64, Trees
 
@@ -112,14 +113,16 @@ def reported_by(past: Past, model: Artefact) -> F64:
 def gained(seen: Shadow, rows: Bools, known: F64) -> Interval:
     """Return what the challenger earns more on some payments, doubly robust, with a 90 % interval.
 
-    A report counts 1/F. Hours are drawn: payments of an hour share its wave, and a new attack has few days.
+    A report counts 1/F. Hours are the clusters: payments of an hour share its wave, and a new attack has few days.
     """
-    past = seen.past
-    logged, worth = logged_of(past, known, _LEAST_REPORTED), worth_of(past, past.policy)
-    none, ones = np.zeros(len(known)), np.ones(len(known))
-    each = worth.of(pseudo(logged, Worth(ones, none)), pseudo(logged, Worth(none, ones)))
+    past, n = seen.past, int(rows.sum())
+    logged, (sale, fraud) = logged_of(past, known, _LEAST_REPORTED), worth_of(past, past.policy)
     more = seen.after.astype(np.float64) - seen.before
-    return Draws(past.t_ms // _HOUR_MS).total(np.where(rows, more * each, 0.0))
+    judged = replace(logged, cluster=past.t_ms // _HOUR_MS).only(rows)
+    found = difference(judged, more[rows], Worth(sale[rows], fraud[rows])) if n else Interval(0.0, 0.0, 0.0)
+    if math.isnan(found.low):  # too few to tell
+        return Interval(n * found.value, 0.0, 0.0)
+    return Interval(n * found.value, n * found.low, n * found.high)
 
 
 def _profit(gain: Interval, judged: int, past: Past) -> Check:

@@ -38,6 +38,7 @@ from avalist.domain.keys import owner_of
 from avalist.follow import Fold, Follower
 from avalist.follow.archive import ArchiveFold
 from avalist.follow.documents import DecisionDocuments
+from avalist.follow.learning import LearningFold, mark_of
 from avalist.follow.notifier import Notifier
 from avalist.follow.state import MerchantStates
 from avalist.follow.vault import VAULT_MARK, VaultFold
@@ -153,6 +154,11 @@ def load_model(blobs: Blobs, merchant: str, version: str) -> Model:
     return Model(Artefact.from_bytes(blobs.get(owner_of(merchant), MODEL_BLOB.format(version=version))))
 
 
+def keep_model(blobs: Blobs, merchant: str, artefact: Artefact) -> None:
+    """Store a model among the blobs."""
+    blobs.put(merchant, MODEL_BLOB.format(version=artefact.version), artefact.to_bytes())
+
+
 def open_log(settings: Settings, *, readonly: bool = False) -> Log:
     """Open the log that the settings name, of the generation that counts."""
     scheme = _scheme(settings.log, ("file", "memory"))
@@ -245,7 +251,8 @@ def follower_of(
     except LogCorrupt as error:  # decisions, documents and snapshots do not need it
         logging.getLogger("avalist").warning("nothing is archived: %s", error)
         waves.begin(states.position, states.merchants, lambda merchant: log.read())
-    return Follower(log, states, *folds)
+    learning = LearningFold(documents, states.merchants, log.end, generation, part)
+    return Follower(log, states, learning, *folds)
 
 
 class NextGeneration:
@@ -254,7 +261,8 @@ class NextGeneration:
     def __init__(self, here: Installation, generations: Generations) -> None:
         self._here, self._generations = here, generations
         self.number, self._folder = generations.begin()
-        for mark in (folded(self.number), folded(self.number, VAULT_MARK)):  # else those of one that was killed
+        marks = folded(self.number), folded(self.number, VAULT_MARK), mark_of(self.number)
+        for mark in marks:  # else those of one that was killed
             here.documents.put_many([], mark=(mark, 0))
         self.log = FileLog(self._folder / "log")
 

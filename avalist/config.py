@@ -36,6 +36,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Days that personal fields are kept in the vault, by field of the event; ``*`` for the others, 0 for not at all.
     webhook_private
         Whether webhooks may lead to addresses that are not public, and be plain HTTP.
+    train_budget_s
+        A training that starts by itself grows trees for so long at most; 0: nothing is trained by itself.
     queue_limit
         Requests that may wait for the log; beyond it decisions fall back and other events get 429.
     body_limit_bytes
@@ -66,6 +68,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     archive_s: int = 86_400
     vault_retention_d: str = "*=485"
     webhook_private: bool = False
+    train_budget_s: int = 3600
     queue_limit: int = 1024
     body_limit_bytes: int = 262_144
     rate_limit_per_s: int = 10_000

@@ -6,6 +6,7 @@ import math
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from avalist.app.administer import ActivateModel, AdminRequest, RefuseModel, StageModel
 from avalist.app.followed import Followed
 from avalist.domain.decisions import Action
 
@@ -52,6 +53,9 @@ class Metrics:
         self.spool_failures = Counter(
             "avalist_spool_failures_total", "Fallbacks that could not be spooled either", registry=self.registry
         )
+        self.model_steps = Counter(
+            "avalist_model_steps_total", "Steps in the life of models", ["step"], registry=self.registry
+        )
         self._parity = (0, 0)
         self._by_action = {action: self.decisions.labels(action.value) for action in Action}
 
@@ -66,6 +70,16 @@ class Metrics:
         self.parity_checked.inc(max(now[0] - self._parity[0], 0))
         self.parity_different.inc(max(now[1] - self._parity[1], 0))
         self._parity = now
+
+    def administered(self, request: AdminRequest) -> None:
+        """Count a step in the life of a model."""
+        match request:
+            case ActivateModel(by=by):
+                self.model_steps.labels("rolled_back" if by == "rollback" else "activated").inc()
+            case RefuseModel():
+                self.model_steps.labels("refused").inc()
+            case StageModel():
+                self.model_steps.labels("staged").inc()
 
     def answered(self, action: Action, seconds: float) -> None:
         """Count a decision that was answered."""

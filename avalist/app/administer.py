@@ -11,7 +11,18 @@ import msgspec
 
 from avalist.app.webhooks import DeadLetters, Url, WebhookId, WebhookIssued, Webhooks, WebhooksShown
 from avalist.app.writer import Writer
-from avalist.domain.core import ModelActivated, ModelStaged, ModeSet, PolicySet, Solved
+from avalist.domain.core import (
+    By,
+    Cause,
+    Evidence,
+    LearningSet,
+    ModelActivated,
+    ModelRefused,
+    ModelStaged,
+    ModeSet,
+    PolicySet,
+    Solved,
+)
 from avalist.domain.decisions import Mode
 from avalist.domain.errors import BadInput, Conflict, NotFound
 from avalist.domain.events import UNDECODABLE, Id, ReviewResult, ShortText, Verdict, bad_body, from_ms
@@ -102,11 +113,29 @@ class SetSolved(_Request, frozen=True, tag="set_solved"):
     solved: Solved
 
 
-class ActivateModel(_Request, frozen=True, tag="activate_model"):
-    """Stage and activate a model whose artefact stands in the blobs."""
+class StageModel(_Request, frozen=True, tag="stage_model"):
+    """Stage a model whose artefact stands in the blobs, with what its training was for and the gate's evidence."""
 
     version: str
     plan_hash: str
+    cause: Cause = "operator"
+    evidence: Evidence | None = None
+
+
+class RefuseModel(StageModel, frozen=True, tag="refuse_model"):
+    """Log that a model is not let in, and why."""
+
+
+class ActivateModel(StageModel, frozen=True, tag="activate_model"):
+    """Stage and activate a model whose artefact stands in the blobs; a rollback activates without staging."""
+
+    by: By = "operator"
+
+
+class SetLearning(_Request, frozen=True, tag="set_learning"):
+    """Say how the merchant's models follow each other."""
+
+    learning: LearningSet
 
 
 class SettleReview(_Request, frozen=True, tag="settle_review"):
@@ -165,8 +194,11 @@ AdminRequest = (
     | SetMode
     | SetPolicy
     | SetSolved
+    | StageModel
+    | RefuseModel
     | ActivateModel
     | SettleReview
+    | SetLearning
     | Show
     | WebhookRequest
 )
@@ -312,9 +344,14 @@ class Administration:
                 self._writer.control(merchant, PolicySet(bytes(policy)), at_ms)
             case SetSolved(solved=solved):
                 self._writer.control(merchant, solved, at_ms)
-            case ActivateModel(version=version, plan_hash=plan_hash):
-                self._writer.control(merchant, ModelStaged(version, plan_hash), at_ms)
-                self._writer.control(merchant, ModelActivated(version), at_ms)
+            case ActivateModel():
+                self._activate(request, at_ms)
+            case RefuseModel(version=version, plan_hash=plan, cause=cause, evidence=evidence):
+                self._writer.control(merchant, ModelRefused(version, plan, cause, evidence), at_ms)
+            case StageModel(version=version, plan_hash=plan, cause=cause, evidence=evidence):
+                self._writer.control(merchant, ModelStaged(version, plan, cause, evidence), at_ms)
+            case SetLearning(learning=learning):
+                self._writer.control(merchant, learning, at_ms)
             case SettleReview(payment=payment, verdict=verdict, by=by):
                 self._settle(merchant, payment, verdict, by, at_ms)
             case Show():
@@ -332,6 +369,12 @@ class Administration:
         at = from_ms(at_ms)
         event = ReviewResult(event_id=id, occurred_at=at, payment_id=payment, verdict=verdict, by=by)
         self._writer.record(merchant, event, at_ms)
+
+    def _activate(self, request: ActivateModel, at_ms: int) -> None:
+        merchant, version, evidence = request.merchant, request.version, request.evidence
+        if request.by != "rollback":
+            self._writer.control(merchant, ModelStaged(version, request.plan_hash, request.cause, evidence), at_ms)
+        self._writer.control(merchant, ModelActivated(version, request.by, evidence), at_ms)
 
     # --- keys --------------------------------------------------------------------------------------------------------
 

@@ -95,7 +95,7 @@ def backtest(
     """
     policy = policy or past.policy
     reported = as_declared(DelayLaw(*past.schema.report_delay_d)).reported_by((past.cut_ms - past.t_ms) / DAY_MS)
-    logged, worth = _logged(past, reported), _worth(past, policy)
+    logged, worth = logged_of(past, reported), worth_of(past, policy)
     block, name = blocks(past.t_ms)
     book = _book(past, after, logged, worth, block)
     return Backtest(
@@ -130,42 +130,43 @@ def was(past: Past, n: int) -> str:
 
 def changed(past: Past, after: Sequence[Action]) -> list[int]:
     """Return the places of payments that would be let in and were not, or the other way round."""
-    found: list[int] = np.flatnonzero(_let_in(past) != _kept(after)).tolist()
+    found: list[int] = np.flatnonzero(let_in(past) != kept_by(after)).tolist()
     return found
 
 
-def _let_in(past: Past) -> Bools:
+def let_in(past: Past) -> Bools:
     """Return which payments were let in: not declined; where nothing was decided, captured or failed at the issuer."""
     decided = np.array([seen.action != UNDECIDED for seen in past.payments])
     declined = np.array([seen.action == _DECLINE for seen in past.payments])
     return np.where(decided, ~declined, past.captured | past.issuer_declined)
 
 
-def _kept(after: Sequence[Action]) -> Bools:
+def kept_by(after: Sequence[Action]) -> Bools:
+    """Return which payments are not declined."""
     return np.array([action is not Action.DECLINE for action in after])
 
 
-def _logged(past: Past, reported: F64) -> Logged:
+def logged_of(past: Past, reported: F64, least: float = LEAST_REPORTED) -> Logged:
     """Return the decisions as off-policy evaluation takes them.
 
-    A reported fraud counts 1/F, so that sums come to what will have been reported; where that is too young to say
-    anything, what was expected stands for it. Draws are shared by a key and a day, so days are the clusters.
+    A reported fraud counts 1/F, so that sums come to what will have been reported; where F is below `least`, too young
+    to say anything, what was expected stands for it. Draws are shared by a key and a day, so days are the clusters.
     """
-    let_in = _let_in(past)
+    entered = let_in(past)
     chance = np.array([seen.propensity for seen in past.payments])
-    taken = (let_in & past.captured).astype(np.float64)
-    rate = float(taken[let_in].mean()) if let_in.any() else 1.0
+    taken = (entered & past.captured).astype(np.float64)
+    rate = float(taken[entered].mean()) if entered.any() else 1.0
     before = np.array([seen.p_fraud for seen in past.payments])
     p = np.where(np.isnan(before), past.p, before)
-    label = np.where(reported < LEAST_REPORTED, p, past.fraud / np.maximum(reported, LEAST_REPORTED))
+    label = np.where(reported < least, p, past.fraud / np.maximum(reported, least))
     return Logged(
-        let_in=let_in,
-        propensity=np.where(let_in, chance, 1.0 - chance),
+        let_in=entered,
+        propensity=np.where(entered, chance, 1.0 - chance),
         taken=taken,
         fraud=label * taken,
         p_taken=np.full(len(p), rate),
         p_fraud=rate * p,
-        reported=np.maximum(reported, LEAST_REPORTED),
+        reported=np.maximum(reported, least),
         cluster=past.t_ms // DAY_MS,
     )
 
@@ -175,7 +176,7 @@ def _book(past: Past, after: Sequence[Action], logged: Logged, worth: Worth, blo
     taken, fraud = pseudo(logged, Worth(ones, none)), pseudo(logged, Worth(none, ones))
     return _Book(
         logged.let_in.astype(np.float64),
-        _kept(after).astype(np.float64),
+        kept_by(after).astype(np.float64),
         past.amount_minor,
         past.fraud * logged.taken,
         taken,
@@ -185,7 +186,7 @@ def _book(past: Past, after: Sequence[Action], logged: Logged, worth: Worth, blo
     )
 
 
-def _worth(past: Past, policy: Policy) -> Worth:
+def worth_of(past: Past, policy: Policy) -> Worth:
     """Return what letting in earns more than declining; the economics are linear in the label."""
     amount = past.amount_minor
     margin = Desk(policy).offers(past.p, amount, past.sold).margin

@@ -17,8 +17,10 @@ from avalist.domain.core import (
     FallbackCore,
     FeaturesAdded,
     GenerationStarted,
+    LearningSet,
     MerchantCreated,
     ModelActivated,
+    ModelRefused,
     ModelStaged,
     ModeSet,
     PolicySet,
@@ -331,7 +333,7 @@ class Merchant:
     def apply(self, control: Control) -> None:
         """Apply a control event; nothing is loaded, but added features are back-filled."""
         match control:
-            case MerchantCreated() | ModelStaged() | GenerationStarted():
+            case MerchantCreated() | ModelStaged() | ModelRefused() | LearningSet() | GenerationStarted():
                 pass
             case ModeSet(mode=mode):
                 self.mode = mode

@@ -22,14 +22,17 @@ from avalist.models.delay import LEAST_REPORTED, ReportDelay, estimate
 from avalist.models.judge import AGES_D, Draws, Level, blocks, evenly, levels
 from avalist.models.metrics import Report, report
 from avalist.models.prequential import latest
-from avalist.models.train import Progress, TrainingSet, TrainParams
+from avalist.models.train import Enough, Progress, TrainingSet, TrainParams
 from avalist.models.train import train as train_trees
+from avalist.models.trees import F64
 
 FEWEST_FRAUDS: Final = 40
 """Reported frauds a model needs; the calibration slice must hold some of them."""
 _MOST_CHECKED: Final = 100_000
 _MOST_LEARNT: Final = 400_000
 """The model that is graded learns from its last payments alone, where there are more: it takes no longer than that."""
+_RANKED_D: Final = 28
+_FEWEST_RANKED: Final = 300
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +62,13 @@ def train(
     return train_on(collect(read, merchant, replayed), training, grown=grown)
 
 
-def train_on(data: Dataset, training: Training | None = None, *, grown: Progress | None = None) -> Artefact:
+def train_on(
+    data: Dataset,
+    training: Training | None = None,
+    *,
+    grown: Progress | None = None,
+    enough: Enough | None = None,
+) -> Artefact:
     """Return the model of a replayed log, graded as :func:`train` says. Raises ``BadInput`` as it does."""
     training = training or Training()
     everything = known_by(data, data.cut_ms)
@@ -70,11 +79,27 @@ def train_on(data: Dataset, training: Training | None = None, *, grown: Progress
             expected=f"at least {FEWEST_FRAUDS} reported frauds",
             got=str(int(everything.y.sum())),
         )
-    shipped = train_trees(everything, training.params, grown).artefact
-    delay = delay_at(data, data.cut_ms)
+    shipped = train_trees(everything, training.params, grown, enough).artefact
     return replace(
-        shipped, report=graded(data, everything, training), delay=delay, by_age=level_by_age(shipped, everything, data)
+        shipped,
+        report=graded(data, everything, training),
+        delay=delay_at(data, data.cut_ms),
+        by_age=level_by_age(shipped, everything, data),
+        percentiles=percentiles(shipped, data),
     )
+
+
+def percentiles(model: Artefact, data: Dataset) -> F64:
+    """Return the margins at the 1st to 99th percentile of all payments of the last 28 days, captured or not.
+
+    So ``risk_score`` means the same in each model that follows another. Where payments are few, the model's own stand:
+    of those that calibrated it.
+    """
+    rows = np.flatnonzero(data.t_ms >= data.cut_ms - _RANKED_D * DAY_MS)
+    if len(rows) < _FEWEST_RANKED:
+        return model.percentiles
+    margins = model.trees.score_many(data.x[evenly(rows, _MOST_CHECKED)])
+    return np.asarray(np.quantile(margins, np.arange(1, 100) / 100.0), dtype=np.float64)
 
 
 def graded(data: Dataset, everything: TrainingSet, training: Training) -> Report | None:

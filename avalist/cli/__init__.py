@@ -18,6 +18,8 @@ from avalist.cli import (
     generations,
     history,
     intel,
+    learn,
+    lifecycle,
     merchants,
     models,
     policy,
@@ -47,8 +49,10 @@ app.add_typer(vault.app, name="vault")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(run.run_app, name="run")
 app.add_typer(run.dead_letters_app, name="dead-letters")
+app.add_typer(lifecycle.app, name="models")
 app.command("up")(serve.up)
 app.command("follow", hidden=True)(serve.follow)
+app.command("learn", hidden=True)(learn.learn)
 app.command("status")(status.status)
 app.command("fit")(fit.fit)
 app.command("report")(fit.report)

@@ -18,6 +18,7 @@ from avalist.api.service import Service
 from avalist.app.followed import tell
 from avalist.app.warm import warm_up
 from avalist.bootstrap import build, open_blobs, open_documents, open_follower, open_log, open_notifier
+from avalist.cli.learn import Trainer
 from avalist.cli.options import Data, Port, console, progress_bar
 from avalist.cli.supervise import Supervisor
 from avalist.config import Settings, settings_from
@@ -101,22 +102,26 @@ def uvicorn_config(service: Service, settings: Settings) -> uvicorn.Config:
 def follow(
     parent: Annotated[int, typer.Option(help="Process to end with")],
     data: Data = None,
+    port: Port = None,
+    host: Annotated[str | None, typer.Option(help="Address of the service")] = None,
 ) -> None:
-    """Follow the log of a data folder and keep its documents (started by 'up')."""
+    """Follow the log of a data folder, keep its documents, start trainings that are due (started by 'up')."""
     os.nice(_FOLLOWER_NICENESS)
-    settings = settings_from(data=data)
+    settings = settings_from(data=data, port=port, host=host)
     log = _log_of(settings, parent)
     if log is None:
         return
     documents = open_documents(settings)
     follower = open_follower(settings, log, documents, open_blobs(settings))
-    notifier, clock, due_s, sweep_due_s = open_notifier(settings, documents), SystemClock(), 0.0, 0.0
+    notifier, trainer = open_notifier(settings, documents), Trainer(settings)
+    clock, due_s, sweep_due_s = SystemClock(), 0.0, 0.0
     try:
         while os.getppid() == parent:
             if not follower.advance():
                 time.sleep(_IDLE_S)
             if time.monotonic() >= due_s:
                 tell(documents, follower.status(clock.now_ms()))
+                trainer.tick(follower.learning.standings, clock.now_ms())
                 notifier.step(clock.now_ms())
                 due_s = time.monotonic() + _TELL_S
             if time.monotonic() >= sweep_due_s:
@@ -125,6 +130,7 @@ def follow(
     except KeyboardInterrupt:
         pass
     finally:
+        trainer.close()
         notifier.close()
         documents.close()
         log.close()

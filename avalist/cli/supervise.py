@@ -31,7 +31,8 @@ class Supervisor:
 
     def __init__(self, settings: Settings) -> None:
         here = str(os.getpid())
-        self._follow = [sys.executable, "-P", "-m", "avalist", "follow", "--data", str(settings.data), "--parent", here]
+        where = ["--data", str(settings.data), "--port", str(settings.port), "--host", settings.host]
+        self._follow = [sys.executable, "-P", "-m", "avalist", "follow", "--parent", here, *where]
         self._pids: dict[int, Child] = {}
         self._begun_s: dict[Child, float] = {}
         self._deaths: dict[Child, int] = {"decider": 0, "follower": 0}

@@ -13,6 +13,10 @@ from avalist.domain.schema import Schema
 
 NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 Why = Literal["deadline", "overloaded", "log"]
+Cause = Literal["first", "schedule", "labels", "drift", "operator"]
+"""What made a training due."""
+By = Literal["operator", "gate", "rollback"]
+"""Who activated a model: a person, the gate that it passed, or the watch that found its successor bad."""
 
 
 class EventCore(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -87,17 +91,83 @@ class Solved(msgspec.Struct, frozen=True, kw_only=True, tag="solved"):
     expected_value_bps: float = 0.0
 
 
+class Check(msgspec.Struct, frozen=True):
+    """One thing that was looked at before or after a model decided: whether it held, and what was found, in words."""
+
+    name: str
+    passed: bool
+    words: str
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a model was let in, refused or taken back.
+
+    It was compared with the model `against` (empty: with what was done) on `payments` of [`from_ms`, `to_ms`). On
+    `judged` of them, of days that grew no tree, it earns `gain_minor` more, `gain_low_minor` to `gain_high_minor` with
+    90 %. Of the last three days' payments (of all that a watch looked at) it declines a share of `declined`, the other
+    one `declined_before`.
+    """
+
+    against: str = ""
+    from_ms: int = 0
+    to_ms: int = 0
+    payments: int = 0
+    judged: int = 0
+    gain_minor: float = 0.0
+    gain_low_minor: float = 0.0
+    gain_high_minor: float = 0.0
+    declined: float = 0.0
+    declined_before: float = 0.0
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Return whether every check held."""
+        return all(check.passed for check in self.checks)
+
+
 class ModelStaged(msgspec.Struct, frozen=True, tag="model_staged"):
-    """An artefact of this content hash stands in the blobs, checked and loadable."""
+    """An artefact of this content hash stands in the blobs, checked and loadable.
+
+    One that was trained by itself has the cause and passed the gate with this evidence.
+    """
 
     version: str
     plan_hash: str
+    cause: Cause = "operator"
+    evidence: Evidence | None = None
+
+
+class ModelRefused(msgspec.Struct, frozen=True, tag="model_refused"):
+    """A challenger was trained and is not let in: the gate's evidence, or an operator's word, says why."""
+
+    version: str
+    plan_hash: str
+    cause: Cause = "operator"
+    evidence: Evidence | None = None
 
 
 class ModelActivated(msgspec.Struct, frozen=True, tag="model_activated"):
-    """Decisions of later ``seq`` are scored by this model."""
+    """Decisions of later ``seq`` are scored by this model. A rollback has the evidence of the watch."""
 
     version: str
+    by: By = "operator"
+    evidence: Evidence | None = None
+
+
+class LearningSet(msgspec.Struct, frozen=True, kw_only=True, tag="learning_set"):
+    """How a merchant's models follow each other from here on.
+
+    A training is due `every_d` days after the last (0: never), or once `labels` new fraud reports are logged. With
+    `approval` ``manual`` a model that passed the gate waits for a person. One that the gate activated is watched for
+    `watch_h` hours; after a rollback none is activated by itself for `rest_d` days.
+    """
+
+    approval: Literal["automatic", "manual"] = "automatic"
+    every_d: Annotated[float, msgspec.Meta(ge=0.0, le=365.0)] = 1.0
+    labels: Annotated[int, msgspec.Meta(ge=1)] = 200
+    watch_h: Annotated[float, msgspec.Meta(ge=0.0, le=720.0)] = 72.0
+    rest_d: Annotated[float, msgspec.Meta(ge=0.0, le=365.0)] = 7.0
 
 
 class TablesSet(msgspec.Struct, frozen=True, tag="tables_set"):
@@ -140,7 +210,9 @@ Control = (
     | PolicySet
     | Solved
     | ModelStaged
+    | ModelRefused
     | ModelActivated
+    | LearningSet
     | TablesSet
     | FeaturesAdded
     | GenerationStarted

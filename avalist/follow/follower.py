@@ -7,6 +7,7 @@ from typing import Protocol
 from avalist.app.followed import Followed
 from avalist.app.merchant import decode_event_core
 from avalist.domain.records import Record, RecordKind
+from avalist.follow.learning import LearningFold
 from avalist.follow.state import MerchantStates
 from avalist.ports.log import Log
 
@@ -34,10 +35,10 @@ class Fold(Protocol):
 class Follower:
     """Reads the durable log once for all its folds, `states` first. Call :meth:`advance` again and again."""
 
-    def __init__(self, log: Log, states: MerchantStates, *folds: Fold) -> None:
+    def __init__(self, log: Log, states: MerchantStates, learning: LearningFold, *folds: Fold) -> None:
         self._log = log
-        self.states = states
-        self._folds: tuple[Fold, ...] = (states, *folds)
+        self.states, self.learning = states, learning
+        self._folds: tuple[Fold, ...] = (states, learning, *folds)
 
     @property
     def position(self) -> int:

@@ -25,7 +25,7 @@ from avalist.models.calibrate import Calibration
 from avalist.models.delay import ReportDelay
 from avalist.models.judge import Level
 from avalist.models.metrics import Report
-from avalist.models.trees import F64, NODE, Trees
+from avalist.models.trees import F64, I64, NODE, Trees
 
 MAGIC: Final = b"AVALMDL\x01"
 _ALIGN: Final = 64
@@ -41,6 +41,23 @@ _ARRAYS: Final[dict[str, np.dtype[Any]]] = {
     "percentiles": _F8,
 }
 _VERSION_DIGITS: Final = 12
+_GOLDEN: Final = (5.0**0.5 - 1.0) / 2.0
+
+
+class Held(msgspec.Struct, frozen=True):
+    """Which times grew no tree: blocks of `block_ms` from `from_ms` on, a `share` of them.
+
+    They are spread evenly, whatever the weekday, by the golden ratio (Kronecker's sequence). They depend on the
+    calendar alone, so models of other days hold the same ones.
+    """
+
+    from_ms: int
+    block_ms: int
+    share: float
+
+    def __call__(self, t_ms: I64) -> npt.NDArray[np.bool_]:
+        """Tell which of these times it holds."""
+        return np.asarray((t_ms >= self.from_ms) & ((t_ms // self.block_ms * _GOLDEN) % 1.0 < self.share))
 
 
 class DataRange(msgspec.Struct, frozen=True):
@@ -65,6 +82,7 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lengths: dict[str, int]
     delay: ReportDelay | None = None  # absent, and so are its bytes, in artefacts of before
     by_age: tuple[Level, ...] = ()
+    held: Held | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +94,7 @@ class Artefact:
     plan_hash, columns
         Of the feature plan whose rows it scores.
     percentiles
-        float64 [99]: margins at the 1st to 99th percentile of the calibration payments.
+        float64 [99]: margins at the 1st to 99th percentile of recent payments, or of those that calibrated it.
     data
         Range and size of the rows it learnt from.
     report
@@ -89,6 +107,8 @@ class Artefact:
         How long reports take, as estimated for its training; None in artefacts of before.
     by_age
         Frauds reported against expected by the age of payments in days, over what it learnt from.
+    held
+        Which of the times it learnt from calibrated it and grew no tree; None in artefacts of before.
     """
 
     trees: Trees
@@ -103,6 +123,7 @@ class Artefact:
     engine: int = ENGINE
     delay: ReportDelay | None = None
     by_age: tuple[Level, ...] = ()
+    held: Held | None = None
 
     @property
     def off(self) -> tuple[Level, ...]:
@@ -136,6 +157,7 @@ class Artefact:
             lengths={name: len(array) for name, array in arrays.items()},
             delay=self.delay,
             by_age=self.by_age,
+            held=self.held,
         )
         encoded = msgspec.msgpack.encode(header)
         parts = [_padded(array.astype(_ARRAYS[name], copy=False).tobytes()) for name, array in arrays.items()]
@@ -177,6 +199,7 @@ class Artefact:
             header.engine,
             header.delay,
             header.by_age,
+            header.held,
         )
 
 

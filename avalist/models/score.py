@@ -18,9 +18,9 @@ from avalist.models.trees import F32, F64, I64, U32, Nodes, score_and_attribute
 class Scored(msgspec.Struct, frozen=True, gc=False):
     """One row's score.
 
-    `p_fraud` is calibrated and rounded to 1e-9; `risk_score` is the percentile of `margin` among the calibration
-    payments (0 to 99). `reasons` are its strongest contributions (log-odds), strongest first, ties by column; columns
-    that contributed nothing are left out, a missing value is None.
+    `p_fraud` is calibrated and rounded to 1e-9; `risk_score` is the percentile of `margin` among the payments before
+    its training (0 to 99). `reasons` are its strongest contributions (log-odds), strongest first, ties by column;
+    columns that contributed nothing are left out, a missing value is None.
     """
 
     margin: float

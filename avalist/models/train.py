@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
-from avalist.models.artefact import Artefact, DataRange
+from avalist.models.artefact import Artefact, DataRange, Held
 from avalist.models.calibrate import calibrate, report_gradient, report_loss
 from avalist.models.metrics import Report, report
 from avalist.models.trees import F32, F64, I64, Trees
@@ -26,11 +26,12 @@ from avalist.models.trees import F32, F64, I64, Trees
 if TYPE_CHECKING:
     import lightgbm as lgb
 
-_GOLDEN: Final = (5.0**0.5 - 1.0) / 2.0
 _FEWEST_BLOCKS: Final = 40
 """A history too short for so many days is cut finer."""
 Progress = Callable[[int, int], None]
 """(trees grown, trees wanted)."""
+Enough = Callable[[], bool]
+"""Tells whether the time for training is over: the trees grown so far are the model then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +115,13 @@ class Trained:
     test: I64
 
 
-def train(dataset: TrainingSet, params: TrainParams | None = None, progress: Progress | None = None) -> Trained:
-    """Train, calibrate and judge; equal inputs give equal bytes.
+def train(
+    dataset: TrainingSet,
+    params: TrainParams | None = None,
+    progress: Progress | None = None,
+    enough: Enough | None = None,
+) -> Trained:
+    """Train, calibrate and judge; equal inputs give equal bytes, where the time suffices.
 
     Raises
     ------
@@ -125,7 +131,7 @@ def train(dataset: TrainingSet, params: TrainParams | None = None, progress: Pro
     params = params or TrainParams()
     training, calibration, test = split(dataset.t_ms, params)
     _check_slices(dataset, {"training": training, "calibration": calibration, "test": test})
-    trees = _grow(dataset, training, calibration, params, progress)
+    trees = _grow(dataset, training, calibration, params, _callbacks(params, progress, enough))
     margins = trees.score_many(dataset.x[calibration])
     fitted = calibrate(margins, dataset.y[calibration].astype(np.float64), dataset.reported[calibration])
     seen = np.concatenate((training, calibration))
@@ -139,6 +145,7 @@ def train(dataset: TrainingSet, params: TrainParams | None = None, progress: Pro
         _judge(dataset, test, fitted.apply(trees.score_many(dataset.x[test])), params) if len(test) else None,
         dataset.schema,
         msgspec.json.encode(params),
+        held=held(dataset.t_ms, params),
     )
     return Trained(artefact, training, calibration, test)
 
@@ -147,18 +154,28 @@ def split(t_ms: I64, params: TrainParams) -> tuple[I64, I64, I64]:
     """Return row indices of the training, calibration and test slices, each in order of time (ties by row).
 
     The calibration days lie among the training's, for the newest payments matter to both: a slice of the last days
-    alone would hide a new attack from the trees, and hold the fewest reports of all. They are spread evenly, whatever
-    the weekday, by the golden ratio (Kronecker's sequence).
+    alone would hide a new attack from the trees, and hold the fewest reports of all.
     """
-    order = np.argsort(t_ms, kind="stable")
-    seen, test = np.split(order, [len(order) - round(len(order) * params.test_share)])
+    seen, test = _seen(t_ms, params)
+    holds = held(t_ms, params)
+    calibrates = np.zeros(len(seen), np.bool_) if holds is None else holds(t_ms[seen])
+    return seen[~calibrates], seen[calibrates], test
+
+
+def held(t_ms: I64, params: TrainParams) -> Held | None:
+    """Return the days of the later half that calibrate; of a short history, shorter blocks. None where nothing is."""
+    seen, _ = _seen(t_ms, params)
     later = t_ms[seen[len(seen) // 2 :]]
     if not len(later):
-        return seen, seen[:0], test
+        return None
     block_ms = max(min(DAY_MS, int(later[-1] - later[0]) // _FEWEST_BLOCKS), 1)
-    turn = (t_ms[seen] // block_ms * _GOLDEN) % 1.0
-    held = (t_ms[seen] >= later[0]) & (turn < 2.0 * params.calibration_share)
-    return seen[~held], seen[held], test
+    return Held(int(later[0]), block_ms, 2.0 * params.calibration_share)
+
+
+def _seen(t_ms: I64, params: TrainParams) -> tuple[I64, I64]:
+    order = np.argsort(t_ms, kind="stable")
+    seen, test = np.split(order, [len(order) - round(len(order) * params.test_share)])
+    return seen, test
 
 
 def _check_slices(dataset: TrainingSet, slices: dict[str, I64]) -> None:
@@ -171,7 +188,7 @@ def _check_slices(dataset: TrainingSet, slices: dict[str, I64]) -> None:
             raise BadInput(detail, field="y", expected="both classes", got=f"{frauds} frauds in {len(rows)} rows")
 
 
-def _grow(d: TrainingSet, training: I64, later: I64, params: TrainParams, progress: Progress | None) -> Trees:
+def _grow(d: TrainingSet, training: I64, later: I64, params: TrainParams, callbacks: list[Callable[..., Any]]) -> Trees:
     import lightgbm as lgb  # here, for it takes seconds and only training needs it
 
     y, reported, weight = d.y[training].astype(np.float64), d.reported[training], _weights(d, training, params)
@@ -194,7 +211,7 @@ def _grow(d: TrainingSet, training: I64, later: I64, params: TrainParams, progre
         num_boost_round=params.trees,
         valid_sets=[check] if params.patience else None,
         feval=log_loss if params.patience else None,
-        callbacks=_callbacks(params, progress),
+        callbacks=callbacks,
     )
     return Trees.from_booster(booster, base)
 
@@ -217,15 +234,20 @@ def _settings(params: TrainParams) -> dict[str, object]:
     }
 
 
-def _callbacks(params: TrainParams, progress: Progress | None) -> list[Callable[..., Any]]:
+def _callbacks(params: TrainParams, progress: Progress | None, enough: Enough | None) -> list[Callable[..., Any]]:
     from lightgbm import early_stopping
+    from lightgbm.callback import EarlyStopException
+
+    def ends(env: Any) -> None:
+        if enough is not None and enough():
+            raise EarlyStopException(env.iteration, env.evaluation_result_list)
 
     callbacks: list[Callable[..., Any]] = []
     if progress is not None:
         callbacks.append(lambda env: progress(env.iteration + 1, params.trees))
     if params.patience:
         callbacks.append(early_stopping(params.patience, verbose=False))
-    return callbacks
+    return [*callbacks, ends] if enough is not None else callbacks
 
 
 def _weights(d: TrainingSet, training: I64, params: TrainParams) -> F64:

@@ -186,7 +186,9 @@ async def _admin(service: Service, request: Request, caller: None) -> dict[str, 
     body = await _body(service, request)
     wanted = decode_request(body)
     check_body(body, decode_any(body))
-    return await service.administer(wanted)
+    answer = await service.administer(wanted)
+    service.metrics.administered(wanted)
+    return answer
 
 
 async def _tables(service: Service, request: Request, caller: None) -> TablesInForce:

@@ -1,0 +1,179 @@
+"""Training by itself: the follower's process starts, one at a time, a process that does a merchant's daily work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Annotated, Any, Final, get_args
+
+import msgspec
+import typer
+from rich.markup import escape
+
+from avalist.adapters.clock import SystemClock
+from avalist.adapters.file.secrets import FolderSecrets
+from avalist.app.administer import AdminRequest
+from avalist.app.learn import Done, Tools, watch
+from avalist.app.learn import learn as learn_merchant
+from avalist.app.lineage import HOUR_MS, Standing, due
+from avalist.bootstrap import keep_model, load_model, open_archive, open_blobs, open_derived, open_documents, open_log
+from avalist.cli.client import Client
+from avalist.cli.options import Data, Merchant, Port, console
+from avalist.config import Settings, settings_from
+from avalist.domain.core import Cause, Evidence
+from avalist.domain.errors import BadInput, Unavailable
+from avalist.domain.schema import DAY_MS
+
+Office = Callable[[AdminRequest], dict[str, Any]]
+_NICENESS: Final = 19
+_AGAIN_MS: Final = 6 * HOUR_MS
+_LIMIT: Final = 3.0
+"""A run is ended after so many times its budget: trees are not all that takes time."""
+_PATIENCE_S: Final = 60.0
+_POLL_S: Final = 1.0
+_SETTLE_S: Final = 600.0
+"""A service that has just started has other things to do."""
+
+
+class Trainer:
+    """Starts the processes. :meth:`tick` is called again and again; nothing waits for a training."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._child: subprocess.Popen[bytes] | None = None
+        self._begins_s, self._ends_s = time.monotonic() + _SETTLE_S, 0.0
+        self._tried_ms: dict[str, int] = {}
+        self._watched_ms: dict[str, int] = {}
+
+    def tick(self, standings: Mapping[str, Standing], now_ms: int) -> None:
+        """Start what is due, if nothing runs."""
+        if self._settings.train_budget_s == 0 or time.monotonic() < self._begins_s or self._busy():
+            return
+        for merchant, standing in standings.items():
+            if standing.watched(now_ms) and now_ms - self._watched_ms.get(merchant, 0) >= HOUR_MS:
+                self._watched_ms[merchant] = now_ms
+                return self._start(merchant, "--watch")
+            if wanted(standing, now_ms) and now_ms - self._tried_ms.get(merchant, 0) >= _AGAIN_MS:
+                self._tried_ms[merchant] = now_ms
+                return self._start(merchant)
+        return None
+
+    def close(self) -> None:
+        """End what runs."""
+        if self._child is not None:
+            self._child.terminate()
+            self._child.wait()
+
+    def _busy(self) -> bool:
+        if self._child is None or self._child.poll() is not None:
+            self._child = None
+            return False
+        if time.monotonic() > self._ends_s:
+            self._child.kill()
+        return True
+
+    def _start(self, merchant: str, *options: str) -> None:
+        settings = self._settings
+        command = [sys.executable, "-P", "-m", "avalist", "learn", merchant, "--parent", str(os.getpid()), *options]
+        self._child = subprocess.Popen(
+            [*command, "--data", str(settings.data), "--port", str(settings.port), "--host", settings.host]
+        )
+        self._ends_s = time.monotonic() + _LIMIT * settings.train_budget_s
+
+
+def wanted(standing: Standing, now_ms: int) -> bool:
+    """Tell whether a merchant's work is due: a training, or the daily look at what decides."""
+    last_ms = max(standing.trained_ms, standing.activated_ms, standing.began_ms)
+    look = bool(standing.active) and standing.news and now_ms - last_ms >= DAY_MS
+    return look or due(standing, now_ms) is not None
+
+
+def learn(
+    merchant: Merchant,
+    cause: Annotated[str | None, typer.Option(help=f"Train for this cause: {', '.join(get_args(Cause))}")] = None,
+    watching: Annotated[bool, typer.Option("--watch", help="Only look at the model on trial")] = False,
+    parent: Annotated[int, typer.Option(help="Process to end with")] = 0,
+    data: Data = None,
+    port: Port = None,
+    host: Annotated[str | None, typer.Option(help="Address of the service")] = None,
+) -> None:
+    """Do a merchant's daily work on its models (started by the follower)."""
+    if parent:
+        os.nice(_NICENESS)
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    settings, now_ms = settings_from(data=data, port=port, host=host), SystemClock().now_ms()
+    with tools_for(settings, merchant, partial(by_service, settings)) as tools:
+        if not watching:
+            print_done(merchant, learn_merchant(tools, merchant, now_ms, _cause(cause)))
+        elif found := watch(tools, merchant, now_ms):
+            print_checks(found)
+
+
+def print_checks(found: Evidence) -> None:
+    """Print each check with its words."""
+    for check in found.checks:
+        mark = "[green]holds[/]" if check.passed else "[bold red]fails[/]"
+        console.print(f"  {mark} {check.name}: {escape(check.words)}", highlight=False, soft_wrap=True)
+
+
+def print_done(merchant: str, done: Done) -> None:
+    """Print what came of a run."""
+    what = f"model {done.version} is {done.verdict}" if done.version else done.verdict or "no training is due"
+    console.print(f"{merchant}: {what}", highlight=False)
+    for words in done.words:
+        console.print(f"  {words}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def tools_for(settings: Settings, merchant: str, carry_out: Office) -> Iterator[Tools]:
+    """Open what a run needs of a data folder."""
+    blobs, log, documents = open_blobs(settings), open_log(settings, readonly=True), open_documents(settings)
+    try:
+        archive = open_archive(open_derived(settings, blobs), log)
+        yield Tools(
+            read=lambda: archive.read(merchant=merchant),
+            load=lambda version: load_model(blobs, merchant, version),
+            keep=lambda artefact: keep_model(blobs, merchant, artefact),
+            carry_out=carry_out,
+            documents=documents,
+            now_ns=time.perf_counter_ns,
+            budget_s=float(settings.train_budget_s),
+        )
+    finally:
+        documents.close()
+        log.close()
+
+
+def by_service(settings: Settings, request: AdminRequest) -> dict[str, Any]:
+    """Ask the service to carry a request out; while it starts again, wait: the data folder is its own."""
+    token = FolderSecrets(settings.data / "secrets").admin_token()
+    end_s = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            with Client(settings, token) as client:
+                answer: dict[str, Any] = client.call("POST", "/v1/admin", msgspec.json.encode(request))
+            return answer
+        except Unavailable:
+            if time.monotonic() > end_s:
+                raise
+            time.sleep(_POLL_S)
+
+
+def _cause(text: str | None) -> Cause | None:
+    if text is not None and text not in get_args(Cause):
+        raise BadInput("no such cause", field="--cause", expected=" or ".join(get_args(Cause)), got=text[:64])
+    return text  # type: ignore[return-value]
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent has died: another follower will start it again."""
+    while os.getppid() == parent:
+        time.sleep(_POLL_S)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,64 @@
+"""The fold that tells how merchants' models stand, so that whoever trains knows when a training is due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from avalist.app.lineage import Standing
+from avalist.app.merchant import Merchant
+from avalist.domain.keys import is_twin
+from avalist.domain.records import Record
+from avalist.ports.documents import Documents
+
+_COLLECTION = "learning"
+
+
+def mark_of(generation: int) -> str:
+    """Return the name of the mark that says how far it is."""
+    return f"{_COLLECTION}-{generation}"
+
+
+class LearningFold:
+    """Keeps a ``Standing`` for each merchant but sandbox twins; the position is stored with them.
+
+    `merchants` are those of the state, which is folded first; `end` and `generation` are the log's.
+    """
+
+    def __init__(
+        self, documents: Documents, merchants: Mapping[str, Merchant], end: int, generation: int = 1, part: str = ""
+    ) -> None:
+        self._documents, self._merchants = documents, merchants
+        self._mark, self._id = mark_of(generation) + part, f"standing-{generation}"
+        self.position = documents.mark(self._mark)
+        if self.position > end:  # the log was replaced
+            self.position = 0
+        self._kept = self.position > 0
+        self._held: dict[str, Standing] = {}
+        self._touched: set[str] = set()
+
+    @property
+    def standings(self) -> dict[str, Standing]:
+        """Return how the models of all merchants stand."""
+        return {merchant: self._standing(merchant) for merchant in self._merchants if not is_twin(merchant)}
+
+    def take(self, record: Record, position: int) -> None:
+        """Take one record."""
+        if not is_twin(record.merchant):
+            self._standing(record.merchant).take(record)
+            self._touched.add(record.merchant)
+
+    def keep(self, stop: int) -> int:
+        """Store what changed, and how far it is."""
+        rows = [(id, _COLLECTION, self._id, msgspec.json.encode(self._held[id])) for id in sorted(self._touched)]
+        self._documents.put_many(rows, mark=(self._mark, stop))
+        self.position = stop
+        self._touched.clear()
+        return 0
+
+    def _standing(self, merchant: str) -> Standing:
+        if merchant not in self._held:
+            body = self._documents.get(merchant, _COLLECTION, self._id) if self._kept else None
+            self._held[merchant] = msgspec.json.decode(body, type=Standing) if body else Standing()
+        return self._held[merchant]

@@ -24,6 +24,7 @@ from avalist.adapters.sqlite.documents import SqliteDocuments
 from avalist.api.service import Service
 from avalist.app.administer import Administration
 from avalist.app.archive import Archive
+from avalist.app.explain import Explainer
 from avalist.app.snapshot import Snapshots
 from avalist.app.stored import folded
 from avalist.app.tables import StoredTables
@@ -35,6 +36,7 @@ from avalist.follow import Fold, Follower
 from avalist.follow.archive import ArchiveFold
 from avalist.follow.documents import DecisionDocuments
 from avalist.follow.state import MerchantStates
+from avalist.models.artefact import MODEL_BLOB as MODEL_BLOB
 from avalist.models.artefact import Artefact
 from avalist.models.score import Model
 from avalist.ports.blobs import Blobs
@@ -42,7 +44,6 @@ from avalist.ports.clock import Clock
 from avalist.ports.documents import Documents
 from avalist.ports.log import Log
 
-MODEL_BLOB = "model-{version}"
 _HELD_MODELS = 64
 
 
@@ -133,7 +134,7 @@ def build(
             documents=documents,
             blobs=blobs,
             writer=writer,
-            administration=Administration(writer, documents, secrets.new_secret),
+            administration=Administration(writer, documents, blobs, secrets.new_secret),
             clock=clock or SystemClock(),
             secrets=secrets,
             _stack=stack.pop_all(),
@@ -141,8 +142,13 @@ def build(
 
 
 def load_model(blobs: Blobs, merchant: str, version: str) -> Model:
-    """Load a model from the blobs; a sandbox twin's are its owner's. Raises ``NotFound``, ``ArtefactInvalid``."""
-    return Model(Artefact.from_bytes(blobs.get(owner_of(merchant), MODEL_BLOB.format(version=version))))
+    """Load a model from the blobs, ready to score. Raises as :func:`load_artefact`."""
+    return Model(load_artefact(blobs, merchant, version))
+
+
+def load_artefact(blobs: Blobs, merchant: str, version: str) -> Artefact:
+    """Read a model from the blobs; a sandbox twin's are its owner's. Raises ``NotFound``, ``ArtefactInvalid``."""
+    return Artefact.from_bytes(blobs.get(owner_of(merchant), MODEL_BLOB.format(version=version)))
 
 
 def open_log(settings: Settings, *, readonly: bool = False) -> Log:
@@ -196,7 +202,8 @@ def _follower(settings: Settings, log: Log, documents: Documents, blobs: Blobs, 
     states = MerchantStates(
         open_snapshots(blobs, log), log_bytes=settings.snapshot_log_mb << 20, seconds=settings.snapshot_s
     )
-    folds: list[Fold] = [DecisionDocuments(documents, states.merchants, log.end, generation)]
+    explainer = Explainer(partial(load_artefact, open_blobs(settings)))
+    folds: list[Fold] = [DecisionDocuments(documents, states.merchants, log.end, explainer, generation)]
     try:
         archive = open_archive(blobs, log)
         folds.append(ArchiveFold(archive, log_bytes=settings.archive_log_mb << 20, seconds=settings.archive_s))

@@ -56,7 +56,7 @@ def prepare(folder: Path, schema: Schema) -> tuple[str, int]:
     """Make a merchant with history and a model of 300 trees; return its key and how many features it has."""
     with build(settings_from({}, data=folder)) as here:
         office = here.administration
-        office.carry_out(CreateMerchant("shop", schema), 0)
+        office.carry_out(CreateMerchant("shop", schema, prior=False), 0)
         start_ms = 1_767_225_600_000
         for n, body in enumerate(bodies(10_000_000, HISTORY)):
             event = decode_payment(body)

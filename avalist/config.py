@@ -30,6 +30,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         The follower takes a snapshot each so many MiB of log or seconds, whichever comes first.
     archive_log_mb, archive_s
         The follower archives each so many MiB of log or seconds, whichever comes first.
+    health_s
+        Each so many seconds the merchants' health is checked; 0 is never.
     queue_limit
         Requests that may wait for the log; beyond it decisions fall back and other events get 429.
     body_limit_bytes
@@ -48,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     snapshot_s: int = 300
     archive_log_mb: int = 64
     archive_s: int = 86_400
+    health_s: int = 21_600
     queue_limit: int = 1024
     body_limit_bytes: int = 262_144
     rate_limit_per_s: int = 10_000

@@ -12,6 +12,7 @@ import numpy as np
 from avalist.app.doubts import Past
 from avalist.app.index import Generations, hash_id
 from avalist.domain.core import (
+    AlertsSet,
     Control,
     EventCore,
     FallbackCore,
@@ -286,7 +287,7 @@ class Merchant:
     def apply(self, control: Control) -> None:
         """Apply a control event; nothing is loaded."""
         match control:
-            case MerchantCreated() | ModelStaged() | GenerationStarted():
+            case MerchantCreated() | ModelStaged() | AlertsSet() | GenerationStarted():
                 pass
             case ModeSet(mode=mode):
                 self.mode = mode

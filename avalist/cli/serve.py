@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import time
 from typing import Annotated
 
+import msgspec
 import typer
 import uvicorn
 
@@ -22,6 +24,7 @@ from avalist.cli.options import Data, Port, console, progress_bar
 from avalist.cli.supervise import Supervisor
 from avalist.config import Settings, settings_from
 from avalist.domain.errors import BadInput, LogFailed, NotFound
+from avalist.follow.health import Checkups
 from avalist.ports.log import Log
 
 _IDLE_S = 0.05
@@ -109,19 +112,28 @@ def follow(
         return
     documents = open_documents(settings)
     follower = open_follower(settings, log, documents, open_blobs(settings))
+    checkups = Checkups(documents, _health_command(settings), settings.health_s)
+    checkups.read(follower.states.merchants)
     clock, due_s = SystemClock(), 0.0
     try:
         while os.getppid() == parent:
             if not follower.advance():
                 time.sleep(_IDLE_S)
             if time.monotonic() >= due_s:
-                tell(documents, follower.status(clock.now_ms()))
+                checkups.tick(follower.states.merchants)
+                tell(documents, msgspec.structs.replace(follower.status(clock.now_ms()), health=checkups.found))
                 due_s = time.monotonic() + _TELL_S
     except KeyboardInterrupt:
         pass
     finally:
+        checkups.close()
         documents.close()
         log.close()
+
+
+def _health_command(settings: Settings) -> list[str]:
+    """Return the command that checks merchants, but for their ids; what it logs goes through the service."""
+    return [sys.executable, "-P", "-m", "avalist", "health", "--data", str(settings.data)]
 
 
 def _log_of(settings: Settings, parent: int) -> Log | None:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from avalist.domain.alerts import Alert
 from avalist.domain.decisions import Decision, Mode
 from avalist.domain.facts import NO_TABLES, Facts
 from avalist.domain.schema import Schema
@@ -102,6 +103,15 @@ class TablesSet(msgspec.Struct, frozen=True, tag="tables_set"):
     packages: dict[str, str] = {}
 
 
+class AlertsSet(msgspec.Struct, frozen=True, tag="alerts_set"):
+    """What is wrong from here on, all of it: a health check found other `alerts` than the one before. `checked_ms` is
+    the arrival up to which it had read.
+    """
+
+    alerts: tuple[Alert, ...]
+    checked_ms: int
+
+
 class GenerationStarted(msgspec.Struct, frozen=True, tag="generation_started"):
     """All before this is the generation `before` merged with a file, known by its name and the hash of its bytes.
 
@@ -120,7 +130,17 @@ class GenerationStarted(msgspec.Struct, frozen=True, tag="generation_started"):
     refused: int
 
 
-Control = MerchantCreated | ModeSet | PolicySet | Solved | ModelStaged | ModelActivated | TablesSet | GenerationStarted
+Control = (
+    MerchantCreated
+    | ModeSet
+    | PolicySet
+    | Solved
+    | ModelStaged
+    | ModelActivated
+    | TablesSet
+    | AlertsSet
+    | GenerationStarted
+)
 
 
 class DecisionCore(msgspec.Struct, frozen=True, array_like=True, gc=False):

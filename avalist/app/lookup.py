@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from avalist.app.explain import Explanation
 from avalist.app.merchant import CHECKPOINTS, decode_event_core, decode_fallback
 from avalist.app.stored import DECISIONS, StoredDecision, document_id, folded, stored_decision
 from avalist.app.writer import Writer, decode_decision
@@ -100,7 +101,19 @@ class Archive:
             if stored is None:
                 raise
             return msgspec.json.decode(stored, type=StoredDecision)
-        return stored_decision(self._writer.merchant(merchant), core, decided)
+        here = self._writer.merchant(merchant)
+        model = here.model if here.model_version == decided.decision.model_version else None
+        made = stored_decision(here, core, decided, None if model is None else model.artefact.typical)
+        return msgspec.structs.replace(made, explanation=self._explanation(merchant, made.decision))
+
+    def _explanation(self, merchant: str, decision: Decision) -> Explanation | None:
+        """Return what the follower made of a decision by now."""
+        try:
+            known = self._documents.get(merchant, DECISIONS, document_id(decision))
+        except Unavailable:  # the decision itself is there
+            return None
+        stored = None if known is None else msgspec.json.decode(known, type=StoredDecision)
+        return stored.explanation if stored is not None and stored.decision.event_id == decision.event_id else None
 
     def of_payment(self, merchant: str, wanted: Lookup) -> Found:
         """Return the decisions of a payment, one a checkpoint."""

@@ -15,6 +15,7 @@ from avalist.cli import (
     features,
     fit,
     generations,
+    health,
     history,
     intel,
     merchants,
@@ -22,6 +23,7 @@ from avalist.cli import (
     policy,
     serve,
     status,
+    take_away,
     waves,
 )
 from avalist.domain.errors import AvalistError, BadInput
@@ -36,6 +38,10 @@ app.add_typer(merchants.app, name="merchant")
 app.add_typer(intel.app, name="intel")
 app.add_typer(policy.app, name="policy")
 app.add_typer(features.app, name="features")
+models_app = typer.Typer(help="Take a model away, bring one of your own.", no_args_is_help=True)
+models_app.command("export")(take_away.export_model)
+models_app.command("import")(take_away.import_model)
+app.add_typer(models_app, name="models")
 app.command("up")(serve.up)
 app.command("follow", hidden=True)(serve.follow)
 app.command("status")(status.status)
@@ -47,6 +53,7 @@ app.command("generations")(generations.generations)
 app.command("train")(models.train)
 app.command("replay")(models.replay)
 app.command("waves")(waves.waves)
+app.command("health")(health.health)
 app.command("simulate")(history.simulate)
 app.command("demo")(demo.demo)
 

@@ -26,6 +26,7 @@ from avalist.api.embedded import Embedded
 from avalist.app.administer import Administration
 from avalist.app.archive import Archive
 from avalist.app.backfill import backfill_from
+from avalist.app.explain import Explainer
 from avalist.app.snapshot import Snapshots
 from avalist.app.stored import folded
 from avalist.app.tables import StoredTables
@@ -44,6 +45,7 @@ from avalist.follow.state import MerchantStates
 from avalist.follow.vault import VAULT_MARK, VaultFold
 from avalist.follow.waves import WaveDocuments
 from avalist.follow.webhooks import WEBHOOK_MARK, WebhookFold
+from avalist.models.artefact import MODEL_BLOB as MODEL_BLOB
 from avalist.models.artefact import Artefact
 from avalist.models.score import Model
 from avalist.ports.blobs import Blobs
@@ -51,7 +53,6 @@ from avalist.ports.clock import Clock
 from avalist.ports.documents import Documents
 from avalist.ports.log import Log
 
-MODEL_BLOB = "model-{version}"
 _HELD_MODELS = 64
 
 
@@ -142,7 +143,9 @@ def build(
             documents=documents,
             blobs=blobs,
             writer=writer,
-            administration=Administration(writer, documents, secrets.new_secret, open_webhooks(settings, documents)),
+            administration=Administration(
+                writer, documents, blobs, secrets.new_secret, open_webhooks(settings, documents)
+            ),
             clock=clock or SystemClock(),
             secrets=secrets,
             _stack=stack.pop_all(),
@@ -150,8 +153,13 @@ def build(
 
 
 def load_model(blobs: Blobs, merchant: str, version: str) -> Model:
-    """Load a model from the blobs; a sandbox twin's are its owner's. Raises ``NotFound``, ``ArtefactInvalid``."""
-    return Model(Artefact.from_bytes(blobs.get(owner_of(merchant), MODEL_BLOB.format(version=version))))
+    """Load a model from the blobs, ready to score. Raises as :func:`load_artefact`."""
+    return Model(load_artefact(blobs, merchant, version))
+
+
+def load_artefact(blobs: Blobs, merchant: str, version: str) -> Artefact:
+    """Read a model from the blobs; a sandbox twin's are its owner's. Raises ``NotFound``, ``ArtefactInvalid``."""
+    return Artefact.from_bytes(blobs.get(owner_of(merchant), MODEL_BLOB.format(version=version)))
 
 
 def keep_model(blobs: Blobs, merchant: str, artefact: Artefact) -> None:
@@ -238,8 +246,9 @@ def follower_of(
         seconds=settings.snapshot_s,
         waves=waves,
     )
+    explainer = Explainer(partial(load_artefact, open_blobs(settings)))
     folds: list[Fold] = [
-        DecisionDocuments(documents, states.merchants, log.end, generation, part),
+        DecisionDocuments(documents, states.merchants, log.end, explainer, generation, part),
         waves,
         VaultFold(open_vault(settings, documents), documents, log.end, generation, part),
         WebhookFold(open_webhooks(settings, documents), documents, log.end, generation, part),

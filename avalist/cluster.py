@@ -164,7 +164,9 @@ def _partition_opener(cluster: Cluster) -> Callable[[int], Opened]:
             writer.tables_version = tables.current()
             writer.recover(snapshot=open_snapshots(cluster.blobs_of(partition), log).newest(held))
             webhooks = open_webhooks(cluster.settings, cluster.documents)
-            administration = Administration(writer, cluster.documents, cluster.secrets.new_secret, webhooks)
+            administration = Administration(
+                writer, cluster.documents, cluster.blobs, cluster.secrets.new_secret, webhooks
+            )
             failed.pop_all()
         return Opened(Partition(writer, administration, cluster.secrets.merchant, log.epoch), log)
 

@@ -38,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Whether webhooks may lead to addresses that are not public, and be plain HTTP.
     train_budget_s
         A training that starts by itself grows trees for so long at most; 0: nothing is trained by itself.
+    health_s
+        Each so many seconds the merchants' health is checked; 0 is never.
     queue_limit
         Requests that may wait for the log; beyond it decisions fall back and other events get 429.
     body_limit_bytes
@@ -69,6 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     vault_retention_d: str = "*=485"
     webhook_private: bool = False
     train_budget_s: int = 3600
+    health_s: int = 21_600
     queue_limit: int = 1024
     body_limit_bytes: int = 262_144
     rate_limit_per_s: int = 10_000

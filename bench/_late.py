@@ -62,7 +62,7 @@ def lived(world: World, days: float) -> Lived:
         return True
 
     with tempfile.TemporaryDirectory() as folder, build(settings_from({}, data=Path(folder) / "data")) as here:
-        here.administration.carry_out(CreateMerchant("shop", SCHEMA), 0)
+        here.administration.carry_out(CreateMerchant("shop", SCHEMA, prior=False), 0)
         with progress_bar("living it", round(world.vertical.payments_per_day * days)) as bar:
             record_all(here, "shop", play(world, days, approve), bar)
         data = collect(here.log.read, "shop")

@@ -90,7 +90,7 @@ def prepare(folder: Path, schema: Schema, tables: Contents | None = None) -> tup
         open_tables(open_blobs(settings)).put(tables)
     with build(settings) as here:
         office = here.administration
-        office.carry_out(CreateMerchant("shop", schema), 0)
+        office.carry_out(CreateMerchant("shop", schema, prior=False), 0)
         start_ms = 1_767_225_600_000
         for n, body in enumerate(bodies(10_000_000, HISTORY)):
             event = decode_payment(body)

@@ -84,7 +84,7 @@ def policy_of(world: World) -> Policy:
 def lived(world: World, history_d: int, months: int) -> Lived:
     """Live a merchant's history and months; return what it did."""
     with tempfile.TemporaryDirectory(prefix="avalist-policy-") as folder, build(settings_from({}, data=folder)) as here:
-        here.administration.carry_out(CreateMerchant(SHOP, DIGITAL_GOODS), world.start_ms)
+        here.administration.carry_out(CreateMerchant(SHOP, DIGITAL_GOODS, prior=False), world.start_ms)
         pending, attempts, decided = Pending(), list[Attempt](), list[float]()
         batches = world.batches(history_d + months * MONTH_D)
         record(here, live(itertools.islice(batches, history_d * 24), pending))

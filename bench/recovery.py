@@ -127,7 +127,7 @@ def main() -> None:
 def measure(folder: Path, before: int, events: int) -> dict[str, object]:
     """Return the figures."""
     with build(settings_from({}, data=folder)) as here:
-        here.administration.carry_out(CreateMerchant("shop", LEAN), 0)
+        here.administration.carry_out(CreateMerchant("shop", LEAN, prior=False), 0)
         record(here, 0, before)
     snapshot(folder)
     with build(settings_from({}, data=folder)) as here:

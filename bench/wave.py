@@ -108,7 +108,7 @@ def live(world: World, days: float, schema: Schema) -> Lived:
         tempfile.TemporaryDirectory(prefix="avalist-wave-") as folder,
         build(settings_from({}, data=Path(folder))) as here,
     ):
-        here.administration.carry_out(CreateMerchant("shop", schema), 0)
+        here.administration.carry_out(CreateMerchant("shop", schema, prior=False), 0)
         with progress_bar("living", round(world.vertical.payments_per_day * days)) as bar:
             record_all(here, "shop", play(world, days, approve), bar)
         data = collect(here.log.read, "shop")

@@ -81,7 +81,7 @@ class Shop:
         self.writer = installation.writer
 
     def create(self, merchant: str = "shop", schema: Schema = SCHEMA) -> None:
-        self.installation.administration.carry_out(CreateMerchant(merchant, schema), self.clock.ms)
+        self.installation.administration.carry_out(CreateMerchant(merchant, schema, prior=False), self.clock.ms)
 
     def key(self, merchant: str = "shop", kind: KeyKind = "live") -> str:
         issued = self.installation.administration.carry_out(IssueKey(merchant, kind), self.clock.ms)

@@ -56,6 +56,14 @@ class Metrics:
         self.model_steps = Counter(
             "avalist_model_steps_total", "Steps in the life of models", ["step"], registry=self.registry
         )
+        self.health_alerts = Gauge(
+            "avalist_health_alerts", "Alerts that stand, by merchant and kind", ["merchant", "kind"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.health_z = Gauge(
+            "avalist_health_level_z", "Frauds reported over expected by now, in standard deviations", ["merchant"],
+            registry=self.registry,
+        )  # fmt: skip
         self._parity = (0, 0)
         self._by_action = {action: self.decisions.labels(action.value) for action in Action}
 
@@ -70,6 +78,10 @@ class Metrics:
         self.parity_checked.inc(max(now[0] - self._parity[0], 0))
         self.parity_different.inc(max(now[1] - self._parity[1], 0))
         self._parity = now
+        for merchant, checkup in said.health.items() if said else ():
+            self.health_z.labels(merchant).set(math.nan if checkup.z is None else checkup.z)
+            for kind, count in checkup.alerts.items():
+                self.health_alerts.labels(merchant, kind).set(count)
 
     def administered(self, request: AdminRequest) -> None:
         """Count a step in the life of a model."""

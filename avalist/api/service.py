@@ -138,12 +138,14 @@ class Service(ABC):
         Raises ``NotFound``.
         """
         try:
-            return self.archive.recent(merchant, payment_id, checkpoint)
+            recent = self.archive.recent(merchant, payment_id, checkpoint)
         except NotFound:
             stored = await asyncio.to_thread(self.archive.stored, merchant, payment_id, checkpoint)
             if stored is None:
                 raise
             return stored
+        explanation = await asyncio.to_thread(self.archive.explanation, merchant, recent.decision)
+        return msgspec.structs.replace(recent, explanation=explanation)
 
     async def decision(self, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision:
         """Return one decision; one that was just given may be waited for. Raises ``NotFound``."""

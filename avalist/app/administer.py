@@ -9,9 +9,12 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from avalist.app.prior import first_model
 from avalist.app.webhooks import DeadLetters, Url, WebhookId, WebhookIssued, Webhooks, WebhooksShown
 from avalist.app.writer import Writer
+from avalist.domain.alerts import Alert
 from avalist.domain.core import (
+    AlertsSet,
     By,
     Cause,
     Evidence,
@@ -42,6 +45,8 @@ from avalist.domain.keys import (
 from avalist.domain.schema import Schema
 from avalist.domain.webhooks import Topic
 from avalist.features.own import OwnFeature
+from avalist.models.artefact import MODEL_BLOB, Artefact
+from avalist.ports.blobs import Blobs
 from avalist.ports.documents import Documents
 
 _ID = "[a-z0-9][a-z0-9-]{0,62}"
@@ -60,10 +65,15 @@ class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
 
 
 class CreateMerchant(_Request, frozen=True, tag="create_merchant"):
-    """Create a merchant with a declared schema, and with features of its own beside those that the schema gives."""
+    """Create a merchant with a declared schema, and with features of its own beside those that the schema gives.
+
+    With `prior` it decides by the shipped network prior from its first payment on, where the schema has enough in
+    common with it; else nothing is scored before a model is trained.
+    """
 
     schema: Schema
     features: tuple[OwnFeature, ...] = ()
+    prior: bool = True
 
 
 class IssueKey(_Request, frozen=True, tag="issue_key"):
@@ -146,6 +156,13 @@ class SettleReview(_Request, frozen=True, tag="settle_review"):
     by: ShortText = ""
 
 
+class SetAlerts(_Request, frozen=True, tag="set_alerts"):
+    """Log what a health check found wrong, all of it; nothing is decided by it."""
+
+    alerts: tuple[Alert, ...]
+    checked_ms: int
+
+
 class Show(_Request, frozen=True, tag="show"):
     """Say how a merchant stands."""
 
@@ -199,6 +216,7 @@ AdminRequest = (
     | ActivateModel
     | SettleReview
     | SetLearning
+    | SetAlerts
     | Show
     | WebhookRequest
 )
@@ -280,9 +298,12 @@ class Administration:
     :meth:`save_use` makes it last.
     """
 
-    def __init__(self, writer: Writer, documents: Documents, new_secret: Callable[[], str], webhooks: Webhooks) -> None:
+    def __init__(
+        self, writer: Writer, documents: Documents, blobs: Blobs, new_secret: Callable[[], str], webhooks: Webhooks
+    ) -> None:
         self._writer = writer
         self._documents = documents
+        self._blobs = blobs
         self._new_secret = new_secret
         self._webhooks = webhooks
         self.keys: dict[str, ApiKey] = {}
@@ -300,6 +321,8 @@ class Administration:
         """Do what takes long before a request is carried out; not on the deciding thread. Raises as the model store."""
         if isinstance(request, ActivateModel):
             self._writer.load_model(request.merchant, request.version)
+        elif isinstance(request, CreateMerchant):
+            self._first_model(request)
         elif isinstance(request, SetTables):
             self._writer.load_tables(request.version)
 
@@ -327,8 +350,10 @@ class Administration:
         merchant = request.merchant
         match request:
             case CreateMerchant(schema=schema, features=own):
-                _check_id(merchant)
+                first = self._first_model(request)
                 self._writer.create(merchant, schema, at_ms, own)
+                if first is not None:
+                    self._activate(ActivateModel(merchant, first.version, first.plan_hash), at_ms)
             case IssueKey():
                 return self._issue(request, at_ms)
             case ListKeys():
@@ -354,6 +379,8 @@ class Administration:
                 self._writer.control(merchant, learning, at_ms)
             case SettleReview(payment=payment, verdict=verdict, by=by):
                 self._settle(merchant, payment, verdict, by, at_ms)
+            case SetAlerts(alerts=alerts, checked_ms=checked_ms):
+                self._writer.control(merchant, AlertsSet(alerts, checked_ms), at_ms)
             case Show():
                 pass
             case _:
@@ -375,6 +402,23 @@ class Administration:
         if request.by != "rollback":
             self._writer.control(merchant, ModelStaged(version, request.plan_hash, request.cause, evidence), at_ms)
         self._writer.control(merchant, ModelActivated(version, request.by, evidence), at_ms)
+
+    def _first_model(self, request: CreateMerchant) -> Artefact | None:
+        """Return the prior that a new merchant begins with, stored and loaded; None if it is to have none.
+
+        Raises ``BadInput`` where the request makes no sense.
+        """
+        merchant = request.merchant
+        _check_id(merchant)
+        if not request.prior or merchant in self._writer.merchants:
+            return None
+        first = first_model(request.schema, request.features)
+        if first is not None:
+            name = MODEL_BLOB.format(version=first.version)
+            if not any(self._blobs.names(merchant, name)):
+                self._blobs.put(merchant, name, first.to_bytes())
+            self._writer.load_model(merchant, first.version)
+        return first
 
     # --- keys --------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from avalist.app.merchant import added_in, created_by, decode_control, decode_event_core, plan_of
+from avalist.domain.alerts import Alert
 from avalist.domain.core import (
+    AlertsSet,
     DecisionCore,
     EventCore,
     FeaturesAdded,
@@ -50,7 +52,7 @@ class Background:
     gave them; `seq` int64 [n] of the payments' first events; `currencies`: code -> (payments, their minor units);
     `outcomes`: events by type; `policy` and `model` (its version, or nothing) as they stand at the end, `solved` with
     the policy. `sold` says what a policy asks of each payment; `decided` float32 [n, 2] is what was decided before
-    authorisation: P(fraud) and whether it was approved; NaN where nothing was.
+    authorisation: P(fraud) and whether it was approved; NaN where nothing was. `alerts` are those that stand.
     """
 
     keys: npt.NDArray[np.int64]
@@ -64,6 +66,7 @@ class Background:
     solved: Solved = UNSOLVED
     sold: Sequence[Sold] = ()
     decided: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
+    alerts: tuple[Alert, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +179,7 @@ class _Collector:
         self._desk, self._model = Desk(Policy()), ""
         self._sold: list[Sold] = []
         self._decided: dict[int, tuple[float, float]] = {}
+        self._alerts: tuple[Alert, ...] = ()
         self._cut_ms = 0
 
     def apply(self, control: bytes) -> None:
@@ -188,6 +192,8 @@ class _Collector:
                 self._model = version
             case FeaturesAdded(features=features) if not self._added:
                 raise _Grew(features)
+            case AlertsSet(alerts=alerts):
+                self._alerts = alerts
 
     def decide(self, core: bytes) -> None:
         decision = _decode_decision(core).decision
@@ -278,7 +284,7 @@ class _Collector:
         seq = np.frombuffer(self._seq, np.int64)
         return Background(
             stamps[:, 4:], issuer, ids, currencies, outcomes, self._desk.policy, self._model, seq, self._desk.solved,
-            self._sold, decided,
+            self._sold, decided, self._alerts,
         )  # fmt: skip
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import msgspec
 
+from avalist.app.health import ALL_PAYMENTS, Health
 from avalist.app.parity import Checked
 from avalist.app.snapshot import CODE
+from avalist.domain.alerts import AlertKind
 from avalist.domain.errors import ReplayMismatch
 from avalist.domain.keys import HOUSE
 from avalist.ports.documents import Documents
@@ -13,9 +17,26 @@ from avalist.ports.documents import Documents
 _COLLECTION, _ID = "follower", "status"
 
 
+class Checkup(msgspec.Struct, frozen=True, kw_only=True):
+    """A merchant's latest health check, as metrics tell it: how many alerts stand of each kind, and the z-value of the
+    level of all payments, None where too few frauds are known.
+    """
+
+    at_ms: int
+    alerts: dict[AlertKind, int]
+    z: float | None = None
+
+    @classmethod
+    def of(cls, health: Health) -> Checkup:
+        """Return a check as metrics tell it."""
+        counted = {kind: sum(alert.kind == kind for alert in health.alerts) for kind in get_args(AlertKind)}
+        whole = [level.z for level in health.levels if level.subject == ALL_PAYMENTS]
+        return cls(at_ms=health.at_ms, alerts=counted, z=whole[0] if whole else None)
+
+
 class Followed(msgspec.Struct, frozen=True, kw_only=True):
     """The follower as of `at_ms`: what it has folded to (`position`), where its newest snapshot ends, parity by
-    merchant, as found by `code`, and how many waves go on.
+    merchant, as found by `code`, how many waves go on, and health by merchant.
     """
 
     at_ms: int
@@ -24,6 +45,7 @@ class Followed(msgspec.Struct, frozen=True, kw_only=True):
     parity: dict[str, Checked] = {}
     waves_open: int = 0
     code: str = CODE
+    health: dict[str, Checkup] = {}
 
 
 def tell(documents: Documents, followed: Followed) -> None:

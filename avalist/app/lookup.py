@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from avalist.app.explain import Explanation
 from avalist.app.merchant import decode_event_core, decode_fallback
 from avalist.app.stored import DECISIONS, StoredDecision, document_id, folded, numbered, stored_decision
 from avalist.app.writer import Writer, decode_decision
@@ -94,7 +95,17 @@ class Archive:
     def recent(self, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision:
         """Return a decision of the last 400 days, from the log; on the deciding thread. Raises ``NotFound``."""
         core, decided = self._writer.lookup(merchant, payment_id, checkpoint)
-        return stored_decision(self._writer.merchant(merchant), core, decided)
+        here = self._writer.merchant(merchant)
+        model = here.model if here.model_version == decided.decision.model_version else None
+        return stored_decision(here, core, decided, None if model is None else model.artefact.typical)
+
+    def explanation(self, merchant: str, decision: Decision) -> Explanation | None:
+        """Return what the follower made of a decision by now; not on the deciding thread."""
+        try:
+            stored = self.stored(merchant, decision.payment_id, decision.checkpoint)
+        except Unavailable:  # the decision itself is there
+            return None
+        return stored.explanation if stored is not None and stored.decision.event_id == decision.event_id else None
 
     def stored(self, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision | None:
         """Return a decision from the documents; not on the deciding thread."""

@@ -12,6 +12,7 @@ import numpy as np
 from avalist.app.doubts import Past
 from avalist.app.index import Generations, hash_id
 from avalist.domain.core import (
+    AlertsSet,
     Control,
     EventCore,
     FallbackCore,
@@ -333,7 +334,7 @@ class Merchant:
     def apply(self, control: Control) -> None:
         """Apply a control event; nothing is loaded, but added features are back-filled."""
         match control:
-            case MerchantCreated() | ModelStaged() | ModelRefused() | LearningSet() | GenerationStarted():
+            case MerchantCreated() | ModelStaged() | ModelRefused() | LearningSet() | AlertsSet() | GenerationStarted():
                 pass
             case ModeSet(mode=mode):
                 self.mode = mode

@@ -309,5 +309,5 @@ def probabilities(model: Artefact, features: F32) -> list[float]:
     """Return what a model makes of features float32 [n, columns], as a decision has it."""
     if not len(features):
         return []
-    p: list[float] = model.calibration.apply(model.trees.score_many(features)).tolist()
+    p: list[float] = model.p_fraud(features).tolist()
     return p

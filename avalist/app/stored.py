@@ -8,11 +8,13 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from avalist.app.explain import Explanation, Told, tell
 from avalist.app.merchant import Merchant
 from avalist.domain.core import DecisionCore, EventCore
 from avalist.domain.decisions import Decision
 from avalist.domain.facts import Facts
 from avalist.domain.money import exponent_of
+from avalist.models.trees import F32
 from avalist.policy.choose import in_words
 from avalist.ports.documents import Documents
 
@@ -28,21 +30,30 @@ def folded(generation: int, fold: str = "follower/2") -> str:
 
 
 class StoredDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision with everything it was made from; an unknown feature is None. `words` say what was weighed."""
+    """A decision with everything it was made from; an unknown feature is None. `words` say what was weighed.
+
+    `reasons` are the decision's own, in words: found together with the score, by what each split moved it. The
+    `explanation` is made later, exactly; None before the follower came by, and where it had no time for an approval.
+    """
 
     decision: Decision
     facts: Facts | None
     features: dict[str, float | None]
     words: str = ""
+    reasons: tuple[Told, ...] = ()
+    explanation: Explanation | None = None
 
 
-def stored_decision(merchant: Merchant, core: EventCore, decided: DecisionCore) -> StoredDecision:
-    """Return the stored form of a merchant's decision."""
+def stored_decision(
+    merchant: Merchant, core: EventCore, decided: DecisionCore, typical: F32 | None = None
+) -> StoredDecision:
+    """Return the stored form of a merchant's decision; `typical` float32 [columns] are its model's usual values."""
     columns, exponent = merchant.plan.columns, exponent_of(merchant.schema.base_currency)
     values = np.frombuffer(decided.features, dtype="<f4").tolist()
     named = {name: None if value != value else value for name, value in zip(columns, values, strict=False)}
     words = in_words(decided.decision.expected_profit_minor, exponent)
-    return StoredDecision(decision=decided.decision, facts=core.facts, features=named, words=words)
+    told = tell(merchant.plan, decided.decision.reasons, typical, merchant.schema.base_currency)
+    return StoredDecision(decision=decided.decision, facts=core.facts, features=named, words=words, reasons=told)
 
 
 def numbered(decision: Decision, seq: int) -> Decision:

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from avalist.app.dataset import Dataset, Records, collect
+from avalist.app.prior import CERTAIN, Rivals, at_level, own_model, prior_of, share_to_judge
 from avalist.domain.delay import DelayLaw
 from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
-from avalist.models.artefact import Artefact
+from avalist.models.artefact import Artefact, DataRange
 from avalist.models.delay import LEAST_REPORTED, ReportDelay, estimate
 from avalist.models.judge import AGES_D, Draws, Level, blocks, evenly, levels
 from avalist.models.metrics import Report, report
 from avalist.models.prequential import latest
 from avalist.models.train import Enough, Progress, TrainingSet, TrainParams
-from avalist.models.train import train as train_trees
 from avalist.models.trees import F64
 
 FEWEST_FRAUDS: Final = 40
@@ -36,10 +37,15 @@ _FEWEST_RANKED: Final = 300
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):
-    """How to train from a log: the last `test_share` of the payments old enough to be judged grades the model."""
+    """How to train from a log: the last `test_share` of the payments old enough to be judged grades the model.
+
+    Where the frauds among them are few it is more, in several steps. With `prior` the merchant's trees stand beside the
+    shipped prior, and take over from it when they are better.
+    """
 
     test_share: float = 0.15
     params: TrainParams = TrainParams(test_share=0.0)
+    prior: bool = True
 
 
 def train(
@@ -57,7 +63,7 @@ def train(
     NotFound
         If the merchant is not in the log.
     BadInput
-        If there are too few captured payments or reported frauds.
+        If there are too few captured payments or reported frauds, and no prior to decide until there are more.
     """
     return train_on(collect(read, merchant, replayed), training, grown=grown)
 
@@ -71,18 +77,29 @@ def train_on(
 ) -> Artefact:
     """Return the model of a replayed log, graded as :func:`train` says. Raises ``BadInput`` as it does."""
     training = training or Training()
+    prior = prior_of(data.schema, data.plan) if training.prior else None
     everything = known_by(data, data.cut_ms)
-    if int(everything.y.sum()) < FEWEST_FRAUDS:
+    frauds = int(everything.y.sum())
+    if frauds < FEWEST_FRAUDS and prior is None:
         raise BadInput(
             "too few frauds are reported to train on: import more history",
             field="history",
             expected=f"at least {FEWEST_FRAUDS} reported frauds",
-            got=str(int(everything.y.sum())),
+            got=str(frauds),
         )
-    shipped = train_trees(everything, training.params, grown, enough).artefact
+    own, judged = None, None
+    if frauds >= FEWEST_FRAUDS:
+        judged = graded(data, everything, training, prior)
+        if prior is None or judged.certain >= CERTAIN:
+            own = own_model(everything, prior, training.params, grown, enough)
+    shipped, report = at_level(prior, everything) if own is None and prior is not None else own, None
+    assert shipped is not None, "own trees, or the prior"
+    if judged is not None:
+        report = judged.own if own is not None else judged.prior
     return replace(
         shipped,
-        report=graded(data, everything, training),
+        report=report,
+        data=shipped.data if own is not None else range_of(everything),
         delay=delay_at(data, data.cut_ms),
         by_age=level_by_age(shipped, everything, data),
         percentiles=percentiles(shipped, data),
@@ -98,25 +115,63 @@ def percentiles(model: Artefact, data: Dataset) -> F64:
     rows = np.flatnonzero(data.t_ms >= data.cut_ms - _RANKED_D * DAY_MS)
     if len(rows) < _FEWEST_RANKED:
         return model.percentiles
-    margins = model.trees.score_many(data.x[evenly(rows, _MOST_CHECKED)])
+    margins = model.trees.score_many(model.rows(data.x[evenly(rows, _MOST_CHECKED)]))
     return np.asarray(np.quantile(margins, np.arange(1, 100) / 100.0), dtype=np.float64)
 
 
-def graded(data: Dataset, everything: TrainingSet, training: Training) -> Report | None:
-    """Grade a model trained on what was known when the last slice began; None where that was too little."""
+class Graded(NamedTuple):
+    """Reports on later payments of trees of the merchant's own and of its prior; how sure it is that the former are
+    better.
+    """
+
+    own: Report | None = None
+    prior: Report | None = None
+    certain: float = 0.0
+
+
+def graded(data: Dataset, everything: TrainingSet, training: Training, prior: Artefact | None) -> Graded:
+    """Grade models trained on what was known when the last slice began; nothing where that was too little."""
     old_enough = everything.reported >= LEAST_REPORTED
-    if training.test_share <= 0.0 or not old_enough.any():
-        return None
-    split_ms = int(np.quantile(everything.t_ms[old_enough], 1.0 - training.test_share))
-    past, test = known_by(data, split_ms), old_enough & (everything.t_ms >= split_ms)
-    y = everything.y[test].astype(np.float64)
+    share, steps = training.test_share, 1
+    if prior is not None:
+        least, steps = share_to_judge(int(everything.y[old_enough].sum()))
+        share = max(least, share)
+    if share <= 0.0 or not old_enough.any():
+        return Graded()
+    cuts = np.quantile(everything.t_ms[old_enough], 1.0 - share * (1.0 - np.arange(steps) / steps)).astype(np.int64)
+    own, level = np.full((2, len(everything.y)), np.nan)
+    for cut, end in zip(cuts.tolist(), [*cuts[1:].tolist(), data.cut_ms], strict=True):
+        past = latest(known_by(data, cut), _MOST_LEARNT)
+        rows = old_enough & (everything.t_ms >= cut) & (everything.t_ms < end)
+        try:
+            own[rows] = own_model(past, prior, training.params, None).p_fraud(everything.x[rows])
+        except BadInput:  # a short history has no frauds on one side of the cut
+            continue
+        if prior is not None:
+            level[rows] = at_level(prior, past).p_fraud(everything.x[rows])
+    scored = ~np.isnan(own)
     try:
-        model = train_trees(latest(past, _MOST_LEARNT), training.params).artefact
-        p = model.calibration.apply(model.trees.score_many(everything.x[test]))
-        amount, day = everything.amount_minor[test].astype(np.float64), everything.t_ms[test] // DAY_MS
-        return report(y, p, amount, reported=everything.reported[test], groups=day, seed=training.params.seed)
-    except BadInput:  # a short history has no frauds on one side of the split
-        return None
+        mine = _report(everything, own, scored, training.params.seed)
+    except BadInput:
+        return Graded()
+    if prior is None:
+        return Graded(mine)
+    rivals = Rivals(
+        own[scored], level[scored], everything.y[scored], everything.reported[scored], everything.t_ms[scored]
+    )
+    return Graded(mine, _report(everything, level, scored, training.params.seed), rivals.certain)
+
+
+def _report(known: TrainingSet, p: F64, rows: npt.NDArray[np.bool_], seed: int) -> Report:
+    y, amount = known.y[rows].astype(np.float64), known.amount_minor[rows].astype(np.float64)
+    return report(y, p[rows], amount, reported=known.reported[rows], groups=known.t_ms[rows] // DAY_MS, seed=seed)
+
+
+def range_of(known: TrainingSet) -> DataRange:
+    """Return the range of payments that a level was taken from."""
+    if not len(known.t_ms):
+        return DataRange(0, 0, 0, 0)
+    return DataRange(int(known.t_ms.min()), int(known.t_ms.max()), len(known.y), int(known.y.sum()))
 
 
 def level_by_age(model: Artefact, known: TrainingSet, data: Dataset) -> tuple[Level, ...]:
@@ -125,7 +180,7 @@ def level_by_age(model: Artefact, known: TrainingSet, data: Dataset) -> tuple[Le
     The level of one age is fitted together with all others', so a law of delays that is wrong shows as a trend.
     """
     rows = evenly(np.arange(len(known.y)), _MOST_CHECKED)
-    p, t_ms = model.calibration.apply(model.trees.score_many(known.x[rows])), known.t_ms[rows]
+    p, t_ms = model.p_fraud(known.x[rows]), known.t_ms[rows]
     y, age_d = known.y[rows].astype(np.float64), (data.cut_ms - t_ms) / DAY_MS
     return levels(age_d, np.array(AGES_D), y, p * known.reported[rows], Draws(blocks(t_ms)[0]))
 

@@ -15,6 +15,7 @@ from avalist.models.judge import evenly
 from avalist.models.trees import I64
 from avalist.models.usage import usage
 
+PRIOR_FAMILY: Final = "what the network prior says"
 _SAMPLE: Final = 20_000
 _COLUMNS: Final = 15
 
@@ -47,7 +48,7 @@ def uses(
 ) -> tuple[tuple[FamilyUse, ...], tuple[ColumnUse, ...]]:
     """Return what a model uses: families by movement, and the columns that move the score most."""
     sample = evenly(rows, _SAMPLE)
-    movement, gain = usage(model.trees, data.x[sample])
+    movement, gain = usage(model.trees, model.rows(data.x[sample]))
     features, total = data.plan.features, max(float(movement.sum()), 1e-300)
     named = [family(feature, data.plan) for feature in features]
     parts: dict[str, list[int]] = {}
@@ -57,8 +58,10 @@ def uses(
         FamilyUse(name, len(c), float(movement[c].sum()), float(movement[c].sum()) / total, float(gain[c].sum()))
         for name, c in parts.items()
     ]
+    if model.prior_trees is not None:
+        families.append(FamilyUse(PRIOR_FAMILY, 1, float(movement[-1]), float(movement[-1]) / total, float(gain[-1])))
     bad, honest = evenly(rows[fraud[rows]], _SAMPLE), evenly(rows[~fraud[rows]], _SAMPLE)
-    strongest = np.argsort(-movement, kind="stable")[:_COLUMNS].tolist()
+    strongest = np.argsort(-movement[: len(features)], kind="stable")[:_COLUMNS].tolist()
     columns = [
         ColumnUse(
             features[c].name,

@@ -16,6 +16,7 @@ from avalist.cli import (
     features,
     fit,
     generations,
+    health,
     history,
     intel,
     learn,
@@ -27,6 +28,7 @@ from avalist.cli import (
     run,
     serve,
     status,
+    take_away,
     vault,
     waves,
     webhooks,
@@ -50,6 +52,10 @@ app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(run.run_app, name="run")
 app.add_typer(run.dead_letters_app, name="dead-letters")
 app.add_typer(lifecycle.app, name="models")
+models_app = typer.Typer(help="Take a model away, bring one of your own.", no_args_is_help=True)
+models_app.command("export")(take_away.export_model)
+models_app.command("import")(take_away.import_model)
+app.add_typer(models_app, name="models")
 app.command("up")(serve.up)
 app.command("follow", hidden=True)(serve.follow)
 app.command("learn", hidden=True)(learn.learn)
@@ -62,6 +68,7 @@ app.command("generations")(generations.generations)
 app.command("train")(models.train)
 app.command("replay")(models.replay)
 app.command("waves")(waves.waves)
+app.command("health")(health.health)
 app.command("simulate")(history.simulate)
 app.command("demo")(demo.demo)
 

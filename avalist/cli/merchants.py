@@ -44,6 +44,9 @@ def create(
     features: Annotated[
         Path | None, typer.Option(help="Features of its own (TOML), beside those of the schema", exists=True)
     ] = None,
+    prior: Annotated[
+        bool, typer.Option(help="Let the shipped network prior, trained on simulated payments, decide from the start")
+    ] = True,
     data: Data = None,
     port: Port = None,
 ) -> None:
@@ -51,9 +54,13 @@ def create(
     declared = read_schema(schema) if schema else DIGITAL_GOODS
     own = decode_own(features.read_text()) if features else ()
     with office(settings_from(data=data, port=port)) as here:
-        shown = here.carry_out(CreateMerchant(merchant, declared, own))
+        shown = here.carry_out(CreateMerchant(merchant, declared, own, prior))
         key = here.carry_out(IssueKey(merchant, "live"))["key"]
     console.print(f"created [bold]{merchant}[/]: {shown['features']} features on plan {shown['plan']}")
+    if shown["model"]:
+        console.print(
+            "it decides by the network prior, trained on simulated payments, until a model of its own is better"
+        )
     console.print(f"its live key, shown once: [bold]{key}[/]", soft_wrap=True)
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from avalist.app.administer import ActivateModel
 from avalist.app.followed import check_parity
 from avalist.app.replay import replay as replay_log
-from avalist.app.train import Training
+from avalist.app.train import FEWEST_FRAUDS, Training
 from avalist.app.train import train as train_model
 from avalist.bootstrap import MODEL_BLOB, load_model, open_archive, open_blobs, open_derived, open_documents, open_log
 from avalist.cli.office import office
@@ -26,10 +26,16 @@ def train(
     merchant: Merchant,
     activate: Annotated[bool, typer.Option(help="Activate the model when it is trained")] = True,
     threads: Annotated[int, typer.Option(help="Threads for training")] = 2,
+    prior: Annotated[
+        bool, typer.Option(help="Let the shipped network prior decide until trees of the merchant's own are better")
+    ] = True,
     data: Data = None,
     port: Port = None,
 ) -> None:
     """Train a model on the merchant's own payments and fraud reports, and activate it by an event.
+
+    While frauds are few the network prior decides, at the merchant's own level. Its own trees take over when they have
+    been better on later payments.
 
     Refused while parity is broken: 'avalist status' shows it.
     """
@@ -38,7 +44,7 @@ def train(
     check_parity(documents, merchant)
     documents.close()
     log, blobs = open_log(settings, readonly=True), open_blobs(settings)
-    training = Training(params=TrainParams(test_share=0.0, num_threads=threads))
+    training = Training(params=TrainParams(test_share=0.0, num_threads=threads), prior=prior)
     with progress_bar("replaying the log, training", log.end) as bar:
         artefact = train_model(
             partial(open_archive(open_derived(settings, blobs), log).read, merchant=merchant),
@@ -70,8 +76,11 @@ def show_report(merchant: str, artefact: Artefact) -> None:
             f"{level.observed:.0f} frauds are reported, {level.expected:.0f} were expected by now. Does report_delay_d "
             "fit, or has fraud changed? 'avalist report' shows more."
         )
+    if artefact.trained == "prior":
+        console.print(_by_the_prior(artefact), highlight=False)
     if judged is None:
-        console.print(f"trained on {rows.rows:,} payments, {rows.frauds:,} frauds; too few to grade on a later slice")
+        learnt = "at the level of" if artefact.trained == "prior" else "trained on"
+        console.print(f"{learnt} {rows.rows:,} payments, {rows.frauds:,} frauds; too few to grade on a later slice")
         return
     intervals = {
         "average precision": judged.average_precision,
@@ -87,6 +96,18 @@ def show_report(merchant: str, artefact: Artefact) -> None:
         table.add_row(name, f"{interval.value:.4f}", f"{interval.low:.4f} – {interval.high:.4f}")
     table.caption = f"trained on {rows.rows:,} payments, {rows.frauds:,} frauds; graded on {judged.rows:,}"
     console.print(table)
+
+
+def _by_the_prior(artefact: Artefact) -> str:
+    """Return why the prior decides, and at what level."""
+    said, frauds = artefact.prior, artefact.data.frauds
+    assert said is not None, "it is a prior's"
+    few = f"{frauds} frauds are reported, and a model of its own needs {FEWEST_FRAUDS} at least"
+    why = few if frauds < FEWEST_FRAUDS else "trees of its own were not better on later payments"
+    return (
+        f"[bold yellow]the network prior decides[/] (trained on {said.trained_on}): {why}. Its odds are multiplied by "
+        f"{said.theta:.2f}: {said.observed:.0f} frauds are reported, it expected {said.expected:.1f} by now."
+    )
 
 
 def replay(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import time
 from typing import Annotated
 
+import msgspec
 import typer
 import uvicorn
 
@@ -23,6 +25,7 @@ from avalist.cli.options import Data, Port, console, progress_bar
 from avalist.cli.supervise import Supervisor
 from avalist.config import Settings, settings_from
 from avalist.domain.errors import BadInput, LogFailed, NotFound
+from avalist.follow.health import Checkups
 from avalist.ports.log import Log
 
 _IDLE_S = 0.05
@@ -102,25 +105,26 @@ def uvicorn_config(service: Service, settings: Settings) -> uvicorn.Config:
 def follow(
     parent: Annotated[int, typer.Option(help="Process to end with")],
     data: Data = None,
-    port: Port = None,
-    host: Annotated[str | None, typer.Option(help="Address of the service")] = None,
 ) -> None:
     """Follow the log of a data folder, keep its documents, start trainings that are due (started by 'up')."""
     os.nice(_FOLLOWER_NICENESS)
-    settings = settings_from(data=data, port=port, host=host)
+    settings = settings_from(data=data)
     log = _log_of(settings, parent)
     if log is None:
         return
     documents = open_documents(settings)
     follower = open_follower(settings, log, documents, open_blobs(settings))
     notifier, trainer = open_notifier(settings, documents), Trainer(settings)
+    checkups = Checkups(documents, _health_command(settings), settings.health_s)
+    checkups.read(follower.states.merchants)
     clock, due_s, sweep_due_s = SystemClock(), 0.0, 0.0
     try:
         while os.getppid() == parent:
             if not follower.advance():
                 time.sleep(_IDLE_S)
             if time.monotonic() >= due_s:
-                tell(documents, follower.status(clock.now_ms()))
+                checkups.tick(follower.states.merchants)
+                tell(documents, msgspec.structs.replace(follower.status(clock.now_ms()), health=checkups.found))
                 trainer.tick(follower.learning.standings, clock.now_ms())
                 notifier.step(clock.now_ms())
                 due_s = time.monotonic() + _TELL_S
@@ -130,10 +134,16 @@ def follow(
     except KeyboardInterrupt:
         pass
     finally:
+        checkups.close()
         trainer.close()
         notifier.close()
         documents.close()
         log.close()
+
+
+def _health_command(settings: Settings) -> list[str]:
+    """Return the command that checks merchants, but for their ids; what it logs goes through the service."""
+    return [sys.executable, "-P", "-m", "avalist", "health", "--data", str(settings.data)]
 
 
 def _log_of(settings: Settings, parent: int) -> Log | None:

@@ -31,8 +31,8 @@ class Supervisor:
 
     def __init__(self, settings: Settings) -> None:
         here = str(os.getpid())
-        where = ["--data", str(settings.data), "--port", str(settings.port), "--host", settings.host]
-        self._follow = [sys.executable, "-P", "-m", "avalist", "follow", "--parent", here, *where]
+        self._follow = [sys.executable, "-P", "-m", "avalist", "follow", "--data", str(settings.data), "--parent", here]
+        self._environment = {**os.environ, "AVALIST_HOST": settings.host, "AVALIST_PORT": str(settings.port)}
         self._pids: dict[int, Child] = {}
         self._begun_s: dict[Child, float] = {}
         self._deaths: dict[Child, int] = {"decider": 0, "follower": 0}
@@ -60,7 +60,7 @@ class Supervisor:
         self._begun_s[child] = time.monotonic()
         parent = os.getpid()
         if child == "follower":
-            pid = os.posix_spawn(sys.executable, self._follow, os.environ, setsigmask=())
+            pid = os.posix_spawn(sys.executable, self._follow, self._environment, setsigmask=())
         elif (pid := os.fork()) == 0:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
             threading.Thread(target=_end_with, args=(parent,), name="parent-watch", daemon=True).start()

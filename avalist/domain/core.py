@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from avalist.domain.alerts import Alert
 from avalist.domain.decisions import Decision, Mode
 from avalist.domain.events import SessionSummary
 from avalist.domain.facts import NO_TABLES, Facts
@@ -186,6 +187,15 @@ class FeaturesAdded(msgspec.Struct, frozen=True, tag="features_added"):
     features: bytes
 
 
+class AlertsSet(msgspec.Struct, frozen=True, tag="alerts_set"):
+    """What is wrong from here on, all of it: a health check found other `alerts` than the one before. `checked_ms` is
+    the arrival up to which it had read.
+    """
+
+    alerts: tuple[Alert, ...]
+    checked_ms: int
+
+
 class GenerationStarted(msgspec.Struct, frozen=True, tag="generation_started"):
     """All before this is the generation `before` merged with a file, known by its name and the hash of its bytes.
 
@@ -215,6 +225,7 @@ Control = (
     | LearningSet
     | TablesSet
     | FeaturesAdded
+    | AlertsSet
     | GenerationStarted
 )
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
+from avalist.app.explain import Explainer
 from avalist.app.lookup import Places, index_keys, places_of
 from avalist.app.merchant import Merchant, decode_event_core, decode_fallback
 from avalist.app.reviews import REVIEWS, ReviewCase, asked_for, settled
@@ -16,6 +18,8 @@ from avalist.domain.decisions import Action, Decision
 from avalist.domain.records import Record, RecordKind
 from avalist.ports.documents import Documents
 
+_APPROVALS: Final = 50
+"""Approvals of one batch that are explained exactly: a model of 300 trees takes some milliseconds for each."""
 Row = tuple[str, str, str, bytes]
 Entry = tuple[str, str, str, int, str]
 
@@ -24,14 +28,23 @@ class DecisionDocuments:
     """Writes decisions, exactly once: the position is stored with each batch.
 
     `merchants` are those of the state, which is folded first; `end` and `generation` are the log's. `part` tells one
-    log of several from the others.
+    log of several from the others. The `explainer` says more of each decision that is no approval, and of some
+    approvals in each batch.
     """
 
     def __init__(
-        self, documents: Documents, merchants: Mapping[str, Merchant], end: int, generation: int = 1, part: str = ""
+        self,
+        documents: Documents,
+        merchants: Mapping[str, Merchant],
+        end: int,
+        explainer: Explainer,
+        generation: int = 1,
+        part: str = "",
     ) -> None:
         self._documents = documents
         self._merchants = merchants
+        self._explainer = explainer
+        self._spare = _APPROVALS
         self._places: dict[str, Places] = {}
         self._event = EventCore("", "", b"", "", "", b"")
         self._rows: dict[tuple[str, str], bytes] = {}
@@ -49,7 +62,7 @@ class DecisionDocuments:
         rows += [(merchant, REVIEWS, id, msgspec.json.encode(one)) for (merchant, id), one in self._reviews.items()]
         self._documents.put_many(rows, keys=self._entries, mark=(self._mark, stop))
         self.position = stop
-        self._rows, self._entries, self._reviews = {}, [], {}
+        self._rows, self._entries, self._reviews, self._spare = {}, [], {}, _APPROVALS
         return len(rows)
 
     def take(self, record: Record, position: int) -> None:
@@ -66,8 +79,18 @@ class DecisionDocuments:
     def _decided(self, merchant: str, decided: DecisionCore) -> None:
         """Store a decision with its event, which stands right before it."""
         if self._event.event_id == decided.decision.event_id:
-            self._keep(merchant, stored_decision(self._merchants[merchant], self._event, decided))
+            self._keep(merchant, self._explained(self._merchants[merchant], decided))
             self._index(merchant, decided.decision)
+
+    def _explained(self, merchant: Merchant, decided: DecisionCore) -> StoredDecision:
+        decision = decided.decision
+        model = self._explainer.model(merchant.id, decision.model_version) if decision.reasons else None
+        stored = stored_decision(merchant, self._event, decided, None if model is None else model.artefact.typical)
+        if Action.APPROVE in (decision.action, decision.advised_action):
+            self._spare -= 1
+            if self._spare < 0:
+                return stored
+        return msgspec.structs.replace(stored, explanation=self._explainer.explain(merchant, self._event, decided))
 
     def _fell_back(self, merchant: str, answer: Decision) -> None:
         """Store a fallback as the answer: over the decision that came too late, or with the event right before it."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -25,21 +25,31 @@ from avalist.models.calibrate import Calibration
 from avalist.models.delay import ReportDelay
 from avalist.models.judge import Level
 from avalist.models.metrics import Report
-from avalist.models.trees import F64, I64, NODE, Trees
+from avalist.models.trees import F32, F64, I64, NODE, Trees
 
+MODEL_BLOB: Final = "model-{version}"
+"""The name of an artefact among a merchant's blobs."""
+PRIOR_COLUMN: Final = "prior"
+"""The column after the plan's, where a model has one: the prior's margin."""
 MAGIC: Final = b"AVALMDL\x01"
 _ALIGN: Final = 64
 _HASH: Final = slice(8, 40)
 _LENGTH: Final = slice(40, 48)
 _HEADER_AT: Final = 48
 _F8: Final = np.dtype("<f8")
+_F4: Final = np.dtype("<f4")
 _ARRAYS: Final[dict[str, np.dtype[Any]]] = {
     "nodes": NODE,
     "roots": np.dtype("<u4"),
     "knots": _F8,
     "log_odds": _F8,
     "percentiles": _F8,
+    "cover": _F4,
+    "typical": _F4,
+    "prior_nodes": NODE,
+    "prior_roots": np.dtype("<u4"),
 }
+_ALWAYS: Final = frozenset(("nodes", "roots", "knots", "log_odds", "percentiles"))
 _VERSION_DIGITS: Final = 12
 _GOLDEN: Final = (5.0**0.5 - 1.0) / 2.0
 
@@ -69,6 +79,24 @@ class DataRange(msgspec.Struct, frozen=True):
     frauds: int
 
 
+class FromPrior(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model has of a network prior: its `version`, and in words what that was trained on.
+
+    `theta` is what its odds are multiplied by: (κ + `observed`)/(κ + `expected`), of the merchant's frauds reported so
+    far and those that the prior expected to be (models.prior).
+    """
+
+    version: str
+    trained_on: str
+    theta: float = 1.0
+    observed: float = 0.0
+    expected: float = 0.0
+
+
+Trained = Literal["own", "prior", "brought"]
+"""Who trained the trees: the merchant's history, the network's prior, or somebody else altogether."""
+
+
 class _Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     engine: int
     plan_hash: str
@@ -83,6 +111,9 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     delay: ReportDelay | None = None  # absent, and so are its bytes, in artefacts of before
     by_age: tuple[Level, ...] = ()
     held: Held | None = None
+    trained: Trained = "own"
+    prior: FromPrior | None = None
+    prior_base: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +140,15 @@ class Artefact:
         Frauds reported against expected by the age of payments in days, over what it learnt from.
     held
         Which of the times it learnt from calibrated it and grew no tree; None in artefacts of before.
+    typical
+        float32 [columns]: each column's median among honest payments, NaN where mostly unknown; None in artefacts of
+        before.
+    trained
+        Who trained `trees`.
+    prior
+        What it has of a network prior; None if nothing.
+    prior_trees
+        The prior's trees, whose margin is one more column for `trees`; None if they ask for none.
     """
 
     trees: Trees
@@ -124,6 +164,18 @@ class Artefact:
     delay: ReportDelay | None = None
     by_age: tuple[Level, ...] = ()
     held: Held | None = None
+    typical: F32 | None = None
+    trained: Trained = "own"
+    prior: FromPrior | None = None
+    prior_trees: Trees | None = None
+
+    def rows(self, x: F32) -> F32:
+        """Return a plan's rows, float32 [n, columns], as `trees` take them: with the prior's margin, if they ask."""
+        return x if self.prior_trees is None else with_prior(x, self.prior_trees)
+
+    def p_fraud(self, x: F32) -> F64:
+        """Return the calibrated probability of each of a plan's rows, float32 [n, columns]."""
+        return self.calibration.apply(self.trees.score_many(self.rows(x)))
 
     @property
     def off(self) -> tuple[Level, ...]:
@@ -137,13 +189,19 @@ class Artefact:
 
     def to_bytes(self) -> bytes:
         """Return the buffer; equal models give equal bytes."""
-        arrays = {
+        prior = self.prior_trees
+        arrays: dict[str, npt.NDArray[Any] | None] = {
             "nodes": self.trees.nodes,
             "roots": self.trees.roots,
             "knots": self.calibration.knots,
             "log_odds": self.calibration.log_odds,
             "percentiles": self.percentiles,
+            "cover": self.trees.cover,
+            "typical": self.typical,
+            "prior_nodes": None if prior is None else prior.nodes,
+            "prior_roots": None if prior is None else prior.roots,
         }
+        given = {name: array for name, array in arrays.items() if array is not None}
         header = _Header(
             engine=self.engine,
             plan_hash=self.plan_hash,
@@ -154,13 +212,16 @@ class Artefact:
             data=self.data,
             report=self.report,
             params=self.params,
-            lengths={name: len(array) for name, array in arrays.items()},
+            lengths={name: len(array) for name, array in given.items()},
             delay=self.delay,
             by_age=self.by_age,
             held=self.held,
+            trained=self.trained,
+            prior=self.prior,
+            prior_base=0.0 if prior is None else prior.base,
         )
         encoded = msgspec.msgpack.encode(header)
-        parts = [_padded(array.astype(_ARRAYS[name], copy=False).tobytes()) for name, array in arrays.items()]
+        parts = [_padded(array.astype(_ARRAYS[name], copy=False).tobytes()) for name, array in given.items()]
         body = _padded(bytes(_HEADER_AT) + encoded)[_LENGTH.stop :] + b"".join(parts)
         hashed = len(encoded).to_bytes(8, "little") + body
         return MAGIC + hashlib.sha256(hashed).digest() + hashed
@@ -186,8 +247,12 @@ class Artefact:
             raise ArtefactInvalid(f"the model cannot be read ({error}): train again") from None
         if plan_hash is not None and header.plan_hash != plan_hash:
             raise ArtefactInvalid(f"trained on plan {header.plan_hash}, this is plan {plan_hash}: train again")
+        width, prior_trees = len(header.columns), None
+        if "prior_roots" in arrays:
+            prior_trees = Trees(arrays["prior_nodes"], arrays["prior_roots"], header.prior_base, width)
+            width += 1
         return cls(
-            Trees(arrays["nodes"], arrays["roots"], header.base, len(header.columns)),
+            Trees(arrays["nodes"], arrays["roots"], header.base, width, arrays.get("cover")),
             Calibration(arrays["knots"], arrays["log_odds"], header.slope),
             arrays["percentiles"],
             header.plan_hash,
@@ -200,7 +265,16 @@ class Artefact:
             header.delay,
             header.by_age,
             header.held,
+            arrays.get("typical"),
+            header.trained,
+            header.prior,
+            prior_trees,
         )
+
+
+def with_prior(x: F32, prior: Trees) -> F32:
+    """Return rows with a prior's margin as one more column, float32 [n, columns + 1]."""
+    return np.column_stack((x, prior.score_many(x).astype(np.float32)))
 
 
 def version_of(data: bytes) -> str:
@@ -217,8 +291,12 @@ def _padded(data: bytes) -> bytes:
 
 
 def _views(data: bytes, lengths: dict[str, int], at: int) -> dict[str, npt.NDArray[Any]]:
+    if not lengths.keys() >= _ALWAYS or ("prior_nodes" in lengths) != ("prior_roots" in lengths):
+        raise ValueError(f"it has no more than {', '.join(lengths)}")
     arrays = {}
     for name, dtype in _ARRAYS.items():
+        if name not in lengths:
+            continue
         at += -at % _ALIGN
         arrays[name] = np.frombuffer(data, dtype=dtype, count=lengths[name], offset=at)
         at += arrays[name].nbytes

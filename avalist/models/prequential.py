@@ -97,7 +97,7 @@ def score_forward(
         if model is None:
             continue
         rows = slice(*np.searchsorted(t_ms, [cut, end]))
-        p[rows] = model.calibration.apply(model.trees.score_many(x[rows]))
+        p[rows] = model.p_fraud(x[rows])
         place[rows] = len(folds)
         folds.append(Fold(cut, end, model))
     progress(wanted, wanted)

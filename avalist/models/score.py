@@ -10,7 +10,7 @@ import numpy as np
 from avalist.domain.decisions import Reason
 from avalist.domain.errors import BadInput
 from avalist.features.jit import jit, jit_inline
-from avalist.models.artefact import Artefact
+from avalist.models.artefact import PRIOR_COLUMN, Artefact
 from avalist.models.calibrate import p_fraud
 from avalist.models.trees import F32, F64, I64, U32, Nodes, score_and_attribute
 
@@ -72,6 +72,7 @@ class Model:
         self.artefact = artefact
         self.version = artefact.version
         self.columns = artefact.columns
+        self._named = (*artefact.columns, PRIOR_COLUMN)
         calibration, trees = artefact.calibration, artefact.trees
         self._tables = (
             trees.nodes, trees.roots, trees.base, calibration.knots, calibration.log_odds, calibration.slope
@@ -87,14 +88,15 @@ class Model:
         BadInput
             If the rows have another width.
         """
+        if features.shape[1] != len(self.columns):
+            raise BadInput("the row has another width", expected=str(len(self.columns)), got=str(features.shape[1]))
+        features = self.artefact.rows(features)
         n, width = features.shape
-        if width != len(self.columns):
-            raise BadInput("the row has another width", expected=str(len(self.columns)), got=str(width))
         margins, p, contributions = np.empty(n), np.empty(n), np.empty((n, width))
         shape = n, min(most_reasons, width)
         chosen, values, parts = np.empty(shape, np.int64), np.empty(shape, np.float32), np.empty(shape)
         _score(features, *self._tables, margins, p, contributions, chosen, values, parts)
-        named, percentiles = self.columns, self._percentiles
+        named, percentiles = self._named, self._percentiles
         return [
             Scored(
                 margin,

@@ -26,6 +26,8 @@ from avalist.models.trees import F32, F64, I64, Trees
 if TYPE_CHECKING:
     import lightgbm as lgb
 
+_TYPICAL_OF: Final = 10_000
+"""Payments that a typical value is taken from, about."""
 _FEWEST_BLOCKS: Final = 40
 """A history too short for so many days is cut finer."""
 Progress = Callable[[int, int], None]
@@ -146,8 +148,23 @@ def train(
         dataset.schema,
         msgspec.json.encode(params),
         held=held(dataset.t_ms, params),
+        typical=typical(dataset.x[calibration], dataset.y[calibration]),
     )
     return Trained(artefact, training, calibration, test)
+
+
+def typical(x: F32, y: npt.NDArray[np.integer[Any]]) -> F32:
+    """Return each column's median among honest payments; NaN where half or more are unknown.
+
+    >>> typical(np.array([[1, np.nan], [3, np.nan], [8, 2], [900, 1]], np.float32), np.array([0, 0, 0, 1])).tolist()
+    [3.0, nan]
+    """
+    honest = x[np.flatnonzero(y == 0)[:: max(len(y) // _TYPICAL_OF, 1)]]
+    unknown = np.isnan(honest).mean(axis=0) >= 0.5 if len(honest) else np.ones(x.shape[1], np.bool_)
+    found = np.full(x.shape[1], np.nan, np.float32)
+    for column in np.flatnonzero(~unknown).tolist():
+        found[column] = np.median(honest[~np.isnan(honest[:, column]), column])
+    return found
 
 
 def split(t_ms: I64, params: TrainParams) -> tuple[I64, I64, I64]:

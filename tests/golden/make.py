@@ -60,7 +60,7 @@ def payment(n: int, rng: np.random.Generator, checkpoint: str = "pre_auth") -> P
 def live(here: Installation, rng: np.random.Generator) -> None:
     """Record history with outcomes, train, then decide in every mode."""
     office, writer = here.administration, here.writer
-    office.carry_out(CreateMerchant("shop", SCHEMA), START_MS)
+    office.carry_out(CreateMerchant("shop", SCHEMA, prior=False), START_MS)
     for n in range(HISTORY):
         made = payment(n, rng)
         writer.record("shop", made, 0)

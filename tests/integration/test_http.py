@@ -290,10 +290,19 @@ def admin(gateway: Gateway, **request: object) -> httpx.Response:
 
 def test_an_operator_creates_a_merchant_and_issues_a_key(gateway: Gateway) -> None:
     schema = msgspec.to_builtins(SCHEMA)
-    assert admin(gateway, do="create_merchant", merchant="new", schema=schema).json()["inputs"] == 1
+    assert admin(gateway, do="create_merchant", merchant="new", schema=schema, prior=False).json()["inputs"] == 1
     key = admin(gateway, do="issue_key", merchant="new").json()["key"]
     assert gateway.decide(1, key=key).status_code == 200
     problem(admin(gateway, do="create_merchant", merchant="new", schema=schema), 409)
+
+
+def test_a_new_merchant_decides_by_the_prior_at_once(gateway: Gateway) -> None:
+    shown = admin(gateway, do="create_merchant", merchant="young", schema=msgspec.to_builtins(SCHEMA)).json()
+    decision = gateway.decide(1, key=admin(gateway, do="issue_key", merchant="young").json()["key"]).json()
+    assert decision["model_version"] == shown["model"] != ""
+    assert decision["action"] == "approve"
+    assert 0.0 < decision["p_fraud"] < 0.1
+    assert "no_active_model" not in decision["warnings"]
 
 
 @pytest.mark.parametrize(

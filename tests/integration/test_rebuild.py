@@ -18,12 +18,13 @@ from avalist.adapters.memory.log import MemoryLog
 from avalist.app import rebuild as module
 from avalist.app.administer import SetTables
 from avalist.app.dataset import Dataset, collect
+from avalist.app.explain import Explainer
 from avalist.app.lookup import Archive, Lookup
 from avalist.app.merchant import created_by, decode_control, decode_event_core
 from avalist.app.replay import Replayed, replay
 from avalist.app.stored import DECISIONS, StoredDecision
 from avalist.app.take import encode
-from avalist.bootstrap import NextGeneration, build, load_model, open_tables
+from avalist.bootstrap import NextGeneration, build, load_artefact, load_model, open_tables
 from avalist.cli.bring_in import bring_in
 from avalist.cli.rebuild import Rebuilt, rebuild
 from avalist.config import Settings
@@ -203,7 +204,9 @@ def test_the_documents_made_anew_are_the_same(rebuilt: Lived) -> None:
     with opened(rebuilt.data, late()) as shop:
         here = shop.installation
         again, states = MemoryDocuments(), shop.follower().states
-        fold = DecisionDocuments(again, states.merchants, here.log.end, here.generation)
+        fold = DecisionDocuments(
+            again, states.merchants, here.log.end, Explainer(partial(load_artefact, here.blobs)), here.generation
+        )
         for position, record in here.log.read():
             fold.take(record, position)
         fold.keep(here.log.end)

@@ -14,6 +14,7 @@ import pytest
 
 from avalist.adapters.file.log import FileLog
 from avalist.adapters.memory.asking import MemoryExchange
+from avalist.adapters.memory.blobs import MemoryBlobs
 from avalist.adapters.memory.documents import MemoryDocuments
 from avalist.adapters.memory.log import MemoryLog
 from avalist.api.app import App
@@ -96,7 +97,7 @@ class Decider:
         if not self.writer.merchants:
             self.writer.create("shop", SCHEMA, T0_MS)
         webhooks = Webhooks(self.documents, lambda merchant: SECRET, lambda: SECRET)
-        administration = Administration(self.writer, self.documents, lambda: "drawn", webhooks)
+        administration = Administration(self.writer, self.documents, MemoryBlobs(), lambda: "drawn", webhooks)
         return Opened(Partition(self.writer, administration, lambda merchant: SECRET, 1), log)
 
     def note(self, what: str, /, **details: object) -> None:

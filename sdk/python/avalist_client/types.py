@@ -11,6 +11,16 @@ import msgspec
 Action: TypeAlias = Literal["approve", "challenge", "decline", "not_reviewed", "review"]
 
 
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One value that would have had to be another. `feature` is ``amount`` where the amount itself is meant."""
+
+    code: str
+    feature: str
+    words: str
+    value: float | None
+    instead: float
+
+
 Factor: TypeAlias = Literal["budget", "capacity", "explored", "new_account_limit", "product_limit"]
 
 
@@ -66,6 +76,41 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     factors: tuple[Factor, ...] = ()
     review_deadline_s: int | None = None
     review_default: Action | None = None
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """A reason in words. `contribution` is in log-odds, `raises` tells whether it raises the risk; `typical` is the
+    column's median among honest payments, None where unknown.
+    """
+
+    code: str
+    feature: str
+    words: str
+    value: float | None
+    typical: float | None
+    raises: bool
+    contribution: float
+
+
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """A way to be approved: all of these changes together, and the probability of fraud that there would be then."""
+
+    changes: tuple[Change, ...]
+    p_fraud: float
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """The follower's explanation of a stored decision.
+
+    With the `base`, log-odds, all columns' Shapley values add up to the model's margin: `reasons` are the largest.
+    `approved_if` are the least ways to be approved, empty for what was approved, and where there is none of so few
+    changes.
+    """
+
+    method: str = "shapley"
+    base: float
+    reasons: tuple[Told, ...]
+    approved_if: tuple[Way, ...] = ()
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,12 +205,18 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision with everything it was made from; an unknown feature is None. `words` say what was weighed."""
+    """A decision with everything it was made from; an unknown feature is None. `words` say what was weighed.
+
+    `reasons` are the decision's own, in words: found together with the score, by what each split moved it. The
+    `explanation` is made later, exactly; None before the follower came by, and where it had no time for an approval.
+    """
 
     decision: Decision
     facts: Facts | None
     features: dict[str, float | None]
     words: str = ""
+    reasons: tuple[Told, ...] = ()
+    explanation: Explanation | None = None
 
 
 class Address(TypedDict):

@@ -250,7 +250,22 @@ export interface components {
             region?: string | null;
         };
         /** AdminRequest */
-        AdminRequest: components["schemas"]["CreateMerchant"] | components["schemas"]["IssueKey"] | components["schemas"]["ListKeys"] | components["schemas"]["RotateKey"] | components["schemas"]["RevokeKey"] | components["schemas"]["SetMode"] | components["schemas"]["SetPolicy"] | components["schemas"]["SetSolved"] | components["schemas"]["ActivateModel"] | components["schemas"]["Show"];
+        AdminRequest: components["schemas"]["CreateMerchant"] | components["schemas"]["IssueKey"] | components["schemas"]["ListKeys"] | components["schemas"]["RotateKey"] | components["schemas"]["RevokeKey"] | components["schemas"]["SetMode"] | components["schemas"]["SetPolicy"] | components["schemas"]["SetSolved"] | components["schemas"]["ActivateModel"] | components["schemas"]["SetAlerts"] | components["schemas"]["Show"];
+        /**
+         * Alert
+         * @description One thing that is wrong.
+         *
+         *     `level`: reports are not those expected by now, of the payments `subject`; `value` is observed over expected.
+         *     `drift`: a column's values have moved; `value` is the population stability index. `missing`: a source is missing
+         *     more or less often; `value` is the change of the share. `words` say it for people.
+         */
+        Alert: {
+            /** @enum {unknown} */
+            kind: "drift" | "level" | "missing";
+            subject: string;
+            value: number;
+            words: string;
+        };
         /**
          * Alive
          * @description The process answers.
@@ -397,6 +412,17 @@ export interface components {
             shift?: number;
         };
         /**
+         * Change
+         * @description One value that would have had to be another. `feature` is ``amount`` where the amount itself is meant.
+         */
+        Change: {
+            code: string;
+            feature: string;
+            instead: number;
+            value: number | null;
+            words: string;
+        };
+        /**
          * Chargeback
          * @description A step in a chargeback's life. ``opened`` with `fraud` is a fraud label.
          */
@@ -431,6 +457,9 @@ export interface components {
         /**
          * CreateMerchant
          * @description Create a merchant with a declared schema, and with features of its own beside those that the schema gives.
+         *
+         *     With `prior` it decides by the shipped network prior from its first payment on, where the schema has enough in
+         *     common with it; else nothing is scored before a model is trained.
          */
         CreateMerchant: {
             /** @enum {unknown} */
@@ -438,6 +467,8 @@ export interface components {
             /** @default [] */
             features?: components["schemas"]["OwnFeature"][];
             merchant: string;
+            /** @default true */
+            prior?: boolean;
             schema: components["schemas"]["Schema"];
         };
         /**
@@ -658,6 +689,25 @@ export interface components {
         EntityDecl: {
             name: string;
             source: string;
+        };
+        /**
+         * Explanation
+         * @description The follower's explanation of a stored decision.
+         *
+         *     With the `base`, log-odds, all columns' Shapley values add up to the model's margin: `reasons` are the largest.
+         *     `approved_if` are the least ways to be approved, empty for what was approved, and where there is none of so few
+         *     changes.
+         */
+        Explanation: {
+            /** @default [] */
+            approved_if: components["schemas"]["Way"][];
+            base: number;
+            /**
+             * @default shapley
+             * @enum {unknown}
+             */
+            method: "shapley";
+            reasons: components["schemas"]["Told"][];
         };
         /**
          * Exploration
@@ -1567,6 +1617,17 @@ export interface components {
             pointer_moves?: number | null;
         };
         /**
+         * SetAlerts
+         * @description Log what a health check found wrong, all of it; nothing is decided by it.
+         */
+        SetAlerts: {
+            alerts: components["schemas"]["Alert"][];
+            checked_ms: number;
+            /** @enum {unknown} */
+            do: "set_alerts";
+            merchant: string;
+        };
+        /**
          * SetMode
          * @description Set off, observe or live.
          */
@@ -1679,13 +1740,20 @@ export interface components {
         /**
          * StoredDecision
          * @description A decision with everything it was made from; an unknown feature is None. `words` say what was weighed.
+         *
+         *     `reasons` are the decision's own, in words: found together with the score, by what each split moved it. The
+         *     `explanation` is made later, exactly; None before the follower came by, and where it had no time for an approval.
          */
         StoredDecision: {
             decision: components["schemas"]["Decision"];
+            /** @default null */
+            explanation: components["schemas"]["Explanation"] | null;
             facts: components["schemas"]["Facts"] | null;
             features: {
                 [key: string]: number | null;
             };
+            /** @default [] */
+            reasons: components["schemas"]["Told"][];
             /** @default  */
             words: string;
         };
@@ -1696,6 +1764,20 @@ export interface components {
         TablesInForce: {
             changed: number;
             tables_version: number;
+        };
+        /**
+         * Told
+         * @description A reason in words. `contribution` is in log-odds, `raises` tells whether it raises the risk; `typical` is the
+         *     column's median among honest payments, None where unknown.
+         */
+        Told: {
+            code: string;
+            contribution: number;
+            feature: string;
+            raises: boolean;
+            typical: number | null;
+            value: number | null;
+            words: string;
         };
         /**
          * Void
@@ -1752,6 +1834,14 @@ export interface components {
          * @enum {unknown}
          */
         WarningCode: "amount_unusual" | "bin_missing" | "created_after_occurred" | "currency_new" | "customer_missing" | "device_missing" | "email_malformed" | "email_missing" | "fields_missing" | "ip_missing" | "ip_not_public" | "method_missing" | "no_active_model" | "occurred_in_future" | "occurred_long_ago" | "test_payment" | "wave";
+        /**
+         * Way
+         * @description A way to be approved: all of these changes together, and the probability of fraud that there would be then.
+         */
+        Way: {
+            changes: components["schemas"]["Change"][];
+            p_fraud: number;
+        };
     };
     responses: never;
     parameters: never;

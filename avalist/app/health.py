@@ -1,0 +1,226 @@
+"""Is a merchant's model still right for its payments? Checked on what is known now, immature labels included (§2.6).
+
+Three questions, each asked many times over, so each with control of how often chance alone would raise an alert: are as
+many frauds reported as were expected by now, of all payments, of each product, at each age; have the values of a column
+moved; is a field missing more or less often? An alert also needs a size that matters: in a large shop every difference
+is significant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from avalist.app.dataset import Dataset
+from avalist.app.train import delay_at
+from avalist.domain.alerts import Alert
+from avalist.domain.schema import DAY_MS
+from avalist.features.words import in_words
+from avalist.models.judge import AGES_D, MOST_OFF, evenly
+from avalist.models.shift import more_missing, shift, significant, two_sided, z_value
+from avalist.models.trees import F64, I64
+from avalist.ports.documents import Documents
+
+ALL_PAYMENTS: Final = "all payments"
+HEALTH: Final = "health"
+"""Collection of the latest check of each merchant."""
+CHANCE: Final = 0.001
+"""Chance that a check of one kind raises any alert where nothing is wrong: a thousand checks, one false alert."""
+MOVED: Final = 0.25
+"""Population stability index from which on a column has moved; 0.1 is usually called a small change."""
+MORE_MISSING: Final = 0.05
+_BEFORE_D: Final = 28
+_LEVEL_D: Final = 180
+_FEWEST: Final = 200
+"""Payments on either side of a comparison."""
+_LEAST_EXPECTED: Final = 5.0
+_SAMPLE: Final = 20_000
+_PRODUCTS: Final = 8
+_SHOWN: Final = 15
+_SCORE: Final = "p_fraud"
+
+
+class LevelCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """Frauds reported and expected by now of the payments `subject`, and how many standard deviations lie between."""
+
+    subject: str
+    payments: int
+    observed: float
+    expected: float
+    z: float
+
+
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
+    """How a column's values moved: stability index, Kolmogorov–Smirnov distance, the p-value of that."""
+
+    column: str
+    words: str
+    psi: float
+    distance: float
+    p_value: float
+
+
+class Missing(msgspec.Struct, frozen=True, kw_only=True):
+    """The share of payments without a field, before and lately, and the p-value of the difference."""
+
+    field: str
+    before: float
+    now: float
+    p_value: float
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """A merchant's health as of `at_ms`, the last arrival in its log.
+
+    The last `days` are compared with the four weeks before them; `payments` are those of the last days, `checks` how
+    many questions were asked. The columns that moved most come first.
+    """
+
+    merchant: str
+    at_ms: int
+    days: int
+    payments: int
+    checks: int
+    levels: tuple[LevelCheck, ...] = ()
+    moved: tuple[Moved, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+
+
+def keep(documents: Documents, health: Health) -> None:
+    """Store a merchant's latest check."""
+    documents.put_many([(health.merchant, HEALTH, "latest", msgspec.json.encode(health))])
+
+
+def kept(documents: Documents, merchant: str) -> Health | None:
+    """Return a merchant's latest check, or None."""
+    body = documents.get(merchant, HEALTH, "latest")
+    return None if body is None else msgspec.json.decode(body, type=Health)
+
+
+def check(data: Dataset, merchant: str, days: int = 7) -> Health:
+    """Check a merchant's replayed log."""
+    levels, windows = tuple(_levels(data)), _windows(data, days)
+    moved, missing = tuple(_moved(data, windows)), tuple(_missing(data, windows))
+    alerts = (*_off_levels(levels), *_moved_columns(moved), *_more_missing(missing))
+    strongest = sorted(moved, key=lambda one: -one.psi)[:_SHOWN]
+    return Health(
+        merchant=merchant, at_ms=data.cut_ms, days=days, payments=len(windows.now),
+        checks=len(levels) + len(moved) + len(missing), levels=levels, moved=tuple(strongest), missing=missing,
+        alerts=alerts,
+    )  # fmt: skip
+
+
+class _Windows(NamedTuple):
+    """Places of the payments before and lately, evenly sampled."""
+
+    before: I64
+    now: I64
+
+    @property
+    def enough(self) -> bool:
+        return min(len(self.before), len(self.now)) >= _FEWEST
+
+
+def _windows(data: Dataset, days: int) -> _Windows:
+    last = int(data.t_ms[-1]) + 1 if len(data.t_ms) else 0
+    begin, middle, end = np.searchsorted(
+        data.t_ms, [last - (days + _BEFORE_D) * DAY_MS, last - days * DAY_MS, last]
+    ).tolist()
+    return _Windows(evenly(np.arange(begin, middle), _SAMPLE), evenly(np.arange(middle, end), _SAMPLE))
+
+
+def _levels(data: Dataset) -> Iterator[LevelCheck]:
+    captured, fraud = data.known_at(data.cut_ms)
+    p = data.background.decided[:, 0].astype(np.float64)
+    rows = np.flatnonzero(captured & ~np.isnan(p) & (data.t_ms > data.cut_ms - _LEVEL_D * DAY_MS))
+    age_d = (data.cut_ms - data.t_ms[rows]) / DAY_MS
+    expected, y = p[rows] * delay_at(data, data.cut_ms).reported_by(age_d), fraud[rows].astype(np.float64)
+    for subject, inside in _subjects(data, rows, age_d):
+        due, seen = float(expected[inside].sum()), float(y[inside].sum())
+        if max(due, seen) >= _LEAST_EXPECTED:
+            z = z_value(y[inside], expected[inside], data.t_ms[rows][inside] // DAY_MS)
+            yield LevelCheck(subject=subject, payments=int(inside.sum()), observed=seen, expected=due, z=z)
+
+
+def _subjects(data: Dataset, rows: I64, age_d: F64) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    yield ALL_PAYMENTS, np.ones(len(rows), np.bool_)
+    for low, high in pairwise(AGES_D):
+        yield f"payments {low:g} to {high:g} days old", (age_d >= low) & (age_d < high)
+    sold = [data.background.sold[row] for row in rows.tolist()] if data.background.sold else []
+    for kind in ("item_kind", "product"):
+        names, place = np.unique([getattr(one, kind) for one in sold], return_inverse=True)
+        for k in np.argsort(-np.bincount(place, minlength=len(names)), kind="stable")[:_PRODUCTS].tolist():
+            if names[k]:
+                yield f"{kind.replace('_', ' ')} {names[k]}", place == k
+
+
+def _moved(data: Dataset, windows: _Windows) -> Iterator[Moved]:
+    if not windows.enough:
+        return
+    before, now = np.asarray(data.x[windows.before]), np.asarray(data.x[windows.now])
+    for column, feature in enumerate(data.plan.features):
+        yield _as_moved(feature.name, in_words(feature), before[:, column], now[:, column])
+    p = data.background.decided[:, 0]
+    before_p, now_p = p[windows.before], p[windows.now]
+    scored = before_p[~np.isnan(before_p)], now_p[~np.isnan(now_p)]
+    if min(map(len, scored)) >= _FEWEST:
+        yield _as_moved(_SCORE, "the probability of fraud", *scored)
+
+
+def _as_moved(column: str, words: str, before: npt.NDArray[np.float32], now: npt.NDArray[np.float32]) -> Moved:
+    found = shift(before, now)
+    return Moved(column=column, words=words, psi=found.psi, distance=found.distance, p_value=found.p_value)
+
+
+def _missing(data: Dataset, windows: _Windows) -> Iterator[Missing]:
+    """Yield how often each declared entity, category and number is missing."""
+    if not windows.enough:
+        return
+    schema, keys = data.schema, data.background.keys
+    sources = [one.source for one in schema.entities] + [one.source for one in schema.categories]
+    for place, source in enumerate(sources):
+        yield _as_missing(source, keys[windows.before, place] == 0, keys[windows.now, place] == 0)
+    for number in schema.numbers:
+        if number.name in data.plan.columns:
+            column = data.plan.columns.index(number.name)
+            before, now = (np.isnan(np.asarray(data.x[rows, column])) for rows in windows)
+            yield _as_missing(number.source, before, now)
+
+
+def _as_missing(field: str, before: npt.NDArray[np.bool_], now: npt.NDArray[np.bool_]) -> Missing:
+    _, p_value = more_missing(before, now)
+    return Missing(field=field, before=float(before.mean()), now=float(now.mean()), p_value=p_value)
+
+
+def _off_levels(levels: tuple[LevelCheck, ...]) -> Iterator[Alert]:
+    stands = significant(np.array([two_sided(one.z) for one in levels]), CHANCE)
+    for one, stand in zip(levels, stands.tolist(), strict=True):
+        ratio = one.observed / max(one.expected, 1e-9)
+        if stand and not 1.0 / MOST_OFF <= ratio <= MOST_OFF:
+            words = (
+                f"of {one.subject} {one.observed:.0f} frauds are reported, {one.expected:.1f} were expected by now "
+                f"({one.z:+.1f} standard deviations): train again, and see whether report_delay_d fits"
+            )
+            yield Alert(kind="level", subject=one.subject, value=ratio, words=words)
+
+
+def _moved_columns(moved: tuple[Moved, ...]) -> Iterator[Alert]:
+    stands = significant(np.array([one.p_value for one in moved]), CHANCE)
+    for one, stand in zip(moved, stands.tolist(), strict=True):
+        if stand and one.psi > MOVED:
+            words = f"{one.words}: its values have moved (stability index {one.psi:.2f}); see what changed in the shop"
+            yield Alert(kind="drift", subject=one.column, value=one.psi, words=words)
+
+
+def _more_missing(missing: tuple[Missing, ...]) -> Iterator[Alert]:
+    stands = significant(np.array([one.p_value for one in missing]), CHANCE)
+    for one, stand in zip(missing, stands.tolist(), strict=True):
+        if stand and abs(one.now - one.before) > MORE_MISSING:
+            words = f"{one.field} is missing in {one.now:.0%} of payments, {one.before:.0%} before: see the integration"
+            yield Alert(kind="missing", subject=one.field, value=one.now - one.before, words=words)

@@ -1,0 +1,88 @@
+"""``avalist models export`` and ``import``: take a model away, bring one."""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from avalist.app.administer import ActivateModel
+from avalist.app.dataset import Dataset, collect
+from avalist.app.take_away import brought, exported
+from avalist.bootstrap import MODEL_BLOB, load_artefact, open_archive, open_blobs, open_derived, open_log
+from avalist.cli.models import show_report
+from avalist.cli.office import office
+from avalist.cli.options import Data, Merchant, Port, console, progress_bar
+from avalist.config import Settings, settings_from
+from avalist.domain.errors import BadInput, NotFound
+from avalist.domain.events import to_ms
+
+_LATER = 0.7
+
+
+def export_model(
+    merchant: Merchant,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder")],
+    version: Annotated[str | None, typer.Option(help="Version of the model [default: the active one]")] = None,
+    data: Data = None,
+) -> None:
+    """Write a model, its calibration and its plan as documented files, with a script that scores without Avalist."""
+    settings = settings_from(data=data)
+    if folder.exists() and any(folder.iterdir()):
+        raise BadInput("the folder holds something already", field="DIR", expected="a new folder", got=str(folder))
+    replayed = _replayed(settings, merchant)
+    version = version or replayed.background.model
+    if not version:
+        raise NotFound(f"{merchant} has no active model: 'avalist train {merchant}' makes one")
+    artefact = load_artefact(open_blobs(settings), merchant, version)
+    if artefact.plan_hash != replayed.plan.hash:
+        raise BadInput("the model is for another plan", field="--version", expected=replayed.plan.hash, got=version)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in exported(artefact, replayed.plan, replayed.x[-200:]).items():
+        (folder / name).write_bytes(content)
+    console.print(f"wrote model {version} to [bold]{escape(str(folder))}[/]; try: python score.py --check")
+
+
+def import_model(
+    merchant: Merchant,
+    file: Annotated[Path, typer.Argument(help="A LightGBM model saved as text", exists=True, dir_okay=False)],
+    plan: Annotated[str, typer.Option(help="Hash of the plan that its columns are, from 'avalist merchant show'")],
+    since: Annotated[
+        dt.datetime | None,
+        typer.Option(help="Calibrate on payments from then on, none that it learnt from [default: the last 30 %]"),
+    ] = None,
+    activate: Annotated[bool, typer.Option(help="Activate the model")] = True,
+    data: Data = None,
+    port: Port = None,
+) -> None:
+    """Bring a model of your own: it is calibrated on the merchant's payments, graded, and activated by an event.
+
+    Train it on what 'avalist features export' writes, all columns in their order.
+    """
+    settings = settings_from(data=data, port=port)
+    replayed = _replayed(settings, merchant)
+    if not len(replayed.t_ms):
+        raise BadInput("there is no payment to calibrate on", field="history", expected="payments")
+    later = replayed.t_ms[int(len(replayed.t_ms) * _LATER)]
+    from_ms = int(later) if since is None else to_ms(since.replace(tzinfo=since.tzinfo or dt.UTC))
+    artefact = brought(replayed, file.read_text(), plan, from_ms)
+    open_blobs(settings).put(merchant, MODEL_BLOB.format(version=artefact.version), artefact.to_bytes())
+    show_report(merchant, artefact)
+    if activate:
+        with office(settings) as here:
+            here.carry_out(ActivateModel(merchant, artefact.version, artefact.plan_hash))
+        console.print(f"model [bold]{artefact.version}[/] is active from the next decision on")
+
+
+def _replayed(settings: Settings, merchant: str) -> Dataset:
+    log = open_log(settings, readonly=True)
+    archive = open_archive(open_derived(settings, open_blobs(settings)), log)
+    with progress_bar(f"replaying {merchant}", log.end) as bar:
+        data = collect(partial(archive.read, merchant=merchant), merchant, bar.at)
+        bar.done(log.end)
+    log.close()
+    return data

@@ -1,0 +1,23 @@
+"""Alerts: what a merchant's health check found wrong. They are logged, and change no decision."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+AlertKind = Literal["level", "drift", "missing"]
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong.
+
+    `level`: reports are not those expected by now, of the payments `subject`; `value` is observed over expected.
+    `drift`: a column's values have moved; `value` is the population stability index. `missing`: a source is missing
+    more or less often; `value` is the change of the share. `words` say it for people.
+    """
+
+    kind: AlertKind
+    subject: str
+    value: float
+    words: str

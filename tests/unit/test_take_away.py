@@ -1,0 +1,91 @@
+"""Models as files that score without us, and models that are brought."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+import pytest
+
+from avalist.app.prior import own_model, prior_of
+from avalist.app.take_away import brought, exported
+from avalist.app.train import known_by
+from avalist.domain.errors import BadInput
+from avalist.models.artefact import Artefact
+from tests.judged import SMALL, dataset
+
+DATA = dataset(6000, frauds=0.05)
+SETTINGS = {"objective": "binary", "num_leaves": 7, "verbosity": -1, "num_threads": 1}
+
+
+def model(*, beside: bool) -> Artefact:
+    prior = prior_of(DATA.schema, DATA.plan) if beside else None
+    known = known_by(DATA, DATA.cut_ms)
+    if prior is not None:
+        margins = prior.trees.score_many(known.x)
+        high = margins > np.quantile(margins, 0.8)
+        known = replace(known, y=np.where(np.arange(len(high)) % 20 == 0, ~high, high).astype(np.int64))
+    made = own_model(known, prior, SMALL.params, None)
+    assert (made.prior_trees is not None) is beside
+    return made
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_the_script_scores_to_the_last_digit(tmp_path: Path, beside: bool) -> None:
+    x = DATA.x[:60].copy()
+    x[::3, ::2] = np.nan
+    for name, content in exported(model(beside=beside), DATA.plan, x).items():
+        (tmp_path / name).write_bytes(content)
+    ran = subprocess.run([sys.executable, "-I", "score.py", "--check"], cwd=tmp_path, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, "60 of 60 rows score as they did\n"), ran.stderr
+
+
+def test_the_script_reads_tables_and_notices_another_model(tmp_path: Path) -> None:
+    artefact = model(beside=False)
+    for name, content in exported(artefact, DATA.plan, DATA.x[:5]).items():
+        (tmp_path / name).write_bytes(content)
+    lines = [",".join(artefact.columns), ",".join(map(repr, DATA.x[0].tolist())), "," * (len(artefact.columns) - 1)]
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    ran = subprocess.run([sys.executable, "score.py", "rows.csv"], cwd=tmp_path, capture_output=True, text=True)
+    unknown = np.full((1, len(artefact.columns)), np.nan, np.float32)
+    assert [float(line) for line in ran.stdout.split()] == [*artefact.p_fraud(DATA.x[:1]), *artefact.p_fraud(unknown)]
+    moved = json.loads((tmp_path / "calibration.json").read_text()) | {"least": 0.4}
+    (tmp_path / "calibration.json").write_text(json.dumps(moved))
+    assert subprocess.run([sys.executable, "score.py", "--check"], cwd=tmp_path, capture_output=True).returncode == 1
+
+
+def test_every_file_is_described(tmp_path: Path) -> None:
+    files = exported(model(beside=False), DATA.plan, DATA.x[:1])
+    assert all(f"`{name}`" in files["README.md"].decode() for name in files if name != "README.md")
+    keys = {*json.loads(files["calibration.json"]), *json.loads(files["plan.json"])} - {"hash", "schema"}
+    assert all(f"`{key}`" in files["README.md"].decode() for key in keys)
+
+
+def booster(names: tuple[str, ...] | None = None, columns: int | None = None) -> str:
+    known = known_by(DATA, DATA.cut_ms)
+    early = known.t_ms < np.median(known.t_ms)
+    rows = lgb.Dataset(known.x[early][:, :columns], known.y[early], feature_name=list(names) if names else "auto")
+    return str(lgb.train(SETTINGS, rows, 15).model_to_string())
+
+
+def test_a_model_that_is_brought_is_calibrated_and_graded_on_what_it_did_not_see() -> None:
+    made = brought(DATA, booster(DATA.plan.columns), DATA.plan.hash, int(np.median(DATA.t_ms)))
+    assert (made.trained, made.plan_hash) == ("brought", DATA.plan.hash)
+    assert made.report is not None
+    assert made.report.roc_auc.value > 0.75
+    assert made.report.observed_expected.value == pytest.approx(1.0, abs=0.2)
+    assert Artefact.from_bytes(made.to_bytes()).trained == "brought"
+
+
+def test_a_model_for_another_plan_is_refused() -> None:
+    with pytest.raises(BadInput, match="another plan"):
+        brought(DATA, booster(), "0" * 16, 0)
+    with pytest.raises(BadInput, match="other columns"):
+        brought(DATA, booster(columns=5), DATA.plan.hash, 0)
+    with pytest.raises(BadInput, match="column 0 of the model"):
+        brought(DATA, booster(DATA.plan.columns[::-1]), DATA.plan.hash, 0)
+    with pytest.raises(BadInput, match="not a LightGBM model"):
+        brought(DATA, "nonsense", DATA.plan.hash, 0)

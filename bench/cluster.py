@@ -32,7 +32,7 @@ from bench._payments import bodies
 from bench.decide import LEAN
 from tests.cluster.running import Installation, Process
 from tests.live import Connection, Service
-from tests.services.kafka import Cluster, start_cluster
+from tests.services.kafka import BUILD, Cluster, running_cluster, start_cluster
 
 MERCHANTS = ["m0", "m1", "m2", "m3", "m4", "m5"]
 PARTITIONS = 4
@@ -205,11 +205,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20_000, help="payments to drain")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        brokers = start_cluster(Path(folder) / "brokers")
+        there = running_cluster(BUILD / "cluster")  # those of 'make services', where they run
+        brokers = there or start_cluster(Path(folder) / "brokers")
         try:
             figures = measure(Path(folder) / "here", brokers, arguments.seconds, arguments.count)
         finally:
-            brokers.kill()
+            if not there:
+                brokers.kill()
     print(json.dumps(figures), file=sys.stdout)
 
 

@@ -27,7 +27,7 @@ from bench.cluster import MERCHANTS, PARTITIONS, create
 from tests.cluster.checker import DECISION, FALLBACK, Found, check, records
 from tests.cluster.running import Given, Installation, until
 from tests.live import Connection
-from tests.services.kafka import Cluster, start_cluster
+from tests.services.kafka import BUILD, Cluster, running_cluster, start_cluster
 
 CALLERS = 16
 AGAIN = 20
@@ -136,11 +136,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=50_000)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        brokers = start_cluster(Path(folder) / "brokers")
+        there = running_cluster(BUILD / "cluster")  # those of 'make services', where they run
+        brokers = there or start_cluster(Path(folder) / "brokers")
         try:
             figures = soak(Path(folder) / "here", brokers, arguments.count)
         finally:
-            brokers.kill()
+            if not there:
+                brokers.kill()
     print(json.dumps(figures))
     sys.exit(bool(figures["lost"] or figures["doubled"] or figures["different"] or not figures["documents_equal"]))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -20,11 +21,12 @@ from avalist.app import asked as a
 from avalist.app.administer import AdminRequest, SetTables, TablesInForce
 from avalist.app.lookup import FarArchive
 from avalist.app.stored import StoredDecision
+from avalist.app.take import canonical
 from avalist.app.writer import Answer, Asked
 from avalist.config import Settings
 from avalist.domain.core import Why
 from avalist.domain.decisions import Decision
-from avalist.domain.errors import AvalistError, NotFound, Overloaded, Unavailable
+from avalist.domain.errors import AvalistError, Conflict, NotFound, Overloaded, Unavailable
 from avalist.domain.events import WireEvent
 from avalist.enrich.seal import Secret
 from avalist.policy.economics import Policy
@@ -36,7 +38,8 @@ _RECORD_S: Final = 10.0
 _ADMIN_S: Final = 30.0
 _EVENTS_AT_ONCE: Final = 64
 _BYTES_AT_ONCE: Final = 512 << 10
-_MOST_GIVEN: Final = 10_000
+_MOST_GIVEN: Final = 20_000
+_LOOK_UP_S: Final = 0.02
 _FOLLOWS_S: Final = 1.0
 _LOOK_S: Final = 0.05
 
@@ -45,7 +48,7 @@ _Done: TypeAlias = Settles[Kept[Answer] | Decision]
 
 
 class Gateway(Service):
-    """Asks deciders. Stateless but for what it waits for, and for the fallbacks that it gave a moment ago."""
+    """Asks deciders. Stateless but for what it waits for, and for the answers that it gave a moment ago."""
 
     questions: Questions
 
@@ -67,7 +70,8 @@ class Gateway(Service):
         self._deciders = deciders
         self._spooling = spooling
         self._secret = secret
-        self._given: OrderedDict[tuple[str, str], Decision] = OrderedDict()
+        self._given: OrderedDict[tuple[str, str], _Given] = OrderedDict()
+        self._looking: set[asyncio.Task[None]] = set()
 
     def warm_up(self) -> None:
         """Do nothing: nothing is compiled here."""
@@ -103,40 +107,71 @@ class Gateway(Service):
     # --- payments --------------------------------------------------------------------------------------------------
 
     def ask(self, asked: Asked, timeout_s: float, done: _Done, degraded: bool) -> None:
-        """Give `done` the decision, or the fallback when the time is out."""
-        part = self._sealed(asked.merchant, asked.at_ms, msgspec.json.encode(asked.event))
+        """Give `done` the decision, or what there is when the time is out: the first answer, else the fallback."""
+        asking = _Asking(asked, self._sealed(asked.merchant, asked.at_ms, msgspec.json.encode(asked.event)), done)
         if degraded or self.full:
-            self._fall_back(asked, part, done, "deadline" if degraded else "overloaded")
+            self._fall_back(asking, "deadline" if degraded else "overloaded")
             return
-        request = self.questions.put(timeout_s, _Payment(done), lambda: self._fall_back(asked, part, done, "deadline"))
-        message = a.Decide(request, asked.merchant, asked.at_ms, part)
-        if not self._send(asked.merchant, message):
+        request = self.questions.put(timeout_s, _Payment(asking, self._remember), lambda: self._be_late(asking))
+        if not self._send(asked.merchant, a.Decide(request, asked.merchant, asked.at_ms, asking.part)):
             self.questions.drop(request)
-            self._fall_back(asked, part, done, "log")
+            self._fall_back(asking, "log")
 
     def first(self, merchant: str, kept: Kept[Answer], degraded: bool) -> Decision:
         """Return the first answer; nothing here is kept as a decider keeps it."""
         return kept.what.decision
 
-    def _fall_back(self, asked: Asked, part: bytes, done: _Done, why: Why) -> None:
+    def _be_late(self, asking: _Asking) -> None:
+        """Give the first answer where it can be told in a moment, else the fallback."""
+        looking = asyncio.get_running_loop().create_task(self._look_then_fall_back(asking))
+        self._looking.add(looking)
+        looking.add_done_callback(self._looking.discard)
+
+    async def _look_then_fall_back(self, asking: _Asking) -> None:
+        event, found = asking.asked.event, None
+        if asking.name not in self._given:
+            with suppress(NotFound, Unavailable, TimeoutError):
+                get = asyncio.to_thread(self.archive.get, asking.asked.merchant, event.payment_id, event.checkpoint)
+                found = (await asyncio.wait_for(get, _LOOK_UP_S)).decision
+        if found is not None and found.event_id == event.event_id and not found.degraded:
+            _settle(asking.done, found)
+        else:
+            self._fall_back(asking, "deadline")
+
+    def _fall_back(self, asking: _Asking, why: Why) -> None:
         """Give the fallback once it is an event, or in the spool: it is the first answer from then on."""
-        name = (asked.merchant, asked.event.event_id)
-        given = self._given.get(name)
+        asked, done = asking.asked, asking.done
+        if done.done():
+            return
+        known = self._given.get(asking.name)
+        if known is not None:
+            self._give_again(asking, known)
+            return
         try:
-            answer = given or self.profiles.fallback(asked.merchant, asked.event)
+            answer = self.profiles.fallback(asked.merchant, asked.event)
         except AvalistError as error:
             done.set_exception(error)
             return
         self.metrics.fallbacks.labels(why).inc()
-        if given is not None:
-            done.set_result(given)
-            return
-        self._given[name] = answer
-        if len(self._given) > _MOST_GIVEN:
-            self._given.popitem(last=False)
-        fallen = a.Fallen(b"", asked.merchant, asked.at_ms, part, answer, why)
+        self._remember(asking, answer)
+        fallen = a.Fallen(b"", asked.merchant, asked.at_ms, asking.part, answer, why)
         partition = a.partition_of(asked.merchant, self._deciders.partitions)
         self._spooling.keep(partition, asked.merchant, a.encode_message(fallen), lambda: _settle(done, answer))
+
+    def _give_again(self, asking: _Asking, known: _Given) -> None:
+        if known.content != asking.content:
+            event_id = asking.asked.event.event_id[:64]
+            asking.done.set_exception(
+                Conflict(f"event id {event_id!r} was used before with other content: give each event its own")
+            )
+        else:
+            _settle(asking.done, known.answer)
+
+    def _remember(self, asking: _Asking, answer: Decision) -> None:
+        """Remember what was answered: a retry may come when nobody else can tell."""
+        self._given[asking.name] = _Given(asking.content, answer)
+        if len(self._given) > _MOST_GIVEN:
+            self._given.popitem(last=False)
 
     # --- all else --------------------------------------------------------------------------------------------------
 
@@ -213,27 +248,44 @@ class Gateway(Service):
         return reply
 
 
+class _Asking:
+    """A payment on its way; `content` tells whether a retry is one."""
+
+    __slots__ = ("asked", "content", "done", "name", "part")
+
+    def __init__(self, asked: Asked, part: bytes, done: _Done) -> None:
+        self.asked, self.part, self.done = asked, part, done
+        self.name = asked.merchant, asked.event.event_id
+        self.content = hash(canonical(asked.event))
+
+
+class _Given(NamedTuple):
+    content: int
+    answer: Decision
+
+
 class _Payment:
     """Gives a decider's reply to whoever waits for a decision."""
 
-    __slots__ = ("_done",)
+    __slots__ = ("_asking", "_remember")
 
-    def __init__(self, done: _Done) -> None:
-        self._done = done
+    def __init__(self, asking: _Asking, remember: Callable[[_Asking, Decision], None]) -> None:
+        self._asking, self._remember = asking, remember
 
     def done(self) -> bool:
-        return self._done.done()
+        return self._asking.done.done()
 
     def set_result(self, reply: a.Reply, /) -> None:
         if isinstance(reply, a.Decided):
-            self._done.set_result(reply.answer)
+            self._remember(self._asking, reply.answer)
+            self._asking.done.set_result(reply.answer)
         elif isinstance(reply, a.Refused):
-            self._done.set_exception(a.raised(reply.error))
+            self._asking.done.set_exception(a.raised(reply.error))
         else:
             raise AssertionError("no reply to a payment")
 
     def set_exception(self, error: BaseException, /) -> None:
-        self._done.set_exception(error)
+        self._asking.done.set_exception(error)
 
 
 def _settle(done: _Done, answer: Decision) -> None:

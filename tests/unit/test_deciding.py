@@ -27,6 +27,7 @@ from avalist.app.deciding import Deciding, Opened
 from avalist.app.merchant import decode_fallback
 from avalist.app.partition import Partition
 from avalist.app.profile import profile_of
+from avalist.app.stored import StoredDecision
 from avalist.app.webhooks import Webhooks
 from avalist.app.writer import Writer
 from avalist.config import Settings
@@ -348,6 +349,22 @@ def test_past_the_deadline_the_fallback_is_the_answer_from_then_on(front: Front)
     assert (answer.json()["degraded"], answer.json()["durable"], answer.json()["seq"]) == (True, False, 0)
     assert front.decide().content == answer.content
     assert front.decider.kinds()[1:] == [RecordKind.EVENT, RecordKind.DECISION, RecordKind.FALLBACK]
+
+
+def test_a_retry_without_deciders_gets_its_first_answer(front: Front) -> None:
+    first = front.decide()
+    front.decider.exchange.reachable = False
+    assert front.decide(works=False, deadline_ms=20).content == first.content
+    assert front.decide(works=False, deadline_ms=20, amount_minor=1).status_code == 409
+
+
+def test_a_retry_at_another_gateway_without_deciders_finds_its_first_answer_among_the_documents(front: Front) -> None:
+    first = front.decide()
+    stored = StoredDecision(decision=msgspec.json.decode(first.content, type=Decision), facts=None, features={})
+    front.decider.documents.put_many([("shop", "decisions", "p1/pre_auth", msgspec.json.encode(stored))])
+    front.service._given.clear()
+    front.decider.exchange.reachable = False
+    assert front.decide(works=False, deadline_ms=20).content == first.content
 
 
 def test_a_fallback_is_spooled_while_nobody_takes_it_and_sent_by_the_next_gateway(front: Front, tmp_path: Path) -> None:

@@ -129,16 +129,6 @@ ADMIN: Final[dict[str, Example]] = {
         "do": "activate_model", "merchant": _SHOP, "version": "5d0c6e8a1b2f", "plan_hash": "a1b2c3d4e5f60718",
     },
     "show": {"do": "show", "merchant": _SHOP},
-    "add_webhook": {
-        "do": "add_webhook", "merchant": _SHOP, "url": "https://shop.example/hooks", "topics": ["wave.alert"],
-    },
-    "list_webhooks": {"do": "list_webhooks", "merchant": _SHOP},
-    "rotate_webhook": {
-        "do": "rotate_webhook", "merchant": _SHOP, "webhook": "wh_0123456789ab", "overlap_s": 86400,
-    },
-    "remove_webhook": {"do": "remove_webhook", "merchant": _SHOP, "webhook": "wh_0123456789ab"},
-    "list_dead_letters": {"do": "list_dead_letters", "merchant": _SHOP},
-    "replay_dead_letters": {"do": "replay_dead_letters", "merchant": _SHOP, "letters": []},
 }  # fmt: skip
 ADMIN_ANSWERS: Final[dict[str, Example]] = {
     "merchant": {
@@ -156,6 +146,20 @@ ADMIN_ANSWERS: Final[dict[str, Example]] = {
             }
         ],
     },
+}  # fmt: skip
+WEBHOOKS: Final[dict[str, Example]] = {
+    "add_webhook": {
+        "do": "add_webhook", "merchant": _SHOP, "url": "https://shop.example/hooks", "topics": ["wave.alert"],
+    },
+    "list_webhooks": {"do": "list_webhooks", "merchant": _SHOP},
+    "rotate_webhook": {
+        "do": "rotate_webhook", "merchant": _SHOP, "webhook": "wh_0123456789ab", "overlap_s": 86400,
+    },
+    "remove_webhook": {"do": "remove_webhook", "merchant": _SHOP, "webhook": "wh_0123456789ab"},
+    "list_dead_letters": {"do": "list_dead_letters", "merchant": _SHOP},
+    "replay_dead_letters": {"do": "replay_dead_letters", "merchant": _SHOP, "letters": []},
+}  # fmt: skip
+WEBHOOK_ANSWERS: Final[dict[str, Example]] = {
     "webhook": {"merchant": _SHOP, "webhook": "wh_0123456789ab", "secret": "whsec_…"},
     "webhooks": {
         "merchant": _SHOP,

@@ -123,6 +123,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Carry out an operator's request about webhooks */
+        post: operations["administer_webhooks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/decisions": {
         parameters: {
             query?: never;
@@ -248,6 +265,18 @@ export interface components {
             postcode?: string | null;
             /** @default null */
             region?: string | null;
+        };
+        /**
+         * AddWebhook
+         * @description Add an address that messages of these topics are posted to, all of them by default; its secret is shown once.
+         */
+        AddWebhook: {
+            /** @enum {unknown} */
+            do: "add_webhook";
+            merchant: string;
+            /** @default [] */
+            topics?: ("decision.revised" | "model.activated" | "model.rolled_back" | "outcome.recorded" | "wave.alert")[];
+            url: string;
         };
         /** AdminRequest */
         AdminRequest: components["schemas"]["CreateMerchant"] | components["schemas"]["IssueKey"] | components["schemas"]["ListKeys"] | components["schemas"]["RotateKey"] | components["schemas"]["RevokeKey"] | components["schemas"]["SetMode"] | components["schemas"]["SetPolicy"] | components["schemas"]["SetSolved"] | components["schemas"]["ActivateModel"] | components["schemas"]["Show"];
@@ -489,6 +518,30 @@ export interface components {
             name?: string | null;
             /** @default null */
             phone?: string | null;
+        };
+        /**
+         * DeadLetter
+         * @description A message that nobody took, and why the last attempt failed.
+         */
+        DeadLetter: {
+            attempts: number;
+            failed: string;
+            id: string;
+            subject: string;
+            /** @enum {unknown} */
+            topic: "decision.revised" | "model.activated" | "model.rolled_back" | "outcome.recorded" | "wave.alert";
+            webhook: string;
+        };
+        /**
+         * DeadLetters
+         * @description A merchant's dead letters, the newest first; `replayed` were put on their way again.
+         */
+        DeadLetters: {
+            /** @default [] */
+            letters: components["schemas"]["DeadLetter"][];
+            merchant: string;
+            /** @default 0 */
+            replayed: number;
         };
         /**
          * Decision
@@ -992,12 +1045,30 @@ export interface components {
             new_account_s?: number;
         };
         /**
+         * ListDeadLetters
+         * @description List the messages that no webhook took in days.
+         */
+        ListDeadLetters: {
+            /** @enum {unknown} */
+            do: "list_dead_letters";
+            merchant: string;
+        };
+        /**
          * ListKeys
          * @description List a merchant's keys: what may be shown of them, and their last use. Never their text.
          */
         ListKeys: {
             /** @enum {unknown} */
             do: "list_keys";
+            merchant: string;
+        };
+        /**
+         * ListWebhooks
+         * @description List a merchant's webhooks, and how many messages wait or are dead letters. Never their secrets.
+         */
+        ListWebhooks: {
+            /** @enum {unknown} */
+            do: "list_webhooks";
             merchant: string;
         };
         /**
@@ -1399,6 +1470,27 @@ export interface components {
             version?: 1;
         };
         /**
+         * RemoveWebhook
+         * @description Remove a webhook, with its messages.
+         */
+        RemoveWebhook: {
+            /** @enum {unknown} */
+            do: "remove_webhook";
+            merchant: string;
+            webhook: string;
+        };
+        /**
+         * ReplayDeadLetters
+         * @description Send dead letters again: these, or all where none is named.
+         */
+        ReplayDeadLetters: {
+            /** @enum {unknown} */
+            do: "replay_dead_letters";
+            /** @default [] */
+            letters?: string[];
+            merchant: string;
+        };
+        /**
          * Review
          * @description What a look by a person costs and finds.
          *
@@ -1445,6 +1537,18 @@ export interface components {
             merchant: string;
             /** @default 86400 */
             overlap_s?: number;
+        };
+        /**
+         * RotateWebhook
+         * @description Give a webhook a new secret; the old one signs beside it for `overlap_s` seconds.
+         */
+        RotateWebhook: {
+            /** @enum {unknown} */
+            do: "rotate_webhook";
+            merchant: string;
+            /** @default 86400 */
+            overlap_s?: number;
+            webhook: string;
         };
         /**
          * Schema
@@ -1752,6 +1856,38 @@ export interface components {
          * @enum {unknown}
          */
         WarningCode: "amount_unusual" | "bin_missing" | "created_after_occurred" | "currency_new" | "customer_missing" | "device_missing" | "email_malformed" | "email_missing" | "fields_missing" | "ip_missing" | "ip_not_public" | "method_missing" | "no_active_model" | "occurred_in_future" | "occurred_long_ago" | "test_payment" | "wave";
+        /**
+         * WebhookIssued
+         * @description A webhook's new signing secret, shown once.
+         */
+        WebhookIssued: {
+            merchant: string;
+            secret: string;
+            webhook: string;
+        };
+        /** WebhookRequest */
+        WebhookRequest: components["schemas"]["AddWebhook"] | components["schemas"]["ListWebhooks"] | components["schemas"]["RotateWebhook"] | components["schemas"]["RemoveWebhook"] | components["schemas"]["ListDeadLetters"] | components["schemas"]["ReplayDeadLetters"];
+        /**
+         * WebhookShown
+         * @description What may be shown of a webhook; `signing` counts the secrets that sign, `pending` and `dead` its messages.
+         */
+        WebhookShown: {
+            added_at_ms: number;
+            dead: number;
+            id: string;
+            pending: number;
+            signing: number;
+            topics: ("decision.revised" | "model.activated" | "model.rolled_back" | "outcome.recorded" | "wave.alert")[];
+            url: string;
+        };
+        /**
+         * WebhooksShown
+         * @description A merchant's webhooks.
+         */
+        WebhooksShown: {
+            merchant: string;
+            webhooks: components["schemas"]["WebhookShown"][];
+        };
     };
     responses: never;
     parameters: never;
@@ -2198,6 +2334,119 @@ export interface operations {
             };
             /** @description A problem: `not-found` */
             404: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `body-too-large` */
+            413: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `unsupported-media` */
+            415: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `bad-input`, `card-number-refused` */
+            422: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `log-failed`, `unavailable` */
+            503: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    administer_webhooks: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Pins a version of the contract; without it the current one is spoken.
+                 * @example 2026-11-25
+                 */
+                "Avalist-Version"?: "2026-11-25";
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookRequest"];
+            };
+        };
+        responses: {
+            /** @description Carry out an operator's request about webhooks */
+            200: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookIssued"] | components["schemas"]["WebhooksShown"] | components["schemas"]["DeadLetters"];
+                };
+            };
+            /** @description A problem: `bad-input`, `unknown-version` */
+            400: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `not-authenticated` */
+            401: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `not-found` */
+            404: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `conflict` */
+            409: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];
                     [name: string]: unknown;

@@ -122,6 +122,7 @@ def open_gateway(cluster: Cluster) -> Iterator[Gateway]:
         clock,
         secrets.admin_token(),
         secrets.metrics_token(),
+        open_webhooks(settings, cluster.documents),
     )
 
 

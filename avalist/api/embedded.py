@@ -46,6 +46,7 @@ class Embedded(Service):
         super().__init__(settings, administration, documents, clock, admin_token, metrics_token)
         self.writer = writer
         self.administration = administration
+        self.webhooks = administration.webhooks
         self.archive = Archive(event_log, documents, writer, generation)
         self._log = event_log
         self._commit: GroupCommit | None = None

@@ -167,16 +167,6 @@ ADMIN: Final[dict[str, Example]] = {
         "do": "settle_review", "merchant": _SHOP, "payment": "order-1", "verdict": "approve", "by": "kim",
     },
     "show": {"do": "show", "merchant": _SHOP},
-    "add_webhook": {
-        "do": "add_webhook", "merchant": _SHOP, "url": "https://shop.example/hooks", "topics": ["wave.alert"],
-    },
-    "list_webhooks": {"do": "list_webhooks", "merchant": _SHOP},
-    "rotate_webhook": {
-        "do": "rotate_webhook", "merchant": _SHOP, "webhook": "wh_0123456789ab", "overlap_s": 86400,
-    },
-    "remove_webhook": {"do": "remove_webhook", "merchant": _SHOP, "webhook": "wh_0123456789ab"},
-    "list_dead_letters": {"do": "list_dead_letters", "merchant": _SHOP},
-    "replay_dead_letters": {"do": "replay_dead_letters", "merchant": _SHOP, "letters": []},
 }  # fmt: skip
 ADMIN_ANSWERS: Final[dict[str, Example]] = {
     "merchant": {
@@ -194,6 +184,20 @@ ADMIN_ANSWERS: Final[dict[str, Example]] = {
             }
         ],
     },
+}  # fmt: skip
+WEBHOOKS: Final[dict[str, Example]] = {
+    "add_webhook": {
+        "do": "add_webhook", "merchant": _SHOP, "url": "https://shop.example/hooks", "topics": ["wave.alert"],
+    },
+    "list_webhooks": {"do": "list_webhooks", "merchant": _SHOP},
+    "rotate_webhook": {
+        "do": "rotate_webhook", "merchant": _SHOP, "webhook": "wh_0123456789ab", "overlap_s": 86400,
+    },
+    "remove_webhook": {"do": "remove_webhook", "merchant": _SHOP, "webhook": "wh_0123456789ab"},
+    "list_dead_letters": {"do": "list_dead_letters", "merchant": _SHOP},
+    "replay_dead_letters": {"do": "replay_dead_letters", "merchant": _SHOP, "letters": []},
+}  # fmt: skip
+WEBHOOK_ANSWERS: Final[dict[str, Example]] = {
     "webhook": {"merchant": _SHOP, "webhook": "wh_0123456789ab", "secret": "whsec_…"},
     "webhooks": {
         "merchant": _SHOP,

@@ -22,6 +22,8 @@ from avalist.app.administer import AdminRequest, SetTables, TablesInForce
 from avalist.app.lookup import FarArchive
 from avalist.app.stored import StoredDecision
 from avalist.app.take import canonical
+from avalist.app.webhook_office import WebhookOffice
+from avalist.app.webhooks import Webhooks
 from avalist.app.writer import Answer, Asked
 from avalist.config import Settings
 from avalist.domain.core import Why
@@ -63,9 +65,11 @@ class Gateway(Service):
         clock: Clock,
         admin_token: str,
         metrics_token: str,
+        webhooks: Webhooks,
     ) -> None:
         super().__init__(settings, profiles, documents, clock, admin_token, metrics_token)
         self.profiles = profiles
+        self.webhooks = WebhookOffice(profiles.policy, webhooks)
         self.archive = FarArchive(documents, profiles.schema, profiles.key)
         self._deciders = deciders
         self._spooling = spooling
@@ -131,7 +135,7 @@ class Gateway(Service):
         event, found = asking.asked.event, None
         if asking.name not in self._given:
             with suppress(NotFound, Unavailable, TimeoutError):
-                get = asyncio.to_thread(self.archive.get, asking.asked.merchant, event.payment_id, event.checkpoint)
+                get = self.read_decision(asking.asked.merchant, event.payment_id, event.checkpoint)
                 found = (await asyncio.wait_for(get, _LOOK_UP_S)).decision
         if found is not None and found.event_id == event.event_id and not found.degraded:
             _settle(asking.done, found)

@@ -12,6 +12,7 @@ from avalist.app.administer import AdminRequest, KeyIssued, KeysShown, MerchantS
 from avalist.app.lookup import Found, Lookup
 from avalist.app.reviews import Queue
 from avalist.app.stored import StoredDecision
+from avalist.app.webhook_office import WebhookRequest
 from avalist.app.webhooks import DeadLetters, WebhookIssued, WebhooksShown
 from avalist.domain import errors as e
 from avalist.domain.decisions import Decision
@@ -117,7 +118,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "administer", "POST", "/v1/admin", "admin", "Carry out an operator's request",
-        (MerchantShown, KeyIssued, KeysShown, WebhookIssued, WebhooksShown, DeadLetters), examples.ADMIN_ANSWERS,
+        (MerchantShown, KeyIssued, KeysShown), examples.ADMIN_ANSWERS,
         (*_ALWAYS, *_BODY, e.NotAuthenticated, e.NotFound, e.Conflict, e.ArtefactInvalid),
         AdminRequest, examples.ADMIN, named="AdminRequest",
     ),
@@ -125,6 +126,12 @@ OPERATIONS: Final = (
         "set_tables", "POST", "/v1/admin/tables", "admin", "Put reference tables in force", TablesInForce,
         {"none": {"tables_version": 1, "changed": 0}}, (*_ALWAYS, *_BODY, e.NotAuthenticated, e.NotFound),
         SetTables, {"none": {"version": 1}},
+    ),
+    Operation(
+        "administer_webhooks", "POST", "/v1/admin/webhooks", "admin", "Carry out an operator's request about webhooks",
+        (WebhookIssued, WebhooksShown, DeadLetters), examples.WEBHOOK_ANSWERS,
+        (*_ALWAYS, *_BODY, e.NotAuthenticated, e.NotFound, e.Conflict), WebhookRequest, examples.WEBHOOKS,
+        named="WebhookRequest",
     ),
     Operation(
         "healthz", "GET", "/healthz", "public", "Tell whether the process answers", Alive,

@@ -23,6 +23,7 @@ from avalist.app.lookup import Archive
 from avalist.app.reviews import Queue, queue
 from avalist.app.stored import StoredDecision
 from avalist.app.waves import ALERTS, Alert
+from avalist.app.webhook_office import WebhookOffice
 from avalist.app.writer import Answer, Asked
 from avalist.config import Settings
 from avalist.domain.decisions import Decision
@@ -57,6 +58,7 @@ class Service(ABC):
     """
 
     archive: Archive
+    webhooks: WebhookOffice
 
     def __init__(
         self, settings: Settings, keyring: Keyring, documents: Documents, clock: Clock, admin_token: str,

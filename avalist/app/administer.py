@@ -10,7 +10,8 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from avalist.app.prior import first_model
-from avalist.app.webhooks import DeadLetters, Url, WebhookId, WebhookIssued, Webhooks, WebhooksShown
+from avalist.app.webhook_office import WebhookOffice
+from avalist.app.webhooks import Webhooks
 from avalist.app.writer import Writer
 from avalist.domain.alerts import Alert
 from avalist.domain.core import (
@@ -43,7 +44,6 @@ from avalist.domain.keys import (
     twin,
 )
 from avalist.domain.schema import Schema
-from avalist.domain.webhooks import Topic
 from avalist.features.own import OwnFeature
 from avalist.models.artefact import MODEL_BLOB, Artefact
 from avalist.ports.blobs import Blobs
@@ -167,41 +167,6 @@ class Show(_Request, frozen=True, tag="show"):
     """Say how a merchant stands."""
 
 
-class AddWebhook(_Request, frozen=True, tag="add_webhook"):
-    """Add an address that messages of these topics are posted to, all of them by default; its secret is shown once."""
-
-    url: Url
-    topics: tuple[Topic, ...] = ()
-
-
-class ListWebhooks(_Request, frozen=True, tag="list_webhooks"):
-    """List a merchant's webhooks, and how many messages wait or are dead letters. Never their secrets."""
-
-
-class RotateWebhook(_Request, frozen=True, tag="rotate_webhook"):
-    """Give a webhook a new secret; the old one signs beside it for `overlap_s` seconds."""
-
-    webhook: WebhookId
-    overlap_s: Annotated[int, msgspec.Meta(ge=0, le=_YEAR_S)] = DAY_S
-
-
-class RemoveWebhook(_Request, frozen=True, tag="remove_webhook"):
-    """Remove a webhook, with its messages."""
-
-    webhook: WebhookId
-
-
-class ListDeadLetters(_Request, frozen=True, tag="list_dead_letters"):
-    """List the messages that no webhook took in days."""
-
-
-class ReplayDeadLetters(_Request, frozen=True, tag="replay_dead_letters"):
-    """Send dead letters again: these, or all where none is named."""
-
-    letters: tuple[Annotated[str, msgspec.Meta(max_length=512)], ...] = ()
-
-
-WebhookRequest = AddWebhook | ListWebhooks | RotateWebhook | RemoveWebhook | ListDeadLetters | ReplayDeadLetters
 AdminRequest = (
     CreateMerchant
     | IssueKey
@@ -218,7 +183,6 @@ AdminRequest = (
     | SetLearning
     | SetAlerts
     | Show
-    | WebhookRequest
 )
 _REQUEST: msgspec.json.Decoder[AdminRequest] = msgspec.json.Decoder(AdminRequest)
 
@@ -271,8 +235,7 @@ class KeysShown(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[KeyShown, ...]
 
 
-WebhookAnswer = WebhookIssued | WebhooksShown | DeadLetters
-AdminAnswer = MerchantShown | KeyIssued | KeysShown | WebhookAnswer
+AdminAnswer = MerchantShown | KeyIssued | KeysShown
 
 
 class SetTables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -295,7 +258,7 @@ class Administration:
     """Carries out operators' requests. `new_secret` draws the random part of a key.
 
     `keys` holds every key by its hash, and `used` when each was last used (ms): what authenticates writes there, and
-    :meth:`save_use` makes it last.
+    :meth:`save_use` makes it last. Requests about `webhooks` are carried out by an office of their own.
     """
 
     def __init__(
@@ -305,7 +268,7 @@ class Administration:
         self._documents = documents
         self._blobs = blobs
         self._new_secret = new_secret
-        self._webhooks = webhooks
+        self.webhooks = WebhookOffice(writer.merchant, webhooks)
         self.keys: dict[str, ApiKey] = {}
         self.used: dict[str, int] = {}
         self._saved: dict[str, int] = {}
@@ -383,8 +346,6 @@ class Administration:
                 self._writer.control(merchant, AlertsSet(alerts, checked_ms), at_ms)
             case Show():
                 pass
-            case _:
-                return self._of_webhooks(request, at_ms)
         return self._show(merchant)
 
     def _settle(self, merchant: str, payment: str, verdict: Verdict, by: str, at_ms: int) -> None:
@@ -500,27 +461,6 @@ class Administration:
             rows = [(self.keys[hash].merchant, KEY_USE, hash, msgspec.json.encode(used[hash])) for hash in fresh]
             self._documents.put_many(rows)
             self._saved = used
-
-    # --- webhooks ----------------------------------------------------------------------------------------------------
-
-    def _of_webhooks(self, request: WebhookRequest, at_ms: int) -> WebhookAnswer:
-        merchant, webhooks = request.merchant, self._webhooks
-        self._writer.merchant(merchant)
-        if is_twin(merchant):
-            raise Conflict("a sandbox twin tells nobody of its events: add the webhook to its owner")
-        match request:
-            case AddWebhook(url=url, topics=topics):
-                return webhooks.add(merchant, url, topics, at_ms)
-            case ListWebhooks():
-                return webhooks.shown(merchant)
-            case RotateWebhook(webhook=id, overlap_s=overlap_s):
-                return webhooks.rotate(merchant, id, at_ms, at_ms + overlap_s * 1000)
-            case RemoveWebhook(webhook=id):
-                return webhooks.remove(merchant, id)
-            case ListDeadLetters():
-                return webhooks.dead(merchant)
-            case ReplayDeadLetters(letters=letters):
-                return webhooks.replay(merchant, letters, at_ms)
 
     def _show(self, id: str) -> MerchantShown:
         merchant = self._writer.merchant(id)

@@ -10,6 +10,7 @@ import msgspec
 
 from avalist.adapters.file.secrets import FolderSecrets
 from avalist.app.administer import AdminRequest, SetTables, TablesInForce
+from avalist.app.webhook_office import WebhookRequest
 from avalist.bootstrap import Installation, build
 from avalist.cli.client import Client
 from avalist.config import Settings
@@ -21,6 +22,10 @@ class Office(Protocol):
 
     def carry_out(self, request: AdminRequest) -> dict[str, Any]:
         """Carry out one request and return what it says."""
+        ...
+
+    def webhooks(self, request: WebhookRequest) -> dict[str, Any]:
+        """Carry out one request about webhooks and return what it says."""
         ...
 
     def set_tables(self, request: SetTables) -> TablesInForce:
@@ -37,6 +42,9 @@ class _Here:
         self.installation.log.sync()
         return answer
 
+    def webhooks(self, request: WebhookRequest) -> dict[str, Any]:
+        return self.installation.administration.webhooks.carry_out(request, self.installation.clock.now_ms())
+
     def set_tables(self, request: SetTables) -> TablesInForce:
         answer = self.installation.administration.set_tables(request, self.installation.clock.now_ms())
         self.installation.log.sync()
@@ -49,14 +57,18 @@ class _There:
         self._token = FolderSecrets(settings.data / "secrets").admin_token()
 
     def carry_out(self, request: AdminRequest) -> dict[str, Any]:
-        with Client(self._settings, self._token) as client:
-            answer: dict[str, Any] = client.call("POST", "/v1/admin", msgspec.json.encode(request))
-        return answer
+        return self._post("/v1/admin", request)
+
+    def webhooks(self, request: WebhookRequest) -> dict[str, Any]:
+        return self._post("/v1/admin/webhooks", request)
 
     def set_tables(self, request: SetTables) -> TablesInForce:
+        return msgspec.convert(self._post("/v1/admin/tables", request), TablesInForce)
+
+    def _post(self, path: str, request: msgspec.Struct) -> dict[str, Any]:
         with Client(self._settings, self._token) as client:
-            answer = client.call("POST", "/v1/admin/tables", msgspec.json.encode(request))
-        return msgspec.convert(answer, TablesInForce)
+            answer: dict[str, Any] = client.call("POST", path, msgspec.json.encode(request))
+        return answer
 
 
 @contextmanager

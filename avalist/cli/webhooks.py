@@ -8,7 +8,7 @@ import msgspec
 import typer
 from rich.table import Table
 
-from avalist.app.administer import (
+from avalist.app.webhook_office import (
     AddWebhook,
     ListDeadLetters,
     ListWebhooks,
@@ -45,7 +45,7 @@ def add(
     """Add a webhook and print its signing secret once. It is told what happens from now on."""
     topics: Any = tuple(one_of(name, TOPICS, "--topic") for name in topic or ())
     with office(settings_from(data=data, port=port)) as here:
-        issued = here.carry_out(AddWebhook(merchant, url, topics))
+        issued = here.webhooks(AddWebhook(merchant, url, topics))
     console.print(f"added [bold]{issued['webhook']}[/]; it signs with this secret, shown once:")
     print(issued["secret"])
 
@@ -54,7 +54,7 @@ def add(
 def list_webhooks(merchant: Merchant, data: Data = None, port: Port = None) -> None:
     """List a merchant's webhooks, and how many messages wait or are dead letters."""
     with office(settings_from(data=data, port=port)) as here:
-        shown = here.carry_out(ListWebhooks(merchant))["webhooks"]
+        shown = here.webhooks(ListWebhooks(merchant))["webhooks"]
     table = Table("webhook", "url", "topics", "added (UTC)", "secrets", "waiting", "dead")
     for one in shown:
         counts = [str(one[name]) for name in ("signing", "pending", "dead")]
@@ -72,14 +72,14 @@ def rotate(
 ) -> None:
     """Give a webhook a new secret and print it once; until the overlap is over both sign."""
     with office(settings_from(data=data, port=port)) as here:
-        print(here.carry_out(RotateWebhook(merchant, _id(webhook), seconds(overlap, "--overlap")))["secret"])
+        print(here.webhooks(RotateWebhook(merchant, _id(webhook), seconds(overlap, "--overlap")))["secret"])
 
 
 @app.command("remove")
 def remove(merchant: Merchant, webhook: Hook, data: Data = None, port: Port = None) -> None:
     """Remove a webhook, with the messages that wait for it."""
     with office(settings_from(data=data, port=port)) as here:
-        here.carry_out(RemoveWebhook(merchant, _id(webhook)))
+        here.webhooks(RemoveWebhook(merchant, _id(webhook)))
     console.print(f"removed {webhook}")
 
 
@@ -87,7 +87,7 @@ def remove(merchant: Merchant, webhook: Hook, data: Data = None, port: Port = No
 def dead(merchant: Merchant, data: Data = None, port: Port = None) -> None:
     """List dead letters: messages that were tried for days and not taken."""
     with office(settings_from(data=data, port=port)) as here:
-        letters = here.carry_out(ListDeadLetters(merchant))["letters"]
+        letters = here.webhooks(ListDeadLetters(merchant))["letters"]
     table = Table("letter", "topic", "about", "attempts", "why the last one failed")
     for one in letters:
         table.add_row(one["id"], one["topic"], one["subject"], str(one["attempts"]), one["failed"])
@@ -105,7 +105,7 @@ def replay(
 ) -> None:
     """Send dead letters again."""
     with office(settings_from(data=data, port=port)) as here:
-        answer = here.carry_out(ReplayDeadLetters(merchant, tuple(letter or ())))
+        answer = here.webhooks(ReplayDeadLetters(merchant, tuple(letter or ())))
     console.print(f"{answer['replayed']:,} messages are on their way again")
 
 

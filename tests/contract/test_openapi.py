@@ -14,6 +14,7 @@ from avalist.api.openapi import document, rendered
 from avalist.api.operations import OPERATIONS, Operation
 from avalist.api.version import CURRENT, KNOWN
 from avalist.app.administer import decode_request, decode_tables
+from avalist.app.webhook_office import decode_webhook_request
 from avalist.domain.decisions import Decision, WarningCode
 from avalist.domain.events import decode_event, decode_payment
 from avalist.domain.keys import ALL_SCOPES
@@ -127,9 +128,12 @@ ANSWERS = [(op, name) for op in OPERATIONS for name in op.answers]
 
 @pytest.mark.parametrize(("op", "name"), REQUESTS, ids=[f"{op.id}-{name}" for op, name in REQUESTS])
 def test_an_example_of_a_request_decodes(op: Operation, name: str) -> None:
-    decode: Any = {"decide": decode_payment, "administer": decode_request, "set_tables": decode_tables}.get(
-        op.id, decode_event
-    )
+    decode: Any = {
+        "decide": decode_payment,
+        "administer": decode_request,
+        "set_tables": decode_tables,
+        "administer_webhooks": decode_webhook_request,
+    }.get(op.id, decode_event)
     example = op.requests[name]
     if op.id == "look_up":
         msgspec.convert(example, op.request)

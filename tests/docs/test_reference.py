@@ -25,6 +25,8 @@ from avalist.app.administer import AdminRequest
 from avalist.app.merchant import EVENT_MEMORY_MS, PAYMENT_MEMORY_MS
 from avalist.app.rehearse import WORDS
 from avalist.app.train import FEWEST_FRAUDS
+from avalist.app.vault import FIELDS
+from avalist.app.webhook_office import WebhookRequest
 from avalist.cli import app
 from avalist.config import Settings
 from avalist.domain import errors as e
@@ -36,6 +38,7 @@ from avalist.domain.keys import ALL_SCOPES, SCOPES, KeyKind
 from avalist.domain.records import FoldKind, RecordKind
 from avalist.domain.schema import DAY_MS, DIGITAL_GOODS
 from avalist.domain.warnings import MEANINGS
+from avalist.domain.webhooks import TOPICS, WAITS_S
 from avalist.features.declare import DISTINCT_EXACT, Aggregate
 from avalist.features.derive import PRIOR_PAYMENTS, derive
 from tests.docs.fields import tables
@@ -105,11 +108,23 @@ def test_limits_and_headers_of_the_api() -> None:
 
 def test_keys_and_requests_of_operators() -> None:
     assert set(first_cells(section(API, "Keys"))) == set(get_args(KeyKind))
-    shown = {code(row[0])[0]: row[1] for row in rows(section(API, "POST /v1/admin")) if code(row[0])}
-    for request in get_args(AdminRequest):
-        fields = set(request.__struct_fields__) - {"merchant"}
-        assert fields <= set(code(shown.pop(tag(request)))), tag(request)
-    assert not shown
+    for endpoint, requests in (("POST /v1/admin", AdminRequest), ("POST /v1/admin/webhooks", WebhookRequest)):
+        shown = {code(row[0])[0]: row[1] for row in rows(section(API, endpoint)) if code(row[0])}
+        for request in get_args(requests):
+            fields = set(request.__struct_fields__) - {"merchant"}
+            assert fields <= set(code(shown.pop(tag(request)))), tag(request)
+        assert not shown
+
+
+def test_topics_of_webhooks() -> None:
+    page = read("docs/how-to/webhooks.md")
+    assert set(first_cells(section(page, "What is told"))) == set(TOPICS)
+    waits = ", ".join(f"{s} s" if s < 60 else f"{s // 60} min" if s < 3600 else f"{s // 3600} h" for s in WAITS_S)
+    assert " and ".join(waits.rsplit(", ", 1)) in page
+
+
+def test_fields_of_the_vault() -> None:
+    assert set(FIELDS) <= set(code(section(read("docs/concepts/personal-data.md"), "The vault")))
 
 
 def test_scopes_and_what_each_kind_of_key_has() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from avalist.app.administer import AddWebhook
+from avalist.app.webhook_office import AddWebhook
 from avalist.app.webhooks import Webhooks
 from avalist.app.writer import Answer
 from avalist.bootstrap import open_webhooks
@@ -31,7 +31,7 @@ class Told:
         self.shop = shop
         here = shop.installation
         self.webhooks: Webhooks = open_webhooks(here.settings, here.documents)
-        self.id = here.administration.carry_out(AddWebhook("shop", URL), shop.clock.ms)["webhook"]
+        self.id = here.administration.webhooks.carry_out(AddWebhook("shop", URL), shop.clock.ms)["webhook"]
         self.follower = shop.follower()
         self.follow()
 
@@ -126,7 +126,7 @@ def test_a_merchant_without_webhooks_has_no_messages(told: Told) -> None:
 
 def test_operators_set_webhooks_up_over_http(gateway: Gateway) -> None:
     def admin(do: str, **fields: Any) -> Any:
-        answer = gateway.post("/v1/admin", {"do": do, "merchant": "shop", **fields}, key=gateway.admin)
+        answer = gateway.post("/v1/admin/webhooks", {"do": do, "merchant": "shop", **fields}, key=gateway.admin)
         return answer.status_code, answer.json()
 
     status, issued = admin("add_webhook", url=URL, topics=["wave.alert"])

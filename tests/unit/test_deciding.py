@@ -285,6 +285,7 @@ class Front:
         self.service = Gateway(
             Settings(data=folder), profiles, self.decider.exchange, spooling, self.decider.documents,
             lambda merchant: SECRET, self.decider.clock, "admin", "metrics",
+            Webhooks(self.decider.documents, lambda merchant: SECRET, lambda: SECRET),
         )  # fmt: skip
         self.runner = asyncio.Runner()
         transport = httpx.ASGITransport(App(self.service))

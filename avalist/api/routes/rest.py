@@ -26,6 +26,7 @@ from avalist.api.version import check_version, deprecation_headers
 from avalist.api.wire import Alerts, Alive, NotRecorded, Ready, Recorded
 from avalist.app.administer import TablesInForce, decode_request, decode_tables
 from avalist.app.reviews import Queue
+from avalist.app.webhook_office import decode_webhook_request
 from avalist.domain.errors import AvalistError, BadInput, Overloaded
 from avalist.domain.events import (
     UNDECODABLE,
@@ -196,6 +197,13 @@ async def _tables(service: Service, request: Request, caller: None) -> TablesInF
     return await service.set_tables(decode_tables(body))
 
 
+async def _webhooks(service: Service, request: Request, caller: None) -> dict[str, Any]:
+    body = await _body(service, request)
+    wanted = decode_webhook_request(body)
+    check_body(body, decode_any(body))
+    return await asyncio.to_thread(service.webhooks.carry_out, wanted, service.clock.now_ms())
+
+
 async def _healthz(service: Service, request: Request, caller: None) -> Alive:
     return Alive()
 
@@ -228,6 +236,7 @@ _HANDLERS: dict[str, Callable[[Service, Request, Any], Awaitable[object]]] = {
     "record_sessions": _sessions,
     "administer": _admin,
     "set_tables": _tables,
+    "administer_webhooks": _webhooks,
     "healthz": _healthz,
     "readyz": _readyz,
     "metrics": _metrics,

@@ -123,6 +123,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Carry out an operator's request about webhooks */
+        post: operations["administer_webhooks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/decisions": {
         parameters: {
             query?: never;
@@ -249,23 +266,20 @@ export interface components {
             /** @default null */
             region?: string | null;
         };
-        /** AdminRequest */
-        AdminRequest: components["schemas"]["CreateMerchant"] | components["schemas"]["IssueKey"] | components["schemas"]["ListKeys"] | components["schemas"]["RotateKey"] | components["schemas"]["RevokeKey"] | components["schemas"]["SetMode"] | components["schemas"]["SetPolicy"] | components["schemas"]["SetSolved"] | components["schemas"]["ActivateModel"] | components["schemas"]["SetAlerts"] | components["schemas"]["Show"];
         /**
-         * Alert
-         * @description One thing that is wrong.
-         *
-         *     `level`: reports are not those expected by now, of the payments `subject`; `value` is observed over expected.
-         *     `drift`: a column's values have moved; `value` is the population stability index. `missing`: a source is missing
-         *     more or less often; `value` is the change of the share. `words` say it for people.
+         * AddWebhook
+         * @description Add an address that messages of these topics are posted to, all of them by default; its secret is shown once.
          */
-        Alert: {
+        AddWebhook: {
             /** @enum {unknown} */
-            kind: "drift" | "level" | "missing";
-            subject: string;
-            value: number;
-            words: string;
+            do: "add_webhook";
+            merchant: string;
+            /** @default [] */
+            topics?: ("decision.revised" | "model.activated" | "model.rolled_back" | "outcome.recorded" | "wave.alert")[];
+            url: string;
         };
+        /** AdminRequest */
+        AdminRequest: components["schemas"]["CreateMerchant"] | components["schemas"]["IssueKey"] | components["schemas"]["ListKeys"] | components["schemas"]["RotateKey"] | components["schemas"]["RevokeKey"] | components["schemas"]["SetMode"] | components["schemas"]["SetPolicy"] | components["schemas"]["SetSolved"] | components["schemas"]["ActivateModel"] | components["schemas"]["Show"];
         /**
          * Alive
          * @description The process answers.
@@ -412,17 +426,6 @@ export interface components {
             shift?: number;
         };
         /**
-         * Change
-         * @description One value that would have had to be another. `feature` is ``amount`` where the amount itself is meant.
-         */
-        Change: {
-            code: string;
-            feature: string;
-            instead: number;
-            value: number | null;
-            words: string;
-        };
-        /**
          * Chargeback
          * @description A step in a chargeback's life. ``opened`` with `fraud` is a fraud label.
          */
@@ -457,9 +460,6 @@ export interface components {
         /**
          * CreateMerchant
          * @description Create a merchant with a declared schema, and with features of its own beside those that the schema gives.
-         *
-         *     With `prior` it decides by the shipped network prior from its first payment on, where the schema has enough in
-         *     common with it; else nothing is scored before a model is trained.
          */
         CreateMerchant: {
             /** @enum {unknown} */
@@ -467,8 +467,6 @@ export interface components {
             /** @default [] */
             features?: components["schemas"]["OwnFeature"][];
             merchant: string;
-            /** @default true */
-            prior?: boolean;
             schema: components["schemas"]["Schema"];
         };
         /**
@@ -520,6 +518,30 @@ export interface components {
             name?: string | null;
             /** @default null */
             phone?: string | null;
+        };
+        /**
+         * DeadLetter
+         * @description A message that nobody took, and why the last attempt failed.
+         */
+        DeadLetter: {
+            attempts: number;
+            failed: string;
+            id: string;
+            subject: string;
+            /** @enum {unknown} */
+            topic: "decision.revised" | "model.activated" | "model.rolled_back" | "outcome.recorded" | "wave.alert";
+            webhook: string;
+        };
+        /**
+         * DeadLetters
+         * @description A merchant's dead letters, the newest first; `replayed` were put on their way again.
+         */
+        DeadLetters: {
+            /** @default [] */
+            letters: components["schemas"]["DeadLetter"][];
+            merchant: string;
+            /** @default 0 */
+            replayed: number;
         };
         /**
          * Decision
@@ -689,25 +711,6 @@ export interface components {
         EntityDecl: {
             name: string;
             source: string;
-        };
-        /**
-         * Explanation
-         * @description The follower's explanation of a stored decision.
-         *
-         *     With the `base`, log-odds, all columns' Shapley values add up to the model's margin: `reasons` are the largest.
-         *     `approved_if` are the least ways to be approved, empty for what was approved, and where there is none of so few
-         *     changes.
-         */
-        Explanation: {
-            /** @default [] */
-            approved_if: components["schemas"]["Way"][];
-            base: number;
-            /**
-             * @default shapley
-             * @enum {unknown}
-             */
-            method: "shapley";
-            reasons: components["schemas"]["Told"][];
         };
         /**
          * Exploration
@@ -1042,12 +1045,30 @@ export interface components {
             new_account_s?: number;
         };
         /**
+         * ListDeadLetters
+         * @description List the messages that no webhook took in days.
+         */
+        ListDeadLetters: {
+            /** @enum {unknown} */
+            do: "list_dead_letters";
+            merchant: string;
+        };
+        /**
          * ListKeys
          * @description List a merchant's keys: what may be shown of them, and their last use. Never their text.
          */
         ListKeys: {
             /** @enum {unknown} */
             do: "list_keys";
+            merchant: string;
+        };
+        /**
+         * ListWebhooks
+         * @description List a merchant's webhooks, and how many messages wait or are dead letters. Never their secrets.
+         */
+        ListWebhooks: {
+            /** @enum {unknown} */
+            do: "list_webhooks";
             merchant: string;
         };
         /**
@@ -1449,6 +1470,27 @@ export interface components {
             version?: 1;
         };
         /**
+         * RemoveWebhook
+         * @description Remove a webhook, with its messages.
+         */
+        RemoveWebhook: {
+            /** @enum {unknown} */
+            do: "remove_webhook";
+            merchant: string;
+            webhook: string;
+        };
+        /**
+         * ReplayDeadLetters
+         * @description Send dead letters again: these, or all where none is named.
+         */
+        ReplayDeadLetters: {
+            /** @enum {unknown} */
+            do: "replay_dead_letters";
+            /** @default [] */
+            letters?: string[];
+            merchant: string;
+        };
+        /**
          * Review
          * @description What a look by a person costs and finds.
          *
@@ -1495,6 +1537,18 @@ export interface components {
             merchant: string;
             /** @default 86400 */
             overlap_s?: number;
+        };
+        /**
+         * RotateWebhook
+         * @description Give a webhook a new secret; the old one signs beside it for `overlap_s` seconds.
+         */
+        RotateWebhook: {
+            /** @enum {unknown} */
+            do: "rotate_webhook";
+            merchant: string;
+            /** @default 86400 */
+            overlap_s?: number;
+            webhook: string;
         };
         /**
          * Schema
@@ -1617,17 +1671,6 @@ export interface components {
             pointer_moves?: number | null;
         };
         /**
-         * SetAlerts
-         * @description Log what a health check found wrong, all of it; nothing is decided by it.
-         */
-        SetAlerts: {
-            alerts: components["schemas"]["Alert"][];
-            checked_ms: number;
-            /** @enum {unknown} */
-            do: "set_alerts";
-            merchant: string;
-        };
-        /**
          * SetMode
          * @description Set off, observe or live.
          */
@@ -1740,20 +1783,13 @@ export interface components {
         /**
          * StoredDecision
          * @description A decision with everything it was made from; an unknown feature is None. `words` say what was weighed.
-         *
-         *     `reasons` are the decision's own, in words: found together with the score, by what each split moved it. The
-         *     `explanation` is made later, exactly; None before the follower came by, and where it had no time for an approval.
          */
         StoredDecision: {
             decision: components["schemas"]["Decision"];
-            /** @default null */
-            explanation: components["schemas"]["Explanation"] | null;
             facts: components["schemas"]["Facts"] | null;
             features: {
                 [key: string]: number | null;
             };
-            /** @default [] */
-            reasons: components["schemas"]["Told"][];
             /** @default  */
             words: string;
         };
@@ -1764,20 +1800,6 @@ export interface components {
         TablesInForce: {
             changed: number;
             tables_version: number;
-        };
-        /**
-         * Told
-         * @description A reason in words. `contribution` is in log-odds, `raises` tells whether it raises the risk; `typical` is the
-         *     column's median among honest payments, None where unknown.
-         */
-        Told: {
-            code: string;
-            contribution: number;
-            feature: string;
-            raises: boolean;
-            typical: number | null;
-            value: number | null;
-            words: string;
         };
         /**
          * Void
@@ -1835,12 +1857,36 @@ export interface components {
          */
         WarningCode: "amount_unusual" | "bin_missing" | "created_after_occurred" | "currency_new" | "customer_missing" | "device_missing" | "email_malformed" | "email_missing" | "fields_missing" | "ip_missing" | "ip_not_public" | "method_missing" | "no_active_model" | "occurred_in_future" | "occurred_long_ago" | "test_payment" | "wave";
         /**
-         * Way
-         * @description A way to be approved: all of these changes together, and the probability of fraud that there would be then.
+         * WebhookIssued
+         * @description A webhook's new signing secret, shown once.
          */
-        Way: {
-            changes: components["schemas"]["Change"][];
-            p_fraud: number;
+        WebhookIssued: {
+            merchant: string;
+            secret: string;
+            webhook: string;
+        };
+        /** WebhookRequest */
+        WebhookRequest: components["schemas"]["AddWebhook"] | components["schemas"]["ListWebhooks"] | components["schemas"]["RotateWebhook"] | components["schemas"]["RemoveWebhook"] | components["schemas"]["ListDeadLetters"] | components["schemas"]["ReplayDeadLetters"];
+        /**
+         * WebhookShown
+         * @description What may be shown of a webhook; `signing` counts the secrets that sign, `pending` and `dead` its messages.
+         */
+        WebhookShown: {
+            added_at_ms: number;
+            dead: number;
+            id: string;
+            pending: number;
+            signing: number;
+            topics: ("decision.revised" | "model.activated" | "model.rolled_back" | "outcome.recorded" | "wave.alert")[];
+            url: string;
+        };
+        /**
+         * WebhooksShown
+         * @description A merchant's webhooks.
+         */
+        WebhooksShown: {
+            merchant: string;
+            webhooks: components["schemas"]["WebhookShown"][];
         };
     };
     responses: never;
@@ -2288,6 +2334,119 @@ export interface operations {
             };
             /** @description A problem: `not-found` */
             404: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `body-too-large` */
+            413: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `unsupported-media` */
+            415: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `bad-input`, `card-number-refused` */
+            422: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `log-failed`, `unavailable` */
+            503: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    administer_webhooks: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Pins a version of the contract; without it the current one is spoken.
+                 * @example 2026-11-25
+                 */
+                "Avalist-Version"?: "2026-11-25";
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookRequest"];
+            };
+        };
+        responses: {
+            /** @description Carry out an operator's request about webhooks */
+            200: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookIssued"] | components["schemas"]["WebhooksShown"] | components["schemas"]["DeadLetters"];
+                };
+            };
+            /** @description A problem: `bad-input`, `unknown-version` */
+            400: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `not-authenticated` */
+            401: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `not-found` */
+            404: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `conflict` */
+            409: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];
                     [name: string]: unknown;

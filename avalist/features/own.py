@@ -13,8 +13,9 @@ from avalist.domain.errors import BadInput
 from avalist.domain.events import bad_body
 from avalist.domain.records import FoldKind
 from avalist.domain.schema import DAY_MS, Schema
+from avalist.features.compiler import LABELS, OF_ENTITY
 from avalist.features.declare import ALL, LAGGED_STEPS, PAYMENTS, STEPS, Aggregate, Feature, window_name
-from avalist.features.plan import LABELS, OF_ENTITY, compile_plan
+from avalist.features.plan import compile_plan
 
 Kind = Literal[
     "payment", "sign_up", "login_ok", "login_failed", "profile_change", "kyc_step", "session", "auth_approved",

@@ -25,7 +25,7 @@ from avalist.models.calibrate import Calibration
 from avalist.models.delay import ReportDelay
 from avalist.models.judge import Level
 from avalist.models.metrics import Report
-from avalist.models.trees import F64, NODE, Trees
+from avalist.models.trees import F32, F64, NODE, Trees
 
 MAGIC: Final = b"AVALMDL\x01"
 _ALIGN: Final = 64
@@ -113,6 +113,10 @@ class Artefact:
     def version(self) -> str:
         """Return the first 12 hex digits of the content's SHA-256."""
         return version_of(self.to_bytes())
+
+    def known_of(self, x: F32) -> F32:
+        """Return the columns of float32 [n, columns] that it was trained on: features added later stand behind them."""
+        return np.ascontiguousarray(x[:, : len(self.columns)])
 
     def to_bytes(self) -> bytes:
         """Return the buffer; equal models give equal bytes."""

@@ -16,15 +16,9 @@ from avalist.app.rehearse import rehearsed
 from avalist.domain.core import DecisionCore, EventCore
 from avalist.domain.decisions import WarningCode
 from avalist.domain.row import AT
-from avalist.features.state import F32
 from avalist.features.wave import ALARMS
-from avalist.models.score import Model, Scored
+from avalist.models.score import Scored
 from avalist.policy.evaluate import evaluate
-
-
-def known_to(model: Model, features: F32) -> F32:
-    """Return the columns that a model was trained on: features that were added stand behind them."""
-    return np.ascontiguousarray(features[:, : len(model.columns)])
 
 
 def decide(merchant: Merchant, events: Sequence[EventCore], seq: int) -> list[DecisionCore]:
@@ -39,7 +33,7 @@ def decide(merchant: Merchant, events: Sequence[EventCore], seq: int) -> list[De
     model = merchant.scorer  # before anything is folded: loading may fail
     rows = np.frombuffer(b"".join([event.row for event in events]), dtype="<i8").reshape(len(events), -1)
     features = merchant.features.run(rows)
-    scored: Sequence[Scored | None] = [None] * len(events) if model is None else model.score(known_to(model, features))
+    scored: Sequence[Scored | None] = [None] * len(events) if model is None else model.score(features)
     warnings = [merchant.past.fold(event, at_ms) for event, at_ms in zip(events, rows[:, AT].tolist(), strict=True)]
     watch = merchant.features.watch
     if watch:

@@ -66,4 +66,4 @@ def _scores(data: Dataset, known: TrainingSet, width: int, rows: I64, params: Tr
     """Return the probabilities of payments by a model of the first `width` columns."""
     part = replace(known, x=np.ascontiguousarray(known.x[:, :width]), columns=known.columns[:width])
     model = train(part, params).artefact
-    return model.calibration.apply(model.trees.score_many(np.ascontiguousarray(data.x[rows, :width])))
+    return model.p_fraud(data.x[rows])

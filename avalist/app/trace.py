@@ -17,8 +17,9 @@ from avalist.domain.errors import NotFound
 from avalist.domain.records import FoldKind, Record, RecordKind
 from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, MISSING, VALUES, T, keys_at, unpack_row
 from avalist.domain.schema import Schema
+from avalist.features.compiler import LABELS
 from avalist.features.declare import ALL, Feature
-from avalist.features.plan import LABELS, Plan
+from avalist.features.plan import Plan
 
 Records = Callable[[], Iterable[tuple[int, Record]]]
 """Reads a merchant's records from the beginning."""

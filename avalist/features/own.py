@@ -13,8 +13,9 @@ from avalist.domain.errors import BadInput
 from avalist.domain.events import bad_body
 from avalist.domain.records import FoldKind
 from avalist.domain.schema import DAY_MS, Schema
+from avalist.features.compiler import LABELS, OF_ENTITY
 from avalist.features.declare import ALL, LAGGED_STEPS, PAYMENTS, STEPS, Aggregate, Feature, window_name
-from avalist.features.plan import LABELS, OF_ENTITY, compile_plan
+from avalist.features.plan import compile_plan
 
 Kind = Literal[
     "payment", "sign_up", "login_ok", "login_failed", "profile_change", "kyc_step", "session", "auth_approved",
@@ -143,6 +144,11 @@ def _feature(one: OwnFeature, schema: Schema, where: str) -> Feature:
     _check_entity(one.of, schema, f"{where}.of", most=_MOST_PARTS if one.aggregate == "share" else 1)
     for n, link in enumerate(one.links):
         _check_entity(link, schema, f"{where}.links[{n}]", most=1)
+    numbers = [number.name for number in schema.numbers]
+    for name in one.place or ():
+        if name not in numbers:
+            expected = " or ".join(numbers) or "a number, which the schema lacks"
+            raise BadInput("no such number", field=f"{where}.place", expected=expected, got=name[:64])
     window, lag = _ms(one.window), _lag_ms(one, schema)
     if window + lag > schema.memory_d * DAY_MS:
         most = f"at most the schema's memory of {schema.memory_d} days, lag included"

@@ -67,7 +67,7 @@ def in_words(feature: Feature) -> str:
         "max": f"largest {of} of {whose}{limits} {window}{own}",
         "min": f"smallest {of} of {whose}{limits} {window}{own}",
         "variance": f"variance of the {of} of {whose}{limits} {window}{own}",
-        "share": f"share of {what} of {who} in {_whole(feature)} {window}",
+        "share": f"share of {what} of {who} among {_whole(feature)} {window}",
         "last": f"{of} of the {_place(feature.latest)} of {whose}{limits} {window}",
         "mean_last": f"mean {of} of the last {feature.latest} {what} of {who} {window}",
         "since_kth": f"time since the {_place(feature.latest)} of the {what} of {who} {window}",

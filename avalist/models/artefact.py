@@ -170,8 +170,12 @@ class Artefact:
     prior_trees: Trees | None = None
 
     def rows(self, x: F32) -> F32:
-        """Return a plan's rows, float32 [n, columns], as `trees` take them: with the prior's margin, if they ask."""
-        return x if self.prior_trees is None else with_prior(x, self.prior_trees)
+        """Return a plan's rows, float32 [n, columns], as `trees` take them: with the prior's margin, if they ask.
+
+        Features that were added to the plan later stand behind those that it was trained on, and are left out.
+        """
+        known = x if x.shape[1] == len(self.columns) else np.ascontiguousarray(x[:, : len(self.columns)])
+        return known if self.prior_trees is None else with_prior(known, self.prior_trees)
 
     def p_fraud(self, x: F32) -> F64:
         """Return the calibrated probability of each of a plan's rows, float32 [n, columns]."""

@@ -81,15 +81,15 @@ class Model:
         self.score(np.full((1, len(self.columns)), np.nan, np.float32))
 
     def score(self, features: F32, most_reasons: int = 5) -> list[Scored]:
-        """Score float32 [n, n_features] rows; about 15 µs a row for 300 trees of 63 leaves.
+        """Score float32 [n, n_features or more] rows; about 15 µs a row for 300 trees of 63 leaves.
 
         Raises
         ------
         BadInput
-            If the rows have another width.
+            If the rows have fewer columns.
         """
-        if features.shape[1] != len(self.columns):
-            raise BadInput("the row has another width", expected=str(len(self.columns)), got=str(features.shape[1]))
+        if features.shape[1] < len(self.columns):
+            raise BadInput("the row has too few columns", expected=str(len(self.columns)), got=str(features.shape[1]))
         features = self.artefact.rows(features)
         n, width = features.shape
         margins, p, contributions = np.empty(n), np.empty(n), np.empty((n, width))

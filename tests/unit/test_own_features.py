@@ -58,7 +58,18 @@ COUNT = 'aggregate="count"\nentity="card"\n'
     [
         ('aggregate="count"\nentity="crad"\nwindow="2h"', ".entity"),
         ('aggregate="count"\nentity="card+merchant"\nwindow="2h"', ".entity"),
-        ('aggregate="count"\nentity="card+ip24+account"\nwindow="2h"', ".entity"),
+        ('aggregate="count"\nentity="card+ip24+account+country+email+bin"\nwindow="2h"', ".entity"),
+        (COUNT + 'window="2h"\nfrom_minor=-1', ".from_minor"),
+        (COUNT + 'window="2h"\nfrom_minor=500\nbelow_minor=500', ".below_minor"),
+        ('aggregate="distinct"\nentity="card"\nof="account"\nwindow="2h"\nfrom_minor=5', ".from_minor"),
+        ('aggregate="share"\nentity="card"\nof="crad"\nwindow="2h"', ".of"),
+        ('aggregate="last"\nentity="card"\nwindow="2h"', ".latest"),
+        ('aggregate="last"\nentity="card"\nlatest=65\nwindow="2h"', ".latest"),
+        ('aggregate="speed"\nentity="card"\nwindow="2h"', ".place"),
+        ('aggregate="speed"\nentity="card"\nplace=["lat", "long"]\nwindow="2h"', ".place"),
+        ('aggregate="ring"\nentity="card"\nlinks=["card", "crad"]', ".links[1]"),
+        ('aggregate="ring"\nentity="card+ip24"\nlinks=["card", "ip24"]', ".entity"),
+        ('aggregate="ring"\nentity="card"\nlinks=["account", "ip24"]', ""),
         ('aggregate="count"\nentity="card+card"\nwindow="2h"', ".entity"),
         ('aggregate="distinct"\nentity="card"\nof="merchant"\nwindow="2h"', ".of"),
         ('aggregate="sum"\nentity="card"\nfield="pages"\nwindow="2h"', ".field"),
@@ -83,6 +94,26 @@ def test_a_feature_that_makes_no_sense_is_refused_by_its_place(table: str, field
         own('aggregate="hour"\nname="noon"', table)
     assert refused.value.field == f"$.feature[1]{field}"
     assert refused.value.expected
+
+
+def test_limits_lists_and_links_have_names_and_words() -> None:
+    limited = COUNT + 'window="2h"\nbelow_minor=500'
+    share = 'aggregate="share"\nentity="card"\nkinds=["auth_declined"]\namong=["auth_approved", "auth_declined"]'
+    latest = 'aggregate="mean_last"\nentity="account+card+ip24"\nlatest=3\nwindow="1d"'
+    speed = 'aggregate="speed"\nentity="account"\nplace=["lat", "lat"]\nwindow="1d"'
+    ring = 'aggregate="ring"\nentity="card"\nlinks=["account", "card"]'
+    told = {one.name: in_words(one) for one in own(limited, share + '\nwindow="6h"', latest, speed, ring)}
+    assert told == {
+        "card__count__events_below_500__2h": "payments of amounts below 500 minor units of the card in the last 2 "
+        "hours",
+        "card__share__auth_declined_among_auth_approved_auth_declined__6h": "share of issuer declines of the card "
+        "among the issuer approvals and issuer declines of the card in the last 6 hours",
+        "account+card+ip24__mean_last3__amount__1d": "mean amount of the last 3 payments of the account with the card "
+        "with the ip24 in the last day",
+        "account__speed__lat_lat__1d": "speed from where the account was last seen to here, by payments in the last "
+        "day",
+        "card__ring__account_card": "how many accounts and cards hang together with the card",
+    }
 
 
 def test_kinds_are_told_in_words() -> None:

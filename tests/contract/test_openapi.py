@@ -15,7 +15,7 @@ from avalist.api.operations import OPERATIONS, Operation
 from avalist.api.version import CURRENT, KNOWN
 from avalist.app.administer import decode_request, decode_tables
 from avalist.domain.decisions import Decision, WarningCode
-from avalist.domain.events import decode_event, decode_payment
+from avalist.domain.events import decode_event, decode_payment, decode_session
 from avalist.domain.keys import ALL_SCOPES
 from avalist.domain.schema import DIGITAL_GOODS
 from tests.contract.breaking import Json, breaking
@@ -127,9 +127,12 @@ ANSWERS = [(op, name) for op in OPERATIONS for name in op.answers]
 
 @pytest.mark.parametrize(("op", "name"), REQUESTS, ids=[f"{op.id}-{name}" for op, name in REQUESTS])
 def test_an_example_of_a_request_decodes(op: Operation, name: str) -> None:
-    decode: Any = {"decide": decode_payment, "administer": decode_request, "set_tables": decode_tables}.get(
-        op.id, decode_event
-    )
+    decode: Any = {
+        "decide": decode_payment,
+        "record_sessions": decode_session,
+        "administer": decode_request,
+        "set_tables": decode_tables,
+    }.get(op.id, decode_event)
     example = op.requests[name]
     if op.id == "look_up":
         msgspec.convert(example, op.request)

@@ -84,7 +84,7 @@ def command_lines() -> list[tuple[str, list[str]]]:
 def test_commands_in_examples_exist() -> None:
     assert len(command_lines()) > 5
     for where, words in command_lines():
-        name = " ".join(words[:3] if words[1] in ("merchant", "policy", "features") else words[:2])
+        name = " ".join(words[:3] if words[1] in ("merchant", "policy", "features", "reviews") else words[:2])
         assert name in COMMANDS, where
         given = {word for word in words if word.startswith("--")}
         assert given <= options(COMMANDS[name]), where

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import click
 import typer
 from rich.markup import escape
 from rich.table import Table
@@ -17,7 +16,7 @@ from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, Port, console
 from avalist.cli.policy import changes_of
 from avalist.config import settings_from
-from avalist.domain.events import from_ms
+from avalist.domain.events import Verdict, from_ms
 from avalist.policy.economics import Policy
 from avalist.render.numbers import money, percent
 
@@ -52,14 +51,14 @@ def list_reviews(
 def settle(
     merchant: Merchant,
     payment: Annotated[str, typer.Argument(help="The payment's id")],
-    verdict: Annotated[str, typer.Argument(help="What to do with it", click_type=click.Choice(["approve", "decline"]))],
+    verdict: Annotated[Verdict, typer.Argument(help="What to do with it")],
     by: Annotated[str, typer.Option(help="Who says so")] = "",
     data: Data = None,
     port: Port = None,
 ) -> None:
     """Settle a review: the verdict is logged as an event. It says nothing of fraud; send a label for that."""
     with office(settings_from(data=data, port=port)) as here:
-        here.carry_out(SettleReview(merchant, payment, verdict, by))  # type: ignore[arg-type]
+        here.carry_out(SettleReview(merchant, payment, verdict, by))
     console.print(f"payment [bold]{escape(payment)}[/] is settled: {verdict}", highlight=False)
 
 

@@ -39,7 +39,7 @@ Instant = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Millis = Annotated[int, msgspec.Meta(ge=0, le=10**10)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**7)]
-Ratio = Annotated[float, msgspec.Meta(ge=0.0, le=1e6)]
+Ratio = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 Custom = dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], Text | Whole | float | bool | None]
 
 Checkpoint = Literal["pre_auth", "post_auth", "rescore"]

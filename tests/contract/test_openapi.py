@@ -16,7 +16,7 @@ from avalist.api.version import CURRENT, KNOWN
 from avalist.app.administer import decode_request, decode_tables
 from avalist.app.webhook_office import decode_webhook_request
 from avalist.domain.decisions import Decision, WarningCode
-from avalist.domain.events import decode_event, decode_payment
+from avalist.domain.events import decode_event, decode_payment, decode_session
 from avalist.domain.keys import ALL_SCOPES
 from avalist.domain.schema import DIGITAL_GOODS
 from tests.contract.breaking import Json, breaking
@@ -130,6 +130,7 @@ ANSWERS = [(op, name) for op in OPERATIONS for name in op.answers]
 def test_an_example_of_a_request_decodes(op: Operation, name: str) -> None:
     decode: Any = {
         "decide": decode_payment,
+        "record_sessions": decode_session,
         "administer": decode_request,
         "set_tables": decode_tables,
         "administer_webhooks": decode_webhook_request,

@@ -224,6 +224,6 @@ def test_equal_contributions_go_by_column_and_nothing_is_left_out(
     assert chosen.tolist() == columns
 
 
-def test_a_row_of_another_width_is_refused(model: Model) -> None:
-    with pytest.raises(BadInput, match="width"):
-        model.score(np.zeros((1, WIDTH + 1), np.float32))
+def test_a_row_with_too_few_columns_is_refused(model: Model) -> None:
+    with pytest.raises(BadInput, match="too few columns"):
+        model.score(np.zeros((1, WIDTH - 1), np.float32))

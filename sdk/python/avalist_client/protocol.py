@@ -38,7 +38,7 @@ Checkpoint = Literal["pre_auth", "post_auth", "rescore"]
 _log = logging.getLogger("avalist_client")
 _encode = msgspec.json.Encoder().encode
 _OUTCOMES = frozenset(
-    {"authorisation_result", "capture", "void", "refund", "early_fraud_warning", "chargeback", "label"}
+    {"authorisation_result", "capture", "void", "refund", "early_fraud_warning", "chargeback", "label", "review"}
 )
 _NEEDED = ("payment_id", "amount_minor", "currency")
 _LONGEST_ID = 128

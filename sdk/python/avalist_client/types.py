@@ -118,6 +118,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     `amount_base_minor` is in the merchant's base currency; `account_age_s` counts from the declared creation of the
     account; an empty string or None means the event does not carry it.
+    `session_state` says how its session is known: ``given`` with the payment, ``joined`` from the session logged under
+    its id, ``not_found`` under it, or ``none``; empty before this was noted. `tells` are its signs of automation.
     `warnings` are what is odd of a payment by itself; `missing` names the schema's sources that it gives nothing for.
     `tables_version` is the number of the reference tables that made what stands from `ip_country` on; without tables
     all of it is empty. `country_shape` says how the countries of address, issuer, bill, time zone, language and phone
@@ -142,6 +144,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     items: int = 0
     account_age_s: int | None = None
     session: bool = False
+    session_state: Literal["", "given", "joined", "none", "not_found"] = ""
+    tells: tuple[str, ...] = ()
     categories: dict[str, str] = {}
     warnings: tuple[WarningCode, ...] = ()
     missing: tuple[str, ...] = ()
@@ -312,8 +316,63 @@ class Device(TypedDict):
     language: NotRequired[str | None]
 
 
+class DeviceTraits(TypedDict):
+    """What the browser tells of its machine besides its agent; `renderer` and `fonts` are the merchant's own words or
+    hashes.
+    """
+
+    cores: NotRequired[int | None]
+    memory_mb: NotRequired[int | None]
+    touch_points: NotRequired[int | None]
+    renderer: NotRequired[str | None]
+    fonts: NotRequired[str | None]
+
+
+class Pointer(TypedDict):
+    """How the pointer moved: median speed (pixels a second), path over distance, clicks, pauses before a click."""
+
+    speed: NotRequired[float | None]
+    detour: NotRequired[float | None]
+    clicks: NotRequired[int | None]
+    pause_ms: NotRequired[int | None]
+
+
+class Timings(TypedDict):
+    """When things happened in a session, ms; counted from its first page."""
+
+    first_input_ms: NotRequired[int | None]
+    form_ms: NotRequired[int | None]
+    idle_ms: NotRequired[int | None]
+    last_input_before_pay_ms: NotRequired[int | None]
+
+
+class Touch(TypedDict):
+    """How a screen was touched: taps, swipes, median of how long a tap lasts and how much that varies."""
+
+    taps: NotRequired[int | None]
+    swipes: NotRequired[int | None]
+    hold_ms: NotRequired[int | None]
+    hold_spread: NotRequired[float | None]
+
+
+class Typing(TypedDict):
+    """How keys were pressed: medians of how long a key is held and of the time between two, and how much they vary
+    (interquartile range over median).
+    """
+
+    hold_ms: NotRequired[int | None]
+    flight_ms: NotRequired[int | None]
+    hold_spread: NotRequired[float | None]
+    flight_spread: NotRequired[float | None]
+    corrections: NotRequired[int | None]
+
+
 class SessionSummary(TypedDict):
-    """One session folded into numbers; its beacons are not events."""
+    """One session folded into numbers; its beacons are not events.
+
+    `journey` are the names of its steps in order, yours to choose; `pasted` the fields that were pasted into or filled
+    by the browser; `tells` the signs of automation that were seen: nothing seen is an empty list, not looked at null.
+    """
 
     id: NotRequired[str | None]
     duration_ms: NotRequired[int | None]
@@ -321,6 +380,19 @@ class SessionSummary(TypedDict):
     key_presses: NotRequired[int | None]
     pointer_moves: NotRequired[int | None]
     pastes: NotRequired[int | None]
+    journey: NotRequired[Sequence[str] | None]
+    timings: NotRequired[Timings | None]
+    typing: NotRequired[Typing | None]
+    pointer: NotRequired[Pointer | None]
+    touch: NotRequired[Touch | None]
+    pasted: NotRequired[Sequence[str] | None]
+    device: NotRequired[DeviceTraits | None]
+    tells: NotRequired[
+        Sequence[
+            Literal["emulator", "headless", "no_focus", "patched", "untrusted_input", "virtual_machine", "webdriver"]
+        ]
+        | None
+    ]
 
 
 class KycStep(TypedDict):
@@ -531,8 +603,25 @@ class Refund(TypedDict):
     amount_minor: NotRequired[int | None]
 
 
+class ReviewResult(TypedDict):
+    """What a person did with a payment that was to be reviewed. It is no word on fraud: that is a ``label``."""
+
+    type: Literal["review"]
+    event_id: NotRequired[str]
+    occurred_at: NotRequired[dt.datetime | str]
+    sent_at: NotRequired[dt.datetime | str | None]
+    received_at: NotRequired[dt.datetime | str | None]
+    version: NotRequired[Literal[1]]
+    payment_id: str
+    verdict: Literal["approve", "decline"]
+    by: NotRequired[str]
+
+
 class SessionClosed(TypedDict):
-    """A session closed; `session` carries its summary."""
+    """A session closed; `session` carries its summary. A payment that names its id gets it from here.
+
+    A visitor who is not logged in has no account: `customer` may be left out.
+    """
 
     type: Literal["session"]
     event_id: NotRequired[str]
@@ -540,7 +629,7 @@ class SessionClosed(TypedDict):
     sent_at: NotRequired[dt.datetime | str | None]
     received_at: NotRequired[dt.datetime | str | None]
     version: NotRequired[Literal[1]]
-    customer: Customer
+    customer: NotRequired[Customer | None]
     device: NotRequired[Device | None]
     session: NotRequired[SessionSummary | None]
     ip: NotRequired[str | None]
@@ -589,10 +678,13 @@ Event: TypeAlias = (
     | EarlyFraudWarning
     | Chargeback
     | Label
+    | ReviewResult
 )
 
 
-Outcome: TypeAlias = AuthorisationResult | Capture | Void | Refund | EarlyFraudWarning | Chargeback | Label
+Outcome: TypeAlias = (
+    AuthorisationResult | Capture | Void | Refund | EarlyFraudWarning | Chargeback | Label | ReviewResult
+)
 
 
 class DecisionRequest(TypedDict):

@@ -4,7 +4,7 @@ import { Outbox } from "./outbox.js";
 import { call, CONTRACT, type Request, type Transport, VERSION } from "./transport.js";
 import type { Checkpoint, Decision, Event, Found, Lookup, Payment, Recorded, StoredDecision } from "./types.js";
 
-const OUTCOMES = new Set("authorisation_result capture void refund early_fraud_warning chargeback label".split(" "));
+const OUTCOMES = new Set("authorisation_result capture void refund early_fraud_warning chargeback label review".split(" "));
 const LONGEST_ID = 128;
 
 export interface Options {

@@ -123,17 +123,17 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/admin/webhooks": {
+    "/v1/alerts": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** List alerts of waves, the newest first */
+        get: operations["alerts"];
         put?: never;
-        /** Carry out an operator's request about webhooks */
-        post: operations["administer_webhooks"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -225,6 +225,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/reviews": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the open reviews, the most telling first */
+        get: operations["reviews"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Record summaries of sessions for payments to name */
+        post: operations["record_sessions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -266,20 +300,37 @@ export interface components {
             /** @default null */
             region?: string | null;
         };
-        /**
-         * AddWebhook
-         * @description Add an address that messages of these topics are posted to, all of them by default; its secret is shown once.
-         */
-        AddWebhook: {
-            /** @enum {unknown} */
-            do: "add_webhook";
-            merchant: string;
-            /** @default [] */
-            topics?: ("decision.revised" | "model.activated" | "model.rolled_back" | "outcome.recorded" | "wave.alert")[];
-            url: string;
-        };
         /** AdminRequest */
-        AdminRequest: components["schemas"]["CreateMerchant"] | components["schemas"]["IssueKey"] | components["schemas"]["ListKeys"] | components["schemas"]["RotateKey"] | components["schemas"]["RevokeKey"] | components["schemas"]["SetMode"] | components["schemas"]["SetPolicy"] | components["schemas"]["SetSolved"] | components["schemas"]["ActivateModel"] | components["schemas"]["Show"];
+        AdminRequest: components["schemas"]["CreateMerchant"] | components["schemas"]["IssueKey"] | components["schemas"]["ListKeys"] | components["schemas"]["RotateKey"] | components["schemas"]["RevokeKey"] | components["schemas"]["SetMode"] | components["schemas"]["SetPolicy"] | components["schemas"]["SetSolved"] | components["schemas"]["ActivateModel"] | components["schemas"]["SettleReview"] | components["schemas"]["Show"];
+        /**
+         * Alert
+         * @description What is to be said of a wave: that it began, and that it is over.
+         *
+         *     `wave` is the payment that raised it, and names the wave; `words` say what its payments share, `listed` are the
+         *     first hundred of them.
+         */
+        Alert: {
+            amount_minor: number;
+            at_ms: number;
+            currency: string;
+            first_ms: number;
+            last_ms: number;
+            listed: components["schemas"]["Listed"][];
+            patterns: string[];
+            payments: number;
+            shared: components["schemas"]["Shared"][];
+            /** @enum {unknown} */
+            type: "wave.closed" | "wave.opened";
+            wave: string;
+            words: string;
+        };
+        /**
+         * Alerts
+         * @description Alerts of a merchant, the newest first.
+         */
+        Alerts: {
+            alerts: components["schemas"]["Alert"][];
+        };
         /**
          * Alive
          * @description The process answers.
@@ -292,9 +343,9 @@ export interface components {
             status: "alive";
         };
         /** AnyEvent */
-        AnyEvent: components["schemas"]["Payment"] | components["schemas"]["SignUp"] | components["schemas"]["Login"] | components["schemas"]["ProfileChange"] | components["schemas"]["KycStep"] | components["schemas"]["SessionClosed"] | components["schemas"]["AuthorisationResult"] | components["schemas"]["Capture"] | components["schemas"]["Void"] | components["schemas"]["Refund"] | components["schemas"]["EarlyFraudWarning"] | components["schemas"]["Chargeback"] | components["schemas"]["Label"];
+        AnyEvent: components["schemas"]["Payment"] | components["schemas"]["SignUp"] | components["schemas"]["Login"] | components["schemas"]["ProfileChange"] | components["schemas"]["KycStep"] | components["schemas"]["SessionClosed"] | components["schemas"]["AuthorisationResult"] | components["schemas"]["Capture"] | components["schemas"]["Void"] | components["schemas"]["Refund"] | components["schemas"]["EarlyFraudWarning"] | components["schemas"]["Chargeback"] | components["schemas"]["Label"] | components["schemas"]["ReviewResult"];
         /** AnyOutcome */
-        AnyOutcome: components["schemas"]["AuthorisationResult"] | components["schemas"]["Capture"] | components["schemas"]["Void"] | components["schemas"]["Refund"] | components["schemas"]["EarlyFraudWarning"] | components["schemas"]["Chargeback"] | components["schemas"]["Label"];
+        AnyOutcome: components["schemas"]["AuthorisationResult"] | components["schemas"]["Capture"] | components["schemas"]["Void"] | components["schemas"]["Refund"] | components["schemas"]["EarlyFraudWarning"] | components["schemas"]["Chargeback"] | components["schemas"]["Label"] | components["schemas"]["ReviewResult"];
         /**
          * AuthorisationResult
          * @description What the issuer said.
@@ -520,30 +571,6 @@ export interface components {
             phone?: string | null;
         };
         /**
-         * DeadLetter
-         * @description A message that nobody took, and why the last attempt failed.
-         */
-        DeadLetter: {
-            attempts: number;
-            failed: string;
-            id: string;
-            subject: string;
-            /** @enum {unknown} */
-            topic: "decision.revised" | "model.activated" | "model.rolled_back" | "outcome.recorded" | "wave.alert";
-            webhook: string;
-        };
-        /**
-         * DeadLetters
-         * @description A merchant's dead letters, the newest first; `replayed` were put on their way again.
-         */
-        DeadLetters: {
-            /** @default [] */
-            letters: components["schemas"]["DeadLetter"][];
-            merchant: string;
-            /** @default 0 */
-            replayed: number;
-        };
-        /**
          * Decision
          * @description The answer to one payment at one checkpoint.
          *
@@ -676,6 +703,23 @@ export interface components {
             user_agent?: string | null;
         };
         /**
+         * DeviceTraits
+         * @description What the browser tells of its machine besides its agent; `renderer` and `fonts` are the merchant's own words or
+         *     hashes.
+         */
+        DeviceTraits: {
+            /** @default null */
+            cores?: number | null;
+            /** @default null */
+            fonts?: string | null;
+            /** @default null */
+            memory_mb?: number | null;
+            /** @default null */
+            renderer?: string | null;
+            /** @default null */
+            touch_points?: number | null;
+        };
+        /**
          * EarlyFraudWarning
          * @description A scheme fraud report (TC40, SAFE): a fraud label.
          */
@@ -745,6 +789,8 @@ export interface components {
          *
          *     `amount_base_minor` is in the merchant's base currency; `account_age_s` counts from the declared creation of the
          *     account; an empty string or None means the event does not carry it.
+         *     `session_state` says how its session is known: ``given`` with the payment, ``joined`` from the session logged under
+         *     its id, ``not_found`` under it, or ``none``; empty before this was noted. `tells` are its signs of automation.
          *     `warnings` are what is odd of a payment by itself; `missing` names the schema's sources that it gives nothing for.
          *     `tables_version` is the number of the reference tables that made what stands from `ip_country` on; without tables
          *     all of it is empty. `country_shape` says how the countries of address, issuer, bill, time zone, language and phone
@@ -821,8 +867,15 @@ export interface components {
             product?: string;
             /** @default false */
             session?: boolean;
+            /**
+             * @default
+             * @enum {unknown}
+             */
+            session_state?: "" | "given" | "joined" | "none" | "not_found";
             /** @default 1 */
             tables_version?: number;
+            /** @default [] */
+            tells?: string[];
             /** @default  */
             timezone_country?: string;
             /** @default [] */
@@ -1045,13 +1098,13 @@ export interface components {
             new_account_s?: number;
         };
         /**
-         * ListDeadLetters
-         * @description List the messages that no webhook took in days.
+         * Listed
+         * @description A payment of a wave; the amount is in base minor units.
          */
-        ListDeadLetters: {
-            /** @enum {unknown} */
-            do: "list_dead_letters";
-            merchant: string;
+        Listed: {
+            amount_minor: number;
+            at_ms: number;
+            payment_id: string;
         };
         /**
          * ListKeys
@@ -1060,15 +1113,6 @@ export interface components {
         ListKeys: {
             /** @enum {unknown} */
             do: "list_keys";
-            merchant: string;
-        };
-        /**
-         * ListWebhooks
-         * @description List a merchant's webhooks, and how many messages wait or are dead letters. Never their secrets.
-         */
-        ListWebhooks: {
-            /** @enum {unknown} */
-            do: "list_webhooks";
             merchant: string;
         };
         /**
@@ -1269,6 +1313,20 @@ export interface components {
             version?: 1;
         };
         /**
+         * Pointer
+         * @description How the pointer moved: median speed (pixels a second), path over distance, clicks, pauses before a click.
+         */
+        Pointer: {
+            /** @default null */
+            clicks?: number | null;
+            /** @default null */
+            detour?: number | null;
+            /** @default null */
+            pause_ms?: number | null;
+            /** @default null */
+            speed?: number | null;
+        };
+        /**
          * Policy
          * @description A merchant's economics, in base minor units.
          *
@@ -1418,6 +1476,27 @@ export interface components {
             version?: 1;
         };
         /**
+         * Queue
+         * @description Open reviews, the most telling first: as many as the capacity of the last 24 hours leaves are ``open``, the rest
+         *     ``beyond_capacity`` and left to their default. `lapsed` counts those of these hours that nobody settled in time.
+         */
+        Queue: {
+            /** @default null */
+            capacity_per_day: number | null;
+            lapsed: number;
+            reviews: components["schemas"]["Queued"][];
+            settled: number;
+        };
+        /**
+         * Queued
+         * @description A review in the queue, and how it stands.
+         */
+        Queued: {
+            review: components["schemas"]["ReviewCase"];
+            /** @enum {unknown} */
+            state: "beyond_capacity" | "lapsed" | "late" | "open" | "settled";
+        };
+        /**
          * Ready
          * @description The service can decide.
          */
@@ -1470,27 +1549,6 @@ export interface components {
             version?: 1;
         };
         /**
-         * RemoveWebhook
-         * @description Remove a webhook, with its messages.
-         */
-        RemoveWebhook: {
-            /** @enum {unknown} */
-            do: "remove_webhook";
-            merchant: string;
-            webhook: string;
-        };
-        /**
-         * ReplayDeadLetters
-         * @description Send dead letters again: these, or all where none is named.
-         */
-        ReplayDeadLetters: {
-            /** @enum {unknown} */
-            do: "replay_dead_letters";
-            /** @default [] */
-            letters?: string[];
-            merchant: string;
-        };
-        /**
          * Review
          * @description What a look by a person costs and finds.
          *
@@ -1517,6 +1575,62 @@ export interface components {
             passes?: number;
         };
         /**
+         * ReviewCase
+         * @description A payment that is to be reviewed, as it was decided, and what became of that.
+         *
+         *     `value_minor` is the value of information: what a look is expected to earn above the best action without one, in
+         *     base minor units. `default` is done past `deadline_ms`. `verdict` is what the reviewer did.
+         */
+        ReviewCase: {
+            amount_minor: number;
+            asked_ms: number;
+            /** @default  */
+            by: string;
+            currency: string;
+            /** @default null */
+            deadline_ms: number | null;
+            /** @default null */
+            default: components["schemas"]["Action"] | null;
+            /** @default null */
+            p_fraud: number | null;
+            payment_id: string;
+            /** @default [] */
+            reasons: components["schemas"]["Reason"][];
+            /** @default null */
+            risk_score: number | null;
+            seq: number;
+            /** @default null */
+            settled_ms: number | null;
+            value_minor: number;
+            /** @default  */
+            verdict: string;
+        };
+        /**
+         * ReviewResult
+         * @description What a person did with a payment that was to be reviewed. It is no word on fraud: that is a ``label``.
+         */
+        ReviewResult: {
+            /** @default  */
+            by?: string;
+            event_id: string;
+            /** Format: date-time */
+            occurred_at: string;
+            payment_id: string;
+            /** @default null */
+            received_at?: string | null;
+            /** @default null */
+            sent_at?: string | null;
+            /** @enum {unknown} */
+            type: "review";
+            /** @enum {unknown} */
+            verdict: "approve" | "decline";
+            /**
+             * @default 1
+             * @enum {unknown}
+             */
+            version?: 1;
+        };
+        /**
          * RevokeKey
          * @description End a key now.
          */
@@ -1537,18 +1651,6 @@ export interface components {
             merchant: string;
             /** @default 86400 */
             overlap_s?: number;
-        };
-        /**
-         * RotateWebhook
-         * @description Give a webhook a new secret; the old one signs beside it for `overlap_s` seconds.
-         */
-        RotateWebhook: {
-            /** @enum {unknown} */
-            do: "rotate_webhook";
-            merchant: string;
-            /** @default 86400 */
-            overlap_s?: number;
-            webhook: string;
         };
         /**
          * Schema
@@ -1623,14 +1725,17 @@ export interface components {
         };
         /**
          * SessionClosed
-         * @description A session closed; `session` carries its summary.
+         * @description A session closed; `session` carries its summary. A payment that names its id gets it from here.
+         *
+         *     A visitor who is not logged in has no account: `customer` may be left out.
          */
         SessionClosed: {
             /** @default {} */
             custom?: {
                 [key: string]: string | number | boolean | null;
             };
-            customer: components["schemas"]["Customer"];
+            /** @default null */
+            customer?: components["schemas"]["Customer"] | null;
             /** @default null */
             device?: components["schemas"]["Device"] | null;
             event_id: string;
@@ -1653,22 +1758,75 @@ export interface components {
             version?: 1;
         };
         /**
+         * SessionRequest
+         * @description A session closed; `session` carries its summary. A payment that names its id gets it from here.
+         *
+         *     A visitor who is not logged in has no account: `customer` may be left out.
+         */
+        SessionRequest: {
+            /** @default {} */
+            custom?: {
+                [key: string]: string | number | boolean | null;
+            };
+            /** @default null */
+            customer?: components["schemas"]["Customer"] | null;
+            /** @default null */
+            device?: components["schemas"]["Device"] | null;
+            event_id: string;
+            /** @default null */
+            ip?: string | null;
+            /** Format: date-time */
+            occurred_at: string;
+            /** @default null */
+            received_at?: string | null;
+            /** @default null */
+            sent_at?: string | null;
+            /** @default null */
+            session: components["schemas"]["SessionSummary"] | null;
+            /** @enum {unknown} */
+            type?: "session";
+            /**
+             * @default 1
+             * @enum {unknown}
+             */
+            version?: 1;
+        };
+        /**
          * SessionSummary
          * @description One session folded into numbers; its beacons are not events.
+         *
+         *     `journey` are the names of its steps in order, yours to choose; `pasted` the fields that were pasted into or filled
+         *     by the browser; `tells` the signs of automation that were seen: nothing seen is an empty list, not looked at null.
          */
         SessionSummary: {
+            /** @default null */
+            device?: components["schemas"]["DeviceTraits"] | null;
             /** @default null */
             duration_ms?: number | null;
             /** @default null */
             id?: string | null;
             /** @default null */
+            journey?: string[] | null;
+            /** @default null */
             key_presses?: number | null;
             /** @default null */
             pages?: number | null;
             /** @default null */
+            pasted?: string[] | null;
+            /** @default null */
             pastes?: number | null;
             /** @default null */
+            pointer?: components["schemas"]["Pointer"] | null;
+            /** @default null */
             pointer_moves?: number | null;
+            /** @default null */
+            tells?: ("emulator" | "headless" | "no_focus" | "patched" | "untrusted_input" | "virtual_machine" | "webdriver")[] | null;
+            /** @default null */
+            timings?: components["schemas"]["Timings"] | null;
+            /** @default null */
+            touch?: components["schemas"]["Touch"] | null;
+            /** @default null */
+            typing?: components["schemas"]["Typing"] | null;
         };
         /**
          * SetMode
@@ -1707,6 +1865,31 @@ export interface components {
          */
         SetTables: {
             version: number;
+        };
+        /**
+         * SettleReview
+         * @description Say what a person did with a payment that was to be reviewed; logged as an event, once.
+         */
+        SettleReview: {
+            /** @default  */
+            by?: string;
+            /** @enum {unknown} */
+            do: "settle_review";
+            merchant: string;
+            payment: string;
+            /** @enum {unknown} */
+            verdict: "approve" | "decline";
+        };
+        /**
+         * Shared
+         * @description What a wave shares: a fact's value, the share of the wave's payments that have it, and of the merchant's others
+         *     shortly before.
+         */
+        Shared: {
+            fact: string;
+            share: number;
+            usual: number;
+            value: string;
         };
         /**
          * Show
@@ -1802,6 +1985,51 @@ export interface components {
             tables_version: number;
         };
         /**
+         * Timings
+         * @description When things happened in a session, ms; counted from its first page.
+         */
+        Timings: {
+            /** @default null */
+            first_input_ms?: number | null;
+            /** @default null */
+            form_ms?: number | null;
+            /** @default null */
+            idle_ms?: number | null;
+            /** @default null */
+            last_input_before_pay_ms?: number | null;
+        };
+        /**
+         * Touch
+         * @description How a screen was touched: taps, swipes, median of how long a tap lasts and how much that varies.
+         */
+        Touch: {
+            /** @default null */
+            hold_ms?: number | null;
+            /** @default null */
+            hold_spread?: number | null;
+            /** @default null */
+            swipes?: number | null;
+            /** @default null */
+            taps?: number | null;
+        };
+        /**
+         * Typing
+         * @description How keys were pressed: medians of how long a key is held and of the time between two, and how much they vary
+         *     (interquartile range over median).
+         */
+        Typing: {
+            /** @default null */
+            corrections?: number | null;
+            /** @default null */
+            flight_ms?: number | null;
+            /** @default null */
+            flight_spread?: number | null;
+            /** @default null */
+            hold_ms?: number | null;
+            /** @default null */
+            hold_spread?: number | null;
+        };
+        /**
          * Void
          * @description The authorisation was released without capture.
          */
@@ -1846,6 +2074,7 @@ export interface components {
          *     - `device_missing` (device.id): The schema follows devices, and the payment names none.
          *     - `ip_missing` (ip): The schema follows IP addresses, and the payment has none.
          *     - `ip_not_public` (ip): The IP is no public address: a proxy's, perhaps, in place of the customer's.
+         *     - `session_missing` (session): The schema follows sessions: none came, nor was one logged under its id.
          *     - `fields_missing`: The schema declares more that the payment lacks: `missing` names all of it.
          *     - `created_after_occurred` (customer.created_at): The account was created after the payment.
          *     - `occurred_in_future` (occurred_at): The payment is more than five minutes ahead of its arrival.
@@ -1855,39 +2084,7 @@ export interface components {
          *     - `wave`: A wave goes on: payments of other accounts with the same habits came in a burst.
          * @enum {unknown}
          */
-        WarningCode: "amount_unusual" | "bin_missing" | "created_after_occurred" | "currency_new" | "customer_missing" | "device_missing" | "email_malformed" | "email_missing" | "fields_missing" | "ip_missing" | "ip_not_public" | "method_missing" | "no_active_model" | "occurred_in_future" | "occurred_long_ago" | "test_payment" | "wave";
-        /**
-         * WebhookIssued
-         * @description A webhook's new signing secret, shown once.
-         */
-        WebhookIssued: {
-            merchant: string;
-            secret: string;
-            webhook: string;
-        };
-        /** WebhookRequest */
-        WebhookRequest: components["schemas"]["AddWebhook"] | components["schemas"]["ListWebhooks"] | components["schemas"]["RotateWebhook"] | components["schemas"]["RemoveWebhook"] | components["schemas"]["ListDeadLetters"] | components["schemas"]["ReplayDeadLetters"];
-        /**
-         * WebhookShown
-         * @description What may be shown of a webhook; `signing` counts the secrets that sign, `pending` and `dead` its messages.
-         */
-        WebhookShown: {
-            added_at_ms: number;
-            dead: number;
-            id: string;
-            pending: number;
-            signing: number;
-            topics: ("decision.revised" | "model.activated" | "model.rolled_back" | "outcome.recorded" | "wave.alert")[];
-            url: string;
-        };
-        /**
-         * WebhooksShown
-         * @description A merchant's webhooks.
-         */
-        WebhooksShown: {
-            merchant: string;
-            webhooks: components["schemas"]["WebhookShown"][];
-        };
+        WarningCode: "amount_unusual" | "bin_missing" | "created_after_occurred" | "currency_new" | "customer_missing" | "device_missing" | "email_malformed" | "email_missing" | "fields_missing" | "ip_missing" | "ip_not_public" | "method_missing" | "no_active_model" | "occurred_in_future" | "occurred_long_ago" | "session_missing" | "test_payment" | "wave";
     };
     responses: never;
     parameters: never;
@@ -2385,9 +2582,15 @@ export interface operations {
             };
         };
     };
-    administer_webhooks: {
+    alerts: {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description How many at most; 20 by default.
+                 * @example 20
+                 */
+                limit?: number;
+            };
             header?: {
                 /**
                  * @description Pins a version of the contract; without it the current one is spoken.
@@ -2398,20 +2601,18 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["WebhookRequest"];
-            };
-        };
+        requestBody?: never;
         responses: {
-            /** @description Carry out an operator's request about webhooks */
+            /** @description List alerts of waves, the newest first */
             200: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["WebhookIssued"] | components["schemas"]["WebhooksShown"] | components["schemas"]["DeadLetters"];
+                    "application/json": components["schemas"]["Alerts"];
                 };
             };
             /** @description A problem: `bad-input`, `unknown-version` */
@@ -2435,38 +2636,18 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description A problem: `not-allowed` */
+            403: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description A problem: `not-found` */
             404: {
-                headers: {
-                    "Avalist-Version": components["headers"]["Avalist-Version"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description A problem: `conflict` */
-            409: {
-                headers: {
-                    "Avalist-Version": components["headers"]["Avalist-Version"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description A problem: `body-too-large` */
-            413: {
-                headers: {
-                    "Avalist-Version": components["headers"]["Avalist-Version"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description A problem: `unsupported-media` */
-            415: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];
                     [name: string]: unknown;
@@ -2479,6 +2660,17 @@ export interface operations {
             422: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `rate-limited` */
+            429: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3025,6 +3217,244 @@ export interface operations {
         };
         responses: {
             /** @description Record what became of payments */
+            200: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recorded"];
+                };
+            };
+            /** @description A problem: `bad-input`, `unknown-version` */
+            400: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `not-authenticated` */
+            401: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `not-allowed` */
+            403: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `not-found` */
+            404: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `conflict` */
+            409: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `body-too-large` */
+            413: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `unsupported-media` */
+            415: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `bad-input`, `card-number-refused`, `clock-went-back`, `unknown-currency` */
+            422: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `overloaded`, `rate-limited` */
+            429: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `log-failed`, `unavailable` */
+            503: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reviews: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Pins a version of the contract; without it the current one is spoken.
+                 * @example 2026-11-25
+                 */
+                "Avalist-Version"?: "2026-11-25";
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description List the open reviews, the most telling first */
+            200: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Queue"];
+                };
+            };
+            /** @description A problem: `bad-input`, `unknown-version` */
+            400: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `not-authenticated` */
+            401: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `not-allowed` */
+            403: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `not-found` */
+            404: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `bad-input`, `card-number-refused` */
+            422: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `rate-limited` */
+            429: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `log-failed`, `unavailable` */
+            503: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    record_sessions: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Pins a version of the contract; without it the current one is spoken.
+                 * @example 2026-11-25
+                 */
+                "Avalist-Version"?: "2026-11-25";
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SessionRequest"] | components["schemas"]["SessionRequest"][];
+            };
+        };
+        responses: {
+            /** @description Record summaries of sessions for payments to name */
             200: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];

@@ -1,7 +1,7 @@
 """The life of models under drift: recovery from an attack, alarms in a stable year, bad challengers, a rollback.
 
-``python -m bench.drift [--seeds N] [--parts recovery,stable]``; raw values in ``bench/out/drift-*.json``, the last line
-printed is one JSON object. Reports take 25 days (median). A simulated merchant lives through the product: payments are
+``python -m bench.drift [--seeds N] [--parts recovery,gate,stable]``; raw values in ``bench/out/drift-*.json``, the last
+line printed is one JSON object. Reports take 25 days (median). A simulated merchant lives through the product: payments are
 decided live, once a day the daily work runs (train, gate, activate), every hour of a trial the watch looks. Day k of an
 attack is recovered when four fifths of its fraud money are stopped on it and on average from it on.
 """
@@ -22,14 +22,15 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from avalist.app.administer import ActivateModel, AdminRequest, CreateMerchant
+from avalist.app.administer import ActivateModel, AdminRequest, CreateMerchant, StageModel
 from avalist.app.dataset import Dataset, collect
 from avalist.app.learn import Tools, alarm_at, evidence_for, learn, watch
-from avalist.app.lineage import lineage
+from avalist.app.lineage import HOUR_MS
 from avalist.app.replay import replay
 from avalist.app.train import delay_at, known_by
 from avalist.bootstrap import Installation, build, keep_model
 from avalist.config import settings_from
+from avalist.domain.core import Evidence
 from avalist.domain.events import Payment, WireEvent
 from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact
@@ -44,7 +45,7 @@ from bench.policy import SHOP, decide, record
 
 OUT = Path(__file__).parent / "out"
 MEDIAN_D, P95_D = 25.0, 90.0
-HISTORY_D, CALM_D, ATTACK_D = 60, 2, 13
+HISTORY_D, CALM_D, ATTACK_D = 60, 1, 12
 PER_DAY, ATTACK_PER_DAY, ATTACK_P = 400.0, 150, 0.5
 STABLE_PER_DAY, STABLE_HISTORY_D, STABLE_D, RETRAIN_D = 250.0, 75, 365, 30
 RECOVERED: Final = 0.8
@@ -60,6 +61,8 @@ class Life:
         self._batches = world.batches(days)
         self.attempts: list[Attempt] = []
         self.decided: list[float] = []
+        self.evidence: Evidence | None = None
+        self._trial_ends_ms = 0
         self.change: Callable[[WireEvent], WireEvent] = lambda event: event
         here.administration.carry_out(CreateMerchant(SHOP, SCHEMA), world.start_ms)
         self.tools = Tools(
@@ -77,9 +80,18 @@ class Life:
         """Return the last arrival."""
         return self.here.writer.merchant(SHOP).at_ms
 
-    def import_days(self, days: int) -> None:
-        """Record days as history: all that issuers approve is captured."""
-        record(self.here, live(itertools.islice(self._batches, days * 24), self._pending))
+    @property
+    def on_trial(self) -> bool:
+        """Tell whether a model is on trial that the gate let in."""
+        return self.at_ms < self._trial_ends_ms
+
+    def begin(self) -> dict[str, Any]:
+        """Record history, all of it captured where issuers approve, and let a first model in."""
+        record(self.here, live(itertools.islice(self._batches, HISTORY_D * 24), self._pending))
+        found = told(self, "first")
+        first = self.tools.load(found["done"]["version"]).artefact
+        self.tools.carry_out(ActivateModel(SHOP, first.version, first.plan_hash))
+        return found
 
     def hours(self, hours: int) -> None:
         """Live some hours: payments are decided, and what is approved has outcomes."""
@@ -94,6 +106,10 @@ class Life:
         return self.decided[-1] > 0
 
     def _carry_out(self, request: AdminRequest) -> dict[str, Any]:
+        if isinstance(request, StageModel):
+            self.evidence = request.evidence
+        if isinstance(request, ActivateModel):
+            self._trial_ends_ms = self.at_ms + LONGEST_H * HOUR_MS if request.by == "gate" else 0
         self.here.administration.prepare(request)
         answer = self.here.administration.carry_out(request, self.at_ms)
         self.here.log.sync()
@@ -108,36 +124,46 @@ def calm_world() -> WorldConfig:
 
 
 def recovery(seed: int) -> dict[str, Any]:
-    """Live a merchant into an attack; then try bad challengers and a model that turns bad."""
+    """Live a merchant into an attack, and see what is stopped of it."""
     config, begin = calm_world(), HISTORY_D + CALM_D
     plan = attack(config, begin, ATTACK_D, ATTACK_PER_DAY)
     world = World(config, seed=seed, payments_per_day=PER_DAY, extra_waves=(plan,))
     with tempfile.TemporaryDirectory(prefix="avalist-drift-") as folder, build(settings_from({}, data=folder)) as here:
-        life = Life(here, world, begin + ATTACK_D + 8)
-        life.import_days(HISTORY_D)
-        runs = [told(life, "first")]
-        first = life.tools.load(runs[0]["done"]["version"]).artefact
-        life.tools.carry_out(ActivateModel(SHOP, first.version, first.plan_hash))
-        for day in range(CALM_D + ATTACK_D):
+        life = Life(here, world, begin + ATTACK_D)
+        runs = [life.begin()]
+        for day in range(-CALM_D, ATTACK_D):
             life.hours(24)
-            taken_back = watch(life.tools, SHOP, life.at_ms)
-            runs.append({"day": day - CALM_D, **told(life, "schedule"), "watch": _checks(taken_back)})
+            looked = watch(life.tools, SHOP, life.at_ms) if life.on_trial else None
+            runs.append({"day": day, **told(life, "schedule"), "watch": _checks(looked)})
         stopped = by_day(life, plan.start_ms)
-        result: dict[str, Any] = {"seed": seed, "runs": runs, "stopped": stopped, "recovery_days": recovered(stopped)}
-        print(json.dumps({"seed": seed, "stopped": stopped, "recovery_days": result["recovery_days"]}), flush=True)
-        result["bad"] = bad_challengers(life)
-        result["rollback"] = turned_bad(life, seed)
-        result["different"] = replay(here.log, here.load_model).different
-        return result
+        different = replay(here.log, here.load_model).different
+    found = {"seed": seed, "stopped": stopped, "recovery_days": recovered(stopped), "different": different}
+    print(json.dumps(found), flush=True)
+    return {**found, "runs": runs}
+
+
+def gate(seed: int) -> dict[str, Any]:
+    """Live a calm merchant; try bad challengers and a model that turns bad."""
+    world = World(calm_world(), seed=seed, payments_per_day=PER_DAY)
+    with tempfile.TemporaryDirectory(prefix="avalist-drift-") as folder, build(settings_from({}, data=folder)) as here:
+        life = Life(here, world, HISTORY_D + CALM_D + LONGEST_H // 24)
+        life.begin()
+        life.hours(CALM_D * 24)
+        bad, rollback = bad_challengers(life), turned_bad(life, seed)
+        return {
+            "seed": seed,
+            "bad": bad,
+            "rollback": rollback,
+            "different": replay(here.log, here.load_model).different,
+        }
 
 
 def told(life: Life, cause: Any) -> dict[str, Any]:
     """Do the daily work and return what came of it."""
     began = time.perf_counter()
     done = learn(life.tools, SHOP, life.at_ms, cause)
-    _, steps = lineage(life.tools.read(), SHOP)
-    evidence = next((step.told.evidence for step in reversed(steps) if step.told.evidence), None)
-    found = {"done": msgspec.to_builtins(done), "checks": _checks(evidence), "seconds": time.perf_counter() - began}
+    took = time.perf_counter() - began
+    found = {"done": msgspec.to_builtins(done), "evidence": msgspec.to_builtins(life.evidence), "seconds": took}
     print(json.dumps(found), flush=True)
     return found
 
@@ -242,16 +268,16 @@ def trained(data: Dataset, cut_ms: int) -> Artefact:
     return replace(train(known_by(data, cut_ms), PARAMS).artefact, delay=delay_at(data, cut_ms))
 
 
+PARTS: Final = {"recovery": recovery, "gate": gate, "stable": stable}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.drift", description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=1, help="merchants to live in each part")
-    parser.add_argument("--parts", default="recovery,stable")
+    parser.add_argument("--parts", default=",".join(PARTS))
     given = parser.parse_args()
     seeds, parts = range(1, given.seeds + 1), given.parts.split(",")
-    raw = {
-        "recovery": [recovery(seed) for seed in seeds] if "recovery" in parts else [],
-        "stable": [stable(seed) for seed in seeds] if "stable" in parts else [],
-    }
+    raw = {part: [of(seed) for seed in seeds] if part in parts else [] for part, of in PARTS.items()}
     OUT.mkdir(exist_ok=True)
     for part, found in raw.items():
         if found:
@@ -265,22 +291,22 @@ def summary(raw: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     def worst(part: str, of: Callable[[dict[str, Any]], float], pick: Callable[[Iterator[float]], float]) -> Any:
         return pick(of(one) for one in raw[part]) if raw[part] else None
 
-    refused = worst("recovery", lambda one: sum(not bad["passed"] for bad in one["bad"].values()), min)
+    refused = worst("gate", lambda one: sum(not bad["passed"] for bad in one["bad"].values()), min)
     return {
         "bench": "drift",
         "recovery_days": worst("recovery", lambda one: one["recovery_days"], max),
         "false_alarms_per_year": worst("stable", lambda one: one["episodes"] * 365 / STABLE_D, max),
         "bad_challengers_refused": refused,
-        "rollback_hours": worst("recovery", lambda one: one["rollback"]["hours"], max),
-        "rolled_back": worst("recovery", lambda one: one["rollback"]["rolled_back"], min),
-        "rolled_back_too_early": worst("recovery", lambda one: one["rollback"]["too_early"], max),
+        "rollback_hours": worst("gate", lambda one: one["rollback"]["hours"], max),
+        "rolled_back": worst("gate", lambda one: one["rollback"]["rolled_back"], min),
+        "rolled_back_too_early": worst("gate", lambda one: one["rollback"]["too_early"], max),
         "stopped_by_day": [one["stopped"] for one in raw["recovery"]],
-        "replayed_different": worst("recovery", lambda one: one["different"], sum),
+        "replayed_different": sum(one["different"] for part in ("recovery", "gate") for one in raw[part]),
         "payments_per_day": PER_DAY,
         "attack_per_day": ATTACK_PER_DAY,
         "attack_fraud_share": ATTACK_P,
         "median_delay_d": MEDIAN_D,
-        "merchants": max(len(raw["recovery"]), len(raw["stable"])),
+        "merchants": max(map(len, raw.values())),
     }
 
 

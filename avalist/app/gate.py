@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -24,7 +23,7 @@ from avalist.models.artefact import Artefact
 from avalist.models.delay import as_declared
 from avalist.models.judge import MOST_OFF, Draws, Level, levels
 from avalist.models.metrics import Interval
-from avalist.models.off_policy import Worth, difference
+from avalist.models.off_policy import Worth, pseudo
 from avalist.models.score import Model
 from avalist.models.trees import F32, F64, I64, Trees
 
@@ -70,9 +69,16 @@ def last_days(cut_ms: int, days: float = WINDOW_D) -> Period:
     return Period(cut_ms - round(days * DAY_MS), cut_ms + 1)
 
 
-def judge(seen: Shadow, model: Artefact, *, against: str = "", row_us: float = 0.0, parity: str = "") -> Evidence:
-    """Judge a challenger. `parity` says how parity is broken, or nothing; `row_us` what a row's score takes."""
+def judge(
+    seen: Shadow, model: Artefact, active: Artefact | None = None, *, row_us: float = 0.0, parity: str = ""
+) -> Evidence:
+    """Judge a challenger, on payments that neither model learnt from.
+
+    `parity` says how parity is broken, or nothing; `row_us` what a row's score takes.
+    """
     past, judged = seen.past, unlearnt(seen.past, model)
+    if active is not None:
+        judged = judged & unlearnt(past, active)
     recent = past.t_ms >= past.t_ms[-1] - _RECENT_D * DAY_MS
     known = reported_by(past, model)
     gain = gained(seen, judged & (known >= _LEAST_REPORTED), known)
@@ -84,7 +90,7 @@ def judge(seen: Shadow, model: Artefact, *, against: str = "", row_us: float = 0
         Check("parity", not parity, parity or "decisions saw what their log gives again"),
     )
     return Evidence(
-        against=against,
+        against=active.version if active is not None else "",
         from_ms=int(past.t_ms[0]),
         to_ms=int(past.t_ms[-1]) + 1,
         payments=len(past.t_ms),
@@ -113,16 +119,15 @@ def reported_by(past: Past, model: Artefact) -> F64:
 def gained(seen: Shadow, rows: Bools, known: F64) -> Interval:
     """Return what the challenger earns more on some payments, doubly robust, with a 90 % interval.
 
-    A report counts 1/F. Hours are the clusters: payments of an hour share its wave, and a new attack has few days.
+    A report counts 1/F. Hours are drawn: payments of an hour share its wave, and a new attack has few days. A draw may
+    leave any report out, so that two or three lucky ones prove nothing.
     """
-    past, n = seen.past, int(rows.sum())
-    logged, (sale, fraud) = logged_of(past, known, _LEAST_REPORTED), worth_of(past, past.policy)
+    past = seen.past
+    logged, worth = logged_of(past, known, _LEAST_REPORTED), worth_of(past, past.policy)
+    none, ones = np.zeros(len(known)), np.ones(len(known))
+    each = worth.of(pseudo(logged, Worth(ones, none)), pseudo(logged, Worth(none, ones)))
     more = seen.after.astype(np.float64) - seen.before
-    judged = replace(logged, cluster=past.t_ms // _HOUR_MS).only(rows)
-    found = difference(judged, more[rows], Worth(sale[rows], fraud[rows])) if n else Interval(0.0, 0.0, 0.0)
-    if math.isnan(found.low):  # too few to tell
-        return Interval(n * found.value, 0.0, 0.0)
-    return Interval(n * found.value, n * found.low, n * found.high)
+    return Draws(past.t_ms // _HOUR_MS).total(np.where(rows, more * each, 0.0))
 
 
 def _profit(gain: Interval, judged: int, past: Past) -> Check:

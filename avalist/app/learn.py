@@ -140,7 +140,7 @@ def evidence_for(tools: Tools, merchant: str, model: Model, active: Model | None
     except ReplayMismatch as error:
         parity = str(error)
     took = row_us(model, tools.now_ns)
-    return judge(seen, model.artefact, against=now.version if now else "", row_us=took, parity=parity)
+    return judge(seen, model.artefact, now, row_us=took, parity=parity)
 
 
 def _noted(records: Records, merchant: str, standing: Standing) -> Iterator[tuple[int, Record]]:

@@ -165,10 +165,10 @@ class LearningSet(msgspec.Struct, frozen=True, kw_only=True, tag="learning_set")
     """
 
     approval: Literal["automatic", "manual"] = "automatic"
-    every_d: Annotated[float, msgspec.Meta(ge=0.0, le=365.0)] = 1.0
+    every_d: Annotated[float, msgspec.Meta(ge=0, le=365)] = 1.0
     labels: Annotated[int, msgspec.Meta(ge=1)] = 200
-    watch_h: Annotated[float, msgspec.Meta(ge=0.0, le=720.0)] = 72.0
-    rest_d: Annotated[float, msgspec.Meta(ge=0.0, le=365.0)] = 7.0
+    watch_h: Annotated[float, msgspec.Meta(ge=0, le=720)] = 72.0
+    rest_d: Annotated[float, msgspec.Meta(ge=0, le=365)] = 7.0
 
 
 class TablesSet(msgspec.Struct, frozen=True, tag="tables_set"):

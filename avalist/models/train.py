@@ -185,7 +185,9 @@ def held(t_ms: I64, params: TrainParams) -> Held | None:
     later = t_ms[seen[len(seen) // 2 :]]
     if not len(later):
         return None
-    block_ms = max(min(DAY_MS, int(later[-1] - later[0]) // _FEWEST_BLOCKS), 1)
+    block_ms = DAY_MS  # halved, so that models of other days mostly hold the same blocks
+    while block_ms > 1 and int(later[-1] - later[0]) < _FEWEST_BLOCKS * block_ms:
+        block_ms //= 2
     return Held(int(later[0]), block_ms, 2.0 * params.calibration_share)
 
 

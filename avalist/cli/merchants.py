@@ -58,7 +58,9 @@ def create(
         key = here.carry_out(IssueKey(merchant, "live"))["key"]
     console.print(f"created [bold]{merchant}[/]: {shown['features']} features on plan {shown['plan']}")
     if shown["model"]:
-        console.print("it decides by the network prior, trained on simulated payments, until a model of its own is better")
+        console.print(
+            "it decides by the network prior, trained on simulated payments, until a model of its own is better"
+        )
     console.print(f"its live key, shown once: [bold]{key}[/]", soft_wrap=True)
 
 

@@ -41,11 +41,11 @@ Exported from Avalist. `python score.py --check` scores the rows of check.json a
 ## model.json
 
 `columns` in order. `trees`: each has arrays over its nodes, node 0 first. `feature` is the place of the column that a
-node asks for, -1 in a leaf. A value x goes `left` where x <= `threshold` (both float32; null is no bound), else `right`;
-an unknown one goes left where `unknown_left`. `value` of a leaf is added up over all trees in order, then `base`: that
-is the margin. Where `prior` is not null it is such a forest too, over the same columns: its margin, as float32, is one
-more column after the others. `trained` says who trained the trees: the merchant's own history, the network's prior, or
-somebody who brought them.
+node asks for, -1 in a leaf. A value x goes `left` where x <= `threshold` (both float32; null is no bound), else
+`right`; an unknown one goes left where `unknown_left`. `value` of a leaf is added up over all trees in order, then
+`base`: that is the margin. Where `prior` is not null it is such a forest too, over the same columns: its margin, as
+float32, is one more column after the others. `trained` says who trained the trees: the merchant's own history, the
+network's prior, or somebody who brought them.
 
 ## calibration.json
 

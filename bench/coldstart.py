@@ -49,7 +49,7 @@ from bench.policy import Lived, Truth, truth_of
 OUT = Path(__file__).parent / "out" / "coldstart.json"
 WEEK_MS: Final = 7 * DAY_MS
 WAYS: Final = ("prior", "own", "avalist")
-TREES: Final = TrainParams(test_share=0.0, trees=80, leaves=15, learning_rate=0.1, min_data_in_leaf=40, num_threads=2)
+TREES: Final = TrainParams(test_share=0.0, trees=80, leaves=15, learning_rate=0.1, min_data_in_leaf=40)
 
 
 class Kind(NamedTuple):

@@ -37,7 +37,8 @@ def margin(forest: dict[str, Any], row: list[float | None]) -> float:
         at = 0
         while tree["feature"][at] >= 0:
             x = row[tree["feature"][at]]
-            left = tree["unknown_left"][at] if x is None else x <= tree["threshold"][at]
+            bound = tree["threshold"][at]
+            left = tree["unknown_left"][at] if x is None else bound is None or x <= bound
             at = tree["left"][at] if left else tree["right"][at]
         total += tree["value"][at]
     return float(total + forest["base"])

@@ -20,10 +20,11 @@ from avalist.app.dataset import Dataset
 from avalist.app.train import delay_at
 from avalist.domain.alerts import Alert
 from avalist.domain.schema import DAY_MS
+from avalist.features.codes import code_of
 from avalist.features.words import in_words
 from avalist.models.judge import AGES_D, MOST_OFF, evenly
 from avalist.models.shift import more_missing, shift, significant, two_sided, z_value
-from avalist.models.trees import F64, I64
+from avalist.models.trees import F32, F64, I64
 from avalist.ports.documents import Documents
 
 ALL_PAYMENTS: Final = "all payments"
@@ -33,6 +34,8 @@ CHANCE: Final = 0.001
 """Chance that a check of one kind raises any alert where nothing is wrong: a thousand checks, one false alert."""
 MOVED: Final = 0.25
 """Population stability index from which on a column has moved; 0.1 is usually called a small change."""
+TIMES_USUAL: Final = 4.0
+"""And so many times as far as in any of the weeks before: a young shop's columns move all the time, a little."""
 MORE_MISSING: Final = 0.05
 _BEFORE_D: Final = 28
 _LEVEL_D: Final = 180
@@ -56,13 +59,19 @@ class LevelCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
-    """How a column's values moved: stability index, Kolmogorov–Smirnov distance, the p-value of that."""
+    """How a column's values moved: stability index, Kolmogorov–Smirnov distance, the p-value of that.
+
+    `usual` is the largest stability index of any of the four weeks before against all of them; 0 where nothing moved
+    and nobody asked. `code` is the column's reason code.
+    """
 
     column: str
+    code: str
     words: str
     psi: float
     distance: float
     p_value: float
+    usual: float = 0.0
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,18 +173,22 @@ def _moved(data: Dataset, windows: _Windows) -> Iterator[Moved]:
     if not windows.enough:
         return
     before, now = np.asarray(data.x[windows.before]), np.asarray(data.x[windows.now])
+    week = (data.t_ms[windows.before[-1]] - data.t_ms[windows.before]) // (7 * DAY_MS)
+    named = {feature.name: feature for feature in data.plan.features}
     for column, feature in enumerate(data.plan.features):
-        yield _as_moved(feature.name, in_words(feature), before[:, column], now[:, column])
+        told = feature.name, code_of(feature, named), in_words(feature)
+        yield _as_moved(*told, before[:, column], now[:, column], week)
     p = data.background.decided[:, 0]
-    before_p, now_p = p[windows.before], p[windows.now]
-    scored = before_p[~np.isnan(before_p)], now_p[~np.isnan(now_p)]
-    if min(map(len, scored)) >= _FEWEST:
-        yield _as_moved(_SCORE, "the probability of fraud", *scored)
+    if min(int((~np.isnan(p[rows])).sum()) for rows in windows) >= _FEWEST:
+        yield _as_moved(_SCORE, _SCORE, "the probability of fraud", p[windows.before], p[windows.now], week)
 
 
-def _as_moved(column: str, words: str, before: npt.NDArray[np.float32], now: npt.NDArray[np.float32]) -> Moved:
-    found = shift(before, now)
-    return Moved(column=column, words=words, psi=found.psi, distance=found.distance, p_value=found.p_value)
+def _as_moved(column: str, code: str, words: str, before: F32, now: F32, week: I64) -> Moved:
+    found, usual = shift(before, now), 0.0
+    if found.psi > MOVED:
+        usual = max(shift(before, before[week == k]).psi for k in np.unique(week).tolist())
+    psi, distance, p_value = found
+    return Moved(column=column, code=code, words=words, psi=psi, distance=distance, p_value=p_value, usual=usual)
 
 
 def _missing(data: Dataset, windows: _Windows) -> Iterator[Missing]:
@@ -211,11 +224,14 @@ def _off_levels(levels: tuple[LevelCheck, ...]) -> Iterator[Alert]:
 
 
 def _moved_columns(moved: tuple[Moved, ...]) -> Iterator[Alert]:
+    """Yield an alert for each reason code of which a column has moved: the one that moved most."""
     stands = significant(np.array([one.p_value for one in moved]), CHANCE)
-    for one, stand in zip(moved, stands.tolist(), strict=True):
-        if stand and one.psi > MOVED:
+    told: set[str] = set()
+    for one, stand in sorted(zip(moved, stands.tolist(), strict=True), key=lambda both: -both[0].psi):
+        if stand and one.psi > max(MOVED, TIMES_USUAL * one.usual) and one.code not in told:
+            told.add(one.code)
             words = f"{one.words}: its values have moved (stability index {one.psi:.2f}); see what changed in the shop"
-            yield Alert(kind="drift", subject=one.column, value=one.psi, words=words)
+            yield Alert(kind="drift", subject=one.code, value=one.psi, words=words)
 
 
 def _more_missing(missing: tuple[Missing, ...]) -> Iterator[Alert]:

@@ -23,8 +23,9 @@ from avalist.models.train import Enough, Progress, TrainingSet, TrainParams
 from avalist.models.train import train as train_trees
 from avalist.models.trees import F64, I64
 
-CERTAIN: Final = 0.75
-"""Own trees take over when so large a share of resampled histories says that they are better."""
+CERTAIN: Final = 0.5
+"""Own trees take over when such a share of resampled histories says that they are better: they were judged as trained
+on less than they will have."""
 _MOST_LEVELLED: Final = 200_000
 _TO_JUDGE: Final = 60
 """Frauds among the later payments that decide between own trees and the prior; a share of all payments at least."""

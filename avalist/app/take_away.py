@@ -41,11 +41,11 @@ Exported from Avalist. `python score.py --check` scores the rows of check.json a
 ## model.json
 
 `columns` in order. `trees`: each has arrays over its nodes, node 0 first. `feature` is the place of the column that a
-node asks for, -1 in a leaf. A value x goes `left` where x <= `threshold` (both float32), else `right`; an unknown one
-goes left where `unknown_left`. `value` of a leaf is added up over all trees in order, then `base`: that is the margin.
-Where `prior` is not null it is such a forest too, over the same columns: its margin, as float32, is one more column
-after the others. `trained` says who trained the trees: the merchant's own history, the network's prior, or somebody
-who brought them.
+node asks for, -1 in a leaf. A value x goes `left` where x <= `threshold` (both float32; null is no bound), else
+`right`; an unknown one goes left where `unknown_left`. `value` of a leaf is added up over all trees in order, then
+`base`: that is the margin. Where `prior` is not null it is such a forest too, over the same columns: its margin, as
+float32, is one more column after the others. `trained` says who trained the trees: the merchant's own history, the
+network's prior, or somebody who brought them.
 
 ## calibration.json
 
@@ -101,7 +101,7 @@ def _tree(trees: Trees, begin: int, end: int) -> dict[str, Any]:
     left = np.where(leaf, 0, place + nodes["left"])
     return {
         "feature": np.where(leaf, -1, (nodes["feature"] >> 1).astype(np.int64)).tolist(),
-        "threshold": np.where(leaf, 0.0, nodes["threshold"]).tolist(),
+        "threshold": [None if bound == np.inf else bound for bound in np.where(leaf, 0.0, nodes["threshold"]).tolist()],
         "unknown_left": (nodes["feature"] % 2 == 0).tolist(),
         "left": left.tolist(),
         "right": np.where(leaf, 0, left + 1).tolist(),

@@ -87,22 +87,16 @@ def train_on(
             expected=f"at least {FEWEST_FRAUDS} reported frauds",
             got=str(frauds),
         )
-    own, judged = None, None
-    if frauds >= FEWEST_FRAUDS:
-        judged = graded(data, everything, training, prior)
-        if prior is None or judged.certain >= CERTAIN:
-            own = own_model(everything, prior, training.params, grown, enough)
-    shipped, report = at_level(prior, everything) if own is None and prior is not None else own, None
-    assert shipped is not None, "own trees, or the prior"
-    if judged is not None:
-        report = judged.own if own is not None else judged.prior
+    judged = graded(data, everything, training, prior) if frauds >= FEWEST_FRAUDS else Graded()
+    if prior is None or judged.certain >= CERTAIN:
+        made = replace(own_model(everything, prior, training.params, grown, enough), report=judged.own)
+    else:
+        made = replace(at_level(prior, everything), report=judged.prior, data=range_of(everything))
     return replace(
-        shipped,
-        report=report,
-        data=shipped.data if own is not None else range_of(everything),
+        made,
         delay=delay_at(data, data.cut_ms),
-        by_age=level_by_age(shipped, everything, data),
-        percentiles=percentiles(shipped, data),
+        by_age=level_by_age(made, everything, data),
+        percentiles=percentiles(made, data),
     )
 
 

@@ -13,8 +13,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong.
 
     `level`: reports are not those expected by now, of the payments `subject`; `value` is observed over expected.
-    `drift`: a column's values have moved; `value` is the population stability index. `missing`: a source is missing
-    more or less often; `value` is the change of the share. `words` say it for people.
+    `drift`: values of columns with the reason code `subject` have moved; `value` is the largest stability index.
+    `missing`: a source is missing more or less often; `value` is the change of the share. `words` say it for people.
     """
 
     kind: AlertKind

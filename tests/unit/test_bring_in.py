@@ -21,6 +21,7 @@ from avalist.cli.history import record_all
 from avalist.config import Settings
 from avalist.domain.errors import BadInput, Conflict
 from avalist.domain.events import decode_event, from_ms, to_ms
+from avalist.domain.records import RecordKind
 from avalist.history.understanding.propose import propose
 from avalist.simulator import World, history
 from tests import files
@@ -172,7 +173,7 @@ def test_a_refund_that_names_its_payment_is_an_event(tmp_path: Path, opened: Ope
     back = [("o5", "2026-02-02", "-3.00", "c1"), ("o5", "2026-02-03", "-2.00", "c1"), ("o6", "2025-01-01", "-1", "c1")]
     file, here = write_csv(tmp_path / "f.csv", HEAD, [*back, *shop_rows(0)]), opened()
     done = bring(here, file)
-    events = [decode_event_core(record.core) for _, record in here.log.read() if record.seq > 1]
+    events = [decode_event_core(record.core) for _, record in here.log.read() if record.kind == RecordKind.EVENT]
     assert [(e.event_id, e.payment_id) for e in events if e.type == "refund"] == [
         ("refund:2:o5", "o5"),
         ("refund:3:o5", "o5"),
@@ -221,7 +222,9 @@ def test_rows_of_other_kinds_are_told_apart(tmp_path: Path, opened: Opened) -> N
     done = bring(here, file)
     assert (done.payments, done.others, done.survey.rejected, done.survey.skipped) == (90, 1, 0, {"payout": 1})
     assert [
-        e.payment_id for _, r in here.log.read() if r.seq > 1 and (e := decode_event_core(r.core)).type == "refund"
+        e.payment_id
+        for _, r in here.log.read()
+        if r.kind == RecordKind.EVENT and (e := decode_event_core(r.core)).type == "refund"
     ] == ["t7"]
 
 
@@ -261,7 +264,7 @@ def test_our_own_events_go_in_as_they_are(tmp_path: Path, opened: Opened) -> Non
     wanted = [msgspec.json.decode(line)["event_id"] for line in file.read_bytes().splitlines()]
     done = bring_in(here, "shop", file, None)
     assert done.payments + done.others == len(wanted)
-    assert [decode_event_core(r.core).event_id for _, r in here.log.read() if r.seq > 1] == wanted
+    assert [decode_event_core(r.core).event_id for _, r in here.log.read() if r.kind == RecordKind.EVENT] == wanted
 
 
 def test_shuffled_events_beyond_the_sort_buffer_go_in_in_order(tmp_path: Path, opened: Opened) -> None:
@@ -271,7 +274,9 @@ def test_shuffled_events_beyond_the_sort_buffer_go_in_in_order(tmp_path: Path, o
         event.event_id: to_ms(event.received_at or event.occurred_at)
         for event in map(decode_event, file.read_bytes().splitlines())
     }
-    found = [(decode_event_core(r.core).event_id, r.received_at_ms) for _, r in here.log.read() if r.seq > 1]
+    found = [
+        (decode_event_core(r.core).event_id, r.received_at_ms) for _, r in here.log.read() if r.kind == RecordKind.EVENT
+    ]
     assert dict(found) == at_ms
     assert [ms for _, ms in found] == sorted(at_ms.values())
 

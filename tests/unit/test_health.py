@@ -12,6 +12,7 @@ from avalist.app.dataset import Dataset, collect
 from avalist.app.followed import Checkup, Followed, tell, told
 from avalist.app.health import ALL_PAYMENTS, check, keep, kept
 from avalist.domain.alerts import Alert
+from avalist.features.codes import code_of
 from avalist.follow.health import Checkups
 from tests.judged import dataset
 from tests.shop import opened
@@ -50,7 +51,8 @@ def test_a_column_that_moves_is_told_in_words() -> None:
     x = data.x.copy()
     x[late, 5] += 3.0
     (alert,) = check(replace(data, x=x), "shop").alerts
-    assert (alert.kind, alert.subject) == ("drift", data.plan.columns[5])
+    named = {feature.name: feature for feature in data.plan.features}
+    assert (alert.kind, alert.subject) == ("drift", code_of(data.plan.features[5], named))
     assert alert.value > 0.25
 
 

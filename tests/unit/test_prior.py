@@ -17,13 +17,14 @@ from avalist.models.artefact import PRIOR_COLUMN, Artefact
 from avalist.models.prior import PERCENTILES_FROM, levelled, put_onto, roles, shipped, theta
 from avalist.models.score import Model
 from avalist.models.trees import F32
-from tests.judged import dataset
+from tests.judged import SMALL, dataset
 
 OTHER = Schema(
     base_currency="JPY",
     entities=(EntityDecl("plastic", "method.fingerprint"), EntityDecl("who", "customer.id"), EntityDecl("net", "ip24")),
 )
 OTHER_PLAN = compile_plan(OTHER, derive(OTHER))
+LIGHT = Training(params=SMALL.params)
 
 
 def rows(n: int, width: int, seed: int = 0) -> F32:
@@ -134,7 +135,7 @@ def test_a_merchant_without_payments_has_the_prior_as_it_is() -> None:
 
 
 def test_own_trees_take_over_where_they_are_better() -> None:
-    made = train_on(dataset(6000, frauds=0.05))
+    made = train_on(dataset(6000, frauds=0.05), LIGHT)
     assert made.trained == "own"
     assert made.report is not None
     assert made.report.roc_auc.value > 0.8
@@ -147,7 +148,7 @@ def test_own_trees_may_ask_for_the_priors_margin() -> None:
     margins = prior.trees.score_many(known.x)
     high = margins > np.quantile(margins, 0.8)
     telling = replace(known, y=np.where(np.arange(len(high)) % 20 == 0, ~high, high).astype(np.int64))
-    made = own_model(telling, prior, Training().params, None)
+    made = own_model(telling, prior, LIGHT.params, None)
     back = Artefact.from_bytes(made.to_bytes())
     assert back.prior_trees is not None
     assert beside(known, prior).columns[-1] == PRIOR_COLUMN

@@ -1,0 +1,67 @@
+"""``avalist health``, ``avalist train`` with few frauds, ``avalist models export``, on a data folder."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from avalist.app.administer import CreateMerchant, SetAlerts
+from avalist.app.dataset import collect
+from avalist.app.health import kept
+from avalist.cli.health import health
+from avalist.cli.models import train
+from avalist.cli.take_away import export_model, import_model
+from avalist.domain.alerts import Alert
+from avalist.domain.errors import BadInput
+from tests.shop import SCHEMA, T0_MS, opened
+
+ALERT = Alert(kind="missing", subject="ip", value=0.5, words="gone")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A merchant of twenty payments that decides by the prior, with an alert that stands."""
+    with opened(tmp_path / "data") as shop:
+        office = shop.installation.administration
+        office.carry_out(CreateMerchant("shop", SCHEMA), T0_MS)
+        for n in range(20):
+            assert shop.decide(n).decision.p_fraud is not None
+        office.carry_out(SetAlerts("shop", (ALERT,), 1), T0_MS)
+    return tmp_path / "data"
+
+
+def test_alerts_that_no_longer_stand_are_logged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    health(["shop"], data=folder)
+    assert "nothing is wrong" in capsys.readouterr().out
+    with opened(folder) as shop:
+        found = kept(shop.installation.documents, "shop")
+        assert found is not None
+        assert found.alerts == collect(shop.installation.log.read(), "shop").background.alerts == ()
+        before = shop.installation.log.end
+    health(["shop"], data=folder)
+    with opened(folder) as shop:
+        assert shop.installation.log.end == before
+
+
+def test_training_with_few_frauds_says_who_decides(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train("shop", data=folder)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the network prior decides (trained on simulated payments): 0 frauds are reported" in said
+    with opened(folder) as shop:
+        assert shop.decide(99).decision.p_fraud is not None
+
+
+def test_the_active_model_is_taken_away(folder: Path, tmp_path: Path) -> None:
+    export_model("shop", tmp_path / "out", data=folder)
+    command = [sys.executable, str(tmp_path / "out" / "score.py"), "--check"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ran.stdout == "20 of 20 rows score as they did\n"
+    with pytest.raises(BadInput, match="holds something already"):
+        export_model("shop", tmp_path / "out", data=folder)
+
+
+def test_a_model_for_another_plan_is_not_taken(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.txt").write_text("tree")
+    with pytest.raises(BadInput, match="another plan"):
+        import_model("shop", tmp_path / "model.txt", "0" * 16, data=folder)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from avalist.app.index import Generations, hash_id
 from avalist.app.merchant import Merchant, creation
 from avalist.domain.errors import Unavailable
 from avalist.domain.schema import DIGITAL_GOODS
+from avalist.features.own import OwnFeature
 from avalist.models.score import Model
+
+_WIDENED: Final = (OwnFeature(aggregate="ring", entity="card", links=("account", "card")),)
+"""Some merchants' rows are widened before the kernel sees them."""
 
 
 def warm_up(merchants: list[Merchant]) -> None:
     """Run a decision's compiled parts on a merchant that does not exist, and every active model once."""
-    scratch = Merchant("warm-up", creation(DIGITAL_GOODS), _no_model)
+    scratch = Merchant("warm-up", creation(DIGITAL_GOODS, _WIDENED), _no_model)
     row = np.frombuffer(
         bytes(8 * scratch.plan.width), dtype="<i8"
     )  # read-only, as decide() has it: another type to numba

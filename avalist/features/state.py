@@ -116,6 +116,7 @@ class State:
         if len(self.plan.made):
             rows = widened(rows, self.plan.made)
             self.rings.fold(rows)
+            rows.flags.writeable = False  # as rows of a log are: to the compiler another type
         out = np.empty((len(rows) if reads is None else np.count_nonzero(reads), self._width), dtype=np.float32)
         done = 0
         while True:

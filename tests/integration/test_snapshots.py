@@ -35,7 +35,8 @@ from tests.shop import DAY_MS, FakeClock, Shop, opened
 
 def states(shop: Shop, **rule: Any) -> MerchantStates:
     here = shop.installation
-    return MerchantStates(Snapshots(here.blobs, here.log), **{"log_bytes": 1 << 30, "seconds": 1e9, **rule})
+    rule = {"log_bytes": 1 << 30, "seconds": 1e9, **rule}
+    return MerchantStates(Snapshots(here.blobs, here.log), backfill_from(here.log.read), **rule)
 
 
 def save(shop: Shop, stop: int | None = None) -> MerchantStates:

@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 from avalist.app.index import _find, _grown, _put
 from avalist.app.warm import warm_up
-from avalist.features import kernel
+from avalist.app.administer import CreateMerchant
+from avalist.features import kernel, rings, widen
+from avalist.features.own import OwnFeature
 from avalist.models import calibrate, score, trees
-from tests.shop import opened, event, payment
+from tests.shop import SCHEMA, T0_MS, opened, event, payment
 
 def compiled():
-    parts = [kernel.run, _find, _put, _grown]
+    parts = [kernel.run, rings.link, widen.widen, _find, _put, _grown]
     return [len(part.signatures) for part in parts]
 
 with opened(Path(sys.argv[1])) as shop:
@@ -24,8 +26,12 @@ with opened(Path(sys.argv[1])) as shop:
     warm_up(list(shop.writer.merchants.values()))
     before = compiled()
     shop.record(event("login", "l1", customer={"id": "ann"}))
+    own = (OwnFeature(aggregate="min", entity="card", window="1d"),
+           OwnFeature(aggregate="ring", entity="account", links=("account", "card")))
+    shop.installation.administration.carry_out(CreateMerchant("other", SCHEMA, own), T0_MS)
     for n in range(3):
         shop.decide(n)
+        shop.decide(n, "other")
     print(before, compiled())
     sys.exit(before != compiled())
 """

@@ -110,6 +110,8 @@ def test_a_late_verdict_is_told_from_one_in_time() -> None:
 
 def test_without_a_review_in_the_policy_there_is_no_capacity() -> None:
     documents = MemoryDocuments()
-    body = msgspec.json.encode(Review(payment_id="p", seq=1, asked_ms=0, amount_minor=1, currency="EUR", value_minor=1))
+    body = msgspec.json.encode(
+        ReviewCase(payment_id="p", seq=1, asked_ms=0, amount_minor=1, currency="EUR", value_minor=1)
+    )
     documents.put_many([("shop", REVIEWS, "p", body)])
     assert [one.state for one in queue(documents, "shop", 1, None).reviews] == ["open"]

@@ -10,6 +10,7 @@ from avalist.features.derive import derive
 from avalist.features.plan import compile_plan
 from avalist.models.prequential import Prequential
 from avalist.models.train import TrainParams
+from avalist.policy.choose import Sold
 from avalist.policy.economics import Policy
 
 SCHEMA = Schema(
@@ -46,7 +47,8 @@ def dataset(n: int = 6000, days: int = 120, *, refused: float = 0.0, frauds: flo
     issuer = np.where(rng.random(n) < 0.5, DECLINED, 0).astype(np.int8)
     issuer[taken] = 0
     background = Background(
-        keys, issuer, [f"p{i}" for i in range(n)], {"EUR": (n, 1000)}, {"label": len(fraud)}, Policy(), "", np.arange(n)
-    )
+        keys, issuer, [f"p{i}" for i in range(n)], {"EUR": (n, 1000)}, {"label": len(fraud)}, Policy(), "",
+        np.arange(n), sold=[Sold("", "", None)] * n,
+    )  # fmt: skip
     amount = rng.integers(500, 50_000, n)
     return Dataset(plan, SCHEMA, x, t_ms, amount, changes, int(max(t_ms[-1], late.max())), background)

@@ -44,7 +44,7 @@ class WaveDocuments:
             if merchant.features.watch:
                 before = ((at, record) for at, record in read(id) if at < position)
                 self._books[id], self._merchants[id] = read_waves(before, id).book, merchant
-        self.position = position
+        self.keep(position)
 
     def told(
         self, merchant: Merchant, cores: Sequence[EventCore], positions: Sequence[int], rows: I64, marks: I64

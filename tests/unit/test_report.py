@@ -248,3 +248,10 @@ def test_what_is_graded_is_as_mature_as_the_frauds_allow() -> None:
     assert _maturity(reported, fraud) == 0.9
     fraud[::5] = True  # 21 of them in the oldest tenth and more below: the share of all payments decides
     assert _maturity(reported, fraud) == 0.5
+
+
+def test_each_product_s_margin_counts() -> None:
+    one = Judged(np.array([0.05, 0.05]), np.zeros(2), np.array([10_000.0, 10_000.0]), np.array([0.3, 0.01]))
+    found = by_profit(one, Policy(), Draws(np.arange(2)))
+    assert (found.approval_rate, found.false_declines) == (0.5, 1.0)
+    assert found.profit_minor == pytest.approx(3_000.0 - Policy().lifetime_value_minor)

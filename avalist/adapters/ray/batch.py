@@ -25,7 +25,7 @@ class RayBatch:
         if not ray.is_initialized():
             try:
                 ray.init(address=address or "local", include_dashboard=False, log_to_driver=False)
-            except (ConnectionError, RayError, RuntimeError) as error:
+            except Exception as error:
                 raise Unavailable(f"no Ray cluster at {address!r}: {error}") from error
 
     def map(self, fn: Callable[[str], R], merchants: Sequence[str]) -> Iterator[R | AvalistError]:

@@ -21,6 +21,7 @@ from avalist.adapters.file.secrets import FolderSecrets
 from avalist.adapters.memory.blobs import MemoryBlobs
 from avalist.adapters.memory.documents import MemoryDocuments
 from avalist.adapters.memory.log import MemoryLog
+from avalist.adapters.processes import Processes
 from avalist.adapters.sqlite.documents import SqliteDocuments
 from avalist.api.embedded import Embedded
 from avalist.app.administer import Administration
@@ -48,6 +49,7 @@ from avalist.follow.webhooks import WEBHOOK_MARK, WebhookFold
 from avalist.models.artefact import MODEL_BLOB as MODEL_BLOB
 from avalist.models.artefact import Artefact
 from avalist.models.score import Model
+from avalist.ports.batch import Batch
 from avalist.ports.blobs import Blobs
 from avalist.ports.clock import Clock
 from avalist.ports.documents import Documents
@@ -317,6 +319,18 @@ def open_webhooks(settings: Settings, documents: Documents) -> Webhooks:
 def open_notifier(settings: Settings, documents: Documents) -> Notifier:
     """Return what sends to webhooks what a follower queued for them."""
     return Notifier(open_webhooks(settings, documents), Calls(private=settings.webhook_private))
+
+
+def open_batch(settings: Settings) -> Batch:
+    """Return what works on many merchants: processes of this machine, or a Ray cluster."""
+    _, _, rest = settings.batch.partition(":")
+    if _scheme(settings.batch, ("processes", "ray")) == "processes":
+        if not rest.isdecimal() or not int(rest):
+            raise BadInput("not a number of processes", field="batch", expected="processes:2", got=rest[:16])
+        return Processes(int(rest))
+    with _extra("ray"):
+        from avalist.adapters.ray.batch import RayBatch
+    return RayBatch(settings.batch if rest.startswith("//") else rest)
 
 
 def open_archive(blobs: Blobs, log: Log) -> Archive:

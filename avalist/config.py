@@ -28,6 +28,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ``sqlite:`` (in the data folder), ``mongodb://host:port/database`` or ``memory:``.
     blobs
         ``folder:`` (in the data folder), ``s3://bucket/prefix`` or ``memory:``.
+    batch
+        Where work on many merchants is done: ``processes:2`` on this machine, ``ray:`` on processors of this machine,
+        or ``ray://head:10001`` on a cluster.
     snapshot_log_mb, snapshot_s
         The follower takes a snapshot each so many MiB of log or seconds, whichever comes first.
     archive_log_mb, archive_s
@@ -64,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log: str = "file:"
     documents: str = "sqlite:"
     blobs: str = "folder:"
+    batch: str = "processes:2"
     snapshot_log_mb: int = 64
     snapshot_s: int = 300
     archive_log_mb: int = 64

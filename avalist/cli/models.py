@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from avalist.app.administer import ActivateModel
@@ -13,17 +16,29 @@ from avalist.app.followed import check_parity
 from avalist.app.replay import replay as replay_log
 from avalist.app.train import FEWEST_FRAUDS, Training
 from avalist.app.train import train as train_model
-from avalist.bootstrap import MODEL_BLOB, load_model, open_archive, open_blobs, open_derived, open_documents, open_log
+from avalist.bootstrap import (
+    MODEL_BLOB,
+    load_model,
+    open_archive,
+    open_batch,
+    open_blobs,
+    open_derived,
+    open_documents,
+    open_log,
+)
 from avalist.cli.office import office
-from avalist.cli.options import Data, Merchant, Port, console, progress_bar
-from avalist.config import settings_from
+from avalist.cli.options import Data, Port, console, progress_bar
+from avalist.config import Settings, settings_from
+from avalist.domain.errors import AvalistError, BadInput
+from avalist.domain.keys import is_twin
 from avalist.models.artefact import Artefact
 from avalist.models.metrics import APPROVAL_RATES
 from avalist.models.train import TrainParams
 
 
 def train(
-    merchant: Merchant,
+    merchant: Annotated[str | None, typer.Argument(help="The merchant's id, such as giftshop")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every merchant, several at once, where 'batch' says")] = False,
     activate: Annotated[bool, typer.Option(help="Activate the model when it is trained")] = True,
     threads: Annotated[int, typer.Option(help="Threads for training")] = 2,
     prior: Annotated[
@@ -40,26 +55,53 @@ def train(
     Refused while parity is broken: 'avalist status' shows it.
     """
     settings = settings_from(data=data, port=port)
+    training = Training(params=TrainParams(test_share=0.0, num_threads=threads), prior=prior)
+    if every is (merchant is not None):
+        raise BadInput("name a merchant, or all of them", field="MERCHANT", expected="one of MERCHANT and --all")
+    if merchant is not None:
+        _activated(settings, {merchant: trained(settings, training, merchant, show=True)}, activate)
+        return
+    log, blobs = open_log(settings, readonly=True), open_blobs(settings)
+    merchants = [one for one in open_archive(open_derived(settings, blobs), log).merchants() if not is_twin(one)]
+    log.close()
+    made: dict[str, Artefact] = {}
+    with progress_bar("training", len(merchants)) as bar:
+        results = open_batch(settings).map(partial(trained, settings, training), merchants)
+        for count, (one, result) in enumerate(zip(merchants, results, strict=True), 1):
+            bar.step(count)
+            if isinstance(result, AvalistError):
+                console.print(f"[yellow]{one}[/]: {escape(str(result))}", soft_wrap=True)
+            else:
+                made[one] = result
+    _activated(settings, made, activate)
+    console.print(f"trained {len(made)} of {len(merchants)} merchants")
+
+
+def trained(settings: Settings, training: Training, merchant: str, *, show: bool = False) -> Artefact:
+    """Train a merchant's model and store it; on its own, in any process. `show` tells of it at length."""
     documents = open_documents(settings)
     check_parity(documents, merchant)
     documents.close()
     log, blobs = open_log(settings, readonly=True), open_blobs(settings)
-    training = Training(params=TrainParams(test_share=0.0, num_threads=threads), prior=prior)
-    with progress_bar("replaying the log, training", log.end) as bar:
-        artefact = train_model(
-            partial(open_archive(open_derived(settings, blobs), log).read, merchant=merchant),
-            merchant,
-            training,
-            replayed=bar.at,
-        )
-        bar.done(log.end)
+    read = partial(open_archive(open_derived(settings, blobs), log).read, merchant=merchant)
+    with progress_bar("replaying the log, training", log.end) if show else nullcontext() as bar:
+        artefact = train_model(read, merchant, training, replayed=bar.at if bar else lambda position: None)
+        if bar:
+            bar.done(log.end)
     log.close()
     blobs.put(merchant, MODEL_BLOB.format(version=artefact.version), artefact.to_bytes())
-    show_report(merchant, artefact)
-    if activate:
-        with office(settings) as here:
+    if show:
+        show_report(merchant, artefact)
+    return artefact
+
+
+def _activated(settings: Settings, made: Mapping[str, Artefact], activate: bool) -> None:
+    if not activate or not made:
+        return
+    with office(settings) as here:
+        for merchant, artefact in made.items():
             here.carry_out(ActivateModel(merchant, artefact.version, artefact.plan_hash))
-        console.print(f"model [bold]{artefact.version}[/] is active from the next decision on")
+            console.print(f"model [bold]{artefact.version}[/] of {merchant} is active from the next decision on")
 
 
 def show_report(merchant: str, artefact: Artefact) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from avalist.app.asked import Reply, encode_message
@@ -51,12 +52,20 @@ class Noted(Protocol):
         ...
 
 
+class _Said(NamedTuple):
+    """What may be said once the log is durable up to `end`: replies with their addresses, and profiles."""
+
+    end: int
+    replies: Sequence[tuple[int, Reply]]
+    profiles: Sequence[Profile]
+
+
 class _Owned:
     def __init__(self, opened: Opened) -> None:
         self.partition, self.log = opened
         self.next = opened.log.cursor
         self.caught_up = False
-        self.waiting: deque[tuple[int, Sequence[tuple[int, Reply]]]] = deque()
+        self.waiting: deque[_Said] = deque()
 
 
 class Deciding:
@@ -126,7 +135,7 @@ class Deciding:
                 continue
             try:
                 owned.log.sync()
-                self._reply(owned, owned.log.durable_end)
+                self._say(owned, owned.log.durable_end)
             except AvalistError as error:
                 self._note("left without its last replies", partition=partition, reason=str(error))
             self._close(owned.log)
@@ -211,23 +220,22 @@ class Deciding:
         if _broke(error):
             self._careful[partition] = batch[-1].offset + 1
             if alone:
-                self._bury(batch[0], "", reason_of(error.__cause__ or error))
+                with suppress(AvalistError):  # no broker takes it: it breaks the code again, and then it is buried
+                    self._bury(batch[0], "", reason_of(error.__cause__ or error))
 
     def _keep(self, owned: _Owned, batch: list[Came], taken: Taken) -> None:
         """Keep replies until the log is durable, and bury what was poison."""
         replies = [(batch[place].reply_to, reply) for place, reply in taken.replies if reply.request]
-        if replies or taken.changed:
-            owned.waiting.append((owned.log.end, replies))
+        owned.waiting.append(_Said(owned.log.end, replies, taken.changed))
         for place, merchant, reason in taken.poison:
             self._bury(batch[place], merchant, reason)
-        self._publish(taken.changed)
 
     def _bury(self, came: Came, merchant: str, reason: str) -> None:
         self._outbox.bury(came, merchant, reason, self._clock.now_ms())
         self._buried.add((came.partition, came.offset))
         self._note("dead letter", partition=came.partition, offset=came.offset, reason=reason)
 
-    def _publish(self, profiles: list[Profile]) -> None:
+    def _publish(self, profiles: Sequence[Profile]) -> None:
         for profile in profiles:
             self._outbox.publish(profile.merchant, encode_profile(profile))
 
@@ -237,15 +245,15 @@ class Deciding:
             if not owned.waiting:
                 continue
             try:
-                durable_end = owned.log.settle(wait_s)
+                self._say(owned, owned.log.settle(wait_s))
             except AvalistError as error:
                 self._fail(partition, error)
-                continue
-            self._reply(owned, durable_end)
 
-    def _reply(self, owned: _Owned, durable_end: int) -> None:
-        while owned.waiting and owned.waiting[0][0] <= durable_end:
-            for to, reply in owned.waiting.popleft()[1]:
+    def _say(self, owned: _Owned, durable_end: int) -> None:
+        while owned.waiting and owned.waiting[0].end <= durable_end:
+            said = owned.waiting.popleft()
+            self._publish(said.profiles)
+            for to, reply in said.replies:
                 self._outbox.reply(to, encode_message(reply))
 
     def _fail(self, partition: int, error: AvalistError) -> None:

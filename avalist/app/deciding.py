@@ -20,7 +20,7 @@ MOST = 256
 """So many messages are taken at once, at most; each partition's share of them is one batch."""
 _WAIT_S = 0.0005
 _LEAVE_S = 5.0
-_AGAIN_MS = 1000
+_AGAIN_MS = _CURSOR_MS = 1000
 
 
 class PartitionLog(Log, Protocol):
@@ -30,6 +30,10 @@ class PartitionLog(Log, Protocol):
 
     def settle(self, timeout_s: float = 0.0) -> int:
         """Take note of what is durable, after waiting so long for news; return ``durable_end``."""
+        ...
+
+    def write_cursor(self) -> None:
+        """Write how far the inputs were read, without a record."""
         ...
 
     def abandon(self) -> None:
@@ -63,7 +67,8 @@ class _Said(NamedTuple):
 class _Owned:
     def __init__(self, opened: Opened) -> None:
         self.partition, self.log = opened
-        self.next = opened.log.cursor
+        self.next = self.written = opened.log.cursor
+        self.wrote_ms = 0
         self.caught_up = False
         self.waiting: deque[_Said] = deque()
 
@@ -134,6 +139,7 @@ class Deciding:
             if owned is None:
                 continue
             try:
+                self._write_cursor(owned)
                 owned.log.sync()
                 self._say(owned, owned.log.durable_end)
             except AvalistError as error:
@@ -240,14 +246,24 @@ class Deciding:
             self._outbox.publish(profile.merchant, encode_profile(profile))
 
     def _release(self, wait_s: float) -> None:
-        """Send the replies that are durable."""
+        """Send the replies that are durable; where nothing waits, write now and then how far the inputs were read."""
+        now_ms = self._clock.now_ms()
         for partition, owned in list(self.owned.items()):
-            if not owned.waiting:
-                continue
             try:
-                self._say(owned, owned.log.settle(wait_s))
+                if owned.waiting:
+                    self._say(owned, owned.log.settle(wait_s))
+                elif now_ms - owned.wrote_ms >= _CURSOR_MS:
+                    self._write_cursor(owned)
+                    owned.log.settle()
+                    owned.wrote_ms = now_ms
             except AvalistError as error:
                 self._fail(partition, error)
+
+    @staticmethod
+    def _write_cursor(owned: _Owned) -> None:
+        if owned.written < owned.next:
+            owned.log.write_cursor()
+            owned.written = owned.next
 
     def _say(self, owned: _Owned, durable_end: int) -> None:
         while owned.waiting and owned.waiting[0].end <= durable_end:

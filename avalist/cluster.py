@@ -47,6 +47,8 @@ from avalist.ports.documents import Documents
 _HELD_MODELS: Final = 64
 _LOG_S: Final = 20.0
 _OPENING_THREADS: Final = 2
+_NEWEST: Final = 5000
+"""So many records a new owner has at hand: what is read twice, and retried, asks for those."""
 _RECORDS_PER_MB: Final = 1024
 """A position is a record here, of about a KiB."""
 _CLIENT: Final[dict[str, str | int | float | bool]] = {
@@ -161,6 +163,7 @@ def _partition_opener(cluster: Cluster) -> Callable[[int], Opened]:
         log = KafkaLog(cluster.client, cluster.topics.decisions, partition, timeout_s=_LOG_S)
         with ExitStack() as failed:
             failed.callback(log.close)
+            log.remember(_NEWEST)
             writer = Writer(log, held, cluster.secrets.merchant, tables.load)
             writer.tables_version = tables.current()
             writer.recover(snapshot=open_snapshots(cluster.blobs_of(partition), log).newest(held))

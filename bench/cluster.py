@@ -17,7 +17,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from avalist.app.asked import Decide, encode_message, partition_of, sealed
 from bench._load import Load, Target
 from bench._payments import bodies
 from bench.decide import LEAN
-from tests.cluster.running import Installation, Process
+from tests.cluster.running import Installation, Process, until
 from tests.live import Connection, Service
 from tests.services.kafka import BUILD, Cluster, running_cluster, start_cluster
 
@@ -46,6 +46,8 @@ def create(port: int, token: str) -> list[str]:
     with Connection(port, token) as office:
         for merchant in MERCHANTS:
             office.json("POST", "/v1/admin", {"do": "create_merchant", "merchant": merchant, "schema": schema})
+            patient = {"do": "set_policy", "merchant": merchant, "policy": {"deadline_ms": 10_000}}
+            office.json("POST", "/v1/admin", patient)  # decisions are measured, not fallbacks
         asked = [{"do": "issue_key", "merchant": merchant} for merchant in MERCHANTS]
         return [str(office.json("POST", "/v1/admin", one)["key"]) for one in asked]
 
@@ -116,25 +118,34 @@ def logged(consumer: Consumer, topic: str) -> int:
 
 
 def drain(here: Installation, servers: str, deciders: int, count: int, first: int) -> tuple[float, float]:
-    """Drain a filled topic; return decisions per second from the first one on, and processor µs per decision."""
+    """Fill the topic while the deciders stand still, then let them go; return decisions per second, and processor µs
+    per decision.
+    """
     consumer = Consumer({"bootstrap.servers": servers, "group.id": "bench", "log_level": 0})
     topic = f"{here.name}.decisions"
-    fill(here, servers, count, first)
-    began = logged(consumer, topic)
-    processes = [Process("decider", here.config) for _ in range(deciders)]
+    here.set(session_timeout_ms=120_000)  # they stand still while it is filled
+    processes = here.start(*["decider"] * deciders)  # type: ignore[arg-type]
+    assert until(lambda: owned(processes) == sorted([PARTITIONS // deciders] * deciders), 60, 0.5)
     for core, process in enumerate(processes):
         os.sched_setaffinity(process.process.pid, {core % (os.cpu_count() or 1)})
-    while (start := logged(consumer, topic)) - began < 100:
-        time.sleep(0.02)
-    start_s, spent_us = time.perf_counter(), sum(map(processor_us, processes))
-    while (end := logged(consumer, topic)) - began < 2 * count:
+        process.pause()
+    fill(here, servers, count, first)
+    began, start_s, spent_us = logged(consumer, topic), time.perf_counter(), sum(map(processor_us, processes))
+    for process in processes:
+        process.resume()
+    while logged(consumer, topic) - began < 2 * count:
         time.sleep(0.02)
     took_s, spent_us = time.perf_counter() - start_s, sum(map(processor_us, processes)) - spent_us
-    for process in processes:
-        process.stop()
+    here.dismiss(processes)
+    here.set(session_timeout_ms=1500)
     consumer.close()
-    decisions = (end - start) / 2
-    return decisions / took_s, spent_us / decisions
+    return count / took_s, spent_us / count
+
+
+def owned(processes: Sequence[Process]) -> list[int]:
+    """Return how many partitions each decider says that it owns."""
+    notes = [process.said.read_text() for process in processes]
+    return sorted(text.count('"took over"') - text.count('"handed over"') - text.count('"lost"') for text in notes)
 
 
 def processor_us(process: Process) -> float:
@@ -153,10 +164,7 @@ def take_over(here: Installation, port: int, keys: list[str], *, warm: bool) -> 
         here.running.append(Process("decider", here.config))
     ask_all(port, keys)
     took_s = time.perf_counter() - start_s
-    for process in here.running:
-        if process.role == "decider" and process.process.poll() is None:
-            process.stop()
-    here.running = [process for process in here.running if process.role != "decider"]
+    here.dismiss([process for process in here.running if process.role == "decider"])
     return took_s
 
 
@@ -173,20 +181,25 @@ def ask_all(port: int, keys: list[str]) -> None:
 
 def measure(folder: Path, brokers: Cluster, seconds: float, count: int) -> dict[str, Any]:
     """Measure everything."""
-    here = Installation(folder, brokers.servers, partitions=PARTITIONS)
+    here = Installation(folder, brokers.servers, partitions=PARTITIONS, fallback_grace_ms=25)
+    try:
+        return _measured(here, brokers, seconds, count)
+    finally:
+        here.stop()
+
+
+def _measured(here: Installation, brokers: Cluster, seconds: float, count: int) -> dict[str, Any]:
     gateway, *_ = here.start("gateway", "decider", "follower")
     with here.office(gateway.port) as office:
         token = office._headers["Authorization"].removeprefix("Bearer ")
     keys = create(gateway.port, token)
     kafka = latency(gateway.port, keys, seconds, 0)
-    for process in here.running[1:]:
-        process.stop()
-    del here.running[1:]
+    here.dismiss(here.running[1:])
     one_per_s, one_us = drain(here, brokers.servers, 1, count, 2 * 10**8)
     two_per_s, two_us = drain(here, brokers.servers, 2, count, 3 * 10**8)
     warm, cold = (take_over(here, gateway.port, keys, warm=warm) for warm in (True, False))
     here.stop()
-    beside = embedded(folder, seconds)
+    beside = embedded(here.folder, seconds)
     return {
         "decisions_per_s": kafka["per_s"], "p50_ms_at_30pct": kafka["p50"], "p99_ms_at_30pct": kafka["p99"],
         "degraded_share": kafka["degraded"], "bad": kafka["bad"],

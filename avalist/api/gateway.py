@@ -83,8 +83,8 @@ class Gateway(Service):
     def start(self) -> None:
         """Begin to answer; called on the event loop."""
         self.questions = Questions()
-        self._spooling.start()
         self._deciders.start(self.questions.name, self.questions.settle, self.profiles.put)
+        self._spooling.start()
         super().start()
 
     def stop(self) -> None:

@@ -52,7 +52,7 @@ class Spooling:
 
     def start(self) -> None:
         """Send what was left; called on the event loop, after the deciders' start."""
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._closed = asyncio.get_running_loop(), False
         self._spool = self._open_spool()
         for _, record in self._spool.read():
             entry = _Entry(record.seq, record.merchant, record.core, lambda: None)
@@ -70,6 +70,7 @@ class Spooling:
 
     def close(self) -> None:
         """Leave what is not safe in the spool."""
+        self._closed = True
         for entry in self._open:
             if not entry.spooled:
                 self._append(entry)
@@ -88,7 +89,7 @@ class Spooling:
             return
         self._open.discard(entry)
         self._finish(entry)
-        if entry.spooled and not self.depth and not self._syncing:
+        if entry.spooled and not self.depth and not self._syncing and not self._closed:
             self._spool.close()
             self._clear_spool()
             self._spool = self._open_spool()

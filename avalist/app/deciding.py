@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from avalist.app.asked import Reply, encode_message
@@ -19,7 +20,7 @@ MOST = 256
 """So many messages are taken at once, at most; each partition's share of them is one batch."""
 _WAIT_S = 0.0005
 _LEAVE_S = 5.0
-_AGAIN_MS = 1000
+_AGAIN_MS = _CURSOR_MS = 1000
 
 
 class PartitionLog(Log, Protocol):
@@ -29,6 +30,10 @@ class PartitionLog(Log, Protocol):
 
     def settle(self, timeout_s: float = 0.0) -> int:
         """Take note of what is durable, after waiting so long for news; return ``durable_end``."""
+        ...
+
+    def write_cursor(self) -> None:
+        """Write how far the inputs were read, without a record."""
         ...
 
     def abandon(self) -> None:
@@ -51,12 +56,21 @@ class Noted(Protocol):
         ...
 
 
+class _Said(NamedTuple):
+    """What may be said once the log is durable up to `end`: replies with their addresses, and profiles."""
+
+    end: int
+    replies: Sequence[tuple[int, Reply]]
+    profiles: Sequence[Profile]
+
+
 class _Owned:
     def __init__(self, opened: Opened) -> None:
         self.partition, self.log = opened
-        self.next = opened.log.cursor
+        self.next = self.written = opened.log.cursor
+        self.wrote_ms = 0
         self.caught_up = False
-        self.waiting: deque[tuple[int, Sequence[tuple[int, Reply]]]] = deque()
+        self.waiting: deque[_Said] = deque()
 
 
 class Deciding:
@@ -125,8 +139,9 @@ class Deciding:
             if owned is None:
                 continue
             try:
+                self._write_cursor(owned)
                 owned.log.sync()
-                self._reply(owned, owned.log.durable_end)
+                self._say(owned, owned.log.durable_end)
             except AvalistError as error:
                 self._note("left without its last replies", partition=partition, reason=str(error))
             self._close(owned.log)
@@ -211,41 +226,50 @@ class Deciding:
         if _broke(error):
             self._careful[partition] = batch[-1].offset + 1
             if alone:
-                self._bury(batch[0], "", reason_of(error.__cause__ or error))
+                with suppress(AvalistError):  # no broker takes it: it breaks the code again, and then it is buried
+                    self._bury(batch[0], "", reason_of(error.__cause__ or error))
 
     def _keep(self, owned: _Owned, batch: list[Came], taken: Taken) -> None:
         """Keep replies until the log is durable, and bury what was poison."""
         replies = [(batch[place].reply_to, reply) for place, reply in taken.replies if reply.request]
-        if replies or taken.changed:
-            owned.waiting.append((owned.log.end, replies))
+        owned.waiting.append(_Said(owned.log.end, replies, taken.changed))
         for place, merchant, reason in taken.poison:
             self._bury(batch[place], merchant, reason)
-        self._publish(taken.changed)
 
     def _bury(self, came: Came, merchant: str, reason: str) -> None:
         self._outbox.bury(came, merchant, reason, self._clock.now_ms())
         self._buried.add((came.partition, came.offset))
         self._note("dead letter", partition=came.partition, offset=came.offset, reason=reason)
 
-    def _publish(self, profiles: list[Profile]) -> None:
+    def _publish(self, profiles: Sequence[Profile]) -> None:
         for profile in profiles:
             self._outbox.publish(profile.merchant, encode_profile(profile))
 
     def _release(self, wait_s: float) -> None:
-        """Send the replies that are durable."""
+        """Send the replies that are durable; where nothing waits, write now and then how far the inputs were read."""
+        now_ms = self._clock.now_ms()
         for partition, owned in list(self.owned.items()):
-            if not owned.waiting:
-                continue
             try:
-                durable_end = owned.log.settle(wait_s)
+                if owned.waiting:
+                    self._say(owned, owned.log.settle(wait_s))
+                elif now_ms - owned.wrote_ms >= _CURSOR_MS:
+                    self._write_cursor(owned)
+                    owned.log.settle()
+                    owned.wrote_ms = now_ms
             except AvalistError as error:
                 self._fail(partition, error)
-                continue
-            self._reply(owned, durable_end)
 
-    def _reply(self, owned: _Owned, durable_end: int) -> None:
-        while owned.waiting and owned.waiting[0][0] <= durable_end:
-            for to, reply in owned.waiting.popleft()[1]:
+    @staticmethod
+    def _write_cursor(owned: _Owned) -> None:
+        if owned.written < owned.next:
+            owned.log.write_cursor()
+            owned.written = owned.next
+
+    def _say(self, owned: _Owned, durable_end: int) -> None:
+        while owned.waiting and owned.waiting[0].end <= durable_end:
+            said = owned.waiting.popleft()
+            self._publish(said.profiles)
+            for to, reply in said.replies:
                 self._outbox.reply(to, encode_message(reply))
 
     def _fail(self, partition: int, error: AvalistError) -> None:

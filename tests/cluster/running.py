@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -78,12 +78,17 @@ class Installation:
         self.folder, self.config = folder, folder / "avalist.toml"
         folder.mkdir(parents=True, exist_ok=True)
         self.name = f"t{os.getpid()}-{folder.name}"
-        given = {
+        self._settings = {
             "data": str(folder / "data"), "log": f"kafka://{servers}/{self.name}", "partitions": 4,
             "session_timeout_ms": 1500, "fallback_grace_ms": 1000, "snapshot_s": 2, **settings,
         }  # fmt: skip
-        self.config.write_text("".join(f"{name} = {value!r}\n" for name, value in given.items()))
+        self.set()
         self.running: list[Process] = []
+
+    def set(self, **settings: object) -> None:
+        """Change settings, for the roles that start later."""
+        self._settings |= settings
+        self.config.write_text("".join(f"{name} = {value!r}\n" for name, value in self._settings.items()))
 
     def start(self, *roles: Role) -> list[Process]:
         """Start roles together; return them once all are ready."""
@@ -92,6 +97,13 @@ class Installation:
         for process in begun:
             process.wait()
         return begun
+
+    def dismiss(self, processes: Sequence[Process]) -> None:
+        """Stop some roles."""
+        for process in processes:
+            if process.process.poll() is None:
+                process.stop()
+        self.running = [process for process in self.running if process not in processes]
 
     def stop(self) -> None:
         """Stop what runs, the gateways first."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ MERCHANTS = ("shop", "kiosk", "arcade")
 class Running:
     """An installation under test, with its brokers; what callers were told is checked at the end of each test."""
 
-    def __init__(self, folder: Path, brokers: Cluster) -> None:
-        self.brokers = brokers
+    def __init__(self, folder: Path, brokers: Cluster, restart_brokers: Callable[[], Cluster]) -> None:
+        self.brokers, self.restart_brokers = brokers, restart_brokers
         self.installation = Installation(folder, brokers.servers)
         self.gateway, self.other, *_ = self.installation.start("gateway", "gateway", "decider", "decider", "follower")
         self.keys = [self.installation.create(self.gateway.port, merchant) for merchant in MERCHANTS]
@@ -73,7 +74,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         brokers = there or start_cluster(tmp_path_factory.mktemp("brokers"))
     except Unobtainable as error:
         pytest.skip(f"no Kafka brokers: {error}")
-    running = Running(tmp_path_factory.mktemp("cluster"), brokers)
+    folder = brokers.brokers[0].folder.parent
+    restart = partial(start_cluster, folder, outlives=there is not None)
+    running = Running(tmp_path_factory.mktemp("cluster"), brokers, restart)
     yield running
     running.installation.stop()
     if not there:
@@ -157,7 +160,7 @@ def test_what_cannot_be_read_is_laid_aside_and_comes_back(running: Running) -> N
 def test_a_killed_broker_costs_nothing(running: Running) -> None:
     dead = running.brokers.brokers[0]
     under_load(running, dead.kill, 6.0)
-    running.brokers = running.brokers.again(dead)
+    running.brokers = running.restart_brokers()
 
 
 @long

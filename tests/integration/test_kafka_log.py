@@ -158,9 +158,18 @@ def test_a_new_writer_finds_how_far_the_inputs_were_read(open_log: Open) -> None
         log.append([record(cursor)])
     log.sync()
     assert open_log().cursor == 7
+    log = open_log()
+    log.cursor = 9
+    log.write_cursor()
+    log.append([record(1)])
+    log.sync()
+    log = open_log()
+    assert (log.cursor, seqs(log)) == (9, [3, 7, 1])
     for _ in range(20):  # so many marks hide the last record at first
         log = open_log()
-    assert log.cursor == 7
+    assert log.cursor == 9
+    log.remember(40)
+    assert [found.seq for _, found in log.read()] == [3, 7, 1]
 
 
 def test_a_tail_reads_what_is_acknowledged_beside_the_writer_and_writes_nothing(

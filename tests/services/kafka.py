@@ -192,6 +192,7 @@ def start(folder: Path = FOLDER, *, outlives: bool = False) -> Broker:
     there = running(folder)
     if there is not None:
         return there
+    _configure([folder])
     (broker,) = _launch([folder], outlives=outlives)
     return broker
 
@@ -205,11 +206,6 @@ class Cluster(NamedTuple):
     def servers(self) -> str:
         """Return the addresses for clients."""
         return ",".join(broker.servers for broker in self.brokers)
-
-    def again(self, dead: Broker) -> Cluster:
-        """Start a broker that died, with its data and at its address; return the cluster with it."""
-        (alive,) = _launch([dead.folder], begun=True)
-        return Cluster(tuple(alive if broker.folder == dead.folder else broker for broker in self.brokers))
 
     def stop(self) -> None:
         """Ask all to stop, and kill those that do not."""
@@ -228,10 +224,12 @@ BROKERS = 3
 
 
 def start_cluster(folder: Path = FOLDER, *, outlives: bool = False) -> Cluster:
-    """Start three brokers with data under `folder`, or return those that run there. Raises as :func:`start`."""
+    """Start three brokers with data under `folder`, or those of them that do not run. Raises as :func:`start`."""
     folders = [folder / str(n) for n in range(1, BROKERS + 1)]
-    there = running_cluster(folder)
-    return there or Cluster(_launch(folders, outlives=outlives))
+    there = {one: running(one) for one in folders}
+    _configure(folders)
+    begun = iter(_launch([one for one in folders if there[one] is None], outlives=outlives))
+    return Cluster(tuple(there[one] or next(begun) for one in folders))
 
 
 def running_cluster(folder: Path = FOLDER) -> Cluster | None:
@@ -240,11 +238,9 @@ def running_cluster(folder: Path = FOLDER) -> Cluster | None:
     return Cluster(tuple(broker for broker in brokers if broker)) if all(brokers) else None
 
 
-def _launch(folders: list[Path], *, outlives: bool = False, begun: bool = False) -> tuple[Broker, ...]:
-    """Start a broker in each folder, as one cluster; with `begun`, as their files say."""
+def _launch(folders: list[Path], *, outlives: bool) -> tuple[Broker, ...]:
+    """Start a broker in each folder, as its settings say."""
     java = ("java", *_JVM, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars()}/*")
-    if not begun:
-        _configure(folders)
     with ExitStack() as failed:
         brokers, processes = [], []
         for folder in folders:

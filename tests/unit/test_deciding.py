@@ -56,6 +56,9 @@ class PartitionLog(MemoryLog):
     def settle(self, timeout_s: float = 0.0) -> int:
         return self.durable_end if self.stalls else self.sync()
 
+    def write_cursor(self) -> None:
+        self.cursors.append(self.cursor)
+
     def abandon(self) -> None:
         self._closed = True
 

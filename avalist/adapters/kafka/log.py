@@ -129,6 +129,24 @@ class KafkaLog(Reading):
             raise self._fail(str(error)) from error
         return self._durable_end
 
+    def write_cursor(self) -> None:
+        """Append the cursor by itself, which is no record: a new writer need not read again what made none since."""
+        with self._memory:
+            self._check_open()
+            try:
+                self._produce("", None, self._end)
+            except AvalistError as error:
+                raise self._fail(str(error)) from error
+
+    def remember(self, count: int) -> None:
+        """Read the newest records into memory, to be found there by those who ask again."""
+        first, _ = self.bounds()
+        start = max(self.epoch - count, first)
+        newest = {offset_of(message): message.value() or b"" for message in self.counted(start, self.epoch)}
+        with self._memory:
+            self._recent, self._recent_from = {**newest, **self._recent}, start
+            self._recent_bytes = sum(map(len, self._recent.values()))
+
     def settle(self, timeout_s: float = 0.0) -> int:
         """Take note of what the brokers acknowledged, after waiting so long for a word of theirs; return
         ``durable_end``. Raises as :meth:`sync`, but is patient with brokers that stand still.
@@ -193,14 +211,15 @@ class KafkaLog(Reading):
             raise mapped(error, self._name)
         return offset_of(mark)
 
-    def _produce(self, merchant: str, payload: bytes, position: int) -> None:
+    def _produce(self, merchant: str, payload: bytes | None, position: int) -> None:
         with translated(self._name):
             self._producer.produce(
                 self._topic, payload, merchant, self._partition,
                 headers=[(PLACE, _eight(position)), (CURSOR, _eight(self.cursor))],
                 on_delivery=partial(self._delivered, position),
             )  # fmt: skip
-        self._unsynced[position] = payload
+        if payload is not None:
+            self._unsynced[position] = payload
         self._end = position + 1
 
     def _delivered(self, position: int, error: KafkaError | None, message: Message) -> None:
@@ -214,7 +233,9 @@ class KafkaLog(Reading):
         else:
             with self._memory:
                 self._durable_end = position + 1
-                self._remember(position, self._unsynced.pop(position))
+                payload = self._unsynced.pop(position, None)
+                if payload is not None:
+                    self._remember(position, payload)
 
     def _remember(self, position: int, payload: bytes) -> None:
         """Keep the newest records at hand: retries and outcomes mostly ask for those."""

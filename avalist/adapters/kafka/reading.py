@@ -72,19 +72,19 @@ class Reading:
         return first, end
 
     def cursor_before(self, end: int) -> int:
-        """Return the cursor of the last record before `end`; 0 where there is none."""
+        """Return the last cursor that was written before `end`; 0 where there is none."""
         first, _ = self.bounds()
         reach = _FIRST_LOOK_BACK
         while True:
             start = max(end - reach, first)
-            found = [_header(message, CURSOR) for message in self._counted(start, end)]
+            found = [_header(message, CURSOR) for message in self._standing(start, end)]
             if found or start == first:
                 return max(found[-1], 0) if found else 0
             reach *= 8
 
     def records(self, start: int, stop: int) -> Iterator[tuple[int, Record]]:
         """Yield ``(position, record)`` of [`start`, `stop`), which the brokers have."""
-        for message in self._counted(start, stop):
+        for message in self.counted(start, stop):
             position = offset_of(message)
             yield position, decode_record(message.value() or b"", position)
 
@@ -94,9 +94,14 @@ class Reading:
             message = next(self._messages(self._getter, position))
             with translated(self._name):
                 self._getter.unassign()
-        return message.value() if offset_of(message) == position and counts(message) else None
+        return message.value() if offset_of(message) == position and _stands(message) else None
 
-    def _counted(self, start: int, stop: int) -> Iterator[Message]:
+    def counted(self, start: int, stop: int) -> Iterator[Message]:
+        """Yield the messages of [`start`, `stop`) that are records."""
+        return (message for message in self._standing(start, stop) if message.value() is not None)
+
+    def _standing(self, start: int, stop: int) -> Iterator[Message]:
+        """Yield the messages that stand where their writer meant them to: to all others nobody listens."""
         if start >= stop:
             return
         with translated(self._name):
@@ -104,7 +109,7 @@ class Reading:
         try:
             for message in self._messages(reader, start):
                 position = offset_of(message)
-                if position < stop and counts(message):
+                if position < stop and _stands(message):
                     yield message
                 if position + 1 >= stop:
                     break
@@ -132,15 +137,14 @@ class Reading:
         raise LogFailed(f"{self._name}: no broker sent what was acknowledged in {self._timeout_s:g} s; try again")
 
 
-def counts(message: Message) -> bool:
-    """Tell whether a message stands where its writer meant it to: else it is no record, for nobody."""
-    return message.value() is not None and _header(message, PLACE) == offset_of(message)
-
-
 def offset_of(message: Message) -> int:
     """Return a message's offset."""
     offset = message.offset()
     return -1 if offset is None else offset
+
+
+def _stands(message: Message) -> bool:
+    return _header(message, PLACE) == offset_of(message)
 
 
 def _header(message: Message, name: str) -> int:

@@ -1,9 +1,10 @@
 """The life of models under drift: recovery from an attack, alarms in a stable year, bad challengers, a rollback.
 
-``python -m bench.drift [--seeds N] [--parts recovery,gate,stable]``; raw values in ``bench/out/drift-*.json``, the last
-line printed is one JSON object. Reports take 25 days (median). A simulated merchant lives through the product: payments
-are decided live, once a day the daily work runs (train, gate, activate), every hour of a trial the watch looks. Day k of an
-attack is recovered when four fifths of its fraud money are stopped on it and on average from it on.
+``python -m bench.drift [--seeds N] [--parts recovery,gate,stable]``; raw values in ``bench/out/drift-*.json``, the
+last line printed is one JSON object. Reports take 25 days (median). A simulated merchant lives through the product:
+payments are decided live, once a day the daily work runs (train, gate, activate), every hour of a trial the watch
+looks. Day k of an attack is recovered when four fifths of its fraud money are stopped on it and on average from it
+on.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def test_alerts_that_no_longer_stand_are_logged(folder: Path, capsys: pytest.Cap
     with opened(folder) as shop:
         found = kept(shop.installation.documents, "shop")
         assert found is not None
-        assert found.alerts == collect(shop.installation.log.read(), "shop").background.alerts == ()
+        assert found.alerts == collect(shop.installation.log.read, "shop").background.alerts == ()
         before = shop.installation.log.end
     health(["shop"], data=folder)
     with opened(folder) as shop:

@@ -39,7 +39,7 @@ def lived(shop: Shop) -> tuple[Dataset, set[str], Shop]:
             frauds.add(f"p{n}-1")
             told = {"payment_id": f"p{n}-1", "fraud": True, "received_at": iso(at + 3_600_000)}
             shop.writer.record("shop", event("label", f"l{n}", **told), 0)
-    return collect(shop.installation.log.read(), "shop", own=OWN), frauds, shop
+    return collect(shop.installation.log.read, "shop", own=OWN), frauds, shop
 
 
 def period(shop: Shop, model: Artefact, first: int) -> Past:

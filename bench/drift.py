@@ -1,9 +1,10 @@
 """The life of models under drift: recovery from an attack, alarms in a stable year, bad challengers, a rollback.
 
 ``python -m bench.drift [--seeds N] [--parts recovery,gate,stable]``; raw values in ``bench/out/drift-*.json``, the last
-line printed is one JSON object. Reports take 25 days (median). A simulated merchant lives through the product: payments are
-decided live, once a day the daily work runs (train, gate, activate), every hour of a trial the watch looks. Day k of an
-attack is recovered when four fifths of its fraud money are stopped on it and on average from it on.
+line printed is one JSON object. Reports take 25 days (median). A simulated merchant lives through the product: its
+payments are decided live, and once a day the daily work runs. *recovery*: an attack begins; day k is recovered when
+four fifths of its fraud money are stopped on it and on average from it on. *gate*: three bad challengers, and a model
+that turns bad after the gate let it in; the watch looks every hour. *stable*: a year without an attack.
 """
 
 from __future__ import annotations
@@ -303,6 +304,7 @@ def summary(raw: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         "stopped_by_day": [one["stopped"] for one in raw["recovery"]],
         "replayed_different": sum(one["different"] for part in ("recovery", "gate") for one in raw[part]),
         "payments_per_day": PER_DAY,
+        "stable_payments_per_day": STABLE_PER_DAY,
         "attack_per_day": ATTACK_PER_DAY,
         "attack_fraud_share": ATTACK_P,
         "median_delay_d": MEDIAN_D,

@@ -1,10 +1,10 @@
 """The life of models under drift: recovery from an attack, alarms in a stable year, bad challengers, a rollback.
 
-``python -m bench.drift [--seeds N] [--parts recovery,gate,stable]``; raw values in ``bench/out/drift-*.json``, the
-last line printed is one JSON object. Reports take 25 days (median). A simulated merchant lives through the product:
-payments are decided live, once a day the daily work runs (train, gate, activate), every hour of a trial the watch
-looks. Day k of an attack is recovered when four fifths of its fraud money are stopped on it and on average from it
-on.
+``python -m bench.drift [--seeds N] [--parts recovery,gate,stable]``; raw values in ``bench/out/drift-*.json``, the last
+line printed is one JSON object. Reports take 25 days (median). A simulated merchant lives through the product: its
+payments are decided live, and once a day the daily work runs. *recovery*: an attack begins; day k is recovered when
+four fifths of its fraud money are stopped on it and on average from it on. *gate*: three bad challengers, and a model
+that turns bad after the gate let it in; the watch looks every hour. *stable*: a year without an attack.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def recovered(stopped: list[float]) -> int:
 
 def bad_challengers(life: Life) -> dict[str, Any]:
     """Put three bad challengers through the gate, against the active model."""
-    data = collect(life.tools.read, SHOP)
+    data = collect(life.tools.read(), SHOP)
     active = life.tools.load(life.here.writer.merchant(SHOP).model_version)
     bad = {
         "shuffled": _bad.shuffled(data, PARAMS),
@@ -212,7 +212,7 @@ def turned_bad(life: Life, seed: int) -> dict[str, Any]:
     """Let a model in that goes wrong once addresses go missing; look every hour until it is taken back."""
     merchant = life.here.writer.merchant(SHOP)
     active = life.tools.load(merchant.model_version)
-    data = collect(life.tools.read, SHOP)
+    data = collect(life.tools.read(), SHOP)
     model = _bad.turning(active.artefact, next(name for name in active.columns if name.startswith(_bad.ADDRESS)))
     life.tools.keep(model)
     evidence = evidence_for(life.tools, SHOP, life.tools.load(model.version), active, data.cut_ms)
@@ -304,6 +304,7 @@ def summary(raw: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         "stopped_by_day": [one["stopped"] for one in raw["recovery"]],
         "replayed_different": sum(one["different"] for part in ("recovery", "gate") for one in raw[part]),
         "payments_per_day": PER_DAY,
+        "stable_payments_per_day": STABLE_PER_DAY,
         "attack_per_day": ATTACK_PER_DAY,
         "attack_fraud_share": ATTACK_P,
         "median_delay_d": MEDIAN_D,

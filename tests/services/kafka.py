@@ -192,8 +192,7 @@ def start(folder: Path = FOLDER, *, outlives: bool = False) -> Broker:
     there = running(folder)
     if there is not None:
         return there
-    _configure([folder])
-    (broker,) = _launch([folder], outlives=outlives)
+    (broker,) = _launch([folder], [folder], outlives=outlives)
     return broker
 
 
@@ -227,8 +226,7 @@ def start_cluster(folder: Path = FOLDER, *, outlives: bool = False) -> Cluster:
     """Start three brokers with data under `folder`, or those of them that do not run. Raises as :func:`start`."""
     folders = [folder / str(n) for n in range(1, BROKERS + 1)]
     there = {one: running(one) for one in folders}
-    _configure(folders)
-    begun = iter(_launch([one for one in folders if there[one] is None], outlives=outlives))
+    begun = iter(_launch([one for one in folders if there[one] is None], folders, outlives=outlives))
     return Cluster(tuple(there[one] or next(begun) for one in folders))
 
 
@@ -238,9 +236,10 @@ def running_cluster(folder: Path = FOLDER) -> Cluster | None:
     return Cluster(tuple(broker for broker in brokers if broker)) if all(brokers) else None
 
 
-def _launch(folders: list[Path], *, outlives: bool) -> tuple[Broker, ...]:
-    """Start a broker in each folder, as its settings say."""
+def _launch(folders: list[Path], of: list[Path], *, outlives: bool) -> tuple[Broker, ...]:
+    """Start a broker in each folder; the cluster is `of` these."""
     java = ("java", *_JVM, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars()}/*")
+    _configure(of)
     with ExitStack() as failed:
         brokers, processes = [], []
         for folder in folders:

@@ -1,0 +1,37 @@
+"""One configuration file: what stands in it counts, unless the environment or the command line says otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from avalist.config import settings_from
+from avalist.domain.errors import BadInput
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "avalist.toml"
+    path.write_text('port = 1\npartitions = 6\n[kafka]\n"security.protocol" = "SSL"\n')
+    return path
+
+
+def test_the_file_is_the_last_that_is_asked(file: Path) -> None:
+    settings = settings_from({"AVALIST_PORT": "2", "AVALIST_CONFIG": str(file)}, host="::1")
+    assert (settings.port, settings.partitions, settings.host) == (2, 6, "::1")
+    assert settings.kafka == {"security.protocol": "SSL"}
+    assert settings_from({"AVALIST_PORT": "2"}, file=file, port=3).port == 3
+
+
+@pytest.mark.parametrize("text", ["port = ", "prot = 1", 'port = "x"'])
+def test_a_file_that_makes_no_sense_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bad.toml").write_text(text)
+    with pytest.raises(BadInput) as caught:
+        settings_from({}, file=tmp_path / "bad.toml")
+    assert "bad.toml" in caught.value.field + caught.value.got
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no configuration file"):
+        settings_from({}, file=tmp_path / "none.toml")

@@ -13,6 +13,9 @@ from avalist.enrich.facts import identity_facts, payment_facts
 from avalist.enrich.patterns import PATTERNS
 from avalist.simulator import HABITS, WavePlan, World
 
+_OF_SESSIONS = ("pattern.session", "pattern.conduct", "pattern.behaviour")
+"""Tested by their spread: here, and in test_behaviour, where sessions tell more."""
+
 
 def paid(extra: tuple[WavePlan, ...] = ()) -> tuple[list[Payment], list[Payment]]:
     """Return a day's honest payments, and those of an extra wave."""
@@ -35,7 +38,7 @@ def test_every_source_has_its_pattern() -> None:
     assert set(PATTERNS) == set(PATTERN_SOURCES)
 
 
-@pytest.mark.parametrize("source", [s for s in PATTERN_SOURCES if s not in ("pattern.session", "pattern.conduct")])
+@pytest.mark.parametrize("source", [s for s in PATTERN_SOURCES if s not in _OF_SESSIONS])
 def test_a_wave_collides_with_itself(source: str, day: tuple[list[Payment], list[Payment]]) -> None:
     honest, wave = day
     (_, most), *_ = keys(source, wave).most_common(1)

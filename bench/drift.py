@@ -192,7 +192,7 @@ def recovered(stopped: list[float]) -> int:
 
 def bad_challengers(life: Life) -> dict[str, Any]:
     """Put three bad challengers through the gate, against the active model."""
-    data = collect(life.tools.read(), SHOP)
+    data = collect(life.tools.read, SHOP)
     active = life.tools.load(life.here.writer.merchant(SHOP).model_version)
     bad = {
         "shuffled": _bad.shuffled(data, PARAMS),
@@ -212,7 +212,7 @@ def turned_bad(life: Life, seed: int) -> dict[str, Any]:
     """Let a model in that goes wrong once addresses go missing; look every hour until it is taken back."""
     merchant = life.here.writer.merchant(SHOP)
     active = life.tools.load(merchant.model_version)
-    data = collect(life.tools.read(), SHOP)
+    data = collect(life.tools.read, SHOP)
     model = _bad.turning(active.artefact, next(name for name in active.columns if name.startswith(_bad.ADDRESS)))
     life.tools.keep(model)
     evidence = evidence_for(life.tools, SHOP, life.tools.load(model.version), active, data.cut_ms)

@@ -83,9 +83,9 @@ def judge(
     known = reported_by(past, model)
     gain = gained(seen, judged & (known >= _LEAST_REPORTED), known)
     checks = (
-        _profit(gain, int(judged.sum()), past),
+        _profit(gain, int(judged.sum()), past, relevelled(model, active)),
         *_levels(past, judged, known),
-        _latency(model.trees, row_us),
+        _latency(model, row_us),
         _ranks(seen, model),
         Check("parity", not parity, parity or "decisions saw what their log gives again"),
     )
@@ -105,7 +105,12 @@ def judge(
 
 
 def unlearnt(past: Past, model: Artefact) -> Bools:
-    """Tell which payments grew no tree of a model: those of the days it held, and those after its training."""
+    """Tell which payments grew no tree of a model: those of the days it held, and those after its training.
+
+    A network prior's trees grew from none of them.
+    """
+    if model.trained == "prior":
+        return np.ones(len(past.t_ms), np.bool_)
     later = past.t_ms > model.data.last_ms
     return later if model.held is None else later | model.held(past.t_ms)
 
@@ -130,13 +135,14 @@ def gained(seen: Shadow, rows: Bools, known: F64) -> Interval:
     return Draws(past.t_ms // _HOUR_MS).total(np.where(rows, more * each, 0.0))
 
 
-def _profit(gain: Interval, judged: int, past: Past) -> Check:
-    unit, low = f"{past.schema.base_currency} minor units", gain.low
+def _profit(gain: Interval, judged: int, past: Past, relevelled: bool) -> Check:
+    unit = f"{past.schema.base_currency} minor units"
+    wanted = "the upper bound must not be below 0" if relevelled else "the lower bound must be above 0"
     words = (
         f"on {judged:,} payments that grew no tree it earns {gain.value:+,.0f} {unit} more, "
-        f"{low:+,.0f} to {gain.high:+,.0f} with 90 %; the lower bound must be above 0"
+        f"{gain.low:+,.0f} to {gain.high:+,.0f} with 90 %; {wanted}"
     )
-    return Check("profit", low > 0.0, words)
+    return Check("profit", gain.high >= 0.0 if relevelled else gain.low > 0.0, words)
 
 
 def _levels(past: Past, judged: Bools, known: F64) -> Iterator[Check]:
@@ -168,11 +174,15 @@ def _said(group: str, level: Level | None) -> str:
     return f"{group}: {level.observed:,.0f} frauds are reported, {level.expected:,.1f} were expected by now"
 
 
-def _latency(trees: Trees, row_us: float) -> Check:
-    words = (
-        f"{len(trees.roots)} trees of at most {MOST_TREES}; a row takes {row_us:.0f} µs of at most {MOST_ROW_US:.0f}"
-    )
-    return Check("latency", len(trees.roots) <= MOST_TREES and row_us <= MOST_ROW_US, words)
+def relevelled(model: Artefact, active: Artefact | None) -> bool:
+    """Tell whether both are the network prior, at other levels: the newer one knows more reports, and ranks the same."""
+    return active is not None and model.trained == active.trained == "prior"
+
+
+def _latency(model: Artefact, row_us: float) -> Check:
+    trees = sum(len(part.roots) for part in (model.trees, model.prior_trees) if part is not None)
+    words = f"{trees} trees of at most {MOST_TREES}; a row takes {row_us:.0f} µs of at most {MOST_ROW_US:.0f}"
+    return Check("latency", trees <= MOST_TREES and row_us <= MOST_ROW_US, words)
 
 
 def _ranks(seen: Shadow, model: Artefact) -> Check:

@@ -6,6 +6,7 @@ not done again: a trained model is kept with a note until its verdict stands in 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
@@ -15,10 +16,10 @@ import numpy as np
 from avalist.app.administer import ActivateModel, AdminRequest, RefuseModel, SetSolved, StageModel
 from avalist.app.dataset import Dataset, collect
 from avalist.app.followed import check_parity
-from avalist.app.gate import Clock, Read, judge, last_days, row_us, shadow
+from avalist.app.gate import Clock, Read, judge, last_days, relevelled, row_us, shadow
 from avalist.app.lineage import Records, Standing, due, lineage
 from avalist.app.solve import solve_budgets
-from avalist.app.train import Training, delay_at, train_on
+from avalist.app.train import FEWEST_FRAUDS, Training, delay_at, train_on
 from avalist.app.watch import Watched, look
 from avalist.domain.core import Cause, Evidence
 from avalist.domain.errors import BadInput, Conflict, ReplayMismatch
@@ -35,6 +36,8 @@ from avalist.ports.documents import Documents
 PARAMS: Final = TrainParams(test_share=0.0, num_threads=1)
 _COLLECTION, _JOB, _LAST = "learning", "job", "last"
 _RESUMED_MS: Final = DAY_MS
+_SAME_LEVEL: Final = math.log(1.1)
+"""A network prior whose odds moved by less stays as it is."""
 
 
 class Tools(NamedTuple):
@@ -155,6 +158,7 @@ def _train(tools: Tools, merchant: str, data: Dataset, standing: Standing, done:
     try:
         model = _trained(tools, merchant, data, done.at_ms, cause)
         active = tools.load(standing.active) if standing.active else None
+        _check_news(model.artefact, active.artefact if active is not None else None)
         evidence = evidence_for(tools, merchant, model, active, data.cut_ms)
     except BadInput as error:
         return msgspec.structs.replace(done, cause=cause, verdict="not trained", words=(*done.words, str(error)))
@@ -164,6 +168,17 @@ def _train(tools: Tools, merchant: str, data: Dataset, standing: Standing, done:
     return msgspec.structs.replace(
         done, cause=cause, version=model.version, verdict=verdict, words=(*done.words, *words)
     )
+
+
+def _check_news(model: Artefact, active: Artefact | None) -> None:
+    """Raise ``BadInput`` where the network prior decides on at about the level that it has."""
+    if active is None or not relevelled(model, active) or model.prior is None or active.prior is None:
+        return
+    if abs(math.log(model.prior.theta / active.prior.theta)) < _SAME_LEVEL:
+        raise BadInput(
+            "too few frauds are reported for trees of its own: the network prior decides on, at the level that it has",
+            field="history", expected=f"at least {FEWEST_FRAUDS} reported frauds", got=f"{model.data.frauds}",
+        )  # fmt: skip
 
 
 def _trained(tools: Tools, merchant: str, data: Dataset, now_ms: int, cause: Cause) -> Model:

@@ -135,7 +135,7 @@ def test_bad_challengers_are_refused(lived: Lived) -> None:
     data = collect(lived.tools.read(), "shop")
     assert "profit" in failed(lived.evidence(_bad.shuffled(data, PARAMS)))
     assert "profit" in failed(lived.evidence(_bad.leaked(data, PARAMS)))
-    slow = lived.evidence(_bad.slow(lived.active, copies=50))
+    slow = lived.evidence(_bad.slow(lived.active, copies=200))
     assert "latency" in failed(slow)
     assert f"of at most {MOST_TREES}" in next(c.words for c in slow.checks if c.name == "latency")
 

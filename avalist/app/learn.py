@@ -171,12 +171,16 @@ def _train(tools: Tools, merchant: str, data: Dataset, standing: Standing, done:
 
 
 def _check_news(model: Artefact, active: Artefact | None) -> None:
-    """Raise ``BadInput`` where the network prior decides on at about the level that it has."""
-    if active is None or not relevelled(model, active) or model.prior is None or active.prior is None:
+    """Raise ``BadInput`` for a network prior at about the level that decides already, or where none was asked for."""
+    if model.trained != "prior" or model.prior is None:
         return
-    if abs(math.log(model.prior.theta / active.prior.theta)) < _SAME_LEVEL:
+    if active is None or (
+        relevelled(model, active)
+        and active.prior is not None
+        and abs(math.log(model.prior.theta / active.prior.theta)) < _SAME_LEVEL
+    ):
         raise BadInput(
-            "too few frauds are reported for trees of its own: the network prior decides on, at the level that it has",
+            "too few frauds are reported for trees of its own, and a network prior has nothing new to say",
             field="history", expected=f"at least {FEWEST_FRAUDS} reported frauds", got=f"{model.data.frauds}",
         )  # fmt: skip
 

@@ -59,7 +59,7 @@ def tools_of(shop: Shop) -> Tools:
 
     return Tools(
         here.log.read, partial(here.load_model, "shop"), partial(keep_model, here.blobs, "shop"), carry_out,
-        here.documents, time.perf_counter_ns, params=PARAMS,
+        here.documents, time.perf_counter_ns, params=PARAMS, prior=False,
     )  # fmt: skip
 
 

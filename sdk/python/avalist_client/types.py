@@ -39,9 +39,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to one payment at one checkpoint.
 
     `p_fraud` is P(fraud report), rounded to 1e-9, or None where nothing was scored; `risk_score` its percentile among
-    the model's calibration payments, 0 to 99. `expected_profit_minor` gives the expected profit of every action that
-    could have been taken, in minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and
-    `advised_action` says what live would have done.
+    the payments before the model's training, 0 to 99. `expected_profit_minor` gives the expected profit of every action
+    that could have been taken, in minor units of the base currency. In mode ``observe`` the action is ``not_reviewed``
+    and `advised_action` says what live would have done.
 
     `factors` say what turned the choice away from the best of them. `propensity` is the chance with which the policy
     takes the action it took (`advised_action` in mode ``observe``), given all that it knew: 1 but for would-be declines

@@ -123,6 +123,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Carry out an operator's request about webhooks */
+        post: operations["administer_webhooks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/alerts": {
         parameters: {
             query?: never;
@@ -271,11 +288,23 @@ export interface components {
         Action: "approve" | "challenge" | "decline" | "not_reviewed" | "review";
         /**
          * ActivateModel
-         * @description Stage and activate a model whose artefact stands in the blobs.
+         * @description Stage and activate a model whose artefact stands in the blobs; a rollback activates without staging.
          */
         ActivateModel: {
+            /**
+             * @default operator
+             * @enum {unknown}
+             */
+            by?: "gate" | "operator" | "rollback";
+            /**
+             * @default operator
+             * @enum {unknown}
+             */
+            cause?: "drift" | "first" | "labels" | "operator" | "schedule";
             /** @enum {unknown} */
             do: "activate_model";
+            /** @default null */
+            evidence?: components["schemas"]["Evidence"] | null;
             merchant: string;
             plan_hash: string;
             version: string;
@@ -300,36 +329,26 @@ export interface components {
             /** @default null */
             region?: string | null;
         };
-        /** AdminRequest */
-        AdminRequest: components["schemas"]["CreateMerchant"] | components["schemas"]["IssueKey"] | components["schemas"]["ListKeys"] | components["schemas"]["RotateKey"] | components["schemas"]["RevokeKey"] | components["schemas"]["SetMode"] | components["schemas"]["SetPolicy"] | components["schemas"]["SetSolved"] | components["schemas"]["ActivateModel"] | components["schemas"]["SettleReview"] | components["schemas"]["Show"];
         /**
-         * Alert
-         * @description What is to be said of a wave: that it began, and that it is over.
-         *
-         *     `wave` is the payment that raised it, and names the wave; `words` say what its payments share, `listed` are the
-         *     first hundred of them.
+         * AddWebhook
+         * @description Add an address that messages of these topics are posted to, all of them by default; its secret is shown once.
          */
-        Alert: {
-            amount_minor: number;
-            at_ms: number;
-            currency: string;
-            first_ms: number;
-            last_ms: number;
-            listed: components["schemas"]["Listed"][];
-            patterns: string[];
-            payments: number;
-            shared: components["schemas"]["Shared"][];
+        AddWebhook: {
             /** @enum {unknown} */
-            type: "wave.closed" | "wave.opened";
-            wave: string;
-            words: string;
+            do: "add_webhook";
+            merchant: string;
+            /** @default [] */
+            topics?: ("decision.revised" | "model.activated" | "model.rolled_back" | "outcome.recorded" | "wave.alert")[];
+            url: string;
         };
+        /** AdminRequest */
+        AdminRequest: components["schemas"]["CreateMerchant"] | components["schemas"]["IssueKey"] | components["schemas"]["ListKeys"] | components["schemas"]["RotateKey"] | components["schemas"]["RevokeKey"] | components["schemas"]["SetMode"] | components["schemas"]["SetPolicy"] | components["schemas"]["SetSolved"] | components["schemas"]["StageModel"] | components["schemas"]["RefuseModel"] | components["schemas"]["ActivateModel"] | components["schemas"]["SettleReview"] | components["schemas"]["SetLearning"] | components["schemas"]["SetAlerts"] | components["schemas"]["Show"];
         /**
          * Alerts
          * @description Alerts of a merchant, the newest first.
          */
         Alerts: {
-            alerts: components["schemas"]["Alert"][];
+            alerts: components["schemas"]["avalist.app.waves.Alert"][];
         };
         /**
          * Alive
@@ -378,6 +397,43 @@ export interface components {
              * @enum {unknown}
              */
             version?: 1;
+        };
+        /**
+         * Alert
+         * @description What is to be said of a wave: that it began, and that it is over.
+         *
+         *     `wave` is the payment that raised it, and names the wave; `words` say what its payments share, `listed` are the
+         *     first hundred of them.
+         */
+        "avalist.app.waves.Alert": {
+            amount_minor: number;
+            at_ms: number;
+            currency: string;
+            first_ms: number;
+            last_ms: number;
+            listed: components["schemas"]["Listed"][];
+            patterns: string[];
+            payments: number;
+            shared: components["schemas"]["Shared"][];
+            /** @enum {unknown} */
+            type: "wave.closed" | "wave.opened";
+            wave: string;
+            words: string;
+        };
+        /**
+         * Alert
+         * @description One thing that is wrong.
+         *
+         *     `level`: reports are not those expected by now, of the payments `subject`; `value` is observed over expected.
+         *     `drift`: values of columns with the reason code `subject` have moved; `value` is the largest stability index.
+         *     `missing`: a source is missing more or less often; `value` is the change of the share. `words` say it for people.
+         */
+        "avalist.domain.alerts.Alert": {
+            /** @enum {unknown} */
+            kind: "drift" | "level" | "missing";
+            subject: string;
+            value: number;
+            words: string;
         };
         /**
          * Bank
@@ -477,6 +533,17 @@ export interface components {
             shift?: number;
         };
         /**
+         * Change
+         * @description One value that would have had to be another. `feature` is ``amount`` where the amount itself is meant.
+         */
+        Change: {
+            code: string;
+            feature: string;
+            instead: number;
+            value: number | null;
+            words: string;
+        };
+        /**
          * Chargeback
          * @description A step in a chargeback's life. ``opened`` with `fraud` is a fraud label.
          */
@@ -509,8 +576,20 @@ export interface components {
             version?: 1;
         };
         /**
+         * Check
+         * @description One thing that was looked at before or after a model decided: whether it held, and what was found, in words.
+         */
+        Check: {
+            name: string;
+            passed: boolean;
+            words: string;
+        };
+        /**
          * CreateMerchant
          * @description Create a merchant with a declared schema, and with features of its own beside those that the schema gives.
+         *
+         *     With `prior` it decides by the shipped network prior from its first payment on, where the schema has enough in
+         *     common with it; else nothing is scored before a model is trained.
          */
         CreateMerchant: {
             /** @enum {unknown} */
@@ -518,6 +597,8 @@ export interface components {
             /** @default [] */
             features?: components["schemas"]["OwnFeature"][];
             merchant: string;
+            /** @default true */
+            prior?: boolean;
             schema: components["schemas"]["Schema"];
         };
         /**
@@ -571,13 +652,37 @@ export interface components {
             phone?: string | null;
         };
         /**
+         * DeadLetter
+         * @description A message that nobody took, and why the last attempt failed.
+         */
+        DeadLetter: {
+            attempts: number;
+            failed: string;
+            id: string;
+            subject: string;
+            /** @enum {unknown} */
+            topic: "decision.revised" | "model.activated" | "model.rolled_back" | "outcome.recorded" | "wave.alert";
+            webhook: string;
+        };
+        /**
+         * DeadLetters
+         * @description A merchant's dead letters, the newest first; `replayed` were put on their way again.
+         */
+        DeadLetters: {
+            /** @default [] */
+            letters: components["schemas"]["DeadLetter"][];
+            merchant: string;
+            /** @default 0 */
+            replayed: number;
+        };
+        /**
          * Decision
          * @description The answer to one payment at one checkpoint.
          *
          *     `p_fraud` is P(fraud report), rounded to 1e-9, or None where nothing was scored; `risk_score` its percentile among
-         *     the model's calibration payments, 0 to 99. `expected_profit_minor` gives the expected profit of every action that
-         *     could have been taken, in minor units of the base currency. In mode ``observe`` the action is ``not_reviewed`` and
-         *     `advised_action` says what live would have done.
+         *     the payments before the model's training, 0 to 99. `expected_profit_minor` gives the expected profit of every action
+         *     that could have been taken, in minor units of the base currency. In mode ``observe`` the action is ``not_reviewed``
+         *     and `advised_action` says what live would have done.
          *
          *     `factors` say what turned the choice away from the best of them. `propensity` is the chance with which the policy
          *     takes the action it took (`advised_action` in mode ``observe``), given all that it knew: 1 but for would-be declines
@@ -755,6 +860,58 @@ export interface components {
         EntityDecl: {
             name: string;
             source: string;
+        };
+        /**
+         * Evidence
+         * @description Why a model was let in, refused or taken back.
+         *
+         *     It was compared with the model `against` (empty: with what was done) on `payments` of [`from_ms`, `to_ms`). On
+         *     `judged` of them, of days that grew no tree, it earns `gain_minor` more, `gain_low_minor` to `gain_high_minor` with
+         *     90 %. Of the last three days' payments (of all that a watch looked at) it declines a share of `declined`, the other
+         *     one `declined_before`.
+         */
+        Evidence: {
+            /** @default  */
+            against: string;
+            /** @default [] */
+            checks: components["schemas"]["Check"][];
+            /** @default 0 */
+            declined: number;
+            /** @default 0 */
+            declined_before: number;
+            /** @default 0 */
+            from_ms: number;
+            /** @default 0 */
+            gain_high_minor: number;
+            /** @default 0 */
+            gain_low_minor: number;
+            /** @default 0 */
+            gain_minor: number;
+            /** @default 0 */
+            judged: number;
+            /** @default 0 */
+            payments: number;
+            /** @default 0 */
+            to_ms: number;
+        };
+        /**
+         * Explanation
+         * @description The follower's explanation of a stored decision.
+         *
+         *     With the `base`, log-odds, all columns' Shapley values add up to the model's margin: `reasons` are the largest.
+         *     `approved_if` are the least ways to be approved, empty for what was approved, and where there is none of so few
+         *     changes.
+         */
+        Explanation: {
+            /** @default [] */
+            approved_if: components["schemas"]["Way"][];
+            base: number;
+            /**
+             * @default shapley
+             * @enum {unknown}
+             */
+            method: "shapley";
+            reasons: components["schemas"]["Told"][];
         };
         /**
          * Exploration
@@ -1077,6 +1234,31 @@ export interface components {
             version?: 1;
         };
         /**
+         * LearningSet
+         * @description How a merchant's models follow each other from here on.
+         *
+         *     A training is due `every_d` days after the last (0: never), or once `labels` new fraud reports are logged. With
+         *     `approval` ``manual`` a model that passed the gate waits for a person. One that the gate activated is watched for
+         *     `watch_h` hours; after a rollback none is activated by itself for `rest_d` days.
+         */
+        LearningSet: {
+            /**
+             * @default automatic
+             * @enum {unknown}
+             */
+            approval: "automatic" | "manual";
+            /** @default 1 */
+            every_d: number;
+            /** @default 200 */
+            labels: number;
+            /** @default 7 */
+            rest_d: number;
+            /** @enum {unknown} */
+            type: "learning_set";
+            /** @default 72 */
+            watch_h: number;
+        };
+        /**
          * Limits
          * @description Amounts (base minor units) above which a payment is not approved just so, whatever it is expected to earn.
          *
@@ -1098,6 +1280,15 @@ export interface components {
             new_account_s?: number;
         };
         /**
+         * ListDeadLetters
+         * @description List the messages that no webhook took in days.
+         */
+        ListDeadLetters: {
+            /** @enum {unknown} */
+            do: "list_dead_letters";
+            merchant: string;
+        };
+        /**
          * Listed
          * @description A payment of a wave; the amount is in base minor units.
          */
@@ -1113,6 +1304,15 @@ export interface components {
         ListKeys: {
             /** @enum {unknown} */
             do: "list_keys";
+            merchant: string;
+        };
+        /**
+         * ListWebhooks
+         * @description List a merchant's webhooks, and how many messages wait or are dead letters. Never their secrets.
+         */
+        ListWebhooks: {
+            /** @enum {unknown} */
+            do: "list_webhooks";
             merchant: string;
         };
         /**
@@ -1219,28 +1419,45 @@ export interface components {
          * OwnFeature
          * @description One column of a merchant's own. `window`, `step` and `lag` are spans of time such as ``90m`` or ``7d``.
          *
-         *     `kinds` are the events that count, payments where none is named. `step` is a sixtieth of the window by default,
-         *     `lag` the schema's ``label_delay_d``. `prior` and `over` name columns that stand before this one.
+         *     `kinds` are the events that count, payments where none is named; of a share `among` are those that it is a share of,
+         *     `kinds` where none is named, and `of` the entity that they belong to, `entity` by default. `step` is a sixtieth of
+         *     the window by default, `lag` the schema's ``label_delay_d``. `prior` and `over` name columns that stand before this
+         *     one.
          */
         OwnFeature: {
             /** @enum {unknown} */
-            aggregate: "captured" | "clean" | "count" | "distinct" | "fraud_mean" | "frauds" | "hour" | "known" | "max" | "mean" | "rate" | "ratio" | "since_first" | "since_first_fraud" | "since_fraud" | "since_last" | "sum" | "value" | "weekday";
+            aggregate: "captured" | "clean" | "count" | "distinct" | "fraud_mean" | "frauds" | "hour" | "known" | "last" | "max" | "mean" | "mean_last" | "min" | "rate" | "ratio" | "ring" | "share" | "since_first" | "since_first_fraud" | "since_fraud" | "since_kth" | "since_last" | "speed" | "sum" | "value" | "variance" | "weekday";
+            /** @default [] */
+            among?: ("auth_approved" | "auth_declined" | "kyc_step" | "login_failed" | "login_ok" | "payment" | "profile_change" | "session" | "sign_up")[];
+            /** @default null */
+            below_minor?: number | null;
             /** @default  */
             entity?: string;
             /** @default  */
             field?: string;
+            /** @default null */
+            from_minor?: number | null;
             /** @default false */
             include_current?: boolean;
             /** @default [] */
             kinds?: ("auth_approved" | "auth_declined" | "kyc_step" | "login_failed" | "login_ok" | "payment" | "profile_change" | "session" | "sign_up")[];
             /** @default  */
             lag?: string;
+            /** @default 0 */
+            latest?: number;
+            /** @default [] */
+            links?: string[];
             /** @default  */
             name?: string;
             /** @default  */
             of?: string;
             /** @default null */
             over?: [
+                string,
+                string
+            ] | null;
+            /** @default null */
+            place?: [
                 string,
                 string
             ] | null;
@@ -1549,6 +1766,45 @@ export interface components {
             version?: 1;
         };
         /**
+         * RefuseModel
+         * @description Log that a model is not let in, and why.
+         */
+        RefuseModel: {
+            /**
+             * @default operator
+             * @enum {unknown}
+             */
+            cause?: "drift" | "first" | "labels" | "operator" | "schedule";
+            /** @enum {unknown} */
+            do: "refuse_model";
+            /** @default null */
+            evidence?: components["schemas"]["Evidence"] | null;
+            merchant: string;
+            plan_hash: string;
+            version: string;
+        };
+        /**
+         * RemoveWebhook
+         * @description Remove a webhook, with its messages.
+         */
+        RemoveWebhook: {
+            /** @enum {unknown} */
+            do: "remove_webhook";
+            merchant: string;
+            webhook: string;
+        };
+        /**
+         * ReplayDeadLetters
+         * @description Send dead letters again: these, or all where none is named.
+         */
+        ReplayDeadLetters: {
+            /** @enum {unknown} */
+            do: "replay_dead_letters";
+            /** @default [] */
+            letters?: string[];
+            merchant: string;
+        };
+        /**
          * Review
          * @description What a look by a person costs and finds.
          *
@@ -1651,6 +1907,18 @@ export interface components {
             merchant: string;
             /** @default 86400 */
             overlap_s?: number;
+        };
+        /**
+         * RotateWebhook
+         * @description Give a webhook a new secret; the old one signs beside it for `overlap_s` seconds.
+         */
+        RotateWebhook: {
+            /** @enum {unknown} */
+            do: "rotate_webhook";
+            merchant: string;
+            /** @default 86400 */
+            overlap_s?: number;
+            webhook: string;
         };
         /**
          * Schema
@@ -1829,6 +2097,27 @@ export interface components {
             typing?: components["schemas"]["Typing"] | null;
         };
         /**
+         * SetAlerts
+         * @description Log what a health check found wrong, all of it; nothing is decided by it.
+         */
+        SetAlerts: {
+            alerts: components["schemas"]["avalist.domain.alerts.Alert"][];
+            checked_ms: number;
+            /** @enum {unknown} */
+            do: "set_alerts";
+            merchant: string;
+        };
+        /**
+         * SetLearning
+         * @description Say how the merchant's models follow each other.
+         */
+        SetLearning: {
+            /** @enum {unknown} */
+            do: "set_learning";
+            learning: components["schemas"]["LearningSet"];
+            merchant: string;
+        };
+        /**
          * SetMode
          * @description Set off, observe or live.
          */
@@ -1964,15 +2253,40 @@ export interface components {
             value: number;
         };
         /**
+         * StageModel
+         * @description Stage a model whose artefact stands in the blobs, with what its training was for and the gate's evidence.
+         */
+        StageModel: {
+            /**
+             * @default operator
+             * @enum {unknown}
+             */
+            cause?: "drift" | "first" | "labels" | "operator" | "schedule";
+            /** @enum {unknown} */
+            do: "stage_model";
+            /** @default null */
+            evidence?: components["schemas"]["Evidence"] | null;
+            merchant: string;
+            plan_hash: string;
+            version: string;
+        };
+        /**
          * StoredDecision
          * @description A decision with everything it was made from; an unknown feature is None. `words` say what was weighed.
+         *
+         *     `reasons` are the decision's own, in words: found together with the score, by what each split moved it. The
+         *     `explanation` is made later, exactly; None before the follower came by, and where it had no time for an approval.
          */
         StoredDecision: {
             decision: components["schemas"]["Decision"];
+            /** @default null */
+            explanation: components["schemas"]["Explanation"] | null;
             facts: components["schemas"]["Facts"] | null;
             features: {
                 [key: string]: number | null;
             };
+            /** @default [] */
+            reasons: components["schemas"]["Told"][];
             /** @default  */
             words: string;
         };
@@ -1997,6 +2311,20 @@ export interface components {
             idle_ms?: number | null;
             /** @default null */
             last_input_before_pay_ms?: number | null;
+        };
+        /**
+         * Told
+         * @description A reason in words. `contribution` is in log-odds, `raises` tells whether it raises the risk; `typical` is the
+         *     column's median among honest payments, None where unknown.
+         */
+        Told: {
+            code: string;
+            contribution: number;
+            feature: string;
+            raises: boolean;
+            typical: number | null;
+            value: number | null;
+            words: string;
         };
         /**
          * Touch
@@ -2085,6 +2413,46 @@ export interface components {
          * @enum {unknown}
          */
         WarningCode: "amount_unusual" | "bin_missing" | "created_after_occurred" | "currency_new" | "customer_missing" | "device_missing" | "email_malformed" | "email_missing" | "fields_missing" | "ip_missing" | "ip_not_public" | "method_missing" | "no_active_model" | "occurred_in_future" | "occurred_long_ago" | "session_missing" | "test_payment" | "wave";
+        /**
+         * Way
+         * @description A way to be approved: all of these changes together, and the probability of fraud that there would be then.
+         */
+        Way: {
+            changes: components["schemas"]["Change"][];
+            p_fraud: number;
+        };
+        /**
+         * WebhookIssued
+         * @description A webhook's new signing secret, shown once.
+         */
+        WebhookIssued: {
+            merchant: string;
+            secret: string;
+            webhook: string;
+        };
+        /** WebhookRequest */
+        WebhookRequest: components["schemas"]["AddWebhook"] | components["schemas"]["ListWebhooks"] | components["schemas"]["RotateWebhook"] | components["schemas"]["RemoveWebhook"] | components["schemas"]["ListDeadLetters"] | components["schemas"]["ReplayDeadLetters"];
+        /**
+         * WebhookShown
+         * @description What may be shown of a webhook; `signing` counts the secrets that sign, `pending` and `dead` its messages.
+         */
+        WebhookShown: {
+            added_at_ms: number;
+            dead: number;
+            id: string;
+            pending: number;
+            signing: number;
+            topics: ("decision.revised" | "model.activated" | "model.rolled_back" | "outcome.recorded" | "wave.alert")[];
+            url: string;
+        };
+        /**
+         * WebhooksShown
+         * @description A merchant's webhooks.
+         */
+        WebhooksShown: {
+            merchant: string;
+            webhooks: components["schemas"]["WebhookShown"][];
+        };
     };
     responses: never;
     parameters: never;
@@ -2531,6 +2899,119 @@ export interface operations {
             };
             /** @description A problem: `not-found` */
             404: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `body-too-large` */
+            413: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `unsupported-media` */
+            415: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `bad-input`, `card-number-refused` */
+            422: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `log-failed`, `unavailable` */
+            503: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    administer_webhooks: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Pins a version of the contract; without it the current one is spoken.
+                 * @example 2026-11-25
+                 */
+                "Avalist-Version"?: "2026-11-25";
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookRequest"];
+            };
+        };
+        responses: {
+            /** @description Carry out an operator's request about webhooks */
+            200: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookIssued"] | components["schemas"]["WebhooksShown"] | components["schemas"]["DeadLetters"];
+                };
+            };
+            /** @description A problem: `bad-input`, `unknown-version` */
+            400: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `not-authenticated` */
+            401: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `not-found` */
+            404: {
+                headers: {
+                    "Avalist-Version": components["headers"]["Avalist-Version"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem: `conflict` */
+            409: {
                 headers: {
                     "Avalist-Version": components["headers"]["Avalist-Version"];
                     [name: string]: unknown;

@@ -3,6 +3,8 @@ PY := .venv/bin/python
 AVALIST := .venv/bin/avalist
 STAMP := .venv/.stamp
 BASE_PYTHON ?= python3
+# Else each process that tests start compiles all sources anew, which takes three seconds.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo test nightly servers services faults check bench docs sdk openapi fuzz fuzz-decoder clean lock
 MINUTES ?= 10

@@ -175,7 +175,7 @@ def _said(group: str, level: Level | None) -> str:
 
 
 def relevelled(model: Artefact, active: Artefact | None) -> bool:
-    """Tell whether both are the network prior, at other levels: the newer one knows more reports, and ranks the same."""
+    """Tell whether both are a network prior, at other levels: the newer one knows more reports and ranks the same."""
     return active is not None and model.trained == active.trained == "prior"
 
 

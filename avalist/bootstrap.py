@@ -341,8 +341,8 @@ def open_archive(blobs: Blobs, log: Log) -> Archive:
 def _scheme(url: str, known: tuple[str, ...]) -> str:
     scheme = url.partition(":")[0]
     if scheme not in known:
-        expected = " or ".join(f"{k}:" for k in known)
-        raise BadInput("no such backend for this command", field="settings", expected=expected, got=url)
+        expected = " or ".join(f"{k}:" for k in known)  # the URL may hold a password
+        raise BadInput("no such backend for this command", field="settings", expected=expected, got=f"{scheme}:")
     return scheme
 
 

@@ -45,7 +45,9 @@ def create(port: int, token: str) -> list[str]:
     schema = msgspec.to_builtins(LEAN)
     with Connection(port, token) as office:
         for merchant in MERCHANTS:
-            office.json("POST", "/v1/admin", {"do": "create_merchant", "merchant": merchant, "schema": schema})
+            office.json(
+                "POST", "/v1/admin", {"do": "create_merchant", "merchant": merchant, "schema": schema, "prior": False}
+            )
             patient = {"do": "set_policy", "merchant": merchant, "policy": {"deadline_ms": 10_000}}
             office.json("POST", "/v1/admin", patient)  # decisions are measured, not fallbacks
         asked = [{"do": "issue_key", "merchant": merchant} for merchant in MERCHANTS]

@@ -119,7 +119,9 @@ class Installation:
         """Create a merchant through a gateway; return a live key of it."""
         with self.office(port) as office:
             schema = msgspec.to_builtins(SCHEMA)
-            office.json("POST", "/v1/admin", {"do": "create_merchant", "merchant": merchant, "schema": schema})
+            office.json(
+                "POST", "/v1/admin", {"do": "create_merchant", "merchant": merchant, "schema": schema, "prior": False}
+            )
             return str(office.json("POST", "/v1/admin", {"do": "issue_key", "merchant": merchant})["key"])
 
 

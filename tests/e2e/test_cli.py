@@ -206,7 +206,7 @@ def test_a_card_number_in_the_clear_is_refused_and_not_repeated(bench: Path) -> 
 
 def test_too_little_history_to_train(bench: Path) -> None:
     run(bench, *import_(bench))
-    assert "import more history" in failing(bench, "train", "shop")
+    assert "import more history" in failing(bench, "train", "shop", "--no-prior")
     assert "no merchant 'nobody'" in failing(bench, "train", "nobody")
 
 

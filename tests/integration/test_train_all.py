@@ -22,7 +22,7 @@ def test_merchants_that_cannot_be_trained_are_named_with_the_reason(
             shop.decide(1, merchant)
         shop.key(kind="sandbox")
     monkeypatch.setenv("AVALIST_BATCH", "processes:1")
-    train(every=True, data=tmp_path)
+    train(every=True, prior=False, data=tmp_path)
     said = capsys.readouterr().out
     assert "trained 0 of 2 merchants" in said
     assert said.index("rival: ") < said.index("shop: ")

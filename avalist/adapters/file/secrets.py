@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from avalist.adapters.file.blobs import sync_folder
@@ -46,13 +48,15 @@ class FolderSecrets:
         path = self._folder / name
         if path.exists():
             return path.read_bytes()
-        secret = make()
-        draft = path.with_suffix(".draft")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secret)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
+        descriptor, draft = tempfile.mkstemp(".draft", dir=self._folder)  # its owner's alone
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(make())
+                file.flush()
+                os.fsync(file.fileno())
+            with suppress(FileExistsError):  # another process was first: its secret counts
+                os.link(draft, path)
+        finally:
+            os.unlink(draft)
         sync_folder(self._folder)
-        return secret
+        return path.read_bytes()

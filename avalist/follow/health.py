@@ -11,7 +11,7 @@ from avalist.app.health import kept
 from avalist.domain.keys import is_twin
 from avalist.ports.documents import Documents
 
-_FIRST_S = 60.0
+_FIRST_S = 600.0
 """The first check waits until a start is over."""
 
 

@@ -105,7 +105,7 @@ def test_checks_run_when_they_are_due_and_never_two_at_once(tmp_path: Path) -> N
     with opened(tmp_path / "data") as shop:
         command = ["sh", "-c", f'echo "$@" >> {note}', "sh"]
         checkups = Checkups(shop.installation.documents, command, 3600, lambda: now[0])
-        for now[0] in (0.0, 61.0, 62.0, 3000.0, 3662.0):
+        for now[0] in (0.0, 61.0, 601.0, 602.0, 3000.0, 4202.0):
             checkups.tick(["shop", "shop~1"])
             if checkups._running is not None:
                 checkups._running.wait()

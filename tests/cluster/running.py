@@ -94,8 +94,12 @@ class Installation:
         """Start roles together; return them once all are ready."""
         begun = [Process(role, self.config) for role in roles]
         self.running += begun
-        for process in begun:
-            process.wait()
+        try:
+            for process in begun:
+                process.wait()
+        except BaseException:  # nobody else knows of them yet
+            self.stop()
+            raise
         return begun
 
     def dismiss(self, processes: Sequence[Process]) -> None:

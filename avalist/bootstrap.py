@@ -46,8 +46,7 @@ from avalist.follow.state import MerchantStates
 from avalist.follow.vault import VAULT_MARK, VaultFold
 from avalist.follow.waves import WaveDocuments
 from avalist.follow.webhooks import WEBHOOK_MARK, WebhookFold
-from avalist.models.artefact import MODEL_BLOB as MODEL_BLOB
-from avalist.models.artefact import Artefact
+from avalist.models.artefact import MODEL_BLOB, Artefact
 from avalist.models.score import Model
 from avalist.ports.batch import Batch
 from avalist.ports.blobs import Blobs

@@ -32,7 +32,7 @@ import numpy.typing as npt
 
 from avalist.app.administer import ActivateModel, CreateMerchant, IssueKey
 from avalist.app.dataset import collect
-from avalist.bootstrap import MODEL_BLOB, build, open_blobs, open_tables
+from avalist.bootstrap import build, keep_model, open_blobs, open_tables
 from avalist.config import settings_from
 from avalist.domain.events import decode_payment
 from avalist.domain.schema import DIGITAL_GOODS, CategoryDecl, EntityDecl, NumberDecl, Schema
@@ -102,7 +102,7 @@ def prepare(folder: Path, schema: Schema, tables: Contents | None = None) -> tup
         y = (logit + rng.normal(size=len(logit)) * logit.std() > np.quantile(logit, 0.97)).astype(np.int64)
         rows = TrainingSet(data.x, data.plan.columns, data.plan.hash, y, data.t_ms, data.amount_minor)
         artefact = train(rows, TREES).artefact
-        here.blobs.put("shop", MODEL_BLOB.format(version=artefact.version), artefact.to_bytes())
+        keep_model(here.blobs, "shop", artefact)
         office.carry_out(ActivateModel("shop", artefact.version, artefact.plan_hash), start_ms)
         key = str(office.carry_out(IssueKey("shop", "live"), 0)["key"])
         here.log.sync()

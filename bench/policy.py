@@ -35,7 +35,7 @@ from avalist.app.dataset import Dataset, collect
 from avalist.app.replay import replay
 from avalist.app.solve import solve_budgets
 from avalist.app.train import Training, known_by, train_on
-from avalist.bootstrap import MODEL_BLOB, Installation, build
+from avalist.bootstrap import Installation, build, keep_model
 from avalist.config import settings_from
 from avalist.domain.decisions import Action
 from avalist.domain.errors import AvalistError
@@ -137,7 +137,7 @@ def prepare(here: Installation, *, retrain: bool, resolve: bool) -> None:
     data, at_ms = collect(here.log.read, SHOP), here.writer.merchant(SHOP).at_ms
     if retrain:
         artefact = train_on(data, Training(test_share=0.0, params=TREES))
-        here.blobs.put(SHOP, MODEL_BLOB.format(version=artefact.version), artefact.to_bytes())
+        keep_model(here.blobs, SHOP, artefact)
         here.administration.carry_out(ActivateModel(SHOP, artefact.version, artefact.plan_hash), at_ms)
     model = here.writer.merchant(SHOP).model
     assert model is not None

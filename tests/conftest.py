@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -67,37 +68,35 @@ def gateway(shop: Shop) -> Iterator[Gateway]:
     gateway.close()
 
 
+Started = TypeVar("Started", Broker, server.Server)
+
+
+def running(start: Callable[[Path], Started], folder: Path, what: str) -> Iterator[Started]:
+    """Run a server while its tests run; where there is none to be had they skip."""
+    try:
+        started = start(folder)
+    except (Unobtainable, server.Unobtainable) as error:
+        pytest.skip(f"no {what}: {error}")
+    yield started
+    started.kill()
+
+
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """Return a real broker. Tests that ask for it are marked ``sockets``; where there is none to be had they skip."""
-    try:
-        broker = start(tmp_path_factory.mktemp("kafka"))
-    except Unobtainable as error:
-        pytest.skip(f"no Kafka broker: {error}")
-    yield broker
-    broker.kill()
+    """Return a real broker. Tests that ask for it are marked ``sockets``."""
+    yield from running(start, tmp_path_factory.mktemp("kafka"), "Kafka broker")
 
 
 @pytest.fixture(scope="session")
 def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
     """Return a server that speaks MongoDB's protocol. Tests that ask for it are marked ``sockets``."""
-    try:
-        running = mongodb_service.start(tmp_path_factory.mktemp("mongodb"))
-    except server.Unobtainable as error:
-        pytest.skip(f"no MongoDB server: {error}")
-    yield running
-    running.kill()
+    yield from running(mongodb_service.start, tmp_path_factory.mktemp("mongodb"), "MongoDB server")
 
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
     """Return a server that speaks S3. Tests that ask for it are marked ``sockets``."""
-    try:
-        running = s3_service.start(tmp_path_factory.mktemp("s3"))
-    except server.Unobtainable as error:
-        pytest.skip(f"no S3 server: {error}")
-    yield running
-    running.kill()
+    yield from running(s3_service.start, tmp_path_factory.mktemp("s3"), "S3 server")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from avalist.app.administer import ActivateModel, CreateMerchant, IssueKey
 from avalist.app.writer import Answer
-from avalist.bootstrap import MODEL_BLOB, Installation, build, open_follower
+from avalist.bootstrap import Installation, build, keep_model, open_follower
 from avalist.config import Settings
 from avalist.domain.events import Payment, WireEvent, decode_event, from_ms
 from avalist.domain.keys import KeyKind
@@ -88,8 +88,7 @@ class Shop:
         return str(issued["key"])
 
     def activate(self, artefact: Artefact, merchant: str = "shop") -> None:
-        name = MODEL_BLOB.format(version=artefact.version)
-        self.installation.blobs.put(merchant, name, artefact.to_bytes())
+        keep_model(self.installation.blobs, merchant, artefact)
         self.installation.administration.carry_out(
             ActivateModel(merchant, artefact.version, artefact.plan_hash), self.clock.ms
         )

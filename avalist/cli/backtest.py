@@ -15,12 +15,12 @@ from rich.table import Table
 
 from avalist.app.backtest import backtest, changed, decide_again, threshold, was
 from avalist.app.compared import Backtest
-from avalist.app.dataset import collect
 from avalist.app.past import Past, Period
 from avalist.app.replan import replanned
 from avalist.app.reread import read_past
 from avalist.bootstrap import load_model, open_archive, open_blobs, open_derived, open_log
 from avalist.cli.options import Data, Merchant, console, progress_bar
+from avalist.cli.replayed import replayed
 from avalist.config import Settings, settings_from
 from avalist.domain.decisions import Action
 from avalist.domain.errors import BadInput
@@ -115,12 +115,7 @@ def _replan(
 ) -> tuple[Past, list[Action]]:
     """Replay under the changed plan, train, and decide the period by both models."""
     own = decode_own(features.read_text(encoding="utf-8"))
-    log = open_log(settings, readonly=True)
-    archive = open_archive(open_derived(settings, open_blobs(settings)), log)
-    with progress_bar("replaying under the changed plan", log.end) as bar:
-        data = collect(lambda: archive.read(merchant=merchant), merchant, bar.at, own=own)
-        bar.done(log.end)
-    log.close()
+    data = replayed(settings, merchant, own=own)
     with console.status("training with and without"):
         made = replanned(data, len(own), past, policy)
     console.print(f"both models learnt from {made.learnt_rows:,} payments, {made.learnt_frauds:,} of them fraud")

@@ -20,7 +20,7 @@ from rich.live import Live
 
 from avalist.app.administer import ActivateModel, CreateMerchant, IssueKey
 from avalist.app.train import Training, train
-from avalist.bootstrap import MODEL_BLOB, Installation, build
+from avalist.bootstrap import Installation, build, keep_model
 from avalist.cli.client import Client
 from avalist.cli.history import record_all
 from avalist.cli.models import show_report
@@ -97,7 +97,7 @@ def _prepare(here: Installation, past: Iterator[WireEvent], payments: int) -> st
     with progress_bar("replaying it, training twice", here.log.end) as bar:
         artefact = train(here.log.read, MERCHANT, Training(params=_TREES), replayed=bar.at)
         bar.done(here.log.end)
-    here.blobs.put(MERCHANT, MODEL_BLOB.format(version=artefact.version), artefact.to_bytes())
+    keep_model(here.blobs, MERCHANT, artefact)
     office.carry_out(ActivateModel(MERCHANT, artefact.version, artefact.plan_hash), 0)
     show_report(MERCHANT, artefact)
     key = str(office.carry_out(IssueKey(MERCHANT, "simulation"), here.clock.now_ms())["key"])

@@ -15,13 +15,13 @@ from rich.table import Table
 
 from avalist.adapters.clock import SystemClock
 from avalist.app.administer import ActivateModel
-from avalist.app.dataset import Dataset, collect
+from avalist.app.dataset import Dataset
 from avalist.app.past_waves import PastWave, past_waves
 from avalist.app.report import FitReport
 from avalist.app.report import report as report_on
 from avalist.app.train import Training, train_on
 from avalist.app.waves import watches, waves_of
-from avalist.bootstrap import MODEL_BLOB, build, load_model, open_blobs, open_log
+from avalist.bootstrap import build, keep_model, load_model, open_blobs, open_log
 from avalist.cli.answers import (
     Amount,
     Currency,
@@ -38,6 +38,7 @@ from avalist.cli.answers import (
 )
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, console, progress_bar
+from avalist.cli.replayed import replayed as replay_of
 from avalist.config import Settings, settings_from
 from avalist.domain.errors import BadInput
 from avalist.domain.events import from_ms
@@ -95,7 +96,7 @@ def fit(
     skipped = (f"{n:,} rows are no payments and were left out: {kind}." for kind, n in survey.skipped.items())
     dropped = (f"{n:,} cells were left out of their payments: {why}." for why, n in survey.dropped.items())
     assumed = (*notes, *(_assumed(source) if source else ()), *skipped, *dropped)
-    replayed = _replayed(settings, merchant)
+    replayed = replay_of(settings, merchant)
     model = _trained(replayed, threads)
     made = _reported(replayed, merchant, folds, threads, model)
     if model is not None:
@@ -170,7 +171,7 @@ def report(
     It only reads: a service may run meanwhile. No model is trained but those that are judged.
     """
     settings = settings_from(data=data)
-    replayed = _replayed(settings, merchant)
+    replayed = replay_of(settings, merchant)
     made = _reported(replayed, merchant, folds, threads, _active(settings, merchant, replayed))
     told = {"simulated": simulated, "waves": _waves(settings, merchant, replayed)}
     _write(msgspec.structs.replace(made, **told), out or Path(f"{merchant}-report"))
@@ -184,15 +185,6 @@ def merchant_id(file: Path) -> str:
     """
     words = re.findall(r"[a-z0-9]+", file.stem.lower())
     return "-".join(words)[:_LONGEST_ID].strip("-") or "merchant"
-
-
-def _replayed(settings: Settings, merchant: str) -> Dataset:
-    log = open_log(settings, readonly=True)
-    with progress_bar("replaying the log", log.end) as bar:
-        found = collect(log.read, merchant, bar.at)
-        bar.done(log.end)
-    log.close()
-    return found
 
 
 def _trained(data: Dataset, threads: int) -> Artefact | None:
@@ -229,7 +221,7 @@ def _waves(settings: Settings, merchant: str, data: Dataset) -> tuple[PastWave, 
 
 
 def _activate(settings: Settings, merchant: str, model: Artefact) -> None:
-    open_blobs(settings).put(merchant, MODEL_BLOB.format(version=model.version), model.to_bytes())
+    keep_model(open_blobs(settings), merchant, model)
     with office(settings) as here:
         here.carry_out(ActivateModel(merchant, model.version, model.plan_hash))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,11 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from avalist.app.administer import SetAlerts
-from avalist.app.dataset import Dataset, collect
+from avalist.app.dataset import Dataset
 from avalist.app.health import Health, check, keep
-from avalist.bootstrap import open_archive, open_blobs, open_derived, open_documents, open_log
+from avalist.bootstrap import open_documents
 from avalist.cli.office import office
-from avalist.cli.options import Data, Port, console, progress_bar
+from avalist.cli.options import Data, Port, console
+from avalist.cli.replayed import replayed as replay_of
 from avalist.config import Settings, settings_from
 
 _MOST_ROWS = 8
@@ -37,21 +37,12 @@ def health(
     """
     settings = settings_from(data=data, port=port)
     for merchant in merchants:
-        replayed = _replayed(settings, merchant)
+        with tempfile.TemporaryFile() as spill:
+            replayed = replay_of(settings, merchant, spill=spill)
         found = check(replayed, merchant, days)
         _show(found)
         if record:
             _record(settings, replayed, found)
-
-
-def _replayed(settings: Settings, merchant: str) -> Dataset:
-    log = open_log(settings, readonly=True)
-    archive = open_archive(open_derived(settings, open_blobs(settings)), log)
-    with tempfile.TemporaryFile() as spill, progress_bar(f"replaying {merchant}", log.end) as bar:
-        data = collect(partial(archive.read, merchant=merchant), merchant, bar.at, spill)
-        bar.done(log.end)
-    log.close()
-    return data
 
 
 def _record(settings: Settings, data: Dataset, found: Health) -> None:

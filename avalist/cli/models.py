@@ -17,7 +17,7 @@ from avalist.app.replay import replay as replay_log
 from avalist.app.train import FEWEST_FRAUDS, Training
 from avalist.app.train import train as train_model
 from avalist.bootstrap import (
-    MODEL_BLOB,
+    keep_model,
     load_model,
     open_archive,
     open_batch,
@@ -89,7 +89,7 @@ def trained(settings: Settings, training: Training, merchant: str, *, show: bool
         if bar:
             bar.done(log.end)
     log.close()
-    blobs.put(merchant, MODEL_BLOB.format(version=artefact.version), artefact.to_bytes())
+    keep_model(blobs, merchant, artefact)
     if show:
         show_report(merchant, artefact)
     return artefact

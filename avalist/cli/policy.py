@@ -11,12 +11,13 @@ import typer
 from rich.table import Table
 
 from avalist.app.administer import SetPolicy, SetSolved
-from avalist.app.dataset import Dataset, collect
+from avalist.app.dataset import Dataset
 from avalist.app.merchant import decode_control
 from avalist.app.solve import DAYS, Frontier, Preview, frontier, preview, solve_budgets
 from avalist.bootstrap import load_model, open_blobs, open_log
 from avalist.cli.office import Office, office
-from avalist.cli.options import Data, Merchant, Port, console, progress_bar
+from avalist.cli.options import Data, Merchant, Port, console
+from avalist.cli.replayed import replayed
 from avalist.config import Settings, settings_from
 from avalist.domain.core import MerchantCreated, PolicySet, Solved
 from avalist.domain.errors import BadInput, NotFound
@@ -86,7 +87,7 @@ def preset(merchant: Merchant, name: Preset, solve: Solve = True, data: Data = N
 def solve_again(merchant: Merchant, days: Days = DAYS, data: Data = None, port: Port = None) -> None:
     """Solve the budgets again by what is known now: labels mature. Once a day is usual."""
     settings = settings_from(data=data, port=port)
-    found, model = _replayed(settings, merchant)
+    found, model = _with_model(settings, merchant)
     with office(settings) as here:
         _set_solved(here, merchant, found.background.policy, solve_budgets(found, model, days=days))
 
@@ -95,7 +96,7 @@ def solve_again(merchant: Merchant, days: Days = DAYS, data: Data = None, port: 
 def show_preview(merchant: Merchant, policy: PolicyOrPreset, days: Days = DAYS, data: Data = None) -> None:
     """Say what another policy would have changed on the last days, in money. Nothing is set; it only reads."""
     settings = settings_from(data=data)
-    found, model = _replayed(settings, merchant)
+    found, model = _with_model(settings, merchant)
     background = found.background
     path = Path(policy)
     new = decode_policy(path.read_bytes()) if path.is_file() else _preset(background.policy, policy)
@@ -111,7 +112,7 @@ def show_frontier(
     data: Data = None,
 ) -> None:
     """Show what may be chosen between: approval against chargebacks against profit, on the last days. It only reads."""
-    found, model = _replayed(settings_from(data=data), merchant)
+    found, model = _with_model(settings_from(data=data), merchant)
     made, currency = frontier(found, model, days), found.schema.base_currency
     _print_frontier(made, currency)
     if out is not None:
@@ -182,20 +183,11 @@ def _preset(policy: Policy, name: str) -> Policy:
     return msgspec.structs.replace(policy, budgets=PRESETS[name])
 
 
-def _replayed(settings: Settings, merchant: str) -> tuple[Dataset, Model]:
-    found = _collected(settings, merchant)
+def _with_model(settings: Settings, merchant: str) -> tuple[Dataset, Model]:
+    found = replayed(settings, merchant)
     if not found.background.model:
         raise BadInput(_NO_MODEL.format(merchant=merchant), field="MERCHANT", expected="an active model", got="none")
     return found, _model(settings, merchant, found)
-
-
-def _collected(settings: Settings, merchant: str) -> Dataset:
-    log = open_log(settings, readonly=True)
-    with progress_bar("replaying the log", log.end) as bar:
-        found = collect(log.read, merchant, bar.at)
-        bar.done(log.end)
-    log.close()
-    return found
 
 
 def _model(settings: Settings, merchant: str, found: Dataset) -> Model:
@@ -215,7 +207,7 @@ def _switch(settings: Settings, merchant: str, policy: Policy, solve: bool) -> N
 
 def _solved_first(settings: Settings, merchant: str, policy: Policy) -> Solved | None:
     """Solve a policy's budgets; None, with a word, where no model scores yet: then nothing is decided either."""
-    found = _collected(settings, merchant)
+    found = replayed(settings, merchant)
     if not found.background.model:
         console.print(f"no model is active: train one, then [bold]avalist policy solve {merchant}[/]")
         return None

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from avalist.api.health import RoleMetrics, serve_health
 from avalist.api.metrics import raise_to
+from avalist.app.deciding import Noted
 from avalist.app.warm import warm_up
 from avalist.cli.options import console
 from avalist.cli.serve import listening, uvicorn_config
@@ -61,13 +62,12 @@ def decider(config: Config = None, port: Port = None, host: Host = None) -> None
     """Decide for a share of the merchants; ``--port`` serves /readyz and /metrics."""
     settings = settings_from(file=config, port=port, host=host)
     wiring, say, metrics = _wiring(), _logger("decider"), RoleMetrics()
-
-    def note(what: str, /, **details: object) -> None:
-        metrics.notes.labels(what).inc()
-        say.info(what, **details)
-
     warm_up([])
-    with wiring.open_cluster(settings) as cluster, wiring.open_decider(cluster, note) as deciding, ExitStack() as stack:
+    with (
+        wiring.open_cluster(settings) as cluster,
+        wiring.open_decider(cluster, _noting(say, metrics)) as deciding,
+        ExitStack() as stack,
+    ):
         _serve(stack, settings, lambda: deciding.ready, metrics, cluster)
         gc.freeze()  # what lasts is not searched again and again
         for due in _until_asked_to_end():
@@ -84,14 +84,9 @@ def follower(config: Config = None, port: Port = None, host: Host = None) -> Non
     """Follow a share of the log: documents, snapshots, archive, parity; ``--port`` serves /readyz and /metrics."""
     settings = settings_from(file=config, port=port, host=host)
     wiring, say, metrics = _wiring(), _logger("follower"), RoleMetrics()
-
-    def note(what: str, /, **details: object) -> None:
-        metrics.notes.labels(what).inc()
-        say.info(what, **details)
-
     with (
         wiring.open_cluster(settings) as cluster,
-        wiring.open_followers(cluster, note) as following,
+        wiring.open_followers(cluster, _noting(say, metrics)) as following,
         ExitStack() as stack,
     ):
         _serve(stack, settings, lambda: following.ready, metrics, cluster)
@@ -157,6 +152,16 @@ def _logger(role: str) -> Any:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     return structlog.get_logger().bind(role=role)
+
+
+def _noting(say: Any, metrics: RoleMetrics) -> Noted:
+    """Return what takes note of a role's turns: counted, and said."""
+
+    def note(what: str, /, **details: object) -> None:
+        metrics.notes.labels(what).inc()
+        say.info(what, **details)
+
+    return note
 
 
 def _serve(stack: ExitStack, settings: Settings, ready: Any, metrics: RoleMetrics, cluster: Any) -> None:

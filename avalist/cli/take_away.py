@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +10,13 @@ import typer
 from rich.markup import escape
 
 from avalist.app.administer import ActivateModel
-from avalist.app.dataset import Dataset, collect
 from avalist.app.take_away import brought, exported
-from avalist.bootstrap import MODEL_BLOB, load_artefact, open_archive, open_blobs, open_derived, open_log
+from avalist.bootstrap import keep_model, load_artefact, open_blobs
 from avalist.cli.models import show_report
 from avalist.cli.office import office
-from avalist.cli.options import Data, Merchant, Port, console, progress_bar
-from avalist.config import Settings, settings_from
+from avalist.cli.options import Data, Merchant, Port, console
+from avalist.cli.replayed import replayed as replay_of
+from avalist.config import settings_from
 from avalist.domain.errors import BadInput, NotFound
 from avalist.domain.events import to_ms
 
@@ -34,7 +33,7 @@ def export_model(
     settings = settings_from(data=data)
     if folder.exists() and any(folder.iterdir()):
         raise BadInput("the folder holds something already", field="DIR", expected="a new folder", got=str(folder))
-    replayed = _replayed(settings, merchant)
+    replayed = replay_of(settings, merchant)
     version = version or replayed.background.model
     if not version:
         raise NotFound(f"{merchant} has no active model: 'avalist train {merchant}' makes one")
@@ -64,25 +63,15 @@ def import_model(
     Train it on what 'avalist features export' writes, all columns in their order.
     """
     settings = settings_from(data=data, port=port)
-    replayed = _replayed(settings, merchant)
+    replayed = replay_of(settings, merchant)
     if not len(replayed.t_ms):
         raise BadInput("there is no payment to calibrate on", field="history", expected="payments")
     later = replayed.t_ms[int(len(replayed.t_ms) * _LATER)]
     from_ms = int(later) if since is None else to_ms(since.replace(tzinfo=since.tzinfo or dt.UTC))
     artefact = brought(replayed, file.read_text(), plan, from_ms)
-    open_blobs(settings).put(merchant, MODEL_BLOB.format(version=artefact.version), artefact.to_bytes())
+    keep_model(open_blobs(settings), merchant, artefact)
     show_report(merchant, artefact)
     if activate:
         with office(settings) as here:
             here.carry_out(ActivateModel(merchant, artefact.version, artefact.plan_hash))
         console.print(f"model [bold]{artefact.version}[/] is active from the next decision on")
-
-
-def _replayed(settings: Settings, merchant: str) -> Dataset:
-    log = open_log(settings, readonly=True)
-    archive = open_archive(open_derived(settings, open_blobs(settings)), log)
-    with progress_bar(f"replaying {merchant}", log.end) as bar:
-        data = collect(partial(archive.read, merchant=merchant), merchant, bar.at)
-        bar.done(log.end)
-    log.close()
-    return data

@@ -16,7 +16,7 @@ from avalist import ENGINE
 from avalist.app.administer import ActivateModel, CreateMerchant, IssueKey, SetMode, SetPolicy
 from avalist.app.replay import replay
 from avalist.app.train import Training, train
-from avalist.bootstrap import MODEL_BLOB, Installation, build
+from avalist.bootstrap import Installation, build, keep_model
 from avalist.config import settings_from
 from avalist.domain.events import Capture, Card, Chargeback, Customer, Login, Payment, from_ms
 from avalist.domain.schema import CategoryDecl, EntityDecl, NumberDecl, Schema
@@ -67,7 +67,7 @@ def live(here: Installation, rng: np.random.Generator) -> None:
         outcomes(here, made, rng)
     here.log.sync()
     artefact = train(here.log.read, "shop", Training(test_share=0.0, params=PARAMS))
-    here.blobs.put("shop", MODEL_BLOB.format(version=artefact.version), artefact.to_bytes())
+    keep_model(here.blobs, "shop", artefact)
     office.carry_out(ActivateModel("shop", artefact.version, artefact.plan_hash), 0)
     for n in range(HISTORY, HISTORY + LIVE):
         if n == HISTORY + 60:

@@ -1,0 +1,30 @@
+"""A merchant's log replayed into a data set, for the commands that look at its past."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import IO
+
+from avalist.app.dataset import Dataset, collect
+from avalist.bootstrap import open_archive, open_blobs, open_derived, open_log
+from avalist.cli.options import progress_bar
+from avalist.config import Settings
+from avalist.features.own import OwnFeature
+
+
+def replayed(
+    settings: Settings, merchant: str, *, spill: IO[bytes] | None = None, own: Sequence[OwnFeature] = ()
+) -> Dataset:
+    """Replay a merchant's archive and log, beside a running service or without one; `spill` and `own` as ``collect``
+    takes them.
+
+    Raises ``NotFound`` if the merchant is not in the log, ``BadInput`` for a feature of one's own that makes no sense.
+    """
+    log = open_log(settings, readonly=True)
+    archive = open_archive(open_derived(settings, open_blobs(settings)), log)
+    with progress_bar(f"replaying {merchant}", log.end) as bar:
+        data = collect(partial(archive.read, merchant=merchant), merchant, bar.at, spill, own)
+        bar.done(log.end)
+    log.close()
+    return data

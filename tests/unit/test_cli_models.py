@@ -20,6 +20,7 @@ from avalist.domain.core import Check, Evidence, LearningSet
 from avalist.domain.errors import BadInput, Conflict
 from avalist.domain.keys import twin
 from avalist.follow import Follower
+from avalist.follow.learning import standings_of
 from avalist.models.artefact import Artefact
 from tests.shop import DAY_MS, T0_MS, Shop, event, opened
 
@@ -105,6 +106,7 @@ def test_the_follower_counts_reports_across_restarts(tmp_path: Path) -> None:
             shop.record(event("early_fraud_warning", f"f{n}", payment_id=f"p{n}"))
             follower = caught_up(shop)
             assert follower.learning.standings["shop"].labels == n + 1
+            assert standings_of(shop.installation.documents) == follower.learning.standings
             follower.states.save()
         assert twin("shop", 1) not in follower.learning.standings
 

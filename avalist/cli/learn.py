@@ -76,6 +76,8 @@ class Trainer:
     def end(self, leaving: Callable[[str], bool]) -> None:
         """End what runs for merchants that another will train: it begins anew there."""
         if self._child is not None and leaving(self.running):
+            for begun_ms in (self._tried_ms, self._watched_ms):
+                begun_ms.pop(self.running, None)
             self._child.terminate()
             self._child.wait()
             self._busy()

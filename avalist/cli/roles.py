@@ -55,6 +55,7 @@ def telling(role: str, **named: str) -> Iterator[Any]:
     )
     say = structlog.get_logger().bind(role=role, **named)
     logging.basicConfig(handlers=[_Lines(say)], level=logging.WARNING, force=True)
+    logging.captureWarnings(True)
     threading.excepthook = lambda broke: say.critical("broke", reason=_reason(broke.exc_value))
     say.info("starting", version=__version__)
     try:

@@ -56,7 +56,8 @@ def gateway(config: Config = None, port: Port = None, host: Host = None) -> None
         here.open_gateway(cluster) as service,
     ):
         server = uvicorn.Server(uvicorn_config(service, settings, log_config=None))
-        signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when it has shut down
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)  # uvicorn raises it again when it has shut down
         say.info("serving", url=settings.url)
         say_when(lambda: service.serving, lambda: say.info("ready"))
         server.run(sockets=[listener])
@@ -67,15 +68,16 @@ def gateway(config: Config = None, port: Port = None, host: Host = None) -> None
 def decider(config: Config = None, port: Port = None, host: Host = None) -> None:
     """Decide for a share of the merchants; ``--port`` serves /readyz and /metrics."""
     settings, metrics = settings_from(file=config, port=port, host=host), DeciderMetrics()
-    warm_up([])
-    with running("decider", settings, metrics) as role, wiring().open_decider(role.cluster, role.note) as deciding:
-        gc.freeze()  # what lasts is not searched again and again
-        for due in role.turns(lambda: deciding.ready):
-            deciding.step(_IDLE_S)
-            if due:
-                metrics.partitions.set(len(deciding.owned))
-                raise_to(metrics.messages, deciding.taken)
-                metrics.behind.set(deciding.behind())
+    with running("decider", settings, metrics) as role:
+        warm_up([])
+        with wiring().open_decider(role.cluster, role.note) as deciding:
+            gc.freeze()  # what lasts is not searched again and again
+            for due in role.turns(lambda: deciding.ready):
+                deciding.step(_IDLE_S)
+                if due:
+                    metrics.partitions.set(len(deciding.owned))
+                    raise_to(metrics.messages, deciding.taken)
+                    metrics.behind.set(deciding.behind())
 
 
 @run_app.command("follower")

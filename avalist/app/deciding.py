@@ -165,7 +165,7 @@ class Deciding:
             opening.add_done_callback(_close_what_opened)
 
     def _finish_opening(self) -> None:
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.steady_ms()
         for partition in [partition for partition, due_ms in self._due_ms.items() if due_ms <= now_ms]:
             del self._due_ms[partition]
             self._opening[partition] = self._executor.submit(self._open_partition, partition)
@@ -191,7 +191,7 @@ class Deciding:
 
     def _later(self, partition: int, error: AvalistError) -> None:
         self._note("opens again", partition=partition, reason=str(error))
-        self._due_ms[partition] = self._clock.now_ms() + _AGAIN_MS
+        self._due_ms[partition] = self._clock.steady_ms() + _AGAIN_MS
 
     # --- work ------------------------------------------------------------------------------------------------------
 
@@ -247,7 +247,7 @@ class Deciding:
 
     def _release(self, wait_s: float) -> None:
         """Send the replies that are durable; where nothing waits, write now and then how far the inputs were read."""
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.steady_ms()
         for partition, owned in list(self.owned.items()):
             try:
                 if owned.waiting:

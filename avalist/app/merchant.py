@@ -29,7 +29,7 @@ from avalist.domain.core import (
     TablesSet,
 )
 from avalist.domain.decisions import Mode, Versions
-from avalist.domain.errors import ArtefactInvalid, BadInput, Conflict, NotFound, Unavailable
+from avalist.domain.errors import ArtefactInvalid, BadInput, Conflict, LogCorrupt, NotFound, Unavailable
 from avalist.domain.facts import NO_TABLES
 from avalist.domain.keys import is_twin
 from avalist.domain.records import Record, RecordKind
@@ -70,7 +70,7 @@ Told = Callable[["Merchant", Sequence[EventCore], Sequence[int], I64, I64], None
 """(merchant, events, their positions, rows int64 [n, width], marks of waves int64 [n, MARKS])."""
 
 decode_event_core = msgspec.msgpack.Decoder(EventCore).decode
-decode_control = msgspec.msgpack.Decoder(Control).decode
+_CONTROL: msgspec.msgpack.Decoder[Control] = msgspec.msgpack.Decoder(Control)
 decode_features = msgspec.json.Decoder(tuple[Feature, ...]).decode
 decode_fallback = msgspec.msgpack.Decoder(FallbackCore).decode
 
@@ -83,6 +83,16 @@ def creation(schema: Schema, own: Sequence[OwnFeature] = (), tables_version: int
     derived = derive(schema.check())
     features = with_own(schema, derived, own) if own else derived
     return MerchantCreated(schema, msgspec.json.encode(features), tables_version=tables_version)
+
+
+def decode_control(core: bytes) -> Control:
+    """Decode a control event. Raises ``LogCorrupt`` for one that this version does not know."""
+    try:
+        return _CONTROL.decode(core)
+    except msgspec.MsgspecError as error:
+        raise LogCorrupt(
+            f"a control event does not decode as this version's: {error}; a newer version wrote it, so run that one"
+        ) from error
 
 
 def created_by(record: Record) -> MerchantCreated:

@@ -10,6 +10,7 @@ from avalist.app.lineage import Standing
 from avalist.app.merchant import Merchant
 from avalist.domain.keys import is_twin
 from avalist.domain.records import Record
+from avalist.follow.place import Place
 from avalist.ports.documents import Documents
 
 _COLLECTION = "learning"
@@ -30,13 +31,15 @@ class LearningFold:
         self, documents: Documents, merchants: Mapping[str, Merchant], end: int, generation: int = 1, part: str = ""
     ) -> None:
         self._documents, self._merchants = documents, merchants
-        self._mark, self._id = mark_of(generation) + part, f"standing-{generation}"
-        self.position = documents.mark(self._mark)
-        if self.position > end:  # the log was replaced
-            self.position = 0
+        self._place, self._id = Place(documents, mark_of(generation) + part, end), f"standing-{generation}"
         self._kept = self.position > 0
         self._held: dict[str, Standing] = {}
         self._touched: set[str] = set()
+
+    @property
+    def position(self) -> int:
+        """Return how far it is."""
+        return self._place.position
 
     @property
     def standings(self) -> dict[str, Standing]:
@@ -52,8 +55,7 @@ class LearningFold:
     def keep(self, stop: int) -> int:
         """Store what changed, and how far it is."""
         rows = [(id, _COLLECTION, self._id, msgspec.json.encode(self._held[id])) for id in sorted(self._touched)]
-        self._documents.put_many(rows, mark=(self._mark, stop))
-        self.position = stop
+        self._place.put(rows, stop)
         self._touched.clear()
         return 0
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from avalist.domain.errors import AvalistError
 from avalist.follow.follower import Follower
 from avalist.ports.log import Log
+
+_AGAIN_S: Final = 1.0
 
 
 class Share(Protocol):
@@ -28,18 +31,23 @@ class Followed(NamedTuple):
 class Following:
     """Call :meth:`step` again and again. `open_partition` opens one partition's log, and a follower of it."""
 
-    def __init__(self, open_partition: Callable[[int], Followed], note: Callable[..., None]) -> None:
-        self._open_partition, self._note = open_partition, note
+    def __init__(
+        self,
+        open_partition: Callable[[int], Followed],
+        note: Callable[..., None],
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._open_partition, self._note, self._now_s = open_partition, note, now_s
         self.share: Share
         self.owned: dict[int, Followed] = {}
-        self._wanted: set[int] = set()
+        self._due_s: dict[int, float] = {}
         self.joined = False
         self.documents = 0
 
     @property
     def ready(self) -> bool:
         """Tell whether everything that is ours is open."""
-        return self.joined and not self._wanted
+        return self.joined and not self._due_s
 
     def behind(self) -> int:
         """Return how many records of our partitions are not folded yet."""
@@ -50,18 +58,18 @@ class Following:
         written = sum(self._advance(partition) for partition in list(self.owned))
         self.documents += written
         self.share.attend(0.0 if written else idle_s)
-        for partition in sorted(self._wanted):
+        for partition in sorted(partition for partition, due_s in self._due_s.items() if due_s <= self._now_s()):
             self._open(partition)
 
     def assigned(self, partitions: list[int]) -> None:
         """Begin to follow partitions."""
         self.joined = True
-        self._wanted.update(partitions)
+        self._due_s.update(dict.fromkeys(partitions, 0.0))
 
     def revoked(self, partitions: list[int]) -> None:
         """Follow partitions no longer: what was folded is written, and another goes on from there."""
         for partition in partitions:
-            self._wanted.discard(partition)
+            self._due_s.pop(partition, None)
             one = self.owned.pop(partition, None)
             if one is not None:
                 one.log.close()
@@ -76,7 +84,7 @@ class Following:
         except AvalistError as error:
             self._note("follows again", partition=partition, reason=str(error))
             self.owned.pop(partition).log.close()
-            self._wanted.add(partition)
+            self._later(partition)
             return 0
 
     def _open(self, partition: int) -> None:
@@ -84,9 +92,14 @@ class Following:
             one = self.owned[partition] = self._open_partition(partition)
         except AvalistError as error:
             self._note("cannot follow", partition=partition, reason=str(error))
+            self._later(partition)
             return
-        self._wanted.discard(partition)
+        del self._due_s[partition]
         self._note("follows", partition=partition, position=one.follower.position)
+
+    def _later(self, partition: int) -> None:
+        """Open a partition after a rest: what failed mostly fails again at once."""
+        self._due_s[partition] = self._now_s() + _AGAIN_S
 
     def close(self) -> None:
         """Follow nothing any more."""

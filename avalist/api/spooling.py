@@ -28,8 +28,8 @@ class Spooling:
     """Keeps messages until the brokers have them. `open_spool` opens a local log, `clear_spool` makes it empty.
 
     The brokers may take `grace_s` to make a message safe before it is spooled. What an earlier process left in the
-    spool is sent first. A message may be sent twice: deciders know it again. Where the disk fails too, answers leave all
-    the same, and the spool is tried again each second.
+    spool is sent first. A message may be sent twice: deciders know it again. Where the disk fails too, answers leave
+    all the same, and the spool is tried again each second.
     """
 
     def __init__(
@@ -79,7 +79,8 @@ class Spooling:
         rest = [entry for entry in self._open if not entry.spooled]
         if rest:
             self._write(rest)
-        self._close_spool()
+        with self._writing:
+            self._close_spool()
 
     def _send(self, entry: _Entry) -> None:
         if not self._deciders.send(

@@ -5,8 +5,10 @@ It shares no reader with the product: Kafka's client, msgpack, and the rule of p
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,9 +18,10 @@ from avalist.app.replay import replay
 from avalist.domain.errors import NotFound
 from avalist.domain.records import Record
 from avalist.models.score import Model
-from tests.cluster.running import Given
+from tests.cluster.running import Given, until
 
 EVENT, CONTROL, DECISION, FALLBACK = 1, 2, 3, 4
+_DOCUMENT = "SELECT json FROM documents WHERE merchant = ? AND collection = 'decisions' AND id = ?"
 
 
 class Found(NamedTuple):
@@ -143,6 +146,25 @@ def _answers(
 
 def _json(decision: Any) -> Any:
     return msgspec.json.decode(msgspec.json.encode(decision))
+
+
+def documents_equal(data: Path, log: Sequence[Found], timeout_s: float = 60.0) -> bool:
+    """Tell whether each decision of the log is a document, or becomes one: the fallback, where one was given."""
+    wanted: dict[tuple[str, str], Any] = {}
+    for one in log:
+        if one.kind in (DECISION, FALLBACK):
+            decision = one.core[0] if one.kind == DECISION else one.core[2]
+            name = (one.merchant, f"{decision['payment_id']}/{decision['checkpoint']}")
+            wanted[name] = {**decision, "seq": decision["seq"] or wanted[name]["seq"]}
+    store = sqlite3.connect(f"file:{data / 'documents.sqlite'}?mode=ro", uri=True)
+
+    def stored(merchant: str, id: str) -> Any:
+        row = store.execute(_DOCUMENT, (merchant, id)).fetchone()
+        return msgspec.json.decode(row[0])["decision"] if row else None
+
+    equal = until(lambda: all(stored(*name) == _json(decision) for name, decision in wanted.items()), timeout_s, 1.0)
+    store.close()
+    return equal
 
 
 class _Log:

@@ -77,10 +77,10 @@ class Partition:
 
     def profiles(self) -> list[Profile]:
         """Return those merchants' profiles that changed since the last call."""
-        return [profile for owner in self._owners() for profile in self._changed(owner)]
-
-    def _owners(self) -> list[str]:
-        return [id for id in self.writer.merchants if owner_of(id) == id]
+        owned: dict[str, list[str]] = {}
+        for id in self.writer.merchants:
+            owned.setdefault(owner_of(id), []).append(id)
+        return [profile for owner, ids in owned.items() for profile in self._changed(owner, ids)]
 
     def _decoded(self, values: Sequence[bytes], taken: Taken) -> Iterator[_Placed]:
         for place, value in enumerate(values):
@@ -163,18 +163,18 @@ class Partition:
         self._administration.prepare(request)
         answer = msgspec.json.encode(self._administration.carry_out(request, at_ms))
         if not isinstance(request, ListKeys | Show):
-            taken.changed.extend(self._changed(owner_of(asked.merchant)))
+            owner = owner_of(asked.merchant)
+            taken.changed.extend(self._changed(owner, [id for id in self.writer.merchants if owner_of(id) == owner]))
         return a.CarriedOut(asked.request, at_ms, a.sealed(self._secret(asked.merchant), at_ms, answer))
 
-    def _changed(self, owner: str) -> Iterator[Profile]:
-        """Yield the profiles of a merchant and its twins that changed."""
+    def _changed(self, owner: str, ids: Sequence[str]) -> Iterator[Profile]:
+        """Yield the profiles that changed of a merchant and its twins, which are `ids`."""
         keys = self._administration.keys_of(owner)
-        for id, merchant in list(self.writer.merchants.items()):
-            if owner_of(id) == owner:
-                profile = profile_of(merchant, keys, self._epoch)
-                if self._published.get(id) != profile:
-                    self._published[id] = profile
-                    yield profile
+        for id in ids:
+            profile = profile_of(self.writer.merchants[id], keys, self._epoch)
+            if self._published.get(id) != profile:
+                self._published[id] = profile
+                yield profile
 
 
 def _merchant(one: _Placed) -> str:

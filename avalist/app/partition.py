@@ -16,7 +16,7 @@ from avalist.app.profile import Profile, profile_of
 from avalist.app.writer import Answer, Asked, Writer
 from avalist.domain.errors import AvalistError, BadInput, LogFailed
 from avalist.domain.events import Payment, decode_event, decode_payment
-from avalist.domain.keys import owner_of
+from avalist.domain.keys import ApiKey, owner_of
 from avalist.enrich.seal import Secret
 
 _EVENTS = msgspec.json.Decoder(list[msgspec.Raw])
@@ -77,10 +77,7 @@ class Partition:
 
     def profiles(self) -> list[Profile]:
         """Return those merchants' profiles that changed since the last call."""
-        owned: dict[str, list[str]] = {}
-        for id in self.writer.merchants:
-            owned.setdefault(owner_of(id), []).append(id)
-        return [profile for owner, ids in owned.items() for profile in self._changed(owner, ids)]
+        return [*self._changed(list(self.writer.merchants))]
 
     def _decoded(self, values: Sequence[bytes], taken: Taken) -> Iterator[_Placed]:
         for place, value in enumerate(values):
@@ -164,14 +161,16 @@ class Partition:
         answer = msgspec.json.encode(self._administration.carry_out(request, at_ms))
         if not isinstance(request, ListKeys | Show):
             owner = owner_of(asked.merchant)
-            taken.changed.extend(self._changed(owner, [id for id in self.writer.merchants if owner_of(id) == owner]))
+            taken.changed.extend(self._changed([id for id in self.writer.merchants if owner_of(id) == owner]))
         return a.CarriedOut(asked.request, at_ms, a.sealed(self._secret(asked.merchant), at_ms, answer))
 
-    def _changed(self, owner: str, ids: Sequence[str]) -> Iterator[Profile]:
-        """Yield the profiles that changed of a merchant and its twins, which are `ids`."""
-        keys = self._administration.keys_of(owner)
+    def _changed(self, ids: Sequence[str]) -> Iterator[Profile]:
+        """Yield those of these merchants' profiles that changed."""
+        keys: dict[str, list[ApiKey]] = {}
+        for key in self._administration.keys.values():
+            keys.setdefault(key.merchant, []).append(key)
         for id in ids:
-            profile = profile_of(self.writer.merchants[id], keys, self._epoch)
+            profile = profile_of(self.writer.merchants[id], keys.get(id, ()), self._epoch)
             if self._published.get(id) != profile:
                 self._published[id] = profile
                 yield profile

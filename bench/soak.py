@@ -75,6 +75,13 @@ def resident_kb(here: Installation) -> int:
 def soak(folder: Path, brokers: Cluster, count: int) -> dict[str, Any]:
     """Send the payments; return the figures."""
     here = Installation(folder, brokers.servers, partitions=PARTITIONS, session_timeout_ms=6000)
+    try:
+        return _soaked(here, brokers, count)
+    finally:
+        here.stop()
+
+
+def _soaked(here: Installation, brokers: Cluster, count: int) -> dict[str, Any]:
     gateway, *_ = here.start("gateway", "decider", "decider", "follower")
     with here.office(gateway.port) as office:
         keys = create(gateway.port, office._headers["Authorization"].removeprefix("Bearer "))
@@ -97,7 +104,6 @@ def soak(folder: Path, brokers: Cluster, count: int) -> dict[str, Any]:
     client: dict[str, Any] = {"bootstrap.servers": brokers.servers, "log_level": 0}
     checked = check(client, here.name, callers.given)
     equal = documents_equal(here.folder / "data", records(client, f"{here.name}.decisions"))
-    here.stop()
     return {
         "payments": count, "lost": len(checked.wrong.get("I1", [])) + len(checked.wrong.get("I9", [])),
         "doubled": len(checked.wrong.get("I5", [])), "different": len(checked.wrong.get("I2", [])),

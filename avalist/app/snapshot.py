@@ -22,7 +22,9 @@ from avalist.domain.core import FeaturesAdded, MerchantCreated, Solved
 from avalist.domain.decisions import Mode
 from avalist.domain.errors import AvalistError
 from avalist.domain.keys import HOUSE
-from avalist.domain.records import Record, encode_record
+from avalist.domain.records import Record
+from avalist.features.arena import BUMP
+from avalist.features.state import pages
 from avalist.policy.choose import UNSOLVED, Desk
 from avalist.policy.economics import decode_policy
 from avalist.ports.blobs import Blobs
@@ -34,6 +36,7 @@ _KEPT: Final = 2
 _PART_WORDS: Final = 2 << 20
 _HASH_BYTES: Final = 32
 _SHORT: Final = 16
+_LARGE_WORDS: Final = 1 << 17
 _ZSTD: Final = pa.Codec("zstd", compression_level=1)
 _UNSOUND: Final = (AvalistError, msgspec.MsgspecError, ValueError, OSError)
 
@@ -72,8 +75,9 @@ class Last(NamedTuple):
 
 
 def proof_of(record: Record) -> bytes:
-    """Return the hash by which a record is known again."""
-    return hashlib.sha256(encode_record(record)).digest()
+    """Return the hash by which a record is known again, by every version: whatever a later one adds is left out."""
+    known = record.merchant, record.seq, record.kind, record.received_at_ms, record.core, record.sealed
+    return hashlib.sha256(msgspec.msgpack.encode(known)).digest()
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -182,7 +186,9 @@ class Snapshots:
     def _save(self, merchant: Merchant, prefix: str) -> tuple[_Entry, int]:
         merchant.settle()
         arrays = _arrays(merchant)
-        lengths = tuple((_used(array), len(array)) for array in arrays)
+        state = merchant.features
+        ends = {id(state.mem): int(state.meta[BUMP])}  # looking at what lies behind would make it cost memory
+        lengths = tuple((_used(array[: ends.get(id(array))]), len(array)) for array in arrays)
         hashes, written = [], 0
         for n, runs in enumerate(_parts(lengths)):
             words = np.concatenate([arrays[place][start:stop] for place, start, stop in runs])
@@ -209,7 +215,7 @@ class Snapshots:
         return merchant
 
     def _arrays(self, entry: _Entry, head: _Head) -> list[I64]:
-        arrays = [np.zeros(whole, dtype=np.int64) for _, whole in head.arrays]
+        arrays = [pages(whole) if whole > _LARGE_WORDS else np.zeros(whole, np.int64) for _, whole in head.arrays]
         for n, (expected, runs) in enumerate(zip(head.parts, _parts(head.arrays), strict=True)):
             part = self._blobs.get(entry.merchant, _part_name(entry.name, n, expected))
             if hashlib.sha256(part).digest() != expected:

@@ -23,7 +23,7 @@ from rich.progress import Progress
 
 from bench._payments import bodies
 from bench.cluster import MERCHANTS, PARTITIONS, create
-from tests.cluster.checker import check, documents_equal, records
+from tests.cluster.checker import check, documents_equal, documents_in, records
 from tests.cluster.running import Given, Installation
 from tests.live import Connection
 from tests.services.kafka import BUILD, Cluster, running_cluster, start_cluster
@@ -103,7 +103,8 @@ def _soaked(here: Installation, brokers: Cluster, count: int) -> dict[str, Any]:
     late = resident_kb(here)
     client: dict[str, Any] = {"bootstrap.servers": brokers.servers, "log_level": 0}
     checked = check(client, here.name, callers.given)
-    equal = documents_equal(here.folder / "data", records(client, f"{here.name}.decisions"))
+    with documents_in(here.folder / "data" / "documents.sqlite") as look:
+        equal = documents_equal(look, records(client, f"{here.name}.decisions"))
     return {
         "payments": count, "lost": len(checked.wrong.get("I1", [])) + len(checked.wrong.get("I9", [])),
         "doubled": len(checked.wrong.get("I5", [])), "different": len(checked.wrong.get("I2", [])),

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -148,7 +149,24 @@ def _json(decision: Any) -> Any:
     return msgspec.json.decode(msgspec.json.encode(decision))
 
 
-def documents_equal(data: Path, log: Sequence[Found], timeout_s: float = 60.0) -> bool:
+Look = Callable[[str, str], bytes | None]
+"""(merchant, id) -> a decision's document."""
+
+
+@contextmanager
+def documents_in(file: Path) -> Iterator[Look]:
+    """Look into documents in SQLite, beside whoever writes them."""
+    store = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+
+    def look(merchant: str, id: str) -> bytes | None:
+        row = store.execute(_DOCUMENT, (merchant, id)).fetchone()
+        return bytes(row[0]) if row else None
+
+    yield look
+    store.close()
+
+
+def documents_equal(look: Look, log: Sequence[Found], timeout_s: float = 60.0) -> bool:
     """Tell whether each decision of the log is a document, or becomes one: the fallback, where one was given."""
     wanted: dict[tuple[str, str], Any] = {}
     for one in log:
@@ -156,15 +174,12 @@ def documents_equal(data: Path, log: Sequence[Found], timeout_s: float = 60.0) -
             decision = one.core[0] if one.kind == DECISION else one.core[2]
             name = (one.merchant, f"{decision['payment_id']}/{decision['checkpoint']}")
             wanted[name] = {**decision, "seq": decision["seq"] or wanted[name]["seq"]}
-    store = sqlite3.connect(f"file:{data / 'documents.sqlite'}?mode=ro", uri=True)
 
     def stored(merchant: str, id: str) -> Any:
-        row = store.execute(_DOCUMENT, (merchant, id)).fetchone()
-        return msgspec.json.decode(row[0])["decision"] if row else None
+        body = look(merchant, id)
+        return msgspec.json.decode(body)["decision"] if body else None
 
-    equal = until(lambda: all(stored(*name) == _json(decision) for name, decision in wanted.items()), timeout_s, 1.0)
-    store.close()
-    return equal
+    return until(lambda: all(stored(*name) == _json(decision) for name, decision in wanted.items()), timeout_s, 1.0)
 
 
 class _Log:

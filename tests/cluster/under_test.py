@@ -21,10 +21,16 @@ class UnderTest:
     """An installation under test, with its brokers; what callers were told is checked at the end of each test."""
 
     def __init__(
-        self, folder: Path, brokers: Cluster, restart_brokers: Callable[[], Cluster], *, each: int = 2
+        self,
+        folder: Path,
+        brokers: Cluster,
+        restart_brokers: Callable[[], Cluster],
+        *,
+        each: int = 2,
+        **settings: object,
     ) -> None:
         self.brokers, self.restart_brokers = brokers, restart_brokers
-        self.installation = Installation(folder, brokers.servers)
+        self.installation = Installation(folder, brokers.servers, **settings)
         roles: list[Role] = [*["gateway"] * each, *["decider"] * each, "follower"]  # type: ignore[list-item]
         begun = self.installation.start(*roles)
         self.gateway, self.other = begun[0], begun[each - 1]

@@ -1,7 +1,7 @@
 """Faults of a cluster that take long, each followed by the checker: ``make faults``.
 
-Brokers gone, standing still, with a full disk; clocks that jump; two versions at once; a follower that comes back; a
-full disk below the roles.
+Brokers gone, standing still, with a full disk; documents out of reach; clocks that jump; two versions at once; a
+follower that comes back; a full disk below the roles.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from pathlib import Path
 import pytest
 
 from avalist.adapters.file.log import FileLog
+from avalist.adapters.mongo.documents import MongoDocuments
 from tests.cluster.altered import UNKNOWN
-from tests.cluster.checker import documents_equal, records
+from tests.cluster.checker import documents_equal, documents_in, records
 from tests.cluster.disk import small_disk
 from tests.cluster.running import until
 from tests.cluster.under_test import UnderTest, under_load
+from tests.services import mongodb
 from tests.services.kafka import Broker
+from tests.services.server import Unobtainable
 
 pytestmark = [
     pytest.mark.sockets,
@@ -40,7 +43,8 @@ def pause(brokers: tuple[Broker, ...], seconds: float) -> None:
 
 def documents_are_the_log(cluster: UnderTest) -> bool:
     log = records(cluster.client, f"{cluster.installation.name}.decisions")
-    return documents_equal(cluster.installation.folder / "data", log)
+    with documents_in(cluster.installation.folder / "data" / "documents.sqlite") as look:
+        return documents_equal(look, log)
 
 
 def test_a_broker_that_stands_still_costs_nothing(cluster: UnderTest) -> None:
@@ -128,6 +132,30 @@ def test_a_follower_that_comes_back_writes_over_nothing(cluster: UnderTest) -> N
     cluster.load.deadline_ms = 2000
     assert checked.fallbacks > 0
     assert documents_are_the_log(cluster)
+
+
+def test_documents_out_of_reach_cost_no_decision_and_catch_up(cluster: UnderTest, tmp_path: Path) -> None:
+    try:
+        server = mongodb.start(tmp_path / "mongodb")
+    except Unobtainable as error:
+        pytest.skip(f"no MongoDB server: {error}")
+    url = f"mongodb://{server.address}/far"
+    far = UnderTest(tmp_path / "far", cluster.brokers, cluster.restart_brokers, each=1, documents=url)
+
+    def away() -> None:
+        server.kill()
+        time.sleep(float(os.environ.get("AVALIST_GONE_S", "60")))
+        server.start()
+
+    try:
+        assert under_load(far, away, 5.0).fallbacks == 0
+        documents = MongoDocuments(url)
+        log = records(far.client, f"{far.installation.name}.decisions")
+        assert documents_equal(lambda merchant, id: documents.get(merchant, "decisions", id), log)
+        documents.close()
+    finally:
+        far.installation.stop()
+        server.kill()
 
 
 def test_a_full_disk_below_the_roles_costs_no_decision_and_heals(cluster: UnderTest, tmp_path: Path) -> None:

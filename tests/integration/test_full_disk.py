@@ -6,13 +6,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from avalist.adapters.file.secrets import FolderSecrets
 from avalist.models.artefact import Artefact
 from tests.cluster.disk import Disk, small_disk
 from tests.integration.test_kill9 import Load, finish, followed
-from tests.live import Service, avalist
-from tests.shop import opened
+from tests.live import Connection, Service, avalist
+from tests.shop import SCHEMA, opened
 
 pytestmark = [pytest.mark.sockets, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -31,6 +33,14 @@ def load(disk: Disk, artefact: Artefact) -> Load:
         shop.create()
         shop.activate(artefact)
         return Load(shop.key())
+
+
+def create(disk: Disk, port: int) -> int:
+    """Create a merchant, which needs a file for its secret; return the status."""
+    token = FolderSecrets(disk.folder / "secrets").admin_token()
+    create = {"do": "create_merchant", "merchant": "new", "schema": msgspec.to_builtins(SCHEMA), "prior": False}
+    with Connection(port, token) as office:
+        return office.send("POST", "/v1/admin", create)[0]
 
 
 @pytest.mark.parametrize("disk", [24], indirect=True)
@@ -57,7 +67,9 @@ def test_a_follower_without_space_costs_no_decision_and_catches_up(disk: Disk, l
     before = len(load.answers)
     time.sleep(4.0)
     assert len(load.answers) > before
+    assert create(disk, service.port) == 503
     disk.free()
+    assert create(disk, service.port) == 200
     load.join()
     assert load.refused == []
     ids = list(load.answers)

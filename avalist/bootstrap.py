@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from avalist.api.embedded import Embedded
 from avalist.app.administer import Administration
 from avalist.app.archive import Archive
 from avalist.app.backfill import backfill_from
+from avalist.app.deciding import Noted, untold
 from avalist.app.explain import Explainer
 from avalist.app.snapshot import Snapshots
 from avalist.app.stored import folded
@@ -53,6 +55,7 @@ from avalist.ports.blobs import Blobs
 from avalist.ports.clock import Clock
 from avalist.ports.documents import Documents
 from avalist.ports.log import Log
+from avalist.ports.tracing import Tracer
 
 _HELD_MODELS = 64
 
@@ -77,7 +80,7 @@ class Installation:
 
     def service(self) -> Embedded:
         """Return the service that the routes answer from."""
-        return Embedded(
+        service = Embedded(
             self.settings,
             self.log,
             self.writer,
@@ -88,6 +91,8 @@ class Installation:
             self.secrets.metrics_token(),
             self.generation,
         )
+        service.tracer = open_tracer(self.settings, "avalist")
+        return service
 
     def load_model(self, merchant: str, version: str) -> Model:
         """Load a model from the blobs. Raises ``NotFound``, ``ArtefactInvalid``."""
@@ -309,15 +314,29 @@ def open_vault(settings: Settings, documents: Documents) -> Vault:
     return Vault(documents, secrets.merchant, days, logging.getLogger("avalist").warning)
 
 
+def open_tracer(settings: Settings, service: str) -> Tracer | None:
+    """Return what tells a collector of this process's spans; None where traces are off, as they are by default."""
+    named = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    wanted = settings.traces or any(os.environ.get(name) for name in named)
+    never = (
+        os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get("OTEL_TRACES_EXPORTER") == "none"
+    )
+    if not wanted or never:
+        return None
+    with _extra("traces"):
+        from avalist.adapters.otel.tracer import OtelTracer
+    return OtelTracer.to_collector(service, settings.traces)
+
+
 def open_webhooks(settings: Settings, documents: Documents) -> Webhooks:
     """Return the merchants' webhooks in a store of documents."""
     secrets = FolderSecrets(settings.data / "secrets")
     return Webhooks(documents, secrets.merchant, secrets.new_bytes, private=settings.webhook_private)
 
 
-def open_notifier(settings: Settings, documents: Documents) -> Notifier:
-    """Return what sends to webhooks what a follower queued for them."""
-    return Notifier(open_webhooks(settings, documents), Calls(private=settings.webhook_private))
+def open_notifier(settings: Settings, documents: Documents, note: Noted = untold) -> Notifier:
+    """Return what sends to webhooks what a follower queued for them; `note` is told of dead letters."""
+    return Notifier(open_webhooks(settings, documents), Calls(private=settings.webhook_private), note)
 
 
 def open_batch(settings: Settings) -> Batch:

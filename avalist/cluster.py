@@ -1,15 +1,17 @@
-"""The wiring of the roles that run over Kafka: gateway, decider, follower; each a process of its own."""
+"""The wiring of the roles over Kafka, each a process of its own: gateway, decider, follower, trainer, notifier."""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from avalist.adapters.clock import SystemClock
 from avalist.adapters.file.blobs import FolderBlobs
@@ -22,25 +24,32 @@ from avalist.adapters.kafka.log import KafkaLog
 from avalist.adapters.kafka.outbox import KafkaOutbox
 from avalist.adapters.kafka.tail import KafkaTail
 from avalist.adapters.kafka.topics import Topics, ensure
+from avalist.api.asking import Office, Questions
 from avalist.api.gateway import Gateway
 from avalist.api.profiles import Profiles
 from avalist.api.spooling import Spooling
-from avalist.app.administer import Administration
+from avalist.app.administer import Administration, AdminRequest
+from avalist.app.archive import Archive
+from avalist.app.asked import partition_of
 from avalist.app.deciding import Deciding, Noted, Opened
+from avalist.app.learn import Tools
 from avalist.app.partition import Partition
 from avalist.app.writer import Writer
 from avalist.bootstrap import (
     follower_of,
+    keep_model,
     load_model,
     open_blobs,
     open_documents,
     open_snapshots,
     open_tables,
+    open_tracer,
     open_webhooks,
 )
 from avalist.config import Settings
 from avalist.domain.errors import BadInput
-from avalist.follow.share import Followed, Following
+from avalist.follow.share import Followed, Following, Owning
+from avalist.ports.asking import Turns
 from avalist.ports.blobs import Blobs
 from avalist.ports.documents import Documents
 
@@ -72,6 +81,17 @@ class Cluster:
     documents: Documents
     blobs: Blobs
     secrets: FolderSecrets
+
+    def share(self, group: str, turns: Turns, topic: str) -> KafkaShare:
+        """Join a group of processes that share out the partitions of a topic."""
+        return KafkaShare(
+            self.client, topic, f"{self.topics.prefix}.{group}", turns,
+            session_timeout_ms=self.settings.session_timeout_ms,
+        )  # fmt: skip
+
+    def tail(self, partition: int) -> KafkaTail:
+        """Open a partition's log to read it."""
+        return KafkaTail(self.client, self.topics.decisions, partition, timeout_s=_LOG_S)
 
     def blobs_of(self, partition: int) -> Blobs:
         """Return the blobs that are made of a partition's log: snapshots and archive."""
@@ -114,7 +134,7 @@ def open_gateway(cluster: Cluster) -> Iterator[Gateway]:
     spool = settings.data / "spool" / str(settings.port)
     grace_s = settings.fallback_grace_ms / 1000
     spooling = Spooling(deciders, partial(_open_spool, spool), partial(_clear_spool, spool), clock.now_ms, grace_s)
-    yield Gateway(
+    service = Gateway(
         settings,
         Profiles(secrets.merchant, cluster.documents),
         deciders,
@@ -126,6 +146,8 @@ def open_gateway(cluster: Cluster) -> Iterator[Gateway]:
         secrets.metrics_token(),
         open_webhooks(settings, cluster.documents),
     )
+    service.tracer = open_tracer(settings, "avalist-gateway")
+    yield service
 
 
 def _open_spool(folder: Path) -> FileLog:
@@ -142,8 +164,8 @@ def open_decider(cluster: Cluster, note: Noted) -> Iterator[Deciding]:
     """Join the deciders; leave them in peace at the end."""
     settings = cluster.settings
     with ThreadPoolExecutor(_OPENING_THREADS, "opening") as executor:
-        outbox = KafkaOutbox(cluster.client, cluster.topics)
-        deciding = Deciding(outbox, SystemClock(), _partition_opener(cluster), executor, note)
+        outbox, tracer = KafkaOutbox(cluster.client, cluster.topics), open_tracer(settings, "avalist-decider")
+        deciding = Deciding(outbox, SystemClock(), _partition_opener(cluster), executor, note, tracer)
         deciding.inbox = inbox = KafkaInbox(
             cluster.client, cluster.topics.events, f"{cluster.topics.prefix}.deciders", deciding,
             session_timeout_ms=settings.session_timeout_ms,
@@ -153,6 +175,8 @@ def open_decider(cluster: Cluster, note: Noted) -> Iterator[Deciding]:
         finally:
             inbox.close()  # partitions are revoked, and so handed over
             deciding.close()
+            if tracer is not None:
+                tracer.close()
 
 
 def _partition_opener(cluster: Cluster) -> Callable[[int], Opened]:
@@ -182,26 +206,73 @@ def open_followers(cluster: Cluster, note: Noted) -> Iterator[Following]:
     """Join the followers; leave them in peace at the end."""
 
     def open_partition(partition: int) -> Followed:
-        log = KafkaTail(cluster.client, cluster.topics.decisions, partition, timeout_s=_LOG_S)
+        log = cluster.tail(partition)
         with ExitStack() as failed:
             failed.callback(log.close)
             follower = follower_of(
-                cluster.settings, log, cluster.documents, cluster.blobs_of(partition), part=f"/{partition}",
+                cluster.settings, log, cluster.documents, cluster.blobs_of(partition), part=part_of(partition),
                 per_mb=_RECORDS_PER_MB,
             )  # fmt: skip
+            there = log.durable_end
             failed.pop_all()
-        return Followed(log, follower)
+        return Followed(log, follower, there)
 
     following = Following(open_partition, note)
-    following.share = share = KafkaShare(
-        cluster.client, cluster.topics.decisions, f"{cluster.topics.prefix}.followers", following,
-        session_timeout_ms=cluster.settings.session_timeout_ms,
-    )  # fmt: skip
+    following.share = share = cluster.share("followers", following, cluster.topics.decisions)
     try:
         yield following
     finally:
         share.close()
         following.close()
+
+
+def part_of(partition: int) -> str:
+    """Return by what a partition's log is told from the others in documents."""
+    return f"/{partition}"
+
+
+@contextmanager
+def open_owning(
+    cluster: Cluster, group: str, note: Noted, leave: Callable[[Callable[[str], bool]], None]
+) -> Iterator[Owning]:
+    """Join those who work for merchants without writing their log, such as trainers; leave them in peace at the end."""
+    owning = Owning(cluster.settings.partitions, note, leave)
+    owning.share = share = cluster.share(group, owning, cluster.topics.decisions)
+    try:
+        yield owning
+    finally:
+        share.close()
+
+
+@contextmanager
+def open_tools(settings: Settings, merchant: str) -> Iterator[Tools]:
+    """Open what the work on a merchant's models needs: its log to read, and deciders who log what comes of it."""
+    with open_cluster(settings) as cluster, ExitStack() as stack:
+        partition = partition_of(merchant, settings.partitions)
+        log = cluster.tail(partition)
+        stack.callback(log.close)
+        archive = Archive(cluster.blobs_of(partition), log)
+        yield Tools(
+            read=lambda: archive.read(merchant=merchant),
+            load=partial(load_model, cluster.blobs, merchant),
+            keep=partial(keep_model, cluster.blobs, merchant),
+            carry_out=lambda request: asyncio.run(_carried_out(cluster, request)),
+            documents=cluster.documents,
+            now_ns=time.perf_counter_ns,
+            budget_s=float(settings.train_budget_s),
+            part=part_of(partition),
+        )
+
+
+async def _carried_out(cluster: Cluster, request: AdminRequest) -> dict[str, Any]:
+    """Have a request carried out by the decider that owns the merchant, asked as gateways ask."""
+    deciders, questions = KafkaDeciders(cluster.client, cluster.topics), Questions()
+    try:
+        deciders.start(questions.name, questions.settle, None)
+        office = Office(deciders, questions, cluster.secrets.merchant)
+        return await office.administer(request, SystemClock().now_ms())
+    finally:
+        deciders.close()
 
 
 def open_dead_letters(cluster: Cluster) -> DeadLetters:

@@ -56,7 +56,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     fallback_grace_ms
         How long past the deadline the brokers may take to have a gateway's fallback before it is spooled.
     session_timeout_ms
-        A decider or follower that is not heard for so long loses its partitions to the others.
+        A role that owns partitions and is not heard for so long loses them to the others.
+    traces
+        Base URL of an OpenTelemetry collector, which is told of spans by OTLP over HTTP. Empty: off, unless one of the
+        ``OTEL_EXPORTER_OTLP_…ENDPOINT`` variables names it.
     kafka
         More properties of librdkafka, such as TLS and passwords. Only in a configuration file.
     """
@@ -83,6 +86,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     copies: int = 3
     fallback_grace_ms: int = 25
     session_timeout_ms: int = 6_000
+    traces: str = ""
     kafka: dict[str, str] = {}
 
     @property

@@ -28,7 +28,7 @@ class App:
             try:
                 await decide(self.service, asking, scope, receive, send)
             except AvalistError as error:
-                problem = self.service.refused(error)
+                problem = asking.refuse(error)
                 headers = [*asking.headers_of_refusal(), *status_headers(problem.status)]
                 await send_json(send, encode_json(problem), headers, problem.status, PROBLEM)
         else:
@@ -42,7 +42,8 @@ class App:
         # A decision leaves no reference cycles (a test asserts it), so collection only costs pauses.
         gc.collect()
         gc.freeze()
-        gc.disable()
+        if self.service.tracer is None:  # what tells a collector of spans leaves cycles
+            gc.disable()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self.service.stop()

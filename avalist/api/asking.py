@@ -1,18 +1,27 @@
-"""A gateway's questions: what waits for a reply, and what becomes of a payment that gets none in time."""
+"""Questions to deciders: what waits for a reply, what becomes of a payment that gets none in time, and all else."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import msgspec
 
 from avalist.api.commit import Settles
 from avalist.app import asked as a
-from avalist.domain.errors import Unavailable
+from avalist.app.administer import AdminRequest
+from avalist.domain.errors import Overloaded, Unavailable
+from avalist.enrich.seal import Secret
+from avalist.ports.asking import Deciders
 
 _SWEEP_S: Final = 0.002
 _NAME_BYTES: Final = 8
+_ADMIN_S: Final = 30.0
+
+Make: TypeAlias = Callable[[bytes], a.Asked]
+"""Makes a message of the name by which its reply is known again."""
 
 
 class _Question(NamedTuple):
@@ -74,3 +83,46 @@ class Questions:
             if not question.done.done():
                 question.late()
         self._loop.call_later(_SWEEP_S, self._sweep)
+
+
+class Office:
+    """Asks deciders for what is no payment, and waits for the reply. `questions` are heard by whoever made them."""
+
+    def __init__(self, deciders: Deciders, questions: Questions, secret: Secret) -> None:
+        self._deciders, self._questions, self._secret = deciders, questions, secret
+
+    async def administer(self, request: AdminRequest, at_ms: int) -> dict[str, Any]:
+        """Have an operator's request carried out. Raises as :meth:`ask`."""
+        merchant = request.merchant
+        part = a.sealed(self._secret(merchant), at_ms, msgspec.json.encode(request))
+        reply = await self.ask(merchant, lambda name: a.Administer(name, merchant, at_ms, part), _ADMIN_S)
+        assert isinstance(reply, a.CarriedOut)
+        answer: dict[str, Any] = msgspec.json.decode(a.opened(self._secret(merchant), reply.at_ms, reply.sealed))
+        return answer
+
+    async def ask(self, merchant: str, make: Make, timeout_s: float) -> a.Reply:
+        """Ask the decider that owns a merchant. Raises as :meth:`ask_partition`."""
+        partition = a.partition_of(merchant, self._deciders.partitions)
+        return await self.ask_partition(partition, merchant, make, timeout_s)
+
+    async def ask_partition(self, partition: int, merchant: str, make: Make, timeout_s: float) -> a.Reply:
+        """Ask, and return the reply. Raises what was refused, and ``Unavailable`` when the time is out."""
+        done: asyncio.Future[a.Reply] = asyncio.get_running_loop().create_future()
+        request = self._questions.put(timeout_s, done, lambda: done.set_exception(_no_reply()))
+        if not self._deciders.send(partition, merchant, a.encode_message(make(request))):
+            self._questions.drop(request)
+            raise Overloaded("too many requests wait for the log: retry after a second")
+        reply = await done
+        if isinstance(reply, a.Refused):
+            raise a.raised(reply.error)
+        return reply
+
+    async def put_tables(self, version: int) -> int:
+        """Have reference tables put in force in every partition; return for how many merchants that was news."""
+        partitions = range(self._deciders.partitions)
+        asking = [self.ask_partition(one, "", lambda name: a.PutTables(name, version), _ADMIN_S) for one in partitions]
+        return sum(reply.changed for reply in await asyncio.gather(*asking) if isinstance(reply, a.TablesPut))
+
+
+def _no_reply() -> Unavailable:
+    return Unavailable("no decider replied in time: it may or may not be carried out; send it again, with the same ids")

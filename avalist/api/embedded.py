@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from avalist.api.commit import GroupCommit, Kept, Settles
 from avalist.api.decider import Decider
+from avalist.api.metrics import EmbeddedMetrics
 from avalist.api.service import Service
 from avalist.app.administer import Administration, AdminRequest, SetTables, TablesInForce
 from avalist.app.followed import Followed, told
@@ -44,6 +45,7 @@ class Embedded(Service):
         generation: int = 1,
     ) -> None:
         super().__init__(settings, administration, documents, clock, admin_token, metrics_token)
+        self.metrics: EmbeddedMetrics = EmbeddedMetrics()
         self.writer = writer
         self.administration = administration
         self.webhooks = administration.webhooks

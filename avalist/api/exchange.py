@@ -106,12 +106,13 @@ class Exchange:
     def set_exception(self, error: BaseException, /) -> None:
         """Write a problem document."""
         if isinstance(error, AvalistError):
-            problem = self._service.refused(error)
+            problem = self._asking.refuse(error)
             more = (*self._asking.headers_of_refusal(), *status_headers(problem.status))
             self._write(problem.status, [PROBLEM, VERSION, *more], encode_json(problem))
         else:
             _LOGGER.error("a decision broke", exc_info=error)
             self.keep_alive = False
+            self._asking.broke("a decision broke", 500)
             self._write(500, [PROBLEM], _BROKEN)
 
     def _write(self, status: int, headers: Headers, body: bytes) -> None:

@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from avalist.api.asking import Questions
+from avalist.api.asking import Office, Questions
 from avalist.api.commit import Kept, Settles
-from avalist.api.metrics import raise_to
+from avalist.api.metrics import GatewayMetrics, raise_to
 from avalist.api.profiles import Profiles
 from avalist.api.service import Service
 from avalist.api.spooling import Spooling
@@ -28,7 +28,7 @@ from avalist.app.writer import Answer, Asked
 from avalist.config import Settings
 from avalist.domain.core import Why
 from avalist.domain.decisions import Decision
-from avalist.domain.errors import AvalistError, Conflict, NotFound, Overloaded, Unavailable
+from avalist.domain.errors import AvalistError, Conflict, NotFound, Unavailable
 from avalist.domain.events import WireEvent
 from avalist.enrich.seal import Secret
 from avalist.policy.economics import Policy
@@ -37,7 +37,6 @@ from avalist.ports.clock import Clock
 from avalist.ports.documents import Documents
 
 _RECORD_S: Final = 10.0
-_ADMIN_S: Final = 30.0
 _EVENTS_AT_ONCE: Final = 64
 _BYTES_AT_ONCE: Final = 512 << 10
 _MOST_GIVEN: Final = 20_000
@@ -45,7 +44,6 @@ _LOOK_UP_S: Final = 0.02
 _FOLLOWS_S: Final = 1.0
 _LOOK_S: Final = 0.05
 
-_Make: TypeAlias = Callable[[bytes], a.Asked]
 _Done: TypeAlias = Settles[Kept[Answer] | Decision]
 
 
@@ -53,6 +51,7 @@ class Gateway(Service):
     """Asks deciders. Stateless but for what it waits for, and for the answers that it gave a moment ago."""
 
     questions: Questions
+    office: Office
 
     def __init__(
         self,
@@ -68,6 +67,7 @@ class Gateway(Service):
         webhooks: Webhooks,
     ) -> None:
         super().__init__(settings, profiles, documents, clock, admin_token, metrics_token)
+        self.metrics: GatewayMetrics = GatewayMetrics()
         self.profiles = profiles
         self.webhooks = WebhookOffice(profiles.policy, webhooks)
         self.archive = FarArchive(documents, profiles.schema, profiles.key)
@@ -83,6 +83,7 @@ class Gateway(Service):
     def start(self) -> None:
         """Begin to answer; called on the event loop."""
         self.questions = Questions()
+        self.office = Office(self._deciders, self.questions, self._secret)
         self._deciders.start(self.questions.name, self.questions.settle, self.profiles.put)
         self._spooling.start()
         super().start()
@@ -96,8 +97,13 @@ class Gateway(Service):
 
     def check(self) -> None:
         """Raise ``Unavailable`` while nothing is known of the merchants."""
-        if not self.ready or not self._deciders.ready:
+        if not self.serving:
             raise Unavailable("the gateway is starting or stopping: try again in a moment")
+
+    @property
+    def serving(self) -> bool:
+        """Tell whether every merchant is known, and replies would be heard."""
+        return self.ready and self._deciders.ready
 
     @property
     def waiting(self) -> int:
@@ -117,7 +123,7 @@ class Gateway(Service):
             self._fall_back(asking, "deadline" if degraded else "overloaded")
             return
         request = self.questions.put(timeout_s, _Payment(asking, self._remember), lambda: self._be_late(asking))
-        if not self._send(asked.merchant, a.Decide(request, asked.merchant, asked.at_ms, asking.part)):
+        if not self._send(asked, a.Decide(request, asked.merchant, asked.at_ms, asking.part)):
             self.questions.drop(request)
             self._fall_back(asking, "log")
 
@@ -185,7 +191,7 @@ class Gateway(Service):
         at_ms = self.clock.now_ms()
         for bodies in _parcels([msgspec.json.encode(event) for event in events]):
             part = self._sealed(merchant, at_ms, b"[" + b",".join(bodies) + b"]")
-            reply = await self._ask(merchant, partial(_record, merchant, at_ms, part), _RECORD_S)
+            reply = await self.office.ask(merchant, partial(_record, merchant, at_ms, part), _RECORD_S)
             assert isinstance(reply, a.Recorded)
             wrong = {place: a.raised(told) for place, told in reply.errors}
             found += [wrong.get(place) for place in range(len(bodies))]
@@ -193,21 +199,11 @@ class Gateway(Service):
 
     async def administer(self, request: AdminRequest) -> dict[str, Any]:
         """Have an operator's request carried out."""
-        merchant, at_ms = request.merchant, self.clock.now_ms()
-        part = self._sealed(merchant, at_ms, msgspec.json.encode(request))
-        reply = await self._ask(merchant, lambda r: a.Administer(r, merchant, at_ms, part), _ADMIN_S)
-        assert isinstance(reply, a.CarriedOut)
-        answer: dict[str, Any] = msgspec.json.decode(a.opened(self._secret(merchant), reply.at_ms, reply.sealed))
-        return answer
+        return await self.office.administer(request, self.clock.now_ms())
 
     async def set_tables(self, request: SetTables) -> TablesInForce:
         """Have reference tables put in force in every partition."""
-        asking = [
-            self._ask_partition(partition, "", lambda r: a.PutTables(r, request.version), _ADMIN_S)
-            for partition in range(self._deciders.partitions)
-        ]
-        replies = await asyncio.gather(*asking)
-        changed = sum(reply.changed for reply in replies if isinstance(reply, a.TablesPut))
+        changed = await self.office.put_tables(request.version)
         return TablesInForce(tables_version=request.version, changed=changed)
 
     async def decision(self, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision:
@@ -231,25 +227,16 @@ class Gateway(Service):
     def _sealed(self, merchant: str, at_ms: int, clear: bytes) -> bytes:
         return a.sealed(self._secret(merchant), at_ms, clear)
 
-    def _send(self, merchant: str, message: a.Asked) -> bool:
-        partition = a.partition_of(merchant, self._deciders.partitions)
-        return self._deciders.send(partition, merchant, a.encode_message(message))
+    def _send(self, asked: Asked, message: a.Asked) -> bool:
+        merchant, partition = asked.merchant, a.partition_of(asked.merchant, self._deciders.partitions)
+        if self.tracer is None:
+            return self._deciders.send(partition, merchant, a.encode_message(message))
+        span = self.tracer.begin("send events", "producer", asked.traceparent, partition=partition)
 
-    async def _ask(self, merchant: str, message: _Make, timeout_s: float) -> a.Reply:
-        partition = a.partition_of(merchant, self._deciders.partitions)
-        return await self._ask_partition(partition, merchant, message, timeout_s)
+        def delivered(safe: bool) -> None:
+            span.end("" if safe else "no broker took it")
 
-    async def _ask_partition(self, partition: int, merchant: str, make: _Make, timeout_s: float) -> a.Reply:
-        """Ask, and return the reply. Raises what was refused, and ``Unavailable`` when the time is out."""
-        done: asyncio.Future[a.Reply] = asyncio.get_running_loop().create_future()
-        request = self.questions.put(timeout_s, done, lambda: done.set_exception(_no_reply()))
-        if not self._deciders.send(partition, merchant, a.encode_message(make(request))):
-            self.questions.drop(request)
-            raise Overloaded("too many requests wait for the log: retry after a second")
-        reply = await done
-        if isinstance(reply, a.Refused):
-            raise a.raised(reply.error)
-        return reply
+        return self._deciders.send(partition, merchant, a.encode_message(message), delivered, span.traceparent)
 
 
 class _Asking:
@@ -313,7 +300,3 @@ def _parcels(bodies: Sequence[bytes]) -> Iterator[list[bytes]]:
         size += len(body)
     if parcel:
         yield parcel
-
-
-def _no_reply() -> Unavailable:
-    return Unavailable("no decider replied in time: it may or may not be carried out; send it again, with the same ids")

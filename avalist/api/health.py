@@ -4,26 +4,79 @@ from __future__ import annotations
 
 import hmac
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
+from avalist.api.metrics import raise_to
+from avalist.app.followed import Followed
+
 
 class RoleMetrics:
-    """A decider's or follower's metrics (docs/reference/metrics.md)."""
+    """The metrics of every role that owns partitions (docs/reference/metrics.md)."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.partitions = Gauge("avalist_partitions", "Partitions that this process owns", registry=self.registry)
-        self.messages = Counter(
-            "avalist_messages_total", "Messages that a decider took from its partitions", registry=self.registry
+        self.notes = Counter("avalist_turns_total", "What this process noted", ["what"], registry=self.registry)
+
+
+class DeciderMetrics(RoleMetrics):
+    """A decider's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.behind = Gauge("avalist_behind_records", "Messages that are not taken yet", registry=self.registry)
+        self.messages = Counter("avalist_messages_total", "Messages taken", registry=self.registry)
+
+
+class FollowerMetrics(RoleMetrics):
+    """A follower's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.behind = Gauge("avalist_behind_records", "Records that are not folded yet", registry=self.registry)
+        self.documents = Counter("avalist_documents_total", "Documents written", registry=self.registry)
+        self.waves_open = Gauge("avalist_waves_open", "Waves that go on", registry=self.registry)
+        self.parity_checked = Counter(
+            "avalist_parity_checked_total", "Logged decisions whose features were folded again", registry=self.registry
         )
-        self.behind = Gauge(
-            "avalist_behind_records", "Records that are there and not yet taken, or folded", registry=self.registry
+        self.parity_different = Counter(
+            "avalist_parity_different_total", "Those whose features differ from the logged", registry=self.registry
         )
-        self.notes = Counter("avalist_turns_total", "What happened to partitions", ["what"], registry=self.registry)
-        self.documents = Counter("avalist_documents_total", "Documents that a follower wrote", registry=self.registry)
+
+    def followed(self, said: Collection[Followed]) -> None:
+        """Show what the followers of the partitions found."""
+        self.waves_open.set(sum(one.waves_open for one in said))
+        found = [one for each in said for one in each.parity.values()]
+        raise_to(self.parity_checked, sum(one.checked for one in found))
+        raise_to(self.parity_different, sum(one.different for one in found))
+
+
+class TrainerMetrics(RoleMetrics):
+    """A trainer's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running = Gauge("avalist_trainings_running", "1 while a merchant is worked on", registry=self.registry)
+        self.waiting = Gauge("avalist_trainings_waiting", "Merchants whose work is due", registry=self.registry)
+        self.runs = Counter(
+            "avalist_trainings_total", "Runs that ended, by verdict", ["verdict"], registry=self.registry
+        )
+
+
+class NotifierMetrics(RoleMetrics):
+    """A notifier's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attempts = Counter(
+            "avalist_webhook_attempts_total", "Attempts to send, by what came of it", ["outcome"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.sending = Gauge("avalist_webhook_sending", "Messages on their way", registry=self.registry)
+        self.oldest = Gauge("avalist_webhook_oldest_seconds", "Age of the oldest that waits", registry=self.registry)
 
 
 def serve_health(

@@ -14,7 +14,7 @@ _LATENCY_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.035, 0.0
 
 
 class Metrics:
-    """The gateway's and decider's metrics, in a registry of their own."""
+    """The metrics of whoever answers callers, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -32,6 +32,43 @@ class Metrics:
             "avalist_decision_seconds", "From body read to answer durable", buckets=_LATENCY_S, registry=self.registry
         )
         self.waiting = Gauge("avalist_commit_waiting", "Answers waiting for the log", registry=self.registry)
+        self.model_steps = Counter(
+            "avalist_model_steps_total", "Steps in the life of models", ["step"], registry=self.registry
+        )
+        self._by_action = {action: self.decisions.labels(action.value) for action in Action}
+
+    def administered(self, request: AdminRequest) -> None:
+        """Count a step in the life of a model."""
+        match request:
+            case ActivateModel(by=by):
+                self.model_steps.labels("rolled_back" if by == "rollback" else "activated").inc()
+            case RefuseModel():
+                self.model_steps.labels("refused").inc()
+            case StageModel():
+                self.model_steps.labels("staged").inc()
+
+    def answered(self, action: Action, seconds: float) -> None:
+        """Count a decision that was answered."""
+        self._by_action[action].inc()
+        self.latency.observe(seconds)
+
+
+class GatewayMetrics(Metrics):
+    """A gateway's, which spools."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spooled = Gauge("avalist_spooled", "Fallbacks that lie in the spool alone", registry=self.registry)
+        self.spool_failures = Counter(
+            "avalist_spool_failures_total", "Fallbacks that could not be spooled either", registry=self.registry
+        )
+
+
+class EmbeddedMetrics(Metrics):
+    """Those of ``avalist up``: of its decider too, and what its follower says."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self.entities = Gauge("avalist_entities", "Entity keys in feature state", registry=self.registry)
         self.follower_behind = Gauge(
             "avalist_follower_behind_bytes", "Durable log that the follower has not folded", registry=self.registry
@@ -49,13 +86,6 @@ class Metrics:
         self.parity_different = Counter(
             "avalist_parity_different_total", "Those whose features differ from the logged", registry=self.registry
         )
-        self.spooled = Gauge("avalist_spooled", "Fallbacks that lie in the spool alone", registry=self.registry)
-        self.spool_failures = Counter(
-            "avalist_spool_failures_total", "Fallbacks that could not be spooled either", registry=self.registry
-        )
-        self.model_steps = Counter(
-            "avalist_model_steps_total", "Steps in the life of models", ["step"], registry=self.registry
-        )
         self.health_alerts = Gauge(
             "avalist_health_alerts", "Alerts that stand, by merchant and kind", ["merchant", "kind"],
             registry=self.registry,
@@ -65,7 +95,6 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
         self._parity = (0, 0)
-        self._by_action = {action: self.decisions.labels(action.value) for action in Action}
 
     def followed(self, said: Followed | None, at_ms: int, end: int) -> None:
         """Show what the follower said last; `end` is the durable end of the log."""
@@ -82,21 +111,6 @@ class Metrics:
             self.health_z.labels(merchant).set(math.nan if checkup.z is None else checkup.z)
             for kind, count in checkup.alerts.items():
                 self.health_alerts.labels(merchant, kind).set(count)
-
-    def administered(self, request: AdminRequest) -> None:
-        """Count a step in the life of a model."""
-        match request:
-            case ActivateModel(by=by):
-                self.model_steps.labels("rolled_back" if by == "rollback" else "activated").inc()
-            case RefuseModel():
-                self.model_steps.labels("refused").inc()
-            case StageModel():
-                self.model_steps.labels("staged").inc()
-
-    def answered(self, action: Action, seconds: float) -> None:
-        """Count a decision that was answered."""
-        self._by_action[action].inc()
-        self.latency.observe(seconds)
 
 
 def raise_to(counter: Counter, value: int) -> None:

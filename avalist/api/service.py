@@ -33,6 +33,7 @@ from avalist.domain.keys import ApiKey, key_hash
 from avalist.policy.economics import Policy
 from avalist.ports.clock import Clock
 from avalist.ports.documents import Documents
+from avalist.ports.tracing import Tracer
 
 _MET_KEYS = 4096
 _SAVE_USE_S = 60.0
@@ -59,6 +60,7 @@ class Service(ABC):
 
     archive: Archive
     webhooks: WebhookOffice
+    metrics: Metrics
 
     def __init__(
         self, settings: Settings, keyring: Keyring, documents: Documents, clock: Clock, admin_token: str,
@@ -66,11 +68,11 @@ class Service(ABC):
     ) -> None:  # fmt: skip
         self.settings = settings
         self.clock = clock
-        self.metrics = Metrics()
         self.looking: Counter[str] = Counter()
         self.look_up = asyncio.Semaphore(_LOOK_UPS)
         self.ready = False
         self.on_log_failure: Callable[[], None] = lambda: None
+        self.tracer: Tracer | None = None
         self._keyring = keyring
         self._documents = documents
         self._admin_hash = key_hash(admin_token)
@@ -97,6 +99,8 @@ class Service(ABC):
         if self._saving is not None:
             self._saving.cancel()
             self._save_use()
+        if self.tracer is not None:
+            self.tracer.close()
 
     @abstractmethod
     def check(self) -> None:

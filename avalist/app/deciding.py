@@ -11,10 +11,12 @@ from typing import NamedTuple, Protocol
 from avalist.app.asked import Reply, encode_message
 from avalist.app.partition import Partition, Taken, reason_of
 from avalist.app.profile import Profile, encode_profile
+from avalist.app.traced import Spans, begun, decided, ended
 from avalist.domain.errors import AvalistError, LogFailed
 from avalist.ports.asking import Came, Inbox, Outbox
 from avalist.ports.clock import Clock
 from avalist.ports.log import Log
+from avalist.ports.tracing import Tracer
 
 MOST = 256
 """So many messages are taken at once, at most; each partition's share of them is one batch."""
@@ -61,12 +63,17 @@ class _Ready(NamedTuple):
     profiles: Sequence[Profile]
 
 
+def untold(what: str, /, **details: object) -> None:
+    """Take note of nothing: nobody listens."""
+
+
 class _Said(NamedTuple):
     """What may be said once the log is durable up to `end`: replies with their addresses, and profiles."""
 
     end: int
     replies: Sequence[tuple[int, Reply]]
     profiles: Sequence[Profile]
+    spans: Spans
 
 
 class _Owned:
@@ -86,10 +93,11 @@ class Deciding:
     """
 
     def __init__(
-        self, outbox: Outbox, clock: Clock, open_partition: Callable[[int], Opened], executor: Executor, note: Noted
-    ) -> None:
+        self, outbox: Outbox, clock: Clock, open_partition: Callable[[int], Opened], executor: Executor, note: Noted,
+        tracer: Tracer | None = None,
+    ) -> None:  # fmt: skip
         self._outbox, self._clock, self._open_partition = outbox, clock, open_partition
-        self._executor, self._note = executor, note
+        self._executor, self._note, self._tracer = executor, note, tracer
         self.inbox: Inbox
         self.owned: dict[int, _Owned] = {}
         self._opening: dict[int, Future[_Ready]] = {}
@@ -221,13 +229,16 @@ class Deciding:
 
     def _take_some(self, partition: int, owned: _Owned, batch: list[Came], *, alone: bool) -> None:
         known = [one for one in batch if (partition, one.offset) not in self._buried]
+        spans = begun(self._tracer, known)
         try:
             taken = owned.partition.take([one.value for one in known], self._clock.now_ms())
         except LogFailed as error:
+            ended(spans, type(error).__name__)
             self._break(partition, batch, error, alone=alone)
             return
+        decided(spans, taken.replies)
         try:
-            self._keep(owned, known, taken)
+            self._keep(owned, known, taken, spans)
         except AvalistError as error:  # no broker takes what must be said: it is taken again
             self._fail(partition, error)
             return
@@ -243,10 +254,10 @@ class Deciding:
                 with suppress(AvalistError):  # no broker takes it: it breaks the code again, and then it is buried
                     self._bury(batch[0], "", reason_of(error.__cause__ or error))
 
-    def _keep(self, owned: _Owned, batch: list[Came], taken: Taken) -> None:
+    def _keep(self, owned: _Owned, batch: list[Came], taken: Taken, spans: Spans) -> None:
         """Keep replies until the log is durable, and bury what was poison."""
         replies = [(batch[place].reply_to, reply) for place, reply in taken.replies if reply.request]
-        owned.waiting.append(_Said(owned.log.end, replies, taken.changed))
+        owned.waiting.append(_Said(owned.log.end, replies, taken.changed, spans))
         for place, merchant, reason in taken.poison:
             self._bury(batch[place], merchant, reason)
 
@@ -285,6 +296,7 @@ class Deciding:
             self._publish(said.profiles)
             for to, reply in said.replies:
                 self._outbox.reply(to, encode_message(reply))
+            ended(said.spans)
 
     def _fail(self, partition: int, error: AvalistError) -> None:
         """Drop a partition whose memory is ahead of its log, and open it again if it is still ours by then."""

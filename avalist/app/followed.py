@@ -48,20 +48,20 @@ class Followed(msgspec.Struct, frozen=True, kw_only=True):
     health: dict[str, Checkup] = {}
 
 
-def tell(documents: Documents, followed: Followed) -> None:
-    """Store what the follower says."""
-    documents.put_many([(HOUSE, _COLLECTION, _ID, msgspec.json.encode(followed))])
+def tell(documents: Documents, followed: Followed, part: str = "") -> None:
+    """Store what the follower says; `part` tells one log of several from the others."""
+    documents.put_many([(HOUSE, _COLLECTION, _ID + part, msgspec.json.encode(followed))])
 
 
-def told(documents: Documents) -> Followed | None:
-    """Return what the follower said last, or None."""
-    body = documents.get(HOUSE, _COLLECTION, _ID)
+def told(documents: Documents, part: str = "") -> Followed | None:
+    """Return what the follower said last of a log, or None."""
+    body = documents.get(HOUSE, _COLLECTION, _ID + part)
     return None if body is None else msgspec.json.decode(body, type=Followed)
 
 
-def check_parity(documents: Documents, merchant: str) -> None:
+def check_parity(documents: Documents, merchant: str, part: str = "") -> None:
     """Raise ``ReplayMismatch`` where decisions of a merchant saw other features than its log gives: do not train."""
-    followed = told(documents)
+    followed = told(documents, part)
     if followed is None or followed.code != CODE:  # other code found it; ours is yet to look
         return
     found = followed.parity.get(merchant)

@@ -44,7 +44,7 @@ class Tools(NamedTuple):
     """What the work is done with: the merchant's records, models by version, and somebody who logs events.
 
     `keep` stores a model; `now_ns` measures, from any beginning; a training ends after `budget_s`. `prior` is a
-    ``Training``'s.
+    ``Training``'s; `part` tells the merchant's log from others, as its follower does.
     """
 
     read: Read
@@ -56,6 +56,7 @@ class Tools(NamedTuple):
     budget_s: float = 3600.0
     params: TrainParams = PARAMS
     prior: bool = True
+    part: str = ""
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,7 +142,7 @@ def evidence_for(tools: Tools, merchant: str, model: Model, active: Model | None
     seen = shadow(tools.read, merchant, model.artefact, now, last_days(cut_ms))
     parity = ""
     try:
-        check_parity(tools.documents, merchant)
+        check_parity(tools.documents, merchant, tools.part)
     except ReplayMismatch as error:
         parity = str(error)
     took = row_us(model, tools.now_ns)

@@ -58,11 +58,12 @@ class Answer(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A merchant's payment to decide, and when it came in (ms)."""
+    """A merchant's payment to decide, and when it came in (ms); `traceparent` is its span, if it has one."""
 
     merchant: str
     event: Payment
     at_ms: int
+    traceparent: bytes = b""
 
 
 class Writer:

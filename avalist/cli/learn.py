@@ -1,4 +1,4 @@
-"""Training by itself: the follower's process starts, one at a time, a process that does a merchant's daily work."""
+"""Training by itself: a follower or a trainer starts, one at a time, a process that does a merchant's daily work."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any, Final, get_args
@@ -20,12 +20,14 @@ from rich.markup import escape
 from avalist.adapters.clock import SystemClock
 from avalist.adapters.file.secrets import FolderSecrets
 from avalist.app.administer import AdminRequest
+from avalist.app.deciding import Noted, untold
 from avalist.app.learn import Done, Tools, watch
 from avalist.app.learn import learn as learn_merchant
 from avalist.app.lineage import HOUR_MS, Standing, due
 from avalist.bootstrap import keep_model, load_model, open_archive, open_blobs, open_derived, open_documents, open_log
 from avalist.cli.client import Client
-from avalist.cli.options import Data, Merchant, Port, console
+from avalist.cli.options import Config, Data, Merchant, Port, console
+from avalist.cli.roles import telling, wiring
 from avalist.config import Settings, settings_from
 from avalist.domain.core import Cause, Evidence
 from avalist.domain.errors import BadInput, Unavailable
@@ -43,49 +45,80 @@ _SETTLE_S: Final = 600.0
 
 
 class Trainer:
-    """Starts the processes. :meth:`tick` is called again and again; nothing waits for a training."""
+    """Starts the processes. :meth:`tick` is called again and again; nothing waits for a training.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    `where` are the options by which a process finds the installation. `running` is the merchant that is worked on, or
+    nothing; `waiting` are those whose turn comes later.
+    """
+
+    def __init__(
+        self, settings: Settings, where: Sequence[str], *, settle_s: float = _SETTLE_S, note: Noted = untold
+    ) -> None:
+        self._command = [sys.executable, "-P", "-m", "avalist", "learn", "--parent", str(os.getpid()), *where]
+        self._budget_s, self._note = settings.train_budget_s, note
         self._child: subprocess.Popen[bytes] | None = None
-        self._begins_s, self._ends_s = time.monotonic() + _SETTLE_S, 0.0
+        self._begins_s, self._ends_s = time.monotonic() + settle_s, 0.0
         self._tried_ms: dict[str, int] = {}
         self._watched_ms: dict[str, int] = {}
+        self.running, self.waiting, self._work = "", 0, ""
 
     def tick(self, standings: Mapping[str, Standing], now_ms: int) -> None:
         """Start what is due, if nothing runs."""
-        if self._settings.train_budget_s == 0 or time.monotonic() < self._begins_s or self._busy():
+        if self._budget_s == 0 or time.monotonic() < self._begins_s:
             return
-        for merchant, standing in standings.items():
-            if standing.watched(now_ms) and now_ms - self._watched_ms.get(merchant, 0) >= HOUR_MS:
-                self._watched_ms[merchant] = now_ms
-                return self._start(merchant, "--watch")
-            if wanted(standing, now_ms) and now_ms - self._tried_ms.get(merchant, 0) >= _AGAIN_MS:
-                self._tried_ms[merchant] = now_ms
-                return self._start(merchant)
-        return None
+        busy, due = self._busy(), list(self._due(standings, now_ms))
+        self.waiting = len(due)
+        if due and not busy:
+            (merchant, options, last_ms), self.waiting = due[0], len(due) - 1
+            last_ms[merchant] = now_ms
+            self._start(merchant, *options)
+
+    def end(self, leaving: Callable[[str], bool]) -> None:
+        """End what runs for merchants that another will train: it begins anew there."""
+        if self._child is not None and leaving(self.running):
+            for begun_ms in (self._tried_ms, self._watched_ms):
+                begun_ms.pop(self.running, None)
+            self._child.terminate()
+            self._child.wait()
+            self._busy()
 
     def close(self) -> None:
         """End what runs."""
-        if self._child is not None:
-            self._child.terminate()
-            self._child.wait()
+        self.end(lambda merchant: True)
+
+    def _due(
+        self, standings: Mapping[str, Standing], now_ms: int
+    ) -> Iterator[tuple[str, tuple[str, ...], dict[str, int]]]:
+        """Yield whose work is due, with its options, and where it is noted when it was begun."""
+        for merchant, standing in standings.items():
+            if merchant == self.running:
+                continue
+            if standing.watched(now_ms) and now_ms - self._watched_ms.get(merchant, 0) >= HOUR_MS:
+                yield merchant, ("--watch",), self._watched_ms
+            elif wanted(standing, now_ms) and now_ms - self._tried_ms.get(merchant, 0) >= _AGAIN_MS:
+                yield merchant, (), self._tried_ms
 
     def _busy(self) -> bool:
-        if self._child is None or self._child.poll() is not None:
-            self._child = None
+        if self._child is None:
             return False
-        if time.monotonic() > self._ends_s:
+        code = self._child.poll()
+        if code is not None:
+            merchant, self._child, self.running = self.running, None, ""
+            self._note(self._work if code == 0 else "broke off", merchant=merchant, exit_code=code)
+        elif time.monotonic() > self._ends_s:
             self._child.kill()
-        return True
+        return code is None
 
     def _start(self, merchant: str, *options: str) -> None:
-        settings = self._settings
-        command = [sys.executable, "-P", "-m", "avalist", "learn", merchant, "--parent", str(os.getpid()), *options]
-        self._child = subprocess.Popen(
-            [*command, "--data", str(settings.data), "--port", str(settings.port), "--host", settings.host]
-        )
-        self._ends_s = time.monotonic() + _LIMIT * settings.train_budget_s
+        self._child, self.running = subprocess.Popen([*self._command, *options, merchant]), merchant
+        self._ends_s = time.monotonic() + _LIMIT * self._budget_s
+        self._work = "watched" if options else "learnt"
+        self._note("watches" if options else "learns", merchant=merchant)
+
+
+def place_of(settings: Settings) -> tuple[str, ...]:
+    """Return the options by which another process finds this data folder and its service."""
+    return "--data", str(settings.data), "--port", str(settings.port), "--host", settings.host
 
 
 def wanted(standing: Standing, now_ms: int) -> bool:
@@ -103,17 +136,31 @@ def learn(
     data: Data = None,
     port: Port = None,
     host: Annotated[str | None, typer.Option(help="Address of the service")] = None,
+    config: Config = None,
 ) -> None:
-    """Do a merchant's daily work on its models (started by the follower)."""
+    """Do a merchant's daily work on its models (started by the follower, or a trainer)."""
     if parent:
         os.nice(_NICENESS)
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    settings, now_ms = settings_from(data=data, port=port, host=host), SystemClock().now_ms()
+    settings, now_ms = settings_from(file=config, data=data, port=port, host=host), SystemClock().now_ms()
+    if settings.log.startswith("kafka:"):
+        with telling("trainer", merchant=merchant) as say, tools_for(settings, merchant, None) as tools:
+            _work_told(tools, merchant, now_ms, _cause(cause), watching, say)
+        return
     with tools_for(settings, merchant, partial(by_service, settings)) as tools:
         if not watching:
             print_done(merchant, learn_merchant(tools, merchant, now_ms, _cause(cause)))
         elif found := watch(tools, merchant, now_ms):
             print_checks(found)
+
+
+def _work_told(tools: Tools, merchant: str, now_ms: int, cause: Cause | None, watching: bool, say: Any) -> None:
+    """Do the work, and say in the process's log what came of it."""
+    tools = tools._replace(carry_out=partial(_patiently, tools.carry_out))
+    if not watching:
+        say.info("learnt", **msgspec.to_builtins(learn_merchant(tools, merchant, now_ms, cause)))
+    elif found := watch(tools, merchant, now_ms):
+        say.info("watched", passed=found.passed, failed=[check.words for check in found.checks if not check.passed])
 
 
 def print_checks(found: Evidence) -> None:
@@ -132,8 +179,12 @@ def print_done(merchant: str, done: Done) -> None:
 
 
 @contextmanager
-def tools_for(settings: Settings, merchant: str, carry_out: Office) -> Iterator[Tools]:
-    """Open what a run needs of a data folder."""
+def tools_for(settings: Settings, merchant: str, carry_out: Office | None) -> Iterator[Tools]:
+    """Open what a run needs. Over Kafka deciders log what comes of it, else who is given carries it out."""
+    if carry_out is None or settings.log.startswith("kafka:"):
+        with wiring().open_tools(settings, merchant) as tools:
+            yield tools
+        return
     blobs, log, documents = open_blobs(settings), open_log(settings, readonly=True), open_documents(settings)
     try:
         archive = open_archive(open_derived(settings, blobs), log)
@@ -154,12 +205,21 @@ def tools_for(settings: Settings, merchant: str, carry_out: Office) -> Iterator[
 def by_service(settings: Settings, request: AdminRequest) -> dict[str, Any]:
     """Ask the service to carry a request out; while it starts again, wait: the data folder is its own."""
     token = FolderSecrets(settings.data / "secrets").admin_token()
+
+    def call(request: AdminRequest) -> dict[str, Any]:
+        with Client(settings, token) as client:
+            answer: dict[str, Any] = client.call("POST", "/v1/admin", msgspec.json.encode(request))
+        return answer
+
+    return _patiently(call, request)
+
+
+def _patiently(carry_out: Office, request: AdminRequest) -> dict[str, Any]:
+    """Have a request carried out; again where nobody was there to answer. Twice would say the same."""
     end_s = time.monotonic() + _PATIENCE_S
     while True:
         try:
-            with Client(settings, token) as client:
-                answer: dict[str, Any] = client.call("POST", "/v1/admin", msgspec.json.encode(request))
-            return answer
+            return carry_out(request)
         except Unavailable:
             if time.monotonic() > end_s:
                 raise

@@ -13,6 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder [default: avalist-data, or AVALIST_DATA]")]
 Port = Annotated[int | None, typer.Option("--port", help="Port of the service [default: 8321, or AVALIST_PORT]")]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="Configuration file, TOML [default: AVALIST_CONFIG, or none]")
+]
 Merchant = Annotated[str, typer.Argument(help="The merchant's id, such as giftshop")]
 
 console = Console()

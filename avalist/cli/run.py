@@ -4,38 +4,42 @@ from __future__ import annotations
 
 import gc
 import signal
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, Final
 
-import structlog
 import typer
 import uvicorn
 from rich.table import Table
 
-from avalist.api.health import RoleMetrics, serve_health
+from avalist.adapters.clock import SystemClock
+from avalist.api.health import DeciderMetrics, FollowerMetrics, NotifierMetrics, TrainerMetrics
 from avalist.api.metrics import raise_to
 from avalist.app.deciding import Noted
+from avalist.app.followed import tell
+from avalist.app.learn import last_done
+from avalist.app.lineage import Standing
 from avalist.app.warm import warm_up
-from avalist.cli.options import console
+from avalist.bootstrap import open_notifier
+from avalist.cli.learn import Trainer
+from avalist.cli.options import Config, console
+from avalist.cli.roles import Role, running, say_when, telling, wiring
 from avalist.cli.serve import listening, uvicorn_config
-from avalist.config import Settings, settings_from
-from avalist.domain.errors import BadInput
+from avalist.config import settings_from
 from avalist.domain.events import from_ms
+from avalist.follow.learning import standings_of
+from avalist.follow.notifier import Notifier
+from avalist.follow.share import Following, Owning
 
 _IDLE_S: Final = 0.05
-_MEASURE_S: Final = 1.0
+_EVERY: Final = 5
+"""Each so many seconds a follower says in documents what it found, and a trainer reads how models stand."""
 
 run_app = typer.Typer(help="Run one role over Kafka, until Ctrl-C.", no_args_is_help=True)
 dead_letters_app = typer.Typer(help="Messages that no decider could take, and their way back.", no_args_is_help=True)
 
-Config = Annotated[
-    Path | None, typer.Option("--config", help="Configuration file, TOML [default: AVALIST_CONFIG, or none]")
-]
 Port = Annotated[int | None, typer.Option("--port", help="Port to listen on [default: 8321, or AVALIST_PORT]")]
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on [default: 127.0.0.1]")]
 
@@ -44,59 +48,145 @@ Host = Annotated[str | None, typer.Option("--host", help="Address to listen on [
 def gateway(config: Config = None, port: Port = None, host: Host = None) -> None:
     """Answer callers: authenticate, ask the deciders, fall back where none answers in time."""
     settings = settings_from(file=config, port=port, host=host)
-    wiring, say = _wiring(), _logger("gateway")
+    here = wiring()
     with (
+        telling("gateway") as say,
         listening(settings) as listener,
-        wiring.open_cluster(settings) as cluster,
-        wiring.open_gateway(cluster) as service,
+        here.open_cluster(settings) as cluster,
+        here.open_gateway(cluster) as service,
     ):
-        server = uvicorn.Server(uvicorn_config(service, settings))
-        signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again when it has shut down
+        server = uvicorn.Server(uvicorn_config(service, settings, log_config=None))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)  # uvicorn raises it again when it has shut down
         say.info("serving", url=settings.url)
+        say_when(lambda: service.serving, lambda: say.info("ready"))
         server.run(sockets=[listener])
-    say.info("stopped")
+        say.info("stopping")
 
 
 @run_app.command("decider")
 def decider(config: Config = None, port: Port = None, host: Host = None) -> None:
     """Decide for a share of the merchants; ``--port`` serves /readyz and /metrics."""
-    settings = settings_from(file=config, port=port, host=host)
-    wiring, say, metrics = _wiring(), _logger("decider"), RoleMetrics()
-    warm_up([])
-    with (
-        wiring.open_cluster(settings) as cluster,
-        wiring.open_decider(cluster, _noting(say, metrics)) as deciding,
-        ExitStack() as stack,
-    ):
-        _serve(stack, settings, lambda: deciding.ready, metrics, cluster)
-        gc.freeze()  # what lasts is not searched again and again
-        for due in _until_asked_to_end():
-            deciding.step(_IDLE_S)
-            if due:
-                metrics.partitions.set(len(deciding.owned))
-                raise_to(metrics.messages, deciding.taken)
-                metrics.behind.set(deciding.behind())
-    say.info("stopped")
+    settings, metrics = settings_from(file=config, port=port, host=host), DeciderMetrics()
+    with running("decider", settings, metrics) as role:
+        warm_up([])
+        with wiring().open_decider(role.cluster, role.note) as deciding:
+            gc.freeze()  # what lasts is not searched again and again
+            for due in role.turns(lambda: deciding.ready):
+                deciding.step(_IDLE_S)
+                if due:
+                    metrics.partitions.set(len(deciding.owned))
+                    raise_to(metrics.messages, deciding.taken)
+                    metrics.behind.set(deciding.behind())
 
 
 @run_app.command("follower")
 def follower(config: Config = None, port: Port = None, host: Host = None) -> None:
     """Follow a share of the log: documents, snapshots, archive, parity; ``--port`` serves /readyz and /metrics."""
-    settings = settings_from(file=config, port=port, host=host)
-    wiring, say, metrics = _wiring(), _logger("follower"), RoleMetrics()
+    settings, here = settings_from(file=config, port=port, host=host), wiring()
     with (
-        wiring.open_cluster(settings) as cluster,
-        wiring.open_followers(cluster, _noting(say, metrics)) as following,
-        ExitStack() as stack,
+        running("follower", settings, FollowerMetrics()) as role,
+        here.open_followers(role.cluster, role.note) as following,
     ):
-        _serve(stack, settings, lambda: following.ready, metrics, cluster)
-        for due in _until_asked_to_end():
+        turn = 0
+        for due in role.turns(lambda: following.ready):
             following.step(_IDLE_S)
             if due:
-                metrics.partitions.set(len(following.owned))
-                raise_to(metrics.documents, following.documents)
-                metrics.behind.set(following.behind())
-    say.info("stopped")
+                role.attempt(partial(_show_followed, role, following, turn % _EVERY == 0))
+                turn += 1
+
+
+def _show_followed(role: Role[FollowerMetrics], following: Following, telling: bool) -> None:
+    metrics, said = role.metrics, following.status(SystemClock().now_ms())
+    metrics.partitions.set(len(said))
+    raise_to(metrics.documents, following.documents)
+    metrics.followed(said.values())
+    metrics.behind.set(following.behind())
+    for partition, one in said.items() if telling else ():
+        tell(role.cluster.documents, one, wiring().part_of(partition))
+
+
+@run_app.command("trainer")
+def trainer(config: Config = None, port: Port = None, host: Host = None) -> None:
+    """Train, judge and watch models of a share of the merchants; ``--port`` serves /readyz and /metrics."""
+    settings, here = settings_from(file=config, port=port, host=host), wiring()
+    with running("trainer", settings, TrainerMetrics()) as role:
+        where = ("--config", str(config)) if config is not None else ()
+        starting = Trainer(settings, where, settle_s=0.0, note=_counting(role))
+        with here.open_owning(role.cluster, "trainers", role.note, starting.end) as owning:
+            training = _Training(role, owning, starting)
+            for due in role.turns(lambda: owning.joined and training.looked):
+                owning.step(_IDLE_S)
+                if due:
+                    role.attempt(training.step)
+
+
+class _Training:
+    """Starts what is due for the merchants that are ours; how they stand is read anew each few seconds."""
+
+    def __init__(self, role: Role[TrainerMetrics], owning: Owning, trainer: Trainer) -> None:
+        self._role, self._owning, self._trainer = role, owning, trainer
+        self._standings: dict[str, Standing] = {}
+        self._turn = 0
+        self.looked = False
+
+    def step(self) -> None:
+        if self._turn % _EVERY == 0 and self._owning.joined:
+            self._read()
+        self._turn += 1
+        mine = {merchant: one for merchant, one in self._standings.items() if self._owning.owns(merchant)}
+        self._trainer.tick(mine, SystemClock().now_ms())
+        metrics = self._role.metrics
+        metrics.partitions.set(len(self._owning.owned))
+        metrics.running.set(bool(self._trainer.running))
+        metrics.waiting.set(self._trainer.waiting)
+
+    def _read(self) -> None:
+        parts = [wiring().part_of(partition) for partition in sorted(self._owning.owned)]
+        found = [standings_of(self._role.cluster.documents, part) for part in parts]
+        self._standings = {merchant: one for each in found for merchant, one in each.items()}
+        self.looked = True
+
+
+def _counting(role: Role[TrainerMetrics]) -> Noted:
+    """Return what takes note of runs: those that ended are counted by their verdict."""
+
+    def note(what: str, /, **details: object) -> None:
+        role.note(what, **details)
+        if what == "learnt":
+            done = last_done(role.cluster.documents, str(details["merchant"]))
+            role.metrics.runs.labels(done.verdict or "nothing due" if done is not None else "unknown").inc()
+        elif what in ("watched", "broke off"):
+            role.metrics.runs.labels(what).inc()
+
+    return note
+
+
+@run_app.command("notifier")
+def notifier(config: Config = None, port: Port = None, host: Host = None) -> None:
+    """Send to the webhooks of a share of the merchants; ``--port`` serves /readyz and /metrics."""
+    settings, here, clock = settings_from(file=config, port=port, host=host), wiring(), SystemClock()
+    with running("notifier", settings, NotifierMetrics()) as role:
+        sender = open_notifier(settings, role.cluster.documents, role.note)
+
+        def leave(leaving: Callable[[str], bool]) -> None:
+            role.attempt(lambda: sender.settle(clock.now_ms(), leaving))
+
+        with here.open_owning(role.cluster, "notifiers", role.note, leave) as owning:
+            for due in role.turns(lambda: owning.joined):
+                owning.step(_IDLE_S)
+                if due:
+                    role.attempt(partial(_send, role, owning, sender, clock.now_ms()))
+        sender.close()
+
+
+def _send(role: Role[NotifierMetrics], owning: Owning, sender: Notifier, now_ms: int) -> None:
+    metrics, sending = role.metrics, sender.step(now_ms, owning.owns)
+    metrics.partitions.set(len(owning.owned))
+    metrics.sending.set(sending)
+    metrics.oldest.set(0.0 if sender.oldest_ms is None else max(now_ms - sender.oldest_ms, 0) / 1000)
+    for outcome, count in sender.ended.items():
+        raise_to(metrics.attempts.labels(outcome), count)
 
 
 @dead_letters_app.command("list")
@@ -127,58 +217,6 @@ def replay_dead_letters(
 
 @contextmanager
 def _dead_letters(config: Path | None) -> Iterator[Any]:
-    wiring = _wiring()
-    with wiring.open_cluster(settings_from(file=config)) as cluster:
-        yield wiring.open_dead_letters(cluster)
-
-
-def _wiring() -> ModuleType:
-    """Return the wiring of the roles. Raises ``BadInput`` where Kafka's client library is not installed."""
-    try:
-        from avalist import cluster
-    except ModuleNotFoundError as error:
-        raise BadInput(
-            f"{error.name} is not installed, which the roles over Kafka need",
-            field="package",
-            expected="pip install 'avalist[kafka]'",
-        ) from None
-    return cluster
-
-
-def _logger(role: str) -> Any:
-    """Return a logger of JSON lines on standard error; nothing personal is ever logged."""
-    structlog.configure(
-        processors=[structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.JSONRenderer()],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    return structlog.get_logger().bind(role=role)
-
-
-def _noting(say: Any, metrics: RoleMetrics) -> Noted:
-    """Return what takes note of a role's turns: counted, and said."""
-
-    def note(what: str, /, **details: object) -> None:
-        metrics.notes.labels(what).inc()
-        say.info(what, **details)
-
-    return note
-
-
-def _serve(stack: ExitStack, settings: Settings, ready: Any, metrics: RoleMetrics, cluster: Any) -> None:
-    address = settings.host, settings.port
-    server = serve_health(address, ready, metrics.registry, cluster.secrets.metrics_token())
-    stack.callback(server.server_close)
-    stack.callback(server.shutdown)
-
-
-def _until_asked_to_end() -> Iterator[bool]:
-    """Yield until SIGTERM or Ctrl-C; now and then True: it is time to measure."""
-    asked: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: asked.append(number))
-    due_s = 0.0
-    while not asked:
-        due = time.monotonic() >= due_s
-        if due:
-            due_s = time.monotonic() + _MEASURE_S
-        yield due
+    here = wiring()
+    with here.open_cluster(settings_from(file=config)) as cluster:
+        yield here.open_dead_letters(cluster)

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -20,7 +20,7 @@ from avalist.api.service import Service
 from avalist.app.followed import tell
 from avalist.app.warm import warm_up
 from avalist.bootstrap import build, open_blobs, open_documents, open_follower, open_log, open_notifier
-from avalist.cli.learn import Trainer
+from avalist.cli.learn import Trainer, place_of
 from avalist.cli.options import Data, Port, console, progress_bar
 from avalist.cli.supervise import Supervisor
 from avalist.config import Settings, settings_from
@@ -85,7 +85,7 @@ def _decide(settings: Settings, listener: socket.socket) -> None:
         )
 
 
-def uvicorn_config(service: Service, settings: Settings) -> uvicorn.Config:
+def uvicorn_config(service: Service, settings: Settings, **more: Any) -> uvicorn.Config:
     """Return how the server is set up."""
     return uvicorn.Config(
         App(service),
@@ -99,6 +99,7 @@ def uvicorn_config(service: Service, settings: Settings) -> uvicorn.Config:
         server_header=False,
         date_header=False,
         proxy_headers=False,
+        **more,
     )
 
 
@@ -114,7 +115,7 @@ def follow(
         return
     documents = open_documents(settings)
     follower = open_follower(settings, log, documents, open_blobs(settings))
-    notifier, trainer = open_notifier(settings, documents), Trainer(settings)
+    notifier, trainer = open_notifier(settings, documents), Trainer(settings, place_of(settings))
     checkups = Checkups(documents, _health_command(settings), settings.health_s)
     checkups.read(follower.states.merchants)
     clock, due_s, sweep_due_s = SystemClock(), 0.0, 0.0

@@ -1,4 +1,7 @@
-"""The fold that tells how merchants' models stand, so that whoever trains knows when a training is due."""
+"""The fold that tells how merchants' models stand, so that whoever trains knows when a training is due.
+
+What it keeps are documents; a trainer that runs by itself reads them there.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ import msgspec
 
 from avalist.app.lineage import Standing
 from avalist.app.merchant import Merchant
-from avalist.domain.keys import is_twin
+from avalist.domain.keys import HOUSE, is_twin
 from avalist.domain.records import Record
 from avalist.follow.place import Place
 from avalist.ports.documents import Documents
 
 _COLLECTION = "learning"
+_REGISTER = "learning_merchants"
+_MOST_MERCHANTS = 1_000_000
 
 
 def mark_of(generation: int) -> str:
@@ -31,10 +36,12 @@ class LearningFold:
         self, documents: Documents, merchants: Mapping[str, Merchant], end: int, generation: int = 1, part: str = ""
     ) -> None:
         self._documents, self._merchants = documents, merchants
-        self._place, self._id = Place(documents, mark_of(generation) + part, end), f"standing-{generation}"
+        self._place = Place(documents, mark_of(generation) + part, end)
+        self._id, self._register = _id_of(generation), _REGISTER + part
         self._kept = self.position > 0
         self._held: dict[str, Standing] = {}
         self._touched: set[str] = set()
+        self._registered: set[str] = set()
 
     @property
     def position(self) -> int:
@@ -55,7 +62,9 @@ class LearningFold:
     def keep(self, stop: int) -> int:
         """Store what changed, and how far it is."""
         rows = [(id, _COLLECTION, self._id, msgspec.json.encode(self._held[id])) for id in sorted(self._touched)]
-        self._place.put(rows, stop)
+        new = sorted(self._touched - self._registered)
+        self._place.put([*rows, *((HOUSE, self._register, id, b"{}") for id in new)], stop)
+        self._registered |= self._touched
         self._touched.clear()
         return 0
 
@@ -64,3 +73,17 @@ class LearningFold:
             body = self._documents.get(merchant, _COLLECTION, self._id) if self._kept else None
             self._held[merchant] = msgspec.json.decode(body, type=Standing) if body else Standing()
         return self._held[merchant]
+
+
+def standings_of(documents: Documents, part: str = "", generation: int = 1) -> dict[str, Standing]:
+    """Return how the models of a log's merchants stand, as its follower kept it last."""
+    found = {}
+    for merchant, _ in documents.find(HOUSE, _REGISTER + part, limit=_MOST_MERCHANTS):
+        body = documents.get(merchant, _COLLECTION, _id_of(generation))
+        if body is not None:
+            found[merchant] = msgspec.json.decode(body, type=Standing)
+    return found
+
+
+def _id_of(generation: int) -> str:
+    return f"standing-{generation}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, Protocol
 
+from avalist.app.deciding import Noted, untold
 from avalist.app.webhooks import Webhooks
 from avalist.domain.errors import NotFound, Unavailable
 from avalist.domain.webhooks import Delivery, Webhook, signed
@@ -22,28 +24,52 @@ class Posts(Protocol):
         ...
 
 
+def _everybody(merchant: str) -> bool:
+    return True
+
+
 class Notifier:
     """Delivers messages at least once, each with its id. Call :meth:`step` again and again, from one thread.
+
+    `ended` counts the attempts by what became of them: ``taken``, ``again`` later, ``dead``; `oldest_ms` is the time of
+    the oldest message that waited at the last step, None where none did.
 
     Of one subject the messages to a webhook go one after the other, in the order of the log: the next waits until the
     one before it was taken or is a dead letter.
     """
 
-    def __init__(self, webhooks: Webhooks, posts: Posts) -> None:
+    def __init__(self, webhooks: Webhooks, posts: Posts, note: Noted = untold) -> None:
         self._webhooks = webhooks
         self._posts = posts
+        self._note = note
+        self.ended: Counter[str] = Counter()
+        self.oldest_ms: int | None = None
         self._pool = ThreadPoolExecutor(_AT_ONCE, "webhook")
         self._sent: dict[tuple[str, str], tuple[Delivery, Future[str]]] = {}
 
-    def step(self, now_ms: int) -> int:
-        """Note what became of those that were sent, and send what is due; return how many are on their way."""
+    def step(self, now_ms: int, ours: Callable[[str], bool] = _everybody) -> int:
+        """Note what became of those that were sent, and send what is due; return how many are on their way.
+
+        Of merchants that are not `ours` nothing is sent, and what was sent is theirs to note who has them now.
+        """
         for (merchant, _), (delivery, done) in [(k, v) for k, v in self._sent.items() if v[1].done()]:
             del self._sent[merchant, delivery.id]
-            self._ended(merchant, delivery, done.result(), now_ms)
-        for merchant in self._webhooks.merchants():
+            if ours(merchant):
+                self._ended(merchant, delivery, done.result(), now_ms)
+        self.oldest_ms = None
+        for merchant in filter(ours, self._webhooks.merchants()):
             for webhook in self._webhooks.of(merchant):
                 self._send_due(merchant, webhook, now_ms)
         return len(self._sent)
+
+    def settle(self, now_ms: int, leaving: Callable[[str], bool]) -> None:
+        """Wait for what is on its way to merchants that another will send to, and note what became of it: the other
+        sends nothing a second time.
+        """
+        for (merchant, id), (delivery, done) in list(self._sent.items()):
+            if leaving(merchant):
+                self._ended(merchant, delivery, done.result(), now_ms)
+                del self._sent[merchant, id]
 
     def close(self) -> None:
         """Wait for those that are on their way; what became of them is not noted, so they are sent again."""
@@ -53,6 +79,7 @@ class Notifier:
         subjects: set[str] = set()
         sending = sum(one.webhook == webhook.id for one, _ in self._sent.values())
         for delivery in self._webhooks.waiting(merchant, webhook.id):
+            self.oldest_ms = min(self.oldest_ms or delivery.message.at_ms, delivery.message.at_ms)
             if sending >= _OF_A_WEBHOOK:
                 return
             first = delivery.message.subject not in subjects
@@ -88,3 +115,5 @@ class Notifier:
             self._webhooks.put(merchant, [again])
         else:
             self._webhooks.bury(merchant, delivery.dead(failed))
+            self._note("dead letter", merchant=merchant, webhook=delivery.webhook, message=delivery.message.id)
+        self.ended["taken" if not failed else "again" if again is not None else "dead"] += 1

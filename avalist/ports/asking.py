@@ -7,12 +7,16 @@ from typing import NamedTuple, Protocol
 
 
 class Came(NamedTuple):
-    """What a gateway asked: a message at an offset of a partition. `reply_to` is its gateway's address; −1 for none."""
+    """What a gateway asked: a message at an offset of a partition. `reply_to` is its gateway's address; −1 for none.
+
+    `traceparent` is the span of its sending; empty where it is not traced.
+    """
 
     partition: int
     offset: int
     value: bytes
     reply_to: int = -1
+    traceparent: bytes = b""
 
 
 class Inbox(Protocol):
@@ -89,13 +93,17 @@ class Deciders(Protocol):
         """Tell whether every merchant's profile that was published is known, and replies would be heard."""
         ...
 
-    def start(self, name: bytes, replies: Callable[[list[bytes]], None], profile: Callable[[bytes], None]) -> None:
-        """Begin to hear replies to requests that begin with `name`, and profiles; called on the event loop, where both
-        are given.
+    def start(
+        self, name: bytes, replies: Callable[[list[bytes]], None], profile: Callable[[bytes], None] | None
+    ) -> None:
+        """Begin to hear replies to requests that begin with `name`, and profiles where they are wanted; called on the
+        event loop, where both are given.
         """
         ...
 
-    def send(self, partition: int, merchant: str, value: bytes, delivered: Delivered | None = None) -> bool:
+    def send(
+        self, partition: int, merchant: str, value: bytes, delivered: Delivered | None = None, traceparent: bytes = b""
+    ) -> bool:
         """Send a message; False if there is no room for it. `delivered` is called on the event loop."""
         ...
 

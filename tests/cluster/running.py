@@ -20,7 +20,7 @@ import msgspec
 from tests.live import Connection, environment, free_port
 from tests.shop import SCHEMA, payment_json
 
-Role = Literal["gateway", "decider", "follower"]
+Role = Literal["gateway", "decider", "follower", "trainer", "notifier"]
 READY_S = 120.0
 _ROOT = Path(__file__).parents[2]
 

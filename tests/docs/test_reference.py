@@ -13,8 +13,8 @@ from starlette.routing import Route
 from avalist.adapters.file import segment
 from avalist.adapters.file.log import SEGMENT_BYTES
 from avalist.api.errors import problem_of
-from avalist.api.health import RoleMetrics
-from avalist.api.metrics import Metrics
+from avalist.api.health import DeciderMetrics, FollowerMetrics, NotifierMetrics, TrainerMetrics
+from avalist.api.metrics import EmbeddedMetrics, GatewayMetrics
 from avalist.api.openapi import document
 from avalist.api.operations import MOST_EVENTS, OPERATIONS, Operation
 from avalist.api.routes.decisions import _MAX_DEADLINE_MS
@@ -41,6 +41,7 @@ from avalist.domain.warnings import MEANINGS
 from avalist.domain.webhooks import TOPICS, WAITS_S
 from avalist.features.declare import DISTINCT_EXACT, Aggregate
 from avalist.features.derive import PRIOR_PAYMENTS, derive
+from avalist.ports.tracing import Said
 from tests.docs.fields import tables
 from tests.docs.pages import code, headings, read, rows, section
 
@@ -64,6 +65,12 @@ def test_settings() -> None:
     assert shown == expected
 
 
+SERVED: dict[str, Any] = {
+    "up": EmbeddedMetrics, "gateway": GatewayMetrics, "decider": DeciderMetrics, "follower": FollowerMetrics,
+    "trainer": TrainerMetrics, "notifier": NotifierMetrics,
+}  # fmt: skip
+
+
 def metric_row(metric: MetricWrapperBase) -> tuple[str, str, str]:
     name = metric._name + ("_total" if metric._type == "counter" else "")
     return name, str(metric._type), ", ".join(f"`{label}`" for label in metric._labelnames) or "–"
@@ -71,11 +78,25 @@ def metric_row(metric: MetricWrapperBase) -> tuple[str, str, str]:
 
 def test_metrics() -> None:
     text = read(REFERENCE + "metrics.md")
-    catalogues = (Metrics(), RoleMetrics())
-    actual = [m for one in catalogues for m in vars(one).values() if isinstance(m, MetricWrapperBase)]
-    shown = {(row[0].strip("`"), row[1], row[2]) for row in rows(text)}
-    assert shown == {metric_row(m) for m in actual}
+    made = {by: [m for m in vars(kind()).values() if isinstance(m, MetricWrapperBase)] for by, kind in SERVED.items()}
+    actual = {(by, *metric_row(m)) for by, metrics in made.items() for m in metrics}
+    shown = {(by, row[0].strip("`"), row[1], row[2]) for row in rows(text) for by in row[5].split(", ")}
+    assert shown == actual
+    assert all(row[3] and row[4] for row in rows(text))
     assert headings(section(text, "What to do")) == [row[0].strip("`") for row in rows(text)]
+
+
+def test_every_role_is_a_command_and_serves_metrics() -> None:
+    assert {name.removeprefix("avalist run ") for name in COMMANDS if name.startswith("avalist run ")} == {*SERVED} - {
+        "up"
+    }
+
+
+def test_what_spans_say() -> None:
+    text = section(read("docs/how-to/observe.md"), "Traces")
+    assert {one for one in code(text) if re.fullmatch(r"avalist\.[a-z]+", one)} == {
+        f"avalist.{name}" for name in Said.__annotations__
+    }
 
 
 def all_errors(kind: type[e.AvalistError]) -> Iterator[type[e.AvalistError]]:

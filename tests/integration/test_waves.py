@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from avalist.api.metrics import Metrics
+from avalist.api.metrics import EmbeddedMetrics
 from avalist.app.followed import Followed, tell
 from avalist.app.followed import told as told_by
 from avalist.app.replay import replay
@@ -209,6 +209,6 @@ def test_the_gateway_lists_alerts_of_the_caller_alone_and_counts_open_waves(gate
     assert gateway.get("/v1/alerts?limit=0").status_code == 422
     tell(shop.installation.documents, Followed(at_ms=0, position=0, snapshot=0, waves_open=2))
     shop.installation.log.sync()
-    metrics = Metrics()
+    metrics = EmbeddedMetrics()
     metrics.followed(told_by(shop.installation.documents), 1, 0)
     assert metrics.registry.get_sample_value("avalist_waves_open") == 2

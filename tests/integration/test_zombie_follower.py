@@ -9,15 +9,12 @@ import msgspec
 import pytest
 
 from avalist.adapters.memory.documents import MemoryDocuments
-from avalist.adapters.memory.log import MemoryLog
-from avalist.app.followed import Followed as Said
 from avalist.app.stored import StoredDecision
 from avalist.bootstrap import open_follower
 from avalist.domain.decisions import Decision
-from avalist.domain.errors import Superseded, Unavailable
+from avalist.domain.errors import Superseded
 from avalist.follow import Follower
-from avalist.follow.share import Followed, Following
-from tests.shop import FakeClock, Shop
+from tests.shop import Shop
 
 
 class Stalling:
@@ -72,41 +69,3 @@ def test_a_follower_alone_is_never_superseded(shop: Shop) -> None:
         shop.installation.log.sync()
         catch_up(follower)
     assert not shown(shop).degraded
-
-
-# --- several logs --------------------------------------------------------------------------------------------------
-
-
-class Alone:
-    """Membership of one."""
-
-    def attend(self, timeout_s: float) -> None:
-        pass
-
-
-class Fails:
-    """A follower whose disk is full."""
-
-    position, behind_bytes = 0, 1
-
-    def advance(self) -> int:
-        raise Unavailable("no space left on device")
-
-    def status(self, at_ms: int) -> Said:
-        return Said(at_ms=at_ms, position=0, snapshot=0, parity={}, waves_open=0)
-
-
-def test_what_fails_is_opened_again_after_a_rest() -> None:
-    clock, opened = FakeClock(0), []
-
-    def open_partition(partition: int) -> Followed:
-        opened.append(clock.ms)
-        return Followed(MemoryLog(), Fails())  # type: ignore[arg-type]
-
-    following = Following(open_partition, lambda what, **details: None, lambda: clock.ms / 1000)
-    following.share = Alone()
-    following.assigned([0])
-    for clock.ms in (0, 100, 200, 900, 1200, 1300):
-        following.step(0.0)
-    assert opened == [0, 1200]
-    assert not following.ready

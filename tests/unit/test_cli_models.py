@@ -13,14 +13,14 @@ from avalist.app.administer import RefuseModel
 from avalist.app.learn import last_done
 from avalist.app.lineage import Standing, lineage
 from avalist.bootstrap import keep_model, open_documents
-from avalist.cli import learn
-from avalist.cli.learn import Trainer, wanted
+from avalist.cli.learn import Trainer, place_of, wanted
 from avalist.cli.lifecycle import app
 from avalist.config import Settings
 from avalist.domain.core import Check, Evidence, LearningSet
 from avalist.domain.errors import BadInput, Conflict
 from avalist.domain.keys import twin
 from avalist.follow import Follower
+from avalist.follow.learning import standings_of
 from avalist.models.artefact import Artefact
 from tests.shop import DAY_MS, T0_MS, Shop, event, opened
 
@@ -106,6 +106,7 @@ def test_the_follower_counts_reports_across_restarts(tmp_path: Path) -> None:
             shop.record(event("early_fraud_warning", f"f{n}", payment_id=f"p{n}"))
             follower = caught_up(shop)
             assert follower.learning.standings["shop"].labels == n + 1
+            assert standings_of(shop.installation.documents) == follower.learning.standings
             follower.states.save()
         assert twin("shop", 1) not in follower.learning.standings
 
@@ -117,10 +118,10 @@ def test_what_decides_is_looked_at_once_a_day() -> None:
     assert not wanted(Standing(active="a", activated_ms=T0_MS), T0_MS + DAY_MS)
 
 
-def test_a_process_of_its_own_does_the_work(lived: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learn, "_SETTLE_S", 0.0)
-    settings = Settings(data=lived)
-    trainer, standings = Trainer(settings), {"shop": Standing(labels=500, news=True, began_ms=0)}
+def test_a_process_of_its_own_does_the_work(lived: Path) -> None:
+    settings, said = Settings(data=lived), list[str]()
+    trainer = Trainer(settings, place_of(settings), settle_s=0.0, note=lambda what, /, **_: said.append(what))
+    standings = {"shop": Standing(labels=500, news=True, began_ms=0)}
     trainer.tick(standings, T0_MS)
     assert trainer._busy()
     while trainer._busy():
@@ -132,4 +133,7 @@ def test_a_process_of_its_own_does_the_work(lived: Path, monkeypatch: pytest.Mon
     assert done.cause is None  # it goes by the log, not by what it was told
     trainer.tick(standings, T0_MS + 1000)
     assert not trainer._busy()
-    Trainer(Settings(data=lived, train_budget_s=0)).tick(standings, T0_MS)
+    assert (said, trainer.running, trainer.waiting) == (["learns", "learnt"], "", 0)
+    never = Trainer(Settings(data=lived, train_budget_s=0), place_of(settings), settle_s=0.0)
+    never.tick(standings, T0_MS)
+    assert not never._busy()

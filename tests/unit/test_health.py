@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avalist.api.metrics import Metrics
+from avalist.api.metrics import EmbeddedMetrics
 from avalist.app.administer import SetAlerts
 from avalist.app.dataset import Dataset, collect
 from avalist.app.followed import Checkup, Followed, tell, told
@@ -94,7 +94,7 @@ def test_the_follower_tells_metrics_what_a_check_found(tmp_path: Path) -> None:
         said = told(documents)
         assert said is not None
         assert said.health == {"shop": Checkup.of(health)}
-        metrics = Metrics()
+        metrics = EmbeddedMetrics()
         metrics.followed(said, 1, 0)
         assert metrics.health_alerts.labels("shop", "level")._value.get() >= 1
         assert metrics.health_z.labels("shop")._value.get() > 5.0

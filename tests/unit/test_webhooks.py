@@ -188,6 +188,34 @@ def test_what_was_on_its_way_at_the_end_is_sent_again(webhooks: Webhooks, receiv
     assert receiver.taken == ["m1", "m1"]
 
 
+def test_what_is_handed_over_is_noted_and_not_sent_again(webhooks: Webhooks, receiver: Receiver) -> None:
+    webhooks.add("shop", URL, [], T0_MS)
+    webhooks.add("rival", URL, [], T0_MS)
+    queue(webhooks, message(1))
+    queue(webhooks, message(2), merchant="rival")
+    here = Notifier(webhooks, receiver)
+    here.step(T0_MS)
+    here.settle(T0_MS, lambda merchant: merchant == "shop")
+    assert [len(webhooks.waiting(one, webhooks.of(one)[0].id)) for one in ("shop", "rival")] == [0, 1]
+    assert here.ended == {"taken": 1}
+    here.close()
+
+
+def test_others_send_to_merchants_that_are_not_ours(webhooks: Webhooks, receiver: Receiver) -> None:
+    noted: list[str] = []
+    id = webhooks.add("shop", URL, [], T0_MS).webhook
+    queue(webhooks, message(1))
+    here = Notifier(webhooks, receiver, lambda what, /, **_: noted.append(what))
+    receiver.status = 503
+    assert (here.step(T0_MS, lambda merchant: False), here.oldest_ms) == (0, None)
+    assert (here.step(T0_MS), here.oldest_ms) == (1, T0_MS)
+    while here.step(T0_MS, lambda merchant: False):  # lost meanwhile: what came of it is not ours to note
+        time.sleep(0.001)
+    (waiting,) = webhooks.waiting("shop", id)
+    assert (waiting.attempts, here.ended, noted) == (0, {}, [])
+    here.close()
+
+
 def test_a_removed_webhook_takes_its_messages_along(webhooks: Webhooks, notifier: Notifier, receiver: Receiver) -> None:
     id = webhooks.add("shop", URL, [], T0_MS).webhook
     queue(webhooks, message(1))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from avalist.adapters.kafka.errors import translated
-from avalist.adapters.kafka.inbox import REPLY_TO
+from avalist.adapters.kafka.inbox import REPLY_TO, TRACEPARENT
 from avalist.adapters.kafka.outbox import SENDING
 from avalist.adapters.kafka.reading import Client, Headers
 from avalist.adapters.kafka.topics import REPLY_PARTITIONS, Topics
@@ -41,30 +41,37 @@ class KafkaDeciders:
         """Tell whether every profile that was published is known, and replies would be heard."""
         return self._known.is_set()
 
-    def start(self, name: bytes, replies: Hear, profile: Callable[[bytes], None]) -> None:
-        """Begin to hear replies to requests that begin with `name`, and profiles."""
+    def start(self, name: bytes, replies: Hear, profile: Callable[[bytes], None] | None) -> None:
+        """Begin to hear replies to requests that begin with `name`, and profiles where they are wanted."""
         self._loop = asyncio.get_running_loop()
         place = int.from_bytes(name, "big") % REPLY_PARTITIONS
         self._headers: Headers = [(REPLY_TO, place.to_bytes(4, "big"))]
 
+        hearing = self._at_end(self._topics.replies, place)
+        self._run("replies", lambda: self._hear(hearing, replies))
+        if profile is not None:
+            self._learn_profiles(profile)
+        self._run("deliveries", self._deliver)
+
+    def _learn_profiles(self, profile: Callable[[bytes], None]) -> None:
         def profiles(values: list[bytes]) -> None:
             for value in values:
                 profile(value)
 
-        hearing = self._at_end(self._topics.replies, place)
         learning, end = self._at_begin(self._topics.merchants)
-        self._run("replies", lambda: self._hear(hearing, replies))
         self._run("profiles", lambda: self._learn(learning, end, profiles))
-        self._run("deliveries", self._deliver)
 
-    def send(self, partition: int, merchant: str, value: bytes, delivered: Delivered | None = None) -> bool:
+    def send(
+        self, partition: int, merchant: str, value: bytes, delivered: Delivered | None = None, traceparent: bytes = b""
+    ) -> bool:
         """Send a message; False if there is no room for it."""
+        headers = [*self._headers, (TRACEPARENT, traceparent)] if traceparent else self._headers
         try:
             if delivered is None:
-                self._producer.produce(self._topics.events, value, merchant, partition, headers=self._headers)
+                self._producer.produce(self._topics.events, value, merchant, partition, headers=headers)
             else:
                 self._producer.produce(
-                    self._topics.events, value, merchant, partition, headers=self._headers,
+                    self._topics.events, value, merchant, partition, headers=headers,
                     on_delivery=lambda error, _: self._tell(delivered, error),
                 )  # fmt: skip
         except BufferError:

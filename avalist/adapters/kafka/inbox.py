@@ -12,6 +12,8 @@ from avalist.ports.asking import Came, Turns
 
 REPLY_TO = "reply_to"
 """Header of a message: the partition of ``replies`` that its gateway hears."""
+TRACEPARENT = "traceparent"
+"""Header of a message that is traced: the span of its sending, as W3C Trace Context writes it."""
 
 _SHARED = {
     "partition.assignment.strategy": "cooperative-sticky",  # only what changes hands stands still
@@ -105,9 +107,12 @@ class KafkaInbox(KafkaShare):
             raise mapped(error, self._name)
         partition, value = message.partition(), message.value()
         assert partition is not None
-        return [Came(partition, offset_of(message), value or b"", _reply_to(message))]
-
-
-def _reply_to(message: Message) -> int:
-    value = dict(message.headers() or ()).get(REPLY_TO)
-    return int.from_bytes(value, "big") if isinstance(value, bytes) and len(value) == 4 else -1
+        headers = dict(message.headers() or ())
+        reply_to, traced = headers.get(REPLY_TO), headers.get(TRACEPARENT)
+        return [
+            Came(
+                partition, offset_of(message), value or b"",
+                int.from_bytes(reply_to, "big") if isinstance(reply_to, bytes) and len(reply_to) == 4 else -1,
+                traced if isinstance(traced, bytes) else b"",
+            )
+        ]  # fmt: skip

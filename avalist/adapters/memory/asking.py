@@ -72,17 +72,23 @@ class MemoryExchange:
 
     # --- deciders --------------------------------------------------------------------------------------------------
 
-    def start(self, name: bytes, replies: Callable[[list[bytes]], None], profile: Callable[[bytes], None]) -> None:
+    def start(
+        self, name: bytes, replies: Callable[[list[bytes]], None], profile: Callable[[bytes], None] | None
+    ) -> None:
         """Begin to hear."""
-        self._hear, self._learn, self.ready = replies, profile, True
-        for value in self.profiles.values():
-            profile(value)
+        self._hear, self.ready = replies, True
+        if profile is not None:
+            self._learn = profile
+            for value in self.profiles.values():
+                profile(value)
 
-    def send(self, partition: int, merchant: str, value: bytes, delivered: Delivered | None = None) -> bool:
+    def send(
+        self, partition: int, merchant: str, value: bytes, delivered: Delivered | None = None, traceparent: bytes = b""
+    ) -> bool:
         """Send a message, if it can be sent."""
         if self.reachable:
             events = self.events[partition]
-            events.append(Came(partition, len(events), value, _GATEWAY))
+            events.append(Came(partition, len(events), value, _GATEWAY, traceparent))
         if delivered is not None and self.reachable:
             asyncio.get_running_loop().call_soon(delivered, True)
         return True

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from avalist.api.commit import Kept, Settles
+from avalist.api.errors import Problem
 from avalist.api.http import (
     Given,
     Header,
@@ -29,10 +30,11 @@ from avalist.api.version import deprecation_headers
 from avalist.app.rehearse import DEGRADED, PROBLEMS, SLOW, SLOW_S, told
 from avalist.app.writer import Answer, Asked
 from avalist.domain.decisions import Decision
-from avalist.domain.errors import BadInput
+from avalist.domain.errors import AvalistError, BadInput
 from avalist.domain.events import Payment, decode_payment
 from avalist.domain.keys import ApiKey
 from avalist.enrich.shapes import email_domain
+from avalist.ports.tracing import Said, Span, Tracer
 
 PATH: Final = "/v1/decisions"
 _MAX_DEADLINE_MS = 10_000
@@ -44,11 +46,12 @@ class Asking:
     Each raises what becomes a problem document.
     """
 
-    __slots__ = ("_began_ms", "_began_s", "_service", "_word", "caller", "given")
+    __slots__ = ("_began_ms", "_began_s", "_service", "_span", "_word", "caller", "given")
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self.caller: Caller | None = None
+        self._span: Span | None = None
         self._word = ""
 
     def admit(self, headers: Sequence[Header]) -> Given:
@@ -65,19 +68,39 @@ class Asking:
         """Decode and ask; `done` gets the answer once it is durable, or when the time is out."""
         service, key = self._service, self._key
         self._began_s, self._began_ms = time.perf_counter(), service.clock.now_ms()
+        traceparent = b"" if service.tracer is None else self._trace(service.tracer)
         event = decode_payment(body)
         check_body(body, event)
         check_clock(key, event)
         timeout_s = _timeout_s(service, self.given, key.merchant)
         if key.kind == "sandbox":
             self._word = _rehearsal(key, event)
-        service.ask(Asked(key.merchant, event, self._began_ms), timeout_s, done, self._word == DEGRADED)
+        service.ask(Asked(key.merchant, event, self._began_ms, traceparent), timeout_s, done, self._word == DEGRADED)
 
     def answer(self, found: Kept[Answer] | Decision) -> bytes:
         """Return the answer's body; after :attr:`pause_s`, it may be sent."""
         decision = self._first(found) if isinstance(found, Kept) else found
         self._service.metrics.answered(decision.action, time.perf_counter() - self._began_s)
+        if self._span is not None:
+            said = Said(seq=decision.seq, action=decision.action.value, degraded=decision.degraded, status=200)
+            self._span.end(**said)
         return encode_json(decision)
+
+    def refuse(self, error: AvalistError) -> Problem:
+        """Return what an error is told as."""
+        problem = self._service.refused(error)
+        self.broke(problem.title, problem.status)
+        return problem
+
+    def broke(self, what: str, status: int) -> None:
+        """End the span, if there is one."""
+        if self._span is not None:
+            self._span.end(what if status >= 500 else "", status=status)
+
+    def _trace(self, tracer: Tracer) -> bytes:
+        parent = self.given.get(b"traceparent", b"")
+        self._span = tracer.begin(f"POST {PATH}", "server", parent, merchant=self._key.merchant)
+        return self._span.traceparent
 
     def _first(self, kept: Kept[Answer]) -> Decision:
         """Return the first answer: the fallback, where the decision is not durable in time and becomes advice."""

@@ -1,0 +1,242 @@
+"""All five roles over a real broker: a payment's trace, a webhook, a training, what they log and what they measure."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from avalist.api.health import DeciderMetrics, FollowerMetrics, NotifierMetrics, RoleMetrics, TrainerMetrics
+from avalist.api.metrics import GatewayMetrics
+from avalist.app.asked import partition_of
+from avalist.app.learn import Done, last_done
+from avalist.app.lineage import lineage
+from avalist.app.writer import Writer
+from avalist.bootstrap import open_documents
+from avalist.cluster import _partition_opener, open_cluster, open_tools
+from avalist.config import Settings, settings_from
+from avalist.ports.tracing import Said
+from tests.cluster.running import Installation, Process, Role, until
+from tests.collector import PARENT, TRACE, Collector, collecting
+from tests.integration.test_webhooks_live import Receiver, signed
+from tests.live import Connection
+from tests.services.kafka import Broker
+from tests.shop import DAY_MS, SCHEMA, event, iso, payment, payment_json
+
+pytestmark = [pytest.mark.sockets, pytest.mark.slow, pytest.mark.timeout(600)]
+
+METRICS: dict[Role, Callable[[], GatewayMetrics | RoleMetrics]] = {
+    "gateway": GatewayMetrics, "decider": DeciderMetrics, "follower": FollowerMetrics, "trainer": TrainerMetrics,
+    "notifier": NotifierMetrics,
+}  # fmt: skip
+CLEAR = {
+    "customer": {"id": "ann-clear", "email": "ann.clear@example.com", "phone": "+15550100777"}, "ip": "192.0.2.77",
+    "method": {"kind": "card", "fingerprint": "fp-clear", "bin": "411111"},
+    "billing": {"name": "Ann Clearname", "city": "Cleartown", "country": "DE"},
+}  # fmt: skip
+TELLING = ("ann-clear", "ann.clear", "15550100777", "192.0.2.77", "fp-clear", "Clearname", "Cleartown")
+DAYS, PER_DAY = 50, 20
+
+
+class Roles:
+    """One of each, with what they tell: a collector of spans, and a receiver of webhooks."""
+
+    def __init__(self, folder: Path, broker: Broker, collector: Collector, receiver: Receiver) -> None:
+        self.collector, self.receiver = collector, receiver
+        self.installation = Installation(
+            folder, broker.servers, copies=1, partitions=2, traces=collector.url, webhook_private=1, train_budget_s=10,
+        )  # fmt: skip
+        self.settings: Settings = settings_from({}, file=self.installation.config)
+        self.live(int(time.time() * 1000) - 60 * DAY_MS)
+        begun = self.installation.start("gateway", "decider", "follower", "trainer", "notifier")
+        self.of: dict[Role, Process] = {one.role: one for one in begun}
+        with self.office() as office:
+            self.key = office.json("POST", "/v1/admin", {"do": "issue_key", "merchant": "shop"})["key"]
+
+    def live(self, from_ms: int) -> None:
+        """Let a decider of long ago take what came in then."""
+        schema = msgspec.structs.replace(SCHEMA, report_delay_d=(0.5, 1.0))
+        with open_cluster(self.settings) as cluster:
+            opened = _partition_opener(cluster)(partition_of("shop", 2))
+            opened.partition.writer.create("shop", schema, from_ms)
+            for n in range(DAYS * PER_DAY):
+                pay(opened.partition.writer, n, from_ms + n * DAY_MS // PER_DAY)
+            opened.log.close()
+
+    def office(self) -> Connection:
+        return self.installation.office(self.of["gateway"].port)
+
+    def caller(self) -> Connection:
+        return Connection(self.of["gateway"].port, self.key)
+
+    def log_of(self, role: Role) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.of[role].said.read_text().splitlines()]
+
+    def events(self, role: Role) -> set[str]:
+        return {line["event"] for line in self.log_of(role)}
+
+    def measured(self, role: Role) -> dict[str, float]:
+        """Return what a role's metrics say, by name and labels."""
+        token = (self.installation.folder / "data" / "secrets" / "metrics.token").read_bytes().hex()
+        with Connection(self.of[role].port, token) as scraper:
+            text = scraper.send("GET", "/metrics")[1].decode()
+        families = list(text_string_to_metric_families(text))
+        return {
+            sample.name + "".join(f"/{value}" for value in sample.labels.values()): sample.value
+            for family in families for sample in family.samples
+        }  # fmt: skip
+
+
+def pay(writer: Writer, n: int, at_ms: int) -> None:
+    """Let a payment come: one in ten is of few cards, most of them fraud, reported at once."""
+    bad = n % 10 == 3
+    made = {
+        "customer": {"id": f"bad{n % 3}" if bad else f"c{n % 397}"}, "amount_minor": 4000 + 37 * (n % 499),
+        "method": {"kind": "card", "fingerprint": f"k{n % 3 if bad else n}"}, "custom": {"lat": n % 101},
+    }  # fmt: skip
+    about = {"payment_id": f"p{n}", "occurred_at": iso(at_ms)}
+    writer.record("shop", payment(n, occurred_at=iso(at_ms), **made), at_ms)
+    writer.record("shop", event("capture", f"cap{n}", **about), at_ms)
+    if (bad and n % 7 < 5) or n % 53 == 0:
+        writer.record("shop", event("early_fraud_warning", f"f{n}", **about), at_ms)
+
+
+@pytest.fixture(scope="module")
+def roles(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Roles]:
+    with ExitStack() as stack:
+        receiver = Receiver()
+        thread = threading.Thread(target=receiver.serve_forever, args=(0.05,))
+        thread.start()
+        stack.callback(receiver.server_close)
+        stack.callback(thread.join)
+        stack.callback(receiver.shutdown)
+        roles = Roles(tmp_path_factory.mktemp("roles"), kafka, stack.enter_context(collecting()), receiver)
+        stack.callback(roles.installation.stop)
+        yield roles
+
+
+def test_a_trace_goes_from_the_gateway_over_kafka_to_the_decider_and_back(roles: Roles) -> None:
+    with roles.caller() as caller:
+        caller._headers["traceparent"] = PARENT
+        assert not caller.json("POST", "/v1/decisions", payment_json("traced", **CLEAR))["degraded"]
+
+    def spans() -> dict[str, Any]:
+        return {one.name: one for one in roles.collector.spans if one.trace == TRACE}
+
+    assert until(lambda: len(spans()) == 3, 30), spans()
+    asked, sent, decided = (spans()[name] for name in ("POST /v1/decisions", "send events", "decide"))
+    assert (asked.service, sent.service, decided.service) == ("avalist-gateway", "avalist-gateway", "avalist-decider")
+    assert (asked.parent, sent.parent, decided.parent) == (PARENT.split("-")[2], asked.id, sent.id)
+    assert asked.attributes | sent.attributes | decided.attributes <= {f"avalist.{one}" for one in get_type_hints(Said)}
+    told = b"".join(roles.collector.bodies)
+    assert [clear for clear in TELLING if clear.encode() in told] == []
+
+
+def test_the_notifier_sends_what_the_follower_queued(roles: Roles) -> None:
+    url = f"http://127.0.0.1:{roles.receiver.server_port}/hooks"
+    add = {"do": "add_webhook", "merchant": "shop", "url": url, "topics": ["outcome.recorded"]}
+    with roles.office() as office:
+        secret = office.json("POST", "/v1/admin/webhooks", add)["secret"]
+    with roles.caller() as caller:
+        caller.json("POST", "/v1/decisions", payment_json("hooked", **CLEAR))
+        headers, body = first_told(caller, roles.receiver)
+    assert signed(headers, body, secret)
+    assert msgspec.json.decode(body)["data"]["payment_id"] == "phooked"
+    assert until(lambda: roles.measured("notifier").get("avalist_webhook_attempts_total/taken", 0) >= 1)
+    assert roles.measured("notifier")["avalist_webhook_attempts_total/again"] >= 1  # the receiver refused the first
+
+
+def first_told(caller: Connection, receiver: Receiver) -> tuple[dict[str, str], bytes]:
+    """Record captures until the follower has seen the webhook; return the first message that was taken."""
+    for n in range(60):
+        capture = {
+            "type": "capture", "event_id": f"w{n}", "payment_id": "phooked", "occurred_at": "2026-11-26T10:00:00Z"
+        }  # fmt: skip
+        caller.json("POST", "/v1/events", capture)
+        with suppress(Exception):
+            return receiver.got.get(timeout=1)
+    raise AssertionError("the webhook was never called")
+
+
+def test_the_trainer_trains_whose_time_has_come_and_its_verdict_stands_in_the_log(roles: Roles) -> None:
+    done: list[Done] = []
+
+    def ended() -> bool:
+        documents = open_documents(roles.settings)
+        with suppress(Exception):
+            done[:] = filter(None, [last_done(documents, "shop")])
+        documents.close()
+        return bool(done)
+
+    assert until(ended, 180, 0.5), roles.log_of("trainer")
+    assert (done[0].cause, done[0].verdict) == ("first", "staged"), done
+    with open_tools(roles.settings, "shop") as tools:
+        _, steps = lineage(tools.read(), "shop")
+        assert tools.load(done[0].version).artefact.data.frauds > 40
+    assert [(step.what, step.version) for step in steps] == [("staged", done[0].version)]
+    assert until(lambda: roles.measured("trainer").get("avalist_trainings_total/staged") == 1.0)
+    (learnt,) = [line for line in roles.log_of("trainer") if line["event"] == "learnt" and "verdict" in line]
+    assert (learnt["merchant"], learnt["verdict"]) == ("shop", "staged")
+
+
+def test_a_model_that_waits_is_let_in_through_the_gateway_and_decides(roles: Roles) -> None:
+    with open_tools(roles.settings, "shop") as tools:
+        (step,) = lineage(tools.read(), "shop")[1]
+        plan_hash = tools.load(step.version).artefact.plan_hash
+    ask = {"do": "activate_model", "merchant": "shop", "version": step.version, "plan_hash": plan_hash}
+    with roles.office() as office, roles.caller() as caller:
+        office.json("POST", "/v1/admin", ask)
+        decision = caller.json("POST", "/v1/decisions", payment_json("scored", **CLEAR))
+    assert decision["model_version"] == step.version
+
+
+@pytest.mark.parametrize("role", METRICS)
+def test_a_role_serves_the_metrics_of_its_catalogue(roles: Roles, role: Role) -> None:
+    wanted = {one.name for one in METRICS[role]().registry.collect()}
+    token = (roles.installation.folder / "data" / "secrets" / "metrics.token").read_bytes().hex()
+    with Connection(roles.of[role].port, token) as scraper:
+        served = {one.name for one in text_string_to_metric_families(scraper.send("GET", "/metrics")[1].decode())}
+    assert {name for name in served if name.startswith("avalist")} == wanted
+    if role != "gateway":
+        assert until(lambda: roles.measured(role)["avalist_partitions"] == 2.0)
+
+
+def test_a_role_is_not_ready_before_it_has_joined(roles: Roles) -> None:
+    late = Process("notifier", roles.installation.config)
+    seen: list[int] = []
+
+    def ready() -> bool:
+        with suppress(OSError, http.client.HTTPException), Connection(late.port, "") as connection:
+            seen.append(connection.send("GET", "/readyz")[0])
+        return seen[-1:] == [200]
+
+    try:
+        assert until(ready, 60, 0.01)
+    finally:
+        assert late.stop() == 0
+    assert until(lambda: roles.measured("notifier")["avalist_partitions"] == 2.0)  # it has them all again
+    assert {"took over", "handed over"} <= roles.events("notifier")
+
+
+def test_what_roles_log_are_json_lines_without_personal_data(roles: Roles) -> None:
+    """It comes last: it stops them all."""
+    for one in roles.of.values():
+        assert one.stop() == 0
+    for role in METRICS:
+        told = roles.log_of(role)
+        assert {line["role"] for line in told} == {role}
+        assert all({"event", "level", "timestamp"} <= set(line) for line in told)
+        assert {"starting", "ready", "stopping", "stopped"} <= {line["event"] for line in told}
+        text = json.dumps(told)
+        assert [clear for clear in TELLING if clear in text] == []
+    assert {"took over", "caught up", "handed over"} <= roles.events("decider")
+    assert {"follows", "caught up", "handed over"} <= roles.events("follower")

@@ -27,25 +27,27 @@ def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Disk]:
         yield disk
 
 
-@pytest.fixture
-def load(disk: Disk, artefact: Artefact) -> Load:
-    with opened(disk.folder) as shop:
+def made(folder: Path, artefact: Artefact) -> Load:
+    """Make a shop in a folder; return its callers."""
+    with opened(folder) as shop:
         shop.create()
         shop.activate(artefact)
         return Load(shop.key())
 
 
-def create(disk: Disk, port: int) -> int:
+def create(service: Service) -> int:
     """Create a merchant, which needs a file for its secret; return the status."""
-    token = FolderSecrets(disk.folder / "secrets").admin_token()
+    token = FolderSecrets(service.folder / "secrets").admin_token()
     create = {"do": "create_merchant", "merchant": "new", "schema": msgspec.to_builtins(SCHEMA), "prior": False}
-    with Connection(port, token) as office:
+    with Connection(service.port, token) as office:
         return office.send("POST", "/v1/admin", create)[0]
 
 
 @pytest.mark.parametrize("disk", [24], indirect=True)
-def test_a_log_that_is_full_stops_the_service_and_what_was_acknowledged_is_there(disk: Disk, load: Load) -> None:
-    service = Service(disk.folder)
+def test_a_log_that_is_full_stops_the_service_and_what_was_acknowledged_is_there(
+    disk: Disk, artefact: Artefact
+) -> None:
+    load, service = made(disk.folder, artefact), Service(disk.folder)  # what it says goes beside the disk
     load.start(service.port)
     time.sleep(1.0)
     disk.fill()
@@ -59,20 +61,21 @@ def test_a_log_that_is_full_stops_the_service_and_what_was_acknowledged_is_there
 
 
 @pytest.mark.parametrize("disk", [LOG_FITS_MB], indirect=True)
-def test_a_follower_without_space_costs_no_decision_and_catches_up(disk: Disk, load: Load) -> None:
-    service = Service(disk.folder)
+def test_a_follower_without_space_costs_no_decision_and_catches_up(disk: Disk, artefact: Artefact) -> None:
+    folder = disk.folder / "data"
+    load, service = made(folder, artefact), Service(folder)  # what it says goes to the disk, too
     load.start(service.port)
     disk.fill()
     time.sleep(1.0)
     before = len(load.answers)
     time.sleep(4.0)
     assert len(load.answers) > before
-    assert create(disk, service.port) == 503
+    assert create(service) == 503
     disk.free()
-    assert create(disk, service.port) == 200
+    assert create(service) == 200
     load.join()
     assert load.refused == []
     ids = list(load.answers)
-    assert followed(disk.folder, ids) == ids
+    assert followed(folder, ids) == ids
     assert service.stop() == 0
-    assert "0 differ" in avalist("replay", "--verify", "--data", disk.folder).stdout
+    assert "0 differ" in avalist("replay", "--verify", "--data", folder).stdout

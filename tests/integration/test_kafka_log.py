@@ -19,6 +19,7 @@ from avalist.adapters.kafka.topics import Topics, ensure
 from avalist.domain.errors import LogCorrupt, LogFailed, NotFound
 from avalist.domain.records import Record, RecordKind, encode_record
 from tests.cluster.checker import messages
+from tests.cluster.running import until
 from tests.services.kafka import Broker
 
 pytestmark = pytest.mark.sockets
@@ -117,7 +118,9 @@ def test_offsets_that_hold_no_record_are_stepped_over(kafka: Broker, topic: str,
     first = open_log()
     (before,) = first.append([record(1)])
     first.sync()
-    write(kafka, topic, b"", None, transaction=topic)  # leaves a control record behind it
+    write(kafka, topic, b"", None, transaction=topic)  # leaves a control record behind it, a moment later
+    with closing(KafkaTail(kafka.client, topic)) as tail:
+        assert until(lambda: tail.end == before + 3)
     log = open_log()
     (after,) = log.append([record(2)])
     log.sync()

@@ -414,6 +414,11 @@ def test_a_fallback_is_spooled_while_nobody_takes_it_and_sent_by_the_next_gatewa
     assert front.decide().content == answer.content
 
 
+async def spooled(spooling: Spooling, depth: int) -> None:
+    while spooling.depth != depth:
+        await asyncio.sleep(0.01)
+
+
 def test_a_spool_on_a_full_disk_holds_no_answer_up_and_heals(
     front: Front, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -433,8 +438,7 @@ def test_a_spool_on_a_full_disk_holds_no_answer_up_and_heals(
     spooling = front.service._spooling
     assert (spooling.depth, spooling.failures > 0) == (0, True)
     full.clear()
-    front.runner.run(asyncio.sleep(0.2))
-    assert spooling.depth == 2
+    front.runner.run(asyncio.wait_for(spooled(spooling, 2), 10))
     front.runner.run(front._restart())
     front.decider.exchange.reachable = True
     front.runner.run(front._restart())

@@ -171,7 +171,8 @@ class Load:
                 with Connection(port, key, deadline_ms=self.deadline_ms) as connection:
                     status, body = connection.send("POST", "/v1/decisions", payment)
             except (OSError, http.client.HTTPException):
-                port = self.ports[(self.ports.index(port) + 1) % len(self.ports)]
+                ports = self.ports
+                port = next((other for other in ports if other != port), ports[0])
                 time.sleep(0.05)
                 continue
             if status == 200:

@@ -35,6 +35,7 @@ class UnderTest:
         begun = self.installation.start(*roles)
         self.gateway, self.other = begun[0], begun[each - 1]
         self.keys = [self.installation.create(self.gateway.port, merchant) for merchant in MERCHANTS]
+        assert until(lambda: all(self._knows_keys(one.port) for one in self.roles("gateway")))
         self.load = Load(self.keys, [self.gateway.port, self.other.port])
 
     @property
@@ -46,6 +47,14 @@ class UnderTest:
         with Connection(port, self.keys[0]) as caller:
             status, answer = caller.send(method, path, body)
         return status, msgspec.json.decode(answer)
+
+    def _knows_keys(self, port: int) -> bool:
+        """Tell whether a gateway has heard of every key: it hears of a new one a moment after it was issued."""
+        for key in self.keys:
+            with Connection(port, key) as caller:
+                if caller.send("GET", "/v1/decisions/none")[0] == 401:
+                    return False
+        return True
 
     def roles(self, role: str) -> list[Process]:
         return [one for one in self.installation.running if one.role == role and one.process.poll() is None]
@@ -69,6 +78,7 @@ class UnderTest:
 def under_load(cluster: UnderTest, fault: Callable[[], None], after_s: float = 3.0) -> Checked:
     """Let a fault happen under load, go on for a while, and check."""
     before = len(cluster.load.given)
+    cluster.load.refused.clear()  # what a test before found is told there
     cluster.load.start()
     time.sleep(1.0)
     fault()

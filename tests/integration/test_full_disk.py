@@ -52,6 +52,7 @@ def test_a_log_that_is_full_stops_the_service_and_what_was_acknowledged_is_there
     time.sleep(1.0)
     disk.fill()
     assert service.process.wait(60) == 1
+    service.kill()  # nothing of it is left but an open file
     load.join()
     assert load.answers
     assert all(b"log-failed" in refused for refused in load.refused)

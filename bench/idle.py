@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -27,7 +28,7 @@ from avalist.app.administer import CreateMerchant, IssueKey
 from avalist.app.writer import Asked
 from avalist.bootstrap import Installation, build
 from avalist.config import settings_from
-from avalist.domain.events import decode_payment
+from avalist.domain.events import Payment, decode_payment
 from avalist.domain.keys import HOUSE
 from bench._load import Load, Target
 from bench._payments import bodies
@@ -44,22 +45,22 @@ _TOGETHER = 100
 
 def make(folder: Path, idle: int) -> str:
     """Make a data folder with the busy merchant and idle ones; return the busy one's key."""
+    paid = [decode_payment(body) for body in bodies(10**9, PAID)]
     with build(settings_from(data=folder)) as here:
         for n in track(range(idle), f"{idle:,} merchants", transient=True):
-            carry_out(here, f"idle-{n}")
+            begin(here, f"idle-{n}", paid)
             if n % _TOGETHER == 0:
                 here.log.sync()
-        carry_out(here, BUSY)
+        begin(here, BUSY, paid)
         key = str(here.administration.carry_out(IssueKey(BUSY, "live"), here.clock.now_ms())["key"])
     return key
 
 
-def carry_out(here: Installation, merchant: str) -> None:
+def begin(here: Installation, merchant: str, paid: Sequence[Payment]) -> None:
     """Create a merchant, and let it be paid."""
     now_ms = here.clock.now_ms()
     here.administration.carry_out(CreateMerchant(merchant, LEAN, prior=False), now_ms)
-    paid = [Asked(merchant, decode_payment(body), now_ms) for body in bodies(10**9, PAID)]
-    here.writer.decide_many(paid)
+    here.writer.decide_many([Asked(merchant, payment, now_ms) for payment in paid])
 
 
 def measure(folder: Path, key: str, per_s: float, seconds: float, first: int) -> dict[str, float]:

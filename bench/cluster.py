@@ -37,6 +37,7 @@ from tests.services.kafka import BUILD, Cluster, running_cluster, start_cluster
 MERCHANTS = ["m0", "m1", "m2", "m3", "m4", "m5"]
 PARTITIONS = 4
 CONNECTIONS = 32
+DRAIN_S = 180.0
 TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 
 
@@ -127,7 +128,7 @@ def drain(here: Installation, servers: str, deciders: int, count: int, first: in
     topic = f"{here.name}.decisions"
     here.set(session_timeout_ms=120_000)  # they stand still while it is filled
     processes = here.start(*["decider"] * deciders)  # type: ignore[arg-type]
-    assert until(lambda: owned(processes) == sorted([PARTITIONS // deciders] * deciders), 60, 0.5)
+    share_out(processes)
     for core, process in enumerate(processes):
         os.sched_setaffinity(process.process.pid, {core % (os.cpu_count() or 1)})
         process.pause()
@@ -135,13 +136,17 @@ def drain(here: Installation, servers: str, deciders: int, count: int, first: in
     began, start_s, spent_us = logged(consumer, topic), time.perf_counter(), sum(map(processor_us, processes))
     for process in processes:
         process.resume()
-    while logged(consumer, topic) - began < 2 * count:
-        time.sleep(0.02)
+    assert until(lambda: logged(consumer, topic) - began >= 2 * count, DRAIN_S), "the topic was not drained"
     took_s, spent_us = time.perf_counter() - start_s, sum(map(processor_us, processes)) - spent_us
     here.dismiss(processes)
     here.set(session_timeout_ms=1500)
     consumer.close()
     return count / took_s, spent_us / count
+
+
+def share_out(deciders: Sequence[Process]) -> None:
+    """Wait until each decider owns as many partitions as the others."""
+    assert until(lambda: owned(deciders) == [PARTITIONS // len(deciders)] * len(deciders), 60, 0.2), owned(deciders)
 
 
 def owned(processes: Sequence[Process]) -> list[int]:
@@ -159,6 +164,7 @@ def processor_us(process: Process) -> float:
 def take_over(here: Installation, port: int, keys: list[str], *, warm: bool) -> float:
     """Kill a decider; return how long it takes until every merchant is decided again."""
     deciders = here.start(*["decider"] * (1 + warm))  # type: ignore[arg-type]
+    share_out(deciders)
     ask_all(port, keys)
     deciders[0].process.send_signal(signal.SIGKILL)
     start_s = time.perf_counter()
@@ -209,6 +215,7 @@ def _measured(here: Installation, brokers: Cluster, seconds: float, count: int) 
         "drain_1_per_s": round(one_per_s), "drain_2_per_s": round(two_per_s),
         "drain_speedup_2": round(two_per_s / one_per_s, 2),
         "cpu_us_per_decision": round(one_us), "cpu_us_per_decision_2": round(two_us),
+        "cpu_ratio_2": round(two_us / one_us, 2),
         "takeover_warm_s": round(warm, 2), "takeover_cold_s": round(cold, 2),
         "load_average": os.getloadavg()[0],
     }  # fmt: skip

@@ -21,11 +21,10 @@ from typing import Any
 import msgspec
 from rich.progress import Progress
 
-from avalist.adapters.sqlite.documents import SqliteDocuments
 from bench._payments import bodies
 from bench.cluster import MERCHANTS, PARTITIONS, create
-from tests.cluster.checker import DECISION, FALLBACK, Found, check, records
-from tests.cluster.running import Given, Installation, until
+from tests.cluster.checker import check, documents_equal, documents_in, records
+from tests.cluster.running import Given, Installation
 from tests.live import Connection
 from tests.services.kafka import BUILD, Cluster, running_cluster, start_cluster
 
@@ -66,30 +65,6 @@ class Callers:
                         self.refused += 1
 
 
-def documents_equal(here: Installation, log: Sequence[Found]) -> bool:
-    """Tell whether each decision of the log is a document: the fallback, where one was given."""
-    wanted: dict[tuple[str, str], Any] = {}
-    for one in log:
-        if one.kind in (DECISION, FALLBACK):
-            decision = one.core[0] if one.kind == DECISION else one.core[2]
-            name = (one.merchant, f"{decision['payment_id']}/{decision['checkpoint']}")
-            wanted[name] = {**decision, "seq": decision["seq"] or wanted[name]["seq"]}
-    store = SqliteDocuments(here.folder / "data" / "documents.sqlite")
-
-    def stored(name: tuple[str, str]) -> Any:
-        body = store.get(name[0], "decisions", name[1])
-        return msgspec.json.decode(body)["decision"] if body else None
-
-    equal = until(lambda: all(stored(name) == plain(decision) for name, decision in wanted.items()), 60, 2.0)
-    store.close()
-    return equal
-
-
-def plain(decision: Any) -> Any:
-    """Return a decision of the log as JSON has it."""
-    return msgspec.json.decode(msgspec.json.encode(decision))
-
-
 def resident_kb(here: Installation) -> int:
     """Return the deciders' resident memory."""
     pids = [process.process.pid for process in here.running if process.role == "decider"]
@@ -100,6 +75,13 @@ def resident_kb(here: Installation) -> int:
 def soak(folder: Path, brokers: Cluster, count: int) -> dict[str, Any]:
     """Send the payments; return the figures."""
     here = Installation(folder, brokers.servers, partitions=PARTITIONS, session_timeout_ms=6000)
+    try:
+        return _soaked(here, brokers, count)
+    finally:
+        here.stop()
+
+
+def _soaked(here: Installation, brokers: Cluster, count: int) -> dict[str, Any]:
     gateway, *_ = here.start("gateway", "decider", "decider", "follower")
     with here.office(gateway.port) as office:
         keys = create(gateway.port, office._headers["Authorization"].removeprefix("Bearer "))
@@ -121,8 +103,8 @@ def soak(folder: Path, brokers: Cluster, count: int) -> dict[str, Any]:
     late = resident_kb(here)
     client: dict[str, Any] = {"bootstrap.servers": brokers.servers, "log_level": 0}
     checked = check(client, here.name, callers.given)
-    equal = documents_equal(here, records(client, f"{here.name}.decisions"))
-    here.stop()
+    with documents_in(here.folder / "data" / "documents.sqlite") as look:
+        equal = documents_equal(look, records(client, f"{here.name}.decisions"))
     return {
         "payments": count, "lost": len(checked.wrong.get("I1", [])) + len(checked.wrong.get("I9", [])),
         "doubled": len(checked.wrong.get("I5", [])), "different": len(checked.wrong.get("I2", [])),

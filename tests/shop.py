@@ -39,12 +39,16 @@ SCHEMA = Schema(
 
 
 class FakeClock:
-    """A clock that moves when it is told to."""
+    """A clock that moves when it is told to; `ahead_ms` is by how much somebody set it wrong."""
 
     def __init__(self, now_ms: int = T0_MS) -> None:
         self.ms = now_ms
+        self.ahead_ms = 0
 
     def now_ms(self) -> int:
+        return self.ms + self.ahead_ms
+
+    def steady_ms(self) -> int:
         return self.ms
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from avalist.domain.errors import AvalistError
@@ -26,7 +28,8 @@ class Spooling:
     """Keeps messages until the brokers have them. `open_spool` opens a local log, `clear_spool` makes it empty.
 
     The brokers may take `grace_s` to make a message safe before it is spooled. What an earlier process left in the
-    spool is sent first. A message may be sent twice: deciders know it again.
+    spool is sent first. A message may be sent twice: deciders know it again. Where the disk fails too, answers leave
+    all the same, and the spool is tried again each second.
     """
 
     def __init__(
@@ -41,8 +44,10 @@ class Spooling:
         self._open_spool, self._clear_spool, self._now_ms = open_spool, clear_spool, now_ms
         self._grace_s = grace_s
         self._open: set[_Entry] = set()
-        self._unsynced: list[_Entry] = []
-        self._syncing = False
+        self._unwritten: list[_Entry] = []
+        self._writing = threading.Lock()
+        self._busy = False
+        self._spool: Log | None = None
         self.failures = 0
 
     @property
@@ -53,8 +58,8 @@ class Spooling:
     def start(self) -> None:
         """Send what was left; called on the event loop, after the deciders' start."""
         self._loop, self._closed = asyncio.get_running_loop(), False
-        self._spool = self._open_spool()
-        for _, record in self._spool.read():
+        self._spool = spool = self._open_spool()
+        for _, record in spool.read():
             entry = _Entry(record.seq, record.merchant, record.core, lambda: None)
             entry.spooled = True
             self._open.add(entry)
@@ -71,11 +76,11 @@ class Spooling:
     def close(self) -> None:
         """Leave what is not safe in the spool."""
         self._closed = True
-        for entry in self._open:
-            if not entry.spooled:
-                self._append(entry)
-        self._sync()
-        self._spool.close()
+        rest = [entry for entry in self._open if not entry.spooled]
+        if rest:
+            self._write(rest)
+        with self._writing:
+            self._close_spool()
 
     def _send(self, entry: _Entry) -> None:
         if not self._deciders.send(
@@ -89,10 +94,13 @@ class Spooling:
             return
         self._open.discard(entry)
         self._finish(entry)
-        if entry.spooled and not self.depth and not self._syncing and not self._closed:
-            self._spool.close()
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Make the spool empty once the brokers have all that lies in it."""
+        if self._spool is not None and not (self.depth or self._busy or self._closed):
+            self._close_spool()
             self._clear_spool()
-            self._spool = self._open_spool()
 
     def _finish(self, entry: _Entry) -> None:
         if not entry.safe:
@@ -101,36 +109,46 @@ class Spooling:
 
     def _put(self, entry: _Entry) -> None:
         """Spool a message that the brokers did not take in time."""
-        if entry.safe:
-            return
-        self._append(entry)
-        self._unsynced.append(entry)
-        if not self._syncing:
-            self._sync_later()
+        if entry in self._open and not entry.spooled and not self._closed:
+            self._unwritten.append(entry)
+            if not self._busy:
+                self._write_later()
 
-    def _sync_later(self) -> None:
-        self._syncing = True
-        batch, self._unsynced = self._unsynced, []
-        self._loop.run_in_executor(None, self._sync).add_done_callback(lambda _: self._synced(batch))
+    def _write_later(self) -> None:
+        self._busy = True
+        batch, self._unwritten = self._unwritten, []
+        writing = self._loop.run_in_executor(None, self._write, batch)
+        writing.add_done_callback(lambda done: self._written(batch, spooled=done.result()))
 
-    def _synced(self, batch: list[_Entry]) -> None:
+    def _write(self, batch: Sequence[_Entry]) -> bool:
+        """Write to the spool, opened again if it failed before; tell whether all lies there."""
+        now_ms = self._now_ms()
+        records = [Record(one.merchant, one.partition, RecordKind.FALLBACK, now_ms, one.value) for one in batch]
+        with self._writing:
+            try:
+                self._spool = self._spool or self._open_spool()
+                self._spool.append(records)
+                self._spool.sync()
+            except AvalistError:
+                self.failures += 1
+                self._close_spool()
+                return False
+        return True
+
+    def _written(self, batch: Sequence[_Entry], *, spooled: bool) -> None:
         """Let those go that were spooled; where the disk failed too, their answers must leave all the same."""
-        self._syncing = False
+        self._busy = False
         for entry in batch:
+            entry.spooled = spooled
             self._finish(entry)
-        if self._unsynced:
-            self._sync_later()
+            if not spooled:
+                self._loop.call_later(_AGAIN_S, self._put, entry)
+        if self._unwritten and not self._closed:
+            self._write_later()
+        self._tidy()
 
-    def _append(self, entry: _Entry) -> None:
-        record = Record(entry.merchant, entry.partition, RecordKind.FALLBACK, self._now_ms(), entry.value)
-        try:
-            self._spool.append([record])
-            entry.spooled = True
-        except AvalistError:
-            self.failures += 1
-
-    def _sync(self) -> None:
-        try:
-            self._spool.sync()
-        except AvalistError:
-            self.failures += 1
+    def _close_spool(self) -> None:
+        spool, self._spool = self._spool, None
+        if spool is not None:
+            with suppress(AvalistError):
+                spool.close()

@@ -1,7 +1,8 @@
 """The archive: each merchant's records without their sealed parts, as Parquet in its blobs, with their positions.
 
 Batches of the log follow one another without a gap. A batch counts once its mark is there, which names its files; so a
-death while it is written leaves nothing half.
+death while it is written leaves nothing half. Files are named by their content too: who stood still while another went
+on writes over none of them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from avalist.app.snapshot import proof_of
-from avalist.domain.errors import LogCorrupt, NotFound
+from avalist.domain.errors import LogCorrupt, NotFound, Superseded
 from avalist.domain.keys import HOUSE
 from avalist.domain.records import Record
 from avalist.ports.blobs import Blobs
@@ -93,16 +94,21 @@ class Archive:
     def write(self, records: Sequence[Placed], stop: int, last_proof: bytes) -> None:
         """Archive the records of [`end`, `stop`), all of them and in order, less their sealed parts.
 
-        `last_proof` is that of the last record as it stands in the log.
+        `last_proof` is that of the last record as it stands in the log. Raises ``Superseded`` if another process wrote
+        meanwhile.
         """
         merchants: dict[str, list[Placed]] = {}
         for placed in records:
             merchants.setdefault(placed.record.merchant, []).append(placed)
         files = []
         for merchant, mine in merchants.items():
-            data, name = _parquet(mine), f"{_PREFIX}{mine[0].position:020d}.parquet"
+            data = _parquet(mine)
+            proof = hashlib.sha256(data).digest()
+            name = f"{_PREFIX}{mine[0].position:020d}-{proof.hex()[:16]}.parquet"
             self._blobs.put(merchant, name, data)
-            files.append(_File(merchant, name, hashlib.sha256(data).digest()))
+            files.append(_File(merchant, name, proof))
+        if len([*self._blobs.names(HOUSE, _PREFIX)]) != len(self._marks):
+            raise Superseded("the archive is no longer as this process left it: another one went on")
         mark = Mark(self.end, stop, (records[-1].position, last_proof), tuple(files))
         self._blobs.put(HOUSE, f"{_PREFIX}{stop:020d}", msgspec.msgpack.encode(mark))
         self._marks.append(mark)

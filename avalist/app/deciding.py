@@ -58,6 +58,11 @@ class Noted(Protocol):
         ...
 
 
+class _Ready(NamedTuple):
+    opened: Opened
+    profiles: Sequence[Profile]
+
+
 def untold(what: str, /, **details: object) -> None:
     """Take note of nothing: nobody listens."""
 
@@ -95,7 +100,7 @@ class Deciding:
         self._executor, self._note, self._tracer = executor, note, tracer
         self.inbox: Inbox
         self.owned: dict[int, _Owned] = {}
-        self._opening: dict[int, Future[Opened]] = {}
+        self._opening: dict[int, Future[_Ready]] = {}
         self._due_ms: dict[int, int] = {}
         self._careful: dict[int, int] = {}
         self._buried: set[tuple[int, int]] = set()
@@ -173,20 +178,29 @@ class Deciding:
             opening.add_done_callback(_close_what_opened)
 
     def _finish_opening(self) -> None:
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.steady_ms()
         for partition in [partition for partition, due_ms in self._due_ms.items() if due_ms <= now_ms]:
             del self._due_ms[partition]
-            self._opening[partition] = self._executor.submit(self._open_partition, partition)
+            self._opening[partition] = self._executor.submit(self._open, partition)
         for partition, opening in list(self._opening.items()):
             if opening.done():
                 del self._opening[partition]
                 self._begin(partition, opening)
 
-    def _begin(self, partition: int, opening: Future[Opened]) -> None:
+    def _open(self, partition: int) -> _Ready:
+        """Open a partition and find out what gateways must know, on another thread: many merchants take long."""
+        opened = self._open_partition(partition)
         try:
-            opened = opening.result()
+            return _Ready(opened, opened.partition.profiles())
+        except BaseException:
+            self._close(opened.log)
+            raise
+
+    def _begin(self, partition: int, opening: Future[_Ready]) -> None:
+        try:
+            opened, profiles = opening.result()
             owned = self.owned[partition] = _Owned(opened)
-            self._publish(opened.partition.profiles())
+            self._publish(profiles)
             self.inbox.begin(partition, owned.next)
         except AvalistError as error:
             if partition in self.owned:
@@ -199,7 +213,7 @@ class Deciding:
 
     def _later(self, partition: int, error: AvalistError) -> None:
         self._note("opens again", partition=partition, reason=str(error))
-        self._due_ms[partition] = self._clock.now_ms() + _AGAIN_MS
+        self._due_ms[partition] = self._clock.steady_ms() + _AGAIN_MS
 
     # --- work ------------------------------------------------------------------------------------------------------
 
@@ -258,7 +272,7 @@ class Deciding:
 
     def _release(self, wait_s: float) -> None:
         """Send the replies that are durable; where nothing waits, write now and then how far the inputs were read."""
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.steady_ms()
         for partition, owned in list(self.owned.items()):
             try:
                 if owned.waiting:
@@ -306,7 +320,7 @@ def _broke(error: LogFailed) -> bool:
     return error.__cause__ is not None and not isinstance(error.__cause__, AvalistError)
 
 
-def _close_what_opened(opening: Future[Opened]) -> None:
+def _close_what_opened(opening: Future[_Ready]) -> None:
     if opening.cancelled() or opening.exception() is not None:
         return
-    opening.result().log.close()
+    opening.result().opened.log.close()

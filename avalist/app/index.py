@@ -18,6 +18,8 @@ Hash: TypeAlias = tuple[int, int]
 
 _TABLES: Final = 256
 _FIRST: Final = 16
+_BARE: Final = np.zeros((_FIRST, 3), dtype=np.int64)
+"""What every table is before something is put into it: one for all, so that a merchant who is idle costs little."""
 NONE: Final = -1
 _CACHED: Final = 1 << 15
 _WORDS: Final = Struct("<qq")
@@ -33,7 +35,7 @@ class IdIndex:
     """
 
     def __init__(self) -> None:
-        self._tables = [np.zeros((_FIRST, 3), dtype=np.int64) for _ in range(_TABLES)]
+        self._tables = [_BARE] * _TABLES
         self._counts = [0] * _TABLES
 
     def __len__(self) -> int:
@@ -46,7 +48,9 @@ class IdIndex:
     def put(self, high: int, low: int, value: int) -> None:
         """Set the value of a hashed id."""
         n = low & 255
-        if self._counts[n] * 4 >= len(self._tables[n]) * 3:
+        if self._tables[n] is _BARE:
+            self._tables[n] = _BARE.copy()
+        elif self._counts[n] * 4 >= len(self._tables[n]) * 3:
             self._tables[n] = _grown(self._tables[n])
         self._counts[n] += _put(self._tables[n], high, low, value)
 
@@ -59,8 +63,10 @@ class IdIndex:
         """Return the index that a dump begins with, and what follows it."""
         index, at = cls(), _TABLES
         for n, length in enumerate(dumped[:_TABLES].tolist()):
-            index._tables[n] = dumped[at : at + 3 * length].reshape(-1, 3).copy()
-            index._counts[n] = int(np.count_nonzero(index._tables[n][:, 0]))
+            table = dumped[at : at + 3 * length].reshape(-1, 3)
+            index._counts[n] = int(np.count_nonzero(table[:, 0]))
+            if index._counts[n]:
+                index._tables[n] = table.copy()
             at += 3 * length
         return index, dumped[at:]
 

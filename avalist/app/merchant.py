@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -29,7 +30,7 @@ from avalist.domain.core import (
     TablesSet,
 )
 from avalist.domain.decisions import Mode, Versions
-from avalist.domain.errors import ArtefactInvalid, BadInput, Conflict, NotFound, Unavailable
+from avalist.domain.errors import ArtefactInvalid, BadInput, Conflict, LogCorrupt, NotFound, Unavailable
 from avalist.domain.facts import NO_TABLES
 from avalist.domain.keys import is_twin
 from avalist.domain.records import Record, RecordKind
@@ -70,7 +71,8 @@ Told = Callable[["Merchant", Sequence[EventCore], Sequence[int], I64, I64], None
 """(merchant, events, their positions, rows int64 [n, width], marks of waves int64 [n, MARKS])."""
 
 decode_event_core = msgspec.msgpack.Decoder(EventCore).decode
-decode_control = msgspec.msgpack.Decoder(Control).decode
+_PLANS: Final = 256
+_CONTROL: msgspec.msgpack.Decoder[Control] = msgspec.msgpack.Decoder(Control)
 decode_features = msgspec.json.Decoder(tuple[Feature, ...]).decode
 decode_fallback = msgspec.msgpack.Decoder(FallbackCore).decode
 
@@ -83,6 +85,16 @@ def creation(schema: Schema, own: Sequence[OwnFeature] = (), tables_version: int
     derived = derive(schema.check())
     features = with_own(schema, derived, own) if own else derived
     return MerchantCreated(schema, msgspec.json.encode(features), tables_version=tables_version)
+
+
+def decode_control(core: bytes) -> Control:
+    """Decode a control event. Raises ``LogCorrupt`` for one that this version does not know."""
+    try:
+        return _CONTROL.decode(core)
+    except msgspec.MsgspecError as error:
+        raise LogCorrupt(
+            f"a control event does not decode as this version's: {error}; a newer version wrote it, so run that one"
+        ) from error
 
 
 def created_by(record: Record) -> MerchantCreated:
@@ -106,8 +118,20 @@ def plan_of(created: MerchantCreated, added: Iterable[bytes] = (), own: Sequence
 
     Raises ``BadInput``.
     """
-    features = tuple(f for part in (created.features, *added) for f in decode_features(part))
-    return compile_plan(created.schema, with_own(created.schema, features, own) if own else features)
+    parts = created.features, *added
+    if own:
+        return compile_plan(created.schema, with_own(created.schema, _features(parts), own))
+    return _shared_plan(msgspec.msgpack.encode(created.schema), parts)
+
+
+@lru_cache(maxsize=_PLANS)
+def _shared_plan(schema: bytes, parts: tuple[bytes, ...]) -> Plan:
+    """Return the one plan of all merchants that were declared alike: nobody writes into it."""
+    return compile_plan(msgspec.msgpack.decode(schema, type=Schema), _features(parts))
+
+
+def _features(parts: Iterable[bytes]) -> tuple[Feature, ...]:
+    return tuple(feature for part in parts for feature in decode_features(part))
 
 
 def added_in(records: Iterable[tuple[int, Record]], merchant: str) -> list[bytes]:

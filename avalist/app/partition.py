@@ -16,7 +16,7 @@ from avalist.app.profile import Profile, profile_of
 from avalist.app.writer import Answer, Asked, Writer
 from avalist.domain.errors import AvalistError, BadInput, LogFailed
 from avalist.domain.events import Payment, decode_event, decode_payment
-from avalist.domain.keys import owner_of
+from avalist.domain.keys import ApiKey, owner_of
 from avalist.enrich.seal import Secret
 
 _EVENTS = msgspec.json.Decoder(list[msgspec.Raw])
@@ -77,10 +77,7 @@ class Partition:
 
     def profiles(self) -> list[Profile]:
         """Return those merchants' profiles that changed since the last call."""
-        return [profile for owner in self._owners() for profile in self._changed(owner)]
-
-    def _owners(self) -> list[str]:
-        return [id for id in self.writer.merchants if owner_of(id) == id]
+        return [*self._changed(list(self.writer.merchants))]
 
     def _decoded(self, values: Sequence[bytes], taken: Taken) -> Iterator[_Placed]:
         for place, value in enumerate(values):
@@ -163,18 +160,20 @@ class Partition:
         self._administration.prepare(request)
         answer = msgspec.json.encode(self._administration.carry_out(request, at_ms))
         if not isinstance(request, ListKeys | Show):
-            taken.changed.extend(self._changed(owner_of(asked.merchant)))
+            owner = owner_of(asked.merchant)
+            taken.changed.extend(self._changed([id for id in self.writer.merchants if owner_of(id) == owner]))
         return a.CarriedOut(asked.request, at_ms, a.sealed(self._secret(asked.merchant), at_ms, answer))
 
-    def _changed(self, owner: str) -> Iterator[Profile]:
-        """Yield the profiles of a merchant and its twins that changed."""
-        keys = self._administration.keys_of(owner)
-        for id, merchant in list(self.writer.merchants.items()):
-            if owner_of(id) == owner:
-                profile = profile_of(merchant, keys, self._epoch)
-                if self._published.get(id) != profile:
-                    self._published[id] = profile
-                    yield profile
+    def _changed(self, ids: Sequence[str]) -> Iterator[Profile]:
+        """Yield those of these merchants' profiles that changed."""
+        keys: dict[str, list[ApiKey]] = {}
+        for key in self._administration.keys.values():
+            keys.setdefault(key.merchant, []).append(key)
+        for id in ids:
+            profile = profile_of(self.writer.merchants[id], keys.get(id, ()), self._epoch)
+            if self._published.get(id) != profile:
+                self._published[id] = profile
+                yield profile
 
 
 def _merchant(one: _Placed) -> str:

@@ -22,17 +22,21 @@ from avalist.domain.core import FeaturesAdded, MerchantCreated, Solved
 from avalist.domain.decisions import Mode
 from avalist.domain.errors import AvalistError
 from avalist.domain.keys import HOUSE
-from avalist.domain.records import Record, encode_record
+from avalist.domain.records import Record
+from avalist.features.arena import BUMP
+from avalist.features.state import pages
 from avalist.policy.choose import UNSOLVED, Desk
 from avalist.policy.economics import decode_policy
 from avalist.ports.blobs import Blobs
 from avalist.ports.log import Log
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 _PREFIX: Final = "snapshot/"
 _KEPT: Final = 2
 _PART_WORDS: Final = 2 << 20
 _HASH_BYTES: Final = 32
+_SHORT: Final = 16
+_LARGE_WORDS: Final = 1 << 17
 _ZSTD: Final = pa.Codec("zstd", compression_level=1)
 _UNSOUND: Final = (AvalistError, msgspec.MsgspecError, ValueError, OSError)
 
@@ -71,8 +75,9 @@ class Last(NamedTuple):
 
 
 def proof_of(record: Record) -> bytes:
-    """Return the hash by which a record is known again."""
-    return hashlib.sha256(encode_record(record)).digest()
+    """Return the hash by which a record is known again, by every version: whatever a later one adds is left out."""
+    known = record.merchant, record.seq, record.kind, record.received_at_ms, record.core, record.sealed
+    return hashlib.sha256(msgspec.msgpack.encode(known)).digest()
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -119,7 +124,11 @@ class Unsound(ValueError):
 
 
 class Snapshots:
-    """Saves and loads the snapshots of one log. `say` is told, in a sentence, of each that does not check out."""
+    """Saves and loads the snapshots of one log. `say` is told, in a sentence, of each that does not check out.
+
+    One process at a time saves. One that stood still while another went on in its place spoils nothing when it comes
+    back: blobs are named by their content, and only what is older than all that it keeps is deleted.
+    """
 
     def __init__(self, blobs: Blobs, log: Log, say: Callable[[str], None] = lambda sentence: None) -> None:
         self._blobs = blobs
@@ -131,21 +140,22 @@ class Snapshots:
         """Save the merchants as of `position`, and the caller's notes; return the bytes written.
 
         The last two snapshots are kept.
-        A merchant that had no input since the snapshot before is not written again. Until the last blob is there, the
-        snapshot before counts.
+        A merchant that had no input since the snapshot before is not written again, if its head is still there. Until
+        the last blob is there, the snapshot before counts.
         """
         known = {entry.merchant: entry for entry in self._sound[-1].entries} if self._sound else {}
+        there = {id: [*self._blobs.names(id, _PREFIX)] for id in merchants}
         entries, written = [], 0
         for id, merchant in merchants.items():
             entry = known.get(id)
-            if entry is None or entry.seq != merchant.seq:
+            if entry is None or entry.seq != merchant.seq or _head_name(entry.name, entry.proof) not in there[id]:
                 entry, size = self._save(merchant, f"{_PREFIX}{position:020d}/")
                 written += size
             entries.append(entry)
         contents = _Contents(CODE, position, (last.position, last.proof), tuple(entries), notes)
         self._blobs.put(HOUSE, f"{_PREFIX}{position:020d}", _sealed(msgspec.msgpack.encode(contents)))
         self._sound = [*(one for one in self._sound if one.position < position), contents][-_KEPT:]
-        self._clear(merchants)
+        self._clear(there)
         return written
 
     def newest(self, load_model: LoadModel) -> Snapshot | None:
@@ -176,20 +186,23 @@ class Snapshots:
     def _save(self, merchant: Merchant, prefix: str) -> tuple[_Entry, int]:
         merchant.settle()
         arrays = _arrays(merchant)
-        lengths = tuple((_used(array), len(array)) for array in arrays)
+        state = merchant.features
+        ends = {id(state.mem): int(state.meta[BUMP])}  # looking at what lies behind would make it cost memory
+        lengths = tuple((_used(array[: ends.get(id(array))]), len(array)) for array in arrays)
         hashes, written = [], 0
         for n, runs in enumerate(_parts(lengths)):
             words = np.concatenate([arrays[place][start:stop] for place, start, stop in runs])
             part = _ZSTD.compress(words.astype("<i8", copy=False), asbytes=True)
             hashes.append(hashlib.sha256(part).digest())
-            self._blobs.put(merchant.id, f"{prefix}{n:04d}", part)
+            self._blobs.put(merchant.id, _part_name(prefix, n, hashes[-1]), part)
             written += len(part)
         head = _sealed(msgspec.msgpack.encode(_head(merchant, lengths, tuple(hashes))))
-        self._blobs.put(merchant.id, f"{prefix}head", head)
-        return _Entry(merchant.id, prefix, merchant.seq, head[:_HASH_BYTES]), written + len(head)
+        entry = _Entry(merchant.id, prefix, merchant.seq, head[:_HASH_BYTES])
+        self._blobs.put(merchant.id, _head_name(prefix, entry.proof), head)
+        return entry, written + len(head)
 
     def _load(self, entry: _Entry, load_model: LoadModel) -> Merchant:
-        sealed = self._blobs.get(entry.merchant, f"{entry.name}head")
+        sealed = self._blobs.get(entry.merchant, _head_name(entry.name, entry.proof))
         if sealed[:_HASH_BYTES] != entry.proof:
             raise Unsound(f"merchant {entry.merchant}: its head is another snapshot's")
         head = msgspec.msgpack.decode(_unsealed(sealed), type=_Head)
@@ -202,9 +215,9 @@ class Snapshots:
         return merchant
 
     def _arrays(self, entry: _Entry, head: _Head) -> list[I64]:
-        arrays = [np.zeros(whole, dtype=np.int64) for _, whole in head.arrays]
+        arrays = [pages(whole) if whole > _LARGE_WORDS else np.zeros(whole, np.int64) for _, whole in head.arrays]
         for n, (expected, runs) in enumerate(zip(head.parts, _parts(head.arrays), strict=True)):
-            part = self._blobs.get(entry.merchant, f"{entry.name}{n:04d}")
+            part = self._blobs.get(entry.merchant, _part_name(entry.name, n, expected))
             if hashlib.sha256(part).digest() != expected:
                 raise Unsound(f"merchant {entry.merchant}: part {n} is damaged")
             size = sum(stop - start for _, start, stop in runs)
@@ -213,17 +226,25 @@ class Snapshots:
                 arrays[place][start:stop], words = words[: stop - start], words[stop - start :]
         return arrays
 
-    def _clear(self, merchants: Mapping[str, Merchant]) -> None:
-        """Delete what belongs to no snapshot that is kept."""
-        kept = {f"{_PREFIX}{one.position:020d}" for one in self._sound}
+    def _clear(self, there: Mapping[str, Sequence[str]]) -> None:
+        """Delete what is older than the snapshots that are kept and belongs to none of them, heads before parts."""
+        oldest = f"{_PREFIX}{self._sound[0].position:020d}"
         for name in self._blobs.names(HOUSE, _PREFIX):
-            if name not in kept:
+            if name < oldest:
                 self._blobs.delete(HOUSE, name)
         used = {(entry.merchant, entry.name) for one in self._sound for entry in one.entries}
-        for id in merchants:
-            for name in self._blobs.names(id, _PREFIX):
-                if (id, name[: name.rindex("/") + 1]) not in used:
+        for id, names in there.items():
+            for name in reversed(names):
+                if name < oldest and (id, name[: name.rindex("/") + 1]) not in used:
                     self._blobs.delete(id, name)
+
+
+def _head_name(prefix: str, proof: bytes) -> str:
+    return f"{prefix}head-{proof.hex()[:_SHORT]}"
+
+
+def _part_name(prefix: str, n: int, proof: bytes) -> str:
+    return f"{prefix}{n:04d}-{proof.hex()[:_SHORT]}"
 
 
 def _sealed(body: bytes) -> bytes:

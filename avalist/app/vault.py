@@ -98,8 +98,8 @@ class Vault:
         self._say = say
         self._applied: set[tuple[str, int]] = set()
 
-    def put(self, records: Sequence[Record], mark: tuple[str, int]) -> int:
-        """Store the personal fields of events, and the mark with them; return how many rows.
+    def put(self, records: Sequence[Record], mark: tuple[str, int], after: int | None = None) -> int:
+        """Store the personal fields of events, and the mark with them; return how many rows. Raises ``Superseded``.
 
         What was erased stays so, though its event is read again.
         """
@@ -117,7 +117,7 @@ class Vault:
                 rows.append((merchant, VAULT, kept.id, msgspec.json.encode(kept)))
                 entries += [(merchant, VAULT, key, at_ms, kept.id) for key in keys]
                 ends.append((merchant, VAULT, kept.id, at_ms + days * _DAY_MS))
-        self._documents.put_many(rows, keys=entries, ends=ends, mark=mark)
+        self._documents.put_many(rows, keys=entries, ends=ends, mark=mark, after=after)
         for merchant in erased:
             self._erase_again(merchant)
         return len(rows)

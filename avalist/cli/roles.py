@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from types import ModuleType
 from typing import Any, Final, Generic, TypeVar
 
@@ -51,7 +51,7 @@ def telling(role: str, **named: str) -> Iterator[Any]:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_Unfailing()),  # type: ignore[arg-type]
     )
     say = structlog.get_logger().bind(role=role, **named)
     logging.basicConfig(handlers=[_Lines(say)], level=logging.WARNING, force=True)
@@ -64,6 +64,18 @@ def telling(role: str, **named: str) -> Iterator[Any]:
         say.critical("failed", reason=reason_of(error))
         raise typer.Exit(1) from None
     say.info("stopped")
+
+
+class _Unfailing:
+    """Standard error, whose disk may be full: what cannot be told must not stop the work."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 class _Lines(logging.Handler):

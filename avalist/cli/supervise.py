@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Final, Literal
 
 from avalist.cli.options import console
@@ -101,7 +102,10 @@ class Supervisor:
         wait_s = min(2.0**tries, _LONGEST_S) if tries > 0 else 0.0
         self._due_s[child] = now_s + wait_s
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        console.print(f"[yellow]the {child} died ({how}) and is started again{f' in {wait_s:.0f} s' * (wait_s > 0)}[/]")
+        with suppress(OSError):  # where that goes the disk may be full
+            console.print(
+                f"[yellow]the {child} died ({how}) and is started again{f' in {wait_s:.0f} s' * (wait_s > 0)}[/]"
+            )
 
 
 def _end_with(parent: int) -> None:

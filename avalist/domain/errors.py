@@ -17,7 +17,8 @@
     ├── Overloaded               the bounded queue is full            HTTP 429
     │   └── RateLimited          the key sends more than its limit    HTTP 429
     ├── Unavailable              not ready, or the log has failed     HTTP 503
-    │   └── LogFailed            an append failed; the decider stops
+    │   ├── LogFailed            an append failed; the decider stops
+    │   └── Superseded           another process does this work now
     ├── LogCorrupt               a record before the tail is damaged
     ├── DataFolderLocked         another process owns the data folder
     ├── ReplayMismatch           replay and log disagree
@@ -112,6 +113,10 @@ class Unavailable(AvalistError):
 
 class LogFailed(Unavailable):
     """An append failed: memory is ahead of the log, so the decider must stop."""
+
+
+class Superseded(Unavailable):
+    """Another process does this work now: what this one would have written is old, and was not written."""
 
 
 class LogCorrupt(AvalistError):

@@ -67,6 +67,8 @@ from avalist.features.widen import widened
 F32 = npt.NDArray[np.float32]
 Row = npt.NDArray[np.int64]
 _GROWTH_WORDS = 4 << 20
+_HUGE_WORDS = 1 << 18
+"""From so many words on a state is worth huge pages: before, one would hold all that an idle merchant has, and more."""
 _FIRST_CAP = 64
 _DIGEST_WORDS = 1 << 16
 _EVERY = np.ones(0, dtype=np.bool_)
@@ -82,7 +84,8 @@ class State:
         self.watch = watch
         self.rings = Rings(plan.rings)
         self.meta = np.zeros(META_WORDS, dtype=np.int64)
-        self.mem = _pages(_GROWTH_WORDS)
+        self.mem = pages(_GROWTH_WORDS)
+        self._huge = False
         self.meta[BUMP] = 8
         self.meta[NOW] = -(2**62)
         self.meta[QUIET] = quiet_events
@@ -125,21 +128,37 @@ class State:
                 self._work, self._cells, out,
             )  # fmt: skip
             if done == len(rows):
-                return out
+                break
             self._grow(len(self.mem) + max(_GROWTH_WORDS, self._room()))
+        if not self._huge and self.meta[BUMP] > _HUGE_WORDS:
+            self._make_huge()
+        return out
 
     def _grow(self, words: int) -> None:
         """Make the arena longer: where the system can, by moving its pages, without a copy."""
-        pages = getattr(self.mem.base, "obj", None)
-        if isinstance(pages, mmap.mmap):
+        area = self._area()
+        if area is not None:
             self.mem = np.zeros(0, dtype=np.int64)
             with suppress(BufferError, OSError):  # somebody else looks at the pages: they are copied
-                pages.resize(8 * words)
-            self.mem = np.frombuffer(pages, dtype=np.int64)
+                area.resize(8 * words)
+            self.mem = np.frombuffer(area, dtype=np.int64)
         if len(self.mem) < words:
-            longer = _pages(words)
+            longer = pages(words)
             longer[: len(self.mem)] = self.mem
             self.mem = longer
+        self._huge = False
+
+    def _area(self) -> mmap.mmap | None:
+        area = getattr(self.mem.base, "obj", None)
+        return area if isinstance(area, mmap.mmap) else None
+
+    def _make_huge(self) -> None:
+        """Ask for huge pages, where the system has them: a state is read at random."""
+        self._huge = True
+        area = self._area()
+        if area is not None and hasattr(mmap, "MADV_HUGEPAGE"):
+            with suppress(OSError):
+                area.madvise(mmap.MADV_HUGEPAGE)
 
     def _room(self) -> int:
         plan = self.plan
@@ -186,14 +205,11 @@ class State:
         return canonical.hexdigest()
 
 
-def _pages(words: int) -> I64:
-    """Return zeroed words, in huge pages where the system has them: a state is read at random."""
-    if not hasattr(mmap, "MADV_HUGEPAGE"):
+def pages(words: int) -> I64:
+    """Return zeroed words that cost no memory before they are written."""
+    if not words or not hasattr(mmap, "MAP_ANONYMOUS"):
         return np.zeros(words, dtype=np.int64)
-    area = mmap.mmap(-1, 8 * words, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with suppress(OSError):
-        area.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(area, dtype=np.int64)
+    return np.frombuffer(mmap.mmap(-1, 8 * words, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), dtype=np.int64)
 
 
 @jit

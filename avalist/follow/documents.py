@@ -16,6 +16,7 @@ from avalist.app.writer import decode_decision
 from avalist.domain.core import DecisionCore, EventCore
 from avalist.domain.decisions import Action, Decision
 from avalist.domain.records import Record, RecordKind
+from avalist.follow.place import Place
 from avalist.ports.documents import Documents
 
 _APPROVALS: Final = 50
@@ -51,17 +52,18 @@ class DecisionDocuments:
         self._entries: list[Entry] = []
         self._reviews: dict[tuple[str, str], ReviewCase] = {}
         self._at_ms = 0
-        self._mark = folded(generation) + part
-        self.position = documents.mark(self._mark)
-        if self.position > end:  # the log was replaced: the documents belong to another one
-            self.position = 0
+        self._place = Place(documents, folded(generation) + part, end)
+
+    @property
+    def position(self) -> int:
+        """Return how far it is."""
+        return self._place.position
 
     def keep(self, stop: int) -> int:
         """Write the documents and how far they are; return how many."""
         rows: list[Row] = [(merchant, DECISIONS, id, body) for (merchant, id), body in self._rows.items()]
         rows += [(merchant, REVIEWS, id, msgspec.json.encode(one)) for (merchant, id), one in self._reviews.items()]
-        self._documents.put_many(rows, keys=self._entries, mark=(self._mark, stop))
-        self.position = stop
+        self._place.put(rows, stop, keys=self._entries)
         self._rows, self._entries, self._reviews, self._spare = {}, [], {}, _APPROVALS
         return len(rows)
 

@@ -21,7 +21,10 @@ class Fold(Protocol):
     it were taken. It comes between whole groups: an event and its answer are never parted.
     """
 
-    position: int
+    @property
+    def position(self) -> int:
+        """Return how far it is."""
+        ...
 
     def take(self, record: Record, position: int) -> None:
         """Take one record."""

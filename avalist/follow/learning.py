@@ -13,6 +13,7 @@ from avalist.app.lineage import Standing
 from avalist.app.merchant import Merchant
 from avalist.domain.keys import HOUSE, is_twin
 from avalist.domain.records import Record
+from avalist.follow.place import Place
 from avalist.ports.documents import Documents
 
 _COLLECTION = "learning"
@@ -35,14 +36,17 @@ class LearningFold:
         self, documents: Documents, merchants: Mapping[str, Merchant], end: int, generation: int = 1, part: str = ""
     ) -> None:
         self._documents, self._merchants = documents, merchants
-        self._mark, self._id, self._register = mark_of(generation) + part, _id_of(generation), _REGISTER + part
-        self.position = documents.mark(self._mark)
-        if self.position > end:  # the log was replaced
-            self.position = 0
+        self._place = Place(documents, mark_of(generation) + part, end)
+        self._id, self._register = _id_of(generation), _REGISTER + part
         self._kept = self.position > 0
         self._held: dict[str, Standing] = {}
         self._touched: set[str] = set()
         self._registered: set[str] = set()
+
+    @property
+    def position(self) -> int:
+        """Return how far it is."""
+        return self._place.position
 
     @property
     def standings(self) -> dict[str, Standing]:
@@ -59,9 +63,8 @@ class LearningFold:
         """Store what changed, and how far it is."""
         rows = [(id, _COLLECTION, self._id, msgspec.json.encode(self._held[id])) for id in sorted(self._touched)]
         new = sorted(self._touched - self._registered)
-        self._documents.put_many([*rows, *((HOUSE, self._register, id, b"{}") for id in new)], mark=(self._mark, stop))
+        self._place.put([*rows, *((HOUSE, self._register, id, b"{}") for id in new)], stop)
         self._registered |= self._touched
-        self.position = stop
         self._touched.clear()
         return 0
 

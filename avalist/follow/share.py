@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from avalist.app.asked import partition_of
 from avalist.app.deciding import Noted
@@ -11,6 +12,8 @@ from avalist.app.followed import Followed as Status
 from avalist.domain.errors import AvalistError
 from avalist.follow.follower import Follower
 from avalist.ports.log import Log
+
+_AGAIN_S: Final = 1.0
 
 
 class Share(Protocol):
@@ -74,11 +77,13 @@ class Followed(NamedTuple):
 class Following:
     """Call :meth:`step` again and again. `open_partition` opens one partition's log, and a follower of it."""
 
-    def __init__(self, open_partition: Callable[[int], Followed], note: Noted) -> None:
-        self._open_partition, self._note = open_partition, note
+    def __init__(
+        self, open_partition: Callable[[int], Followed], note: Noted, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._open_partition, self._note, self._now_s = open_partition, note, now_s
         self.share: Share
         self.owned: dict[int, Followed] = {}
-        self._wanted: set[int] = set()
+        self._due_s: dict[int, float] = {}
         self._behind: set[int] = set()
         self.joined = False
         self.documents = 0
@@ -86,7 +91,7 @@ class Following:
     @property
     def ready(self) -> bool:
         """Tell whether everything that is ours is open, and has caught up with what stood there then."""
-        return self.joined and not self._wanted and not self._behind
+        return self.joined and not self._due_s and not self._behind
 
     def behind(self) -> int:
         """Return how many records of our partitions are not folded yet."""
@@ -101,18 +106,18 @@ class Following:
         written = sum(self._advance(partition) for partition in list(self.owned))
         self.documents += written
         self.share.attend(0.0 if written else idle_s)
-        for partition in sorted(self._wanted):
+        for partition in sorted(partition for partition, due_s in self._due_s.items() if due_s <= self._now_s()):
             self._open(partition)
 
     def assigned(self, partitions: list[int]) -> None:
         """Begin to follow partitions."""
         self.joined = True
-        self._wanted.update(partitions)
+        self._due_s.update(dict.fromkeys(partitions, 0.0))
 
     def revoked(self, partitions: list[int]) -> None:
         """Follow partitions no longer: what was folded is written, and another goes on from there."""
         for partition in partitions:
-            self._wanted.discard(partition)
+            self._due_s.pop(partition, None)
             self._behind.discard(partition)
             one = self.owned.pop(partition, None)
             if one is not None:
@@ -132,7 +137,7 @@ class Following:
         except AvalistError as error:
             self._note("follows again", partition=partition, reason=str(error))
             self.owned.pop(partition).log.close()
-            self._wanted.add(partition)
+            self._later(partition)
             return 0
 
     def _open(self, partition: int) -> None:
@@ -140,10 +145,15 @@ class Following:
             one = self.owned[partition] = self._open_partition(partition)
         except AvalistError as error:
             self._note("cannot follow", partition=partition, reason=str(error))
+            self._later(partition)
             return
-        self._wanted.discard(partition)
+        del self._due_s[partition]
         self._behind.add(partition)
         self._note("follows", partition=partition, position=one.follower.position)
+
+    def _later(self, partition: int) -> None:
+        """Open a partition after a rest: what failed mostly fails again at once."""
+        self._due_s[partition] = self._now_s() + _AGAIN_S
 
     def close(self) -> None:
         """Follow nothing any more."""

@@ -7,6 +7,7 @@ from typing import Final
 from avalist.app.stored import folded
 from avalist.app.vault import Vault
 from avalist.domain.records import Record, RecordKind
+from avalist.follow.place import Place
 from avalist.ports.documents import Documents
 
 VAULT_MARK: Final = "vault/1"
@@ -17,10 +18,13 @@ class VaultFold:
 
     def __init__(self, vault: Vault, documents: Documents, end: int, generation: int = 1, part: str = "") -> None:
         self._vault = vault
-        self._mark = folded(generation, VAULT_MARK) + part
+        self._place = Place(documents, folded(generation, VAULT_MARK) + part, end)
         self._held: list[Record] = []
-        mark = documents.mark(self._mark)
-        self.position = mark if mark <= end else 0  # else the log was replaced
+
+    @property
+    def position(self) -> int:
+        """Return how far it is."""
+        return self._place.position
 
     def take(self, record: Record, position: int) -> None:
         """Take one record."""
@@ -29,6 +33,7 @@ class VaultFold:
 
     def keep(self, stop: int) -> int:
         """Put what was taken; return how many rows."""
-        rows = self._vault.put(self._held, (self._mark, stop))
-        self.position, self._held = stop, []
+        rows = self._vault.put(self._held, (self._place.name, stop), self._place.kept)
+        self._place.moved(stop)
+        self._held = []
         return rows

@@ -12,6 +12,7 @@ from avalist.app.waves import ALERTS, MOST_IN_ALERT, WAVES, Alert, StoredWave, W
 from avalist.domain.core import EventCore
 from avalist.domain.records import Record
 from avalist.features.layout import I64
+from avalist.follow.place import Place
 from avalist.ports.documents import Documents
 from avalist.render.waves import in_words
 
@@ -27,12 +28,15 @@ class WaveDocuments:
 
     def __init__(self, documents: Documents, end: int, generation: int = 1, part: str = "") -> None:
         self._documents = documents
-        self._mark = f"waves/1@{generation}{part}"
+        self._place = Place(documents, f"waves/1@{generation}{part}", end)
         self._books: dict[str, WaveBook] = {}
         self._merchants: dict[str, Merchant] = {}
         self._opened: set[tuple[str, str]] = set()
-        position = documents.mark(self._mark)
-        self.position = position if position <= end else 0  # else the log was replaced
+
+    @property
+    def position(self) -> int:
+        """Return how far it is."""
+        return self._place.position
 
     def begin(
         self, position: int, merchants: Mapping[str, Merchant], read: Callable[[str], Iterable[tuple[int, Record]]]
@@ -73,8 +77,7 @@ class WaveDocuments:
     def keep(self, stop: int) -> int:
         """Write the waves that changed, and how far they are."""
         rows = [row for id, book in self._books.items() for row in self._rows(id, book)]
-        self._documents.put_many(rows, mark=(self._mark, stop))
-        self.position = stop
+        self._place.put(rows, stop)
         return len(rows)
 
     def _rows(self, id: str, book: WaveBook) -> Iterable[Row]:

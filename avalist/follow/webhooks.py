@@ -18,6 +18,7 @@ from avalist.domain.records import FoldKind, Record, RecordKind
 from avalist.domain.row import KIND, unpack_row
 from avalist.domain.webhooks import Message, Topic, body_of
 from avalist.features.wave import QUIET_MS
+from avalist.follow.place import Place
 from avalist.ports.documents import Documents
 
 WEBHOOK_MARK: Final = "webhooks/1"
@@ -46,14 +47,17 @@ class WebhookFold:
         self._webhooks = webhooks
         self._documents = documents
         self._generation = generation
-        self._mark = folded(generation, WEBHOOK_MARK) + part
+        self._place = Place(documents, folded(generation, WEBHOOK_MARK) + part, end)
         self._known = {*webhooks.merchants()}
         self._states: dict[str, _State] = {}
         self._touched: set[str] = set()
         self._messages: defaultdict[str, list[Message]] = defaultdict(list)
         self._decided: OrderedDict[tuple[str, str], Decision] = OrderedDict()
-        mark = documents.mark(self._mark)
-        self.position = mark if mark <= end else 0  # else the log was replaced
+
+    @property
+    def position(self) -> int:
+        """Return how far it is."""
+        return self._place.position
 
     def take(self, record: Record, position: int) -> None:
         """Take one record."""
@@ -80,8 +84,7 @@ class WebhookFold:
             entries += told[1]
         count = len(rows)
         rows += [(m, _STATE, _ID, msgspec.json.encode(self._states[m])) for m in sorted(self._touched)]
-        self._documents.put_many(rows, keys=entries, mark=(self._mark, stop))
-        self.position = stop
+        self._place.put(rows, stop, keys=entries)
         self._messages.clear()
         self._touched.clear()
         self._known = {*self._webhooks.merchants()}

@@ -6,8 +6,12 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time in milliseconds since 1970 (UTC)."""
+    """Tells the time."""
 
     def now_ms(self) -> int:
-        """Return the current time."""
+        """Return milliseconds since 1970 (UTC). It may jump, also back: somebody sets the clock."""
+        ...
+
+    def steady_ms(self) -> int:
+        """Return milliseconds since some moment. It never jumps: waiting is measured by it."""
         ...

@@ -10,8 +10,9 @@ class Documents(Protocol):
     """A document store. The merchant comes first in every call; no call sees another merchant's documents.
 
     Contract: ``put_many`` is atomic and replaces documents of the same id; with `mark` it stores the given position in
-    the same transaction (exactly-once effect for folds), which ``mark`` reads back. ``get`` gives None for an unknown
-    id. ``find`` yields newest first by insertion of the id, at most `limit`.
+    the same transaction (exactly-once effect for folds), which ``mark`` reads back. With `after` that is done only if
+    the mark stands there: else another process went on meanwhile, nothing is stored, and ``Superseded`` is raised.
+    ``get`` gives None for an unknown id. ``find`` yields newest first by insertion of the id, at most `limit`.
 
     A document may be found by keys too: an entry (key, at, id) of the same batch puts the document `id` under `key` at
     `at`, and stays; repeating it changes nothing. ``find_by`` yields the documents of a key by falling `at`.
@@ -27,9 +28,11 @@ class Documents(Protocol):
         keys: Iterable[tuple[str, str, str, int, str]] = (),
         ends: Iterable[tuple[str, str, str, int]] = (),
         mark: tuple[str, int] | None = None,
+        after: int | None = None,
     ) -> None:
         """Store ``(merchant, collection, id, json)`` rows, ``(merchant, collection, key, at, id)`` entries,
         ``(merchant, collection, id, at_ms)`` ends of these rows and the mark ``(name, position)`` in one transaction.
+        Raises ``Superseded`` if the mark is not at `after`.
         """
         ...
 

@@ -5,8 +5,11 @@ It shares no reader with the product: Kafka's client, msgpack, and the rule of p
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,9 +19,10 @@ from avalist.app.replay import replay
 from avalist.domain.errors import NotFound
 from avalist.domain.records import Record
 from avalist.models.score import Model
-from tests.cluster.running import Given
+from tests.cluster.running import Given, until
 
 EVENT, CONTROL, DECISION, FALLBACK = 1, 2, 3, 4
+_DOCUMENT = "SELECT json FROM documents WHERE merchant = ? AND collection = 'decisions' AND id = ?"
 
 
 class Found(NamedTuple):
@@ -143,6 +147,39 @@ def _answers(
 
 def _json(decision: Any) -> Any:
     return msgspec.json.decode(msgspec.json.encode(decision))
+
+
+Look = Callable[[str, str], bytes | None]
+"""(merchant, id) -> a decision's document."""
+
+
+@contextmanager
+def documents_in(file: Path) -> Iterator[Look]:
+    """Look into documents in SQLite, beside whoever writes them."""
+    store = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+
+    def look(merchant: str, id: str) -> bytes | None:
+        row = store.execute(_DOCUMENT, (merchant, id)).fetchone()
+        return bytes(row[0]) if row else None
+
+    yield look
+    store.close()
+
+
+def documents_equal(look: Look, log: Sequence[Found], timeout_s: float = 60.0) -> bool:
+    """Tell whether each decision of the log is a document, or becomes one: the fallback, where one was given."""
+    wanted: dict[tuple[str, str], Any] = {}
+    for one in log:
+        if one.kind in (DECISION, FALLBACK):
+            decision = one.core[0] if one.kind == DECISION else one.core[2]
+            name = (one.merchant, f"{decision['payment_id']}/{decision['checkpoint']}")
+            wanted[name] = {**decision, "seq": decision["seq"] or wanted[name]["seq"]}
+
+    def stored(merchant: str, id: str) -> Any:
+        body = look(merchant, id)
+        return msgspec.json.decode(body)["decision"] if body else None
+
+    return until(lambda: all(stored(*name) == _json(decision) for name, decision in wanted.items()), timeout_s, 1.0)
 
 
 class _Log:

@@ -22,28 +22,21 @@ from tests.shop import SCHEMA, payment_json
 
 Role = Literal["gateway", "decider", "follower", "trainer", "notifier"]
 READY_S = 120.0
+_ROOT = Path(__file__).parents[2]
 
 
 class Process:
     """One running role."""
 
-    def __init__(self, role: Role, config: Path) -> None:
+    def __init__(self, role: Role, config: Path, **altered: str) -> None:
         self.role, self.port = role, free_port()
         self.said = config.with_name(f"{role}-{self.port}.said")
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "avalist",
-            "run",
-            role,
-            "--config",
-            str(config),
-            "--port",
-            str(self.port),
-        ]
+        module = ["-m", "tests.cluster.altered"] if altered else ["-P", "-m", "avalist"]
+        command = [sys.executable, *module, "run", role, "--config", str(config), "--port", str(self.port)]
         with self.said.open("ab") as said:
-            self.process = subprocess.Popen(command, env=environment(), stdout=said, stderr=said)
+            self.process = subprocess.Popen(
+                command, env={**environment(), **altered}, cwd=_ROOT, stdout=said, stderr=said
+            )
 
     @property
     def ready(self) -> bool:
@@ -90,9 +83,9 @@ class Installation:
         self._settings |= settings
         self.config.write_text("".join(f"{name} = {value!r}\n" for name, value in self._settings.items()))
 
-    def start(self, *roles: Role) -> list[Process]:
-        """Start roles together; return them once all are ready."""
-        begun = [Process(role, self.config) for role in roles]
+    def start(self, *roles: Role, **altered: str) -> list[Process]:
+        """Start roles together, :mod:`altered` or as they are; return them once all are ready."""
+        begun = [Process(role, self.config, **altered) for role in roles]
         self.running += begun
         try:
             for process in begun:
@@ -141,7 +134,7 @@ class Load:
     """Callers that send payments, some of them twice, one after the other; what they were told is kept."""
 
     def __init__(self, keys: list[str], ports: list[int], *, deadline_ms: int = 2000, callers: int = 3) -> None:
-        self._keys, self.ports, self._deadline_ms, self._callers = keys, ports, deadline_ms, callers
+        self._keys, self.ports, self.deadline_ms, self._callers = keys, ports, deadline_ms, callers
         self.given: list[Given] = []
         self.refused: list[bytes] = []
         self._stop = threading.Event()
@@ -175,10 +168,11 @@ class Load:
         until_s = time.monotonic() + 30
         while time.monotonic() < until_s:
             try:
-                with Connection(port, key, deadline_ms=self._deadline_ms) as connection:
+                with Connection(port, key, deadline_ms=self.deadline_ms) as connection:
                     status, body = connection.send("POST", "/v1/decisions", payment)
             except (OSError, http.client.HTTPException):
-                port = self.ports[(self.ports.index(port) + 1) % len(self.ports)]
+                ports = self.ports
+                port = next((other for other in ports if other != port), ports[0])
                 time.sleep(0.05)
                 continue
             if status == 200:

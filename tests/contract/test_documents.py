@@ -18,7 +18,7 @@ from avalist.adapters.memory.documents import MemoryDocuments
 from avalist.adapters.mongo import documents as mongo
 from avalist.adapters.mongo.documents import MongoDocuments
 from avalist.adapters.sqlite.documents import SqliteDocuments
-from avalist.domain.errors import BadInput, Unavailable
+from avalist.domain.errors import BadInput, Superseded, Unavailable
 from avalist.ports.documents import Documents
 from tests.live import free_port
 from tests.services.server import Server
@@ -98,6 +98,16 @@ class DocumentsContract:
         with pytest.raises(RuntimeError):
             documents.put_many(broken_batch(), mark=("fold", 2))
         assert (documents.get("shop", "cases", "1"), documents.mark("fold")) == (b"old", 1)
+
+    def test_a_batch_counts_only_where_the_mark_is_as_expected(self, documents: Documents) -> None:
+        documents.put_many([("shop", "cases", "1", b"first")], mark=("fold", 3), after=0)
+        documents.put_many([("shop", "cases", "1", b"newer")], mark=("fold", 9), after=3)
+        for after in (0, 3, 10):
+            with pytest.raises(Superseded, match="fold"):
+                documents.put_many([("shop", "cases", "1", b"a zombie's")], mark=("fold", 5), after=after)
+        with pytest.raises(Superseded):
+            documents.put_many([], mark=("never seen", 5), after=3)
+        assert (documents.get("shop", "cases", "1"), documents.mark("fold")) == (b"newer", 9)
 
     def test_find_may_be_read_while_documents_are_put(self, documents: Documents) -> None:
         documents.put_many([("shop", "cases", id, b"{}") for id in "ab"])

@@ -1,14 +1,17 @@
-"""One running service for the tests of the clients."""
+"""One running service for the tests of the clients, and one cluster for those of the roles."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from avalist.models.artefact import Artefact
+from tests.cluster.under_test import UnderTest
 from tests.live import Connection, Service
+from tests.services.kafka import BUILD, Unobtainable, running_cluster, start_cluster
 from tests.shop import opened
 
 
@@ -39,3 +42,20 @@ def running(tmp_path_factory: pytest.TempPathFactory, artefact: Artefact) -> Ite
     running = Running(tmp_path_factory.mktemp("running") / "data", artefact)
     yield running
     running.service.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UnderTest]:
+    """Return two gateways, two deciders and a follower over three real brokers."""
+    there = running_cluster(BUILD / "cluster")  # those of 'make services', where they run
+    try:
+        brokers = there or start_cluster(tmp_path_factory.mktemp("brokers"))
+    except Unobtainable as error:
+        pytest.skip(f"no Kafka brokers: {error}")
+    folder = brokers.brokers[0].folder.parent
+    restart = partial(start_cluster, folder, outlives=there is not None)
+    cluster = UnderTest(tmp_path_factory.mktemp("cluster"), brokers, restart)
+    yield cluster
+    cluster.installation.stop()
+    if not there:
+        cluster.brokers.kill()

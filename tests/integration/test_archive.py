@@ -15,7 +15,7 @@ from avalist.adapters.memory.log import MemoryLog
 from avalist.app.archive import Archive
 from avalist.app.dataset import collect
 from avalist.app.replay import replay
-from avalist.domain.errors import LogCorrupt
+from avalist.domain.errors import LogCorrupt, Superseded
 from avalist.domain.keys import HOUSE
 from avalist.domain.records import Record
 from avalist.follow.archive import ArchiveFold
@@ -157,6 +157,21 @@ def test_another_log_is_not_archived_over_this_one(tmp_path: Path, caplog: pytes
         caplog.set_level(logging.WARNING)
         assert shop.follower().advance() == 2  # documents and vault go on
     assert "nothing is archived" in caplog.text
+
+
+def test_who_comes_back_as_a_zombie_writes_over_no_newer_batch(shop: Shop) -> None:
+    here = shop.installation
+    shop.decide(1)
+    here.log.sync()
+    fold = ArchiveFold(Archive(here.blobs, here.log), log_bytes=1, seconds=1e9)
+    for position, record in here.log.read():
+        fold.take(record, position)
+    stop = here.log.end
+    shop.decide(2)
+    newer = archive(shop)
+    with pytest.raises(Superseded):
+        fold.keep(stop)
+    assert stripped(Archive(here.blobs, here.log).read(stop=newer.end)) == unsealed(shop)
 
 
 def test_a_death_before_the_mark_leaves_the_batch_to_be_done_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,8 +15,11 @@ from confluent_kafka.admin import AdminClient
 from avalist.adapters.kafka.log import KafkaLog
 from avalist.adapters.kafka.reading import PLACE
 from avalist.adapters.kafka.tail import KafkaTail
+from avalist.adapters.kafka.topics import Topics, ensure
 from avalist.domain.errors import LogCorrupt, LogFailed, NotFound
 from avalist.domain.records import Record, RecordKind, encode_record
+from tests.cluster.checker import messages
+from tests.cluster.running import until
 from tests.services.kafka import Broker
 
 pytestmark = pytest.mark.sockets
@@ -114,7 +118,9 @@ def test_offsets_that_hold_no_record_are_stepped_over(kafka: Broker, topic: str,
     first = open_log()
     (before,) = first.append([record(1)])
     first.sync()
-    write(kafka, topic, b"", None, transaction=topic)  # leaves a control record behind it
+    write(kafka, topic, b"", None, transaction=topic)  # leaves a control record behind it, a moment later
+    with closing(KafkaTail(kafka.client, topic)) as tail:
+        assert until(lambda: tail.end == before + 3)
     log = open_log()
     (after,) = log.append([record(2)])
     log.sync()
@@ -194,6 +200,23 @@ def test_a_writer_that_gave_up_its_turn_writes_nothing_more(open_log: Open) -> N
     with pytest.raises(LogFailed, match="gave up"):
         log.append([record(1)])
     assert seqs(open_log()) == []
+
+
+def test_what_a_wrong_clock_stamps_is_neither_refused_nor_deleted(kafka: Broker, tmp_path: Path) -> None:
+    topics, refused, now_ms = Topics(tmp_path.name, 1, copies=1), [], time.time_ns() // 1_000_000
+    ensure(kafka.client, topics)
+    producer = Producer(kafka.client)
+    for days in (-400, 3):
+        producer.produce(
+            topics.events,
+            b"x",
+            timestamp=now_ms + days * 86_400_000,
+            on_delivery=lambda error, _: refused.append(error),
+        )
+    assert producer.flush(20) == 0
+    assert refused == [None, None]
+    stamps = [message.timestamp()[1] for message in messages(kafka.client, topics.events)]
+    assert all(abs(stamp - now_ms) < 60_000 for stamp in stamps)
 
 
 # --- what fails ----------------------------------------------------------------------------------------------------

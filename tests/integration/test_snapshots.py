@@ -155,9 +155,9 @@ def test_a_damaged_snapshot_gives_way_to_the_one_before(
 
 
 def blob(folder: Path, position: int, which: str) -> Path:
-    names = {"contents": f"{HOUSE}/snapshot~{position:020d}"}
-    last = {"head": "head", "part": "0000"}.get(which)
-    return folder / "blobs" / names.get(which, f"shop/snapshot~{position:020d}~{last}")
+    end = {"contents": "", "head": "~head-*", "part": "~0000-*"}[which]
+    (file,) = (folder / "blobs" / (HOUSE if which == "contents" else "shop")).glob(f"snapshot~{position:020d}{end}")
+    return file
 
 
 def damage(file: Path, harm: str) -> None:
@@ -226,6 +226,41 @@ def test_two_snapshots_are_kept_and_no_litter(tmp_path: Path) -> None:
         assert {name.split("/")[1] for name in blobs.names("shop")} == {f"{p:020d}" for p in kept[-2:]}
         # Nothing happened to this one: its first stands for all.
         assert {name.split("/")[1] for name in blobs.names("quiet")} == {f"{kept[0]:020d}"}
+
+
+def test_who_comes_back_as_a_zombie_spoils_no_newer_snapshot(tmp_path: Path) -> None:
+    with opened(tmp_path) as shop:
+        shop.create()
+        shop.create("quiet")
+        zombie, log = save(shop), shop.installation.log
+        shop.decide(1)
+        log.sync()
+        for position, record in log.read(zombie.position):
+            zombie.take(record, position)
+        zombie.keep(log.end)  # it stands still here, before it saves
+        newer = save(shop)
+        for n in range(2, 4):
+            shop.decide(n)
+            newer = save(shop)
+        zombie.save()
+        assert found(shop) == newer.position
+        shop.decide(4)
+        assert found(shop) == newer.position < save(shop).position == found(shop)
+
+
+def test_what_was_deleted_beside_us_is_written_again(tmp_path: Path) -> None:
+    with opened(tmp_path) as shop:
+        shop.create()
+        shop.create("quiet")
+        folded, log = save(shop), shop.installation.log
+        shutil.rmtree(tmp_path / "blobs" / "quiet")
+        shop.decide(1)
+        log.sync()
+        for position, record in log.read(folded.position):
+            folded.take(record, position)
+        folded.keep(log.end)
+        folded.save()
+        assert found(shop) == folded.position == log.end
 
 
 def test_a_snapshot_is_due_by_bytes_or_by_time_and_rests_after_it(shop: Shop) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -12,6 +13,7 @@ import httpx
 import msgspec
 import pytest
 
+from avalist.adapters.file import segment
 from avalist.adapters.file.log import FileLog
 from avalist.adapters.memory.asking import MemoryExchange
 from avalist.adapters.memory.blobs import MemoryBlobs
@@ -84,6 +86,7 @@ class Decider:
         self.documents = MemoryDocuments()
         self.clock = FakeClock()
         self.noted: list[str] = []
+        self.told: list[dict[str, Any]] = []
         self.cursor = 0
         self.deciding = Deciding(self.exchange, self.clock, self.open, AtOnce(), self.note)
         self.deciding.inbox = self.exchange
@@ -106,6 +109,7 @@ class Decider:
 
     def note(self, what: str, /, **details: object) -> None:
         self.noted.append(what)
+        self.told.append(details)
 
     def step(self) -> None:
         self.deciding.step(0.0)
@@ -256,6 +260,34 @@ def test_a_partition_that_is_lost_says_nothing_more(decider: Decider) -> None:
         decider.log.append([])
 
 
+@pytest.mark.parametrize("jump_ms", [-3_600_000, 3_600_000])
+def test_a_clock_that_jumps_delays_no_second_opening(decider: Decider, jump_ms: int) -> None:
+    decider.ask(1)
+    decider.log.close()
+    decider.send(decide(2))
+    decider.step()
+    assert decider.noted[-1] == "opens again"
+    decider.clock.ahead_ms = jump_ms
+    decider.step()
+    assert not decider.deciding.owned
+    decider.clock.ms += 1000
+    decider.step()
+    assert decider.deciding.owned
+
+
+def test_a_control_event_of_a_newer_version_keeps_the_partition_closed_and_says_why(decider: Decider) -> None:
+    unknown = msgspec.msgpack.encode({"type": "of_tomorrow", "version": 7})
+    decider.records = [
+        *(record for _, record in decider.log.read()),
+        Record("shop", 2, RecordKind.CONTROL, T0_MS, unknown),
+    ]
+    decider.deciding.lost([0])
+    decider.deciding.assigned([0])
+    decider.step()
+    assert decider.noted[-1] == "opens again"
+    assert "newer version" in decider.told[-1]["reason"]
+
+
 def test_a_partition_that_is_handed_over_says_what_it_decided(decider: Decider) -> None:
     decider.log.stalls = True
     decider.send(decide(1))
@@ -380,6 +412,37 @@ def test_a_fallback_is_spooled_while_nobody_takes_it_and_sent_by_the_next_gatewa
     front.decider.exchange.reachable = True
     front.runner.run(front._restart())
     assert front.decide().content == answer.content
+
+
+async def spooled(spooling: Spooling, depth: int) -> None:
+    while spooling.depth != depth:
+        await asyncio.sleep(0.01)
+
+
+def test_a_spool_on_a_full_disk_holds_no_answer_up_and_heals(
+    front: Front, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("avalist.api.spooling._AGAIN_S", 0.02)
+    full, put = [True], segment.write_all
+
+    def write_all(fd: int, data: bytes) -> None:
+        if full:
+            put(fd, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        put(fd, data)
+
+    monkeypatch.setattr(segment, "write_all", write_all)
+    front.decider.exchange.reachable = False
+    answers = [front.decide(n, works=False, deadline_ms=20) for n in (1, 2)]
+    assert [answer.json()["degraded"] for answer in answers] == [True, True]
+    spooling = front.service._spooling
+    assert (spooling.depth, spooling.failures > 0) == (0, True)
+    full.clear()
+    front.runner.run(asyncio.wait_for(spooled(spooling, 2), 10))
+    front.runner.run(front._restart())
+    front.decider.exchange.reachable = True
+    front.runner.run(front._restart())
+    assert [front.decide(n).content for n in (1, 2)] == [answer.content for answer in answers]
 
 
 def test_a_revoked_key_and_an_unknown_one_open_nothing(front: Front) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -70,7 +71,10 @@ def test_what_is_lost_is_not_ended_by_us() -> None:
 
 
 def following(noted: Noted, follower: Slow, there: int) -> Following:
-    found = Following(lambda partition: Followed(MemoryLog(), cast(Follower, follower), there), noted)
+    seconds = itertools.count()  # each look at the clock takes half of one
+    found = Following(
+        lambda partition: Followed(MemoryLog(), cast(Follower, follower), there), noted, lambda: next(seconds) / 2
+    )
     found.share = Quiet()
     found.assigned([0])
     return found
@@ -87,12 +91,12 @@ def test_a_follower_is_ready_once_it_has_caught_up() -> None:
     assert noted.said == ["follows", "caught up"]
 
 
-def test_one_that_must_open_again_is_not_ready() -> None:
+def test_one_that_must_open_again_rests_before_it_and_is_not_ready() -> None:
     noted, follower = Noted(), Slow(2)
     role = following(noted, follower, there=2)
     ready = []
-    for follower.breaks in (False, False, True):
+    for follower.breaks in (False, False, True, False, False):
         role.step(0.0)
         ready.append(role.ready)
-    assert ready == [False, True, False]
-    assert noted.said[2:] == ["follows again", "follows"]
+    assert ready == [False, True, False, False, True]
+    assert noted.said[2:] == ["follows again", "follows", "caught up"]

@@ -10,12 +10,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from avalist.adapters.file.blobs import sync_folder
+from avalist.domain.errors import Unavailable
 
 SECRET_BYTES = 32
 
 
 class FolderSecrets:
-    """Merchant secrets (32 random bytes each, durable before they are first used) and the operator's tokens."""
+    """Merchant secrets (32 random bytes each, durable before they are first used) and the operator's tokens.
+
+    Raises ``Unavailable`` for an error of the file system.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -46,8 +50,14 @@ class FolderSecrets:
 
     def _read_or_make(self, name: str, make: Callable[[], bytes] = lambda: secrets.token_bytes(SECRET_BYTES)) -> bytes:
         path = self._folder / name
-        if path.exists():
-            return path.read_bytes()
+        try:
+            return path.read_bytes() if path.exists() else self._make(path, make)
+        except OSError as error:
+            raise Unavailable(
+                f"secrets in {self._folder}: {error.strerror or error}; check the disk and its permissions"
+            ) from error
+
+    def _make(self, path: Path, make: Callable[[], bytes]) -> bytes:
         descriptor, draft = tempfile.mkstemp(".draft", dir=self._folder)  # its owner's alone
         try:
             with os.fdopen(descriptor, "wb") as file:

@@ -62,7 +62,12 @@ class Topics(NamedTuple):
 
     def _topic(self, name: str, partitions: int, **config: object) -> NewTopic:
         given = {key.replace("_", "."): str(value) for key, value in config.items()}
-        given |= {"min.insync.replicas": str(max(self.copies - 1, 1)), "max.message.bytes": str(4 << 20)}
+        given |= {
+            "min.insync.replicas": str(max(self.copies - 1, 1)),
+            "max.message.bytes": str(4 << 20),
+            # Brokers refuse what a clock that is ahead stamps, and soon delete what one that is behind does.
+            "message.timestamp.type": "LogAppendTime",
+        }
         return NewTopic(name, partitions, self.copies, config=given)
 
 

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+from avalist.domain.errors import Superseded
+
 
 class MemoryDocuments:
     """Keep documents in one dict per merchant and collection, in the order of their ids' insertion.
@@ -30,9 +32,12 @@ class MemoryDocuments:
         keys: Iterable[tuple[str, str, str, int, str]] = (),
         ends: Iterable[tuple[str, str, str, int]] = (),
         mark: tuple[str, int] | None = None,
+        after: int | None = None,
     ) -> None:
         """Store all rows, entries, ends and the mark, or none if one of the iterables raises."""
         batch, entries, due = list(rows), list(keys), list(ends)
+        if mark is not None and after not in (None, self.mark(mark[0])):
+            raise Superseded(f"{mark[0]} is at {self.mark(mark[0])} and not at {after}: another process went on")
         for merchant, collection, id, json in batch:
             self._collections[merchant, collection][id] = json
         for merchant, collection, key, at, id in entries:

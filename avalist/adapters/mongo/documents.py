@@ -16,13 +16,13 @@ from bson import Int64
 from pymongo import AsyncMongoClient, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ConfigurationError, PyMongoError
+from pymongo.errors import ConfigurationError, DuplicateKeyError, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
 from avalist.adapters.mongo.layout import ENTRIES, MARKS, PLACES, prepare
-from avalist.domain.errors import BadInput, Unavailable
+from avalist.domain.errors import BadInput, Superseded, Unavailable
 
 T = TypeVar("T")
 _Json = dict[str, Any]
@@ -41,13 +41,16 @@ class MongoDocuments:
     """Keep documents in one MongoDB database, each collection in one of its name, with its entries beside it.
 
     On a replica set or a sharded cluster a batch is one transaction. Elsewhere its mark is written last: what a crash
-    leaves of a batch is written again by a fold that goes on from the mark, with the same documents. Usable from
-    several threads and processes; what is acknowledged is on a majority of the servers.
+    leaves of a batch is written again by a fold that goes on from the mark, with the same documents; and a process that
+    stands still between looking at the mark and writing may write an old batch. Usable from several threads and
+    processes; what is acknowledged is on a majority of the servers.
 
     Raises
     ------
     BadInput
         For a URL that is none of MongoDB's.
+    Superseded
+        From ``put_many``, if the mark is not where it was expected.
     Unavailable
         From every method, for any other error of the client library, and once it is closed.
     """
@@ -88,12 +91,13 @@ class MongoDocuments:
         keys: Iterable[tuple[str, str, str, int, str]] = (),
         ends: Iterable[tuple[str, str, str, int]] = (),
         mark: tuple[str, int] | None = None,
+        after: int | None = None,
     ) -> None:
         """Store rows, entries, ends and the mark: in one transaction where there are any, else in this order."""
         due = {(merchant, collection, id): at for merchant, collection, id, at in ends}
         batch = _entries(keys, due)
         documents = list(rows)
-        self._run(self._put(documents, due, batch, mark))
+        self._run(self._put(documents, due, batch, mark, after))
 
     async def _put(
         self,
@@ -101,6 +105,7 @@ class MongoDocuments:
         due: dict[tuple[str, str, str], int],
         entries: _Batch,
         mark: tuple[str, int] | None,
+        after: int | None,
     ) -> None:
         documents = _documents(rows, due, await self._places(len(rows)) if rows else 0)
         for collection in {*documents, *(name.removesuffix(ENTRIES) for name in entries)} - self._ready:
@@ -108,15 +113,32 @@ class MongoDocuments:
             self._ready.add(collection)
 
         async def write(session: _Session) -> None:
+            if mark is not None and after is not None:
+                await self._check_mark(mark[0], after, session)
             for name, writes in [*documents.items(), *entries.items()]:
                 for start in range(0, len(writes), _AT_ONCE):  # each within the client's time limit
                     some = writes[start : start + _AT_ONCE]
                     await self._database[name].bulk_write(some, ordered=True, session=session)
             if mark is not None:
-                position = {"$set": {"position": Int64(mark[1])}}
-                await self._database[MARKS].update_one({"_id": mark[0]}, position, upsert=True, session=session)
+                await self._put_mark(*mark, after, session)
 
         await self._together(write)
+
+    async def _check_mark(self, name: str, after: int, session: _Session) -> None:
+        found = await self._database[MARKS].find_one({"_id": name}, session=session)
+        if after != (0 if found is None else int(found["position"])):
+            raise _superseded(name, after)
+
+    async def _put_mark(self, name: str, position: int, after: int | None, session: _Session) -> None:
+        """Move a mark; one that is expected elsewhere than at the beginning must be there."""
+        where: _Json = {"_id": name} if after is None else {"_id": name, "position": Int64(after)}
+        put = {"$set": {"position": Int64(position)}}
+        try:
+            done = await self._database[MARKS].update_one(where, put, upsert=not after, session=session)
+        except DuplicateKeyError:
+            raise _superseded(name, after) from None
+        if after and not done.matched_count:
+            raise _superseded(name, after)
 
     async def _places(self, count: int) -> int:
         """Return the first of so many places that nobody else gets: they order a collection's documents."""
@@ -252,6 +274,10 @@ def _entries(keys: Iterable[tuple[str, str, str, int, str]], due: dict[tuple[str
 def _end(due: dict[tuple[str, str, str], int], merchant: str, collection: str, id: str) -> _Json:
     at = due.get((merchant, collection, id))
     return {} if at is None else {"ends": _date(at)}
+
+
+def _superseded(name: str, after: int | None) -> Superseded:
+    return Superseded(f"{name} is no longer at {after}: another process went on")
 
 
 def _date(at_ms: int) -> dt.datetime:

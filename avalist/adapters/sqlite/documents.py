@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from avalist.domain.errors import Unavailable
+from avalist.domain.errors import Superseded, Unavailable
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
@@ -48,6 +48,8 @@ _TABLES = ("documents", "keys", "ends")
 CLEAR = [f"DELETE FROM {table} WHERE merchant = ? AND collection = ?" for table in _TABLES]
 DELETE = [f"{clear} AND id = ?" for clear in CLEAR]
 PUT_MARK = "INSERT INTO marks VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET position = excluded.position"
+BEGIN_MARK = "INSERT OR IGNORE INTO marks VALUES (?, 0)"
+MOVE_MARK = "UPDATE marks SET position = ? WHERE name = ? AND position = ?"
 _HIGHEST = 2**63 - 1
 _SWEPT_AT_ONCE = 1_000
 GET_MARK = "SELECT position FROM marks WHERE name = ?"
@@ -61,6 +63,8 @@ class SqliteDocuments:
 
     Raises
     ------
+    Superseded
+        From ``put_many``, if the mark is not where it was expected.
     Unavailable
         From every method, for any error of SQLite; also when another writer holds the file longer than 10 s.
     """
@@ -88,15 +92,24 @@ class SqliteDocuments:
         keys: Iterable[tuple[str, str, str, int, str]] = (),
         ends: Iterable[tuple[str, str, str, int]] = (),
         mark: tuple[str, int] | None = None,
+        after: int | None = None,
     ) -> None:
         """Store all rows, entries, ends and the mark in one transaction, or nothing."""
         batch, entries, due = list(rows), list(keys), list(ends)
         with self._mapped(), self._lock, self._connection:
+            if mark is not None:
+                self._put_mark(*mark, after)
             self._connection.executemany(PUT, batch)
             self._connection.executemany(PUT_KEY, sorted(entries))
             self._connection.executemany(PUT_END, due)
-            if mark is not None:
-                self._connection.execute(PUT_MARK, mark)
+
+    def _put_mark(self, name: str, position: int, after: int | None) -> None:
+        if after is None:
+            self._connection.execute(PUT_MARK, (name, position))
+            return
+        self._connection.execute(BEGIN_MARK, (name,))
+        if not self._connection.execute(MOVE_MARK, (position, name, after)).rowcount:
+            raise Superseded(f"{name} is no longer at {after}: another process went on")
 
     def get(self, merchant: str, collection: str, id: str) -> bytes | None:
         """Return one document's JSON, or None."""

@@ -29,6 +29,7 @@ from avalist.app.archive import Archive
 from avalist.app.backfill import backfill_from
 from avalist.app.explain import Explainer
 from avalist.app.snapshot import Snapshots
+from avalist.app.stages import Stages
 from avalist.app.stored import folded
 from avalist.app.tables import StoredTables
 from avalist.app.vault import Vault, days_of
@@ -132,9 +133,10 @@ def build(
         # Held, so that a model that was staged on another thread is at hand when its event is applied.
         held = lru_cache(maxsize=_HELD_MODELS)(partial(load_model, blobs))
         tables = open_tables(blobs)
-        writer = Writer(log, held, secrets.merchant, tables.load)
+        derived = open_derived(settings, blobs)
+        writer = Writer(log, held, secrets.merchant, tables.load, Stages(derived, log))
         writer.tables_version = tables.current()
-        writer.recover(progress, open_snapshots(open_derived(settings, blobs), log).newest(held))
+        writer.recover(progress, open_snapshots(derived, log).newest(held))
         for version in {merchant.tables_version for merchant in writer.merchants.values()}:
             tables.load(version)
         return Installation(
@@ -226,6 +228,11 @@ def open_snapshots(blobs: Blobs, log: Log) -> Snapshots:
     return Snapshots(blobs, log, logging.getLogger("avalist").warning)
 
 
+def open_stages(settings: Settings, log: Log) -> Stages:
+    """Return the states that are staged for merchants of the log that counts."""
+    return Stages(open_derived(settings, open_blobs(settings)), log)
+
+
 def open_follower(settings: Settings, log: Log, documents: Documents, blobs: Blobs) -> Follower:
     """Return a follower of the log that counts; it goes on where the last one was."""
     return follower_of(settings, log, documents, open_derived(settings, blobs), generation_of(settings))
@@ -240,12 +247,14 @@ def follower_of(
     `part` tells one log of several from the others; `per_mb` is by how much positions grow in a MiB.
     """
     waves = WaveDocuments(documents, log.end, generation, part)
+    stages = Stages(blobs, log)
     states = MerchantStates(
         open_snapshots(blobs, log),
-        backfill_from(log.read),
+        backfill_from(log.read, stages.load),
         log_bytes=settings.snapshot_log_mb * per_mb,
         seconds=settings.snapshot_s,
         waves=waves,
+        stages=stages,
     )
     explainer = Explainer(partial(load_artefact, open_blobs(settings)))
     folds: list[Fold] = [

@@ -16,7 +16,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from avalist.app.snapshot import proof_of
+from avalist.app.parts import proof_of
 from avalist.domain.errors import LogCorrupt, NotFound
 from avalist.domain.keys import HOUSE
 from avalist.domain.records import Record

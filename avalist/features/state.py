@@ -82,7 +82,7 @@ class State:
         self.watch = watch
         self.rings = Rings(plan.rings)
         self.meta = np.zeros(META_WORDS, dtype=np.int64)
-        self.mem = _pages(_GROWTH_WORDS)
+        self.mem = zeroed_pages(_GROWTH_WORDS)
         self.meta[BUMP] = 8
         self.meta[NOW] = -(2**62)
         self.meta[QUIET] = quiet_events
@@ -137,7 +137,7 @@ class State:
                 pages.resize(8 * words)
             self.mem = np.frombuffer(pages, dtype=np.int64)
         if len(self.mem) < words:
-            longer = _pages(words)
+            longer = zeroed_pages(words)
             longer[: len(self.mem)] = self.mem
             self.mem = longer
 
@@ -186,7 +186,7 @@ class State:
         return canonical.hexdigest()
 
 
-def _pages(words: int) -> I64:
+def zeroed_pages(words: int) -> I64:
     """Return zeroed words, in huge pages where the system has them: a state is read at random."""
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.zeros(words, dtype=np.int64)

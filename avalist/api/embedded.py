@@ -112,6 +112,8 @@ class Embedded(Service):
         last, found = -1, list[AvalistError | None]()
         for start in range(0, len(events), _SLICE):
             some = events[start : start + _SLICE]
+            if far := self.writer.far(merchant, some):
+                await asyncio.to_thread(self.writer.fetch, far)
             for result in self.writer.record_many(merchant, some, self.clock.now_ms()):
                 if isinstance(result, AvalistError):
                     found.append(result)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.resources import files
 from typing import Final, NamedTuple
 
@@ -160,6 +161,16 @@ class Snapshots:
         if names:
             self._say("no snapshot checks out: the whole log is read")
         return None
+
+    def begin(self) -> int:
+        """Return the position of the record from which on the log must be there for every snapshot that is kept; 0
+        where there is none.
+        """
+        kept = []
+        for name in self._blobs.names(HOUSE, _PREFIX):
+            with suppress(*_UNSOUND):  # no start takes it
+                kept.append(self._contents(name).last[0])
+        return min(kept, default=0)
 
     def _contents(self, name: str) -> _Contents:
         contents = msgspec.msgpack.decode(unsealed(self._blobs.get(HOUSE, name)), type=_Contents)

@@ -34,7 +34,7 @@ from avalist.domain.core import (
 )
 from avalist.domain.decisions import Decision
 from avalist.domain.errors import AvalistError, Conflict, LogFailed, NotFound
-from avalist.domain.events import Payment, WireEvent, to_ms
+from avalist.domain.events import OutcomeEvent, Payment, WireEvent, to_ms
 from avalist.domain.facts import NO_TABLES
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.schema import Schema
@@ -399,6 +399,20 @@ class Writer:
         self.merchant(id)
         return self._taker.key(id, value)
 
+    def far(self, id: str, events: Sequence[WireEvent]) -> list[int]:
+        """Return where the payments of outcomes stand that the log holds no longer: :meth:`fetch` them beforehand.
+
+        Raises ``NotFound`` if there is no such merchant.
+        """
+        merchant, begin = self.merchant(id), self._log.begin
+        payments = [event.payment_id for event in events if isinstance(event, OutcomeEvent)] if begin else []
+        return [first for first, _ in merchant.find([], payments)[1] if 0 <= first < begin]
+
+    def fetch(self, positions: Sequence[int]) -> None:
+        """Read records from the archive, so that they are at hand. On any thread but the deciding one."""
+        for position in positions:
+            self._log.get(position)
+
     def _log_fallback(self, merchant: Merchant, event_id: str, why: Why, decision: Decision, at_ms: int) -> None:
         record = _fallback_record(merchant, merchant.seq + 1, event_id, why, decision, at_ms)
         (position,) = self._log.append((record,))
@@ -431,7 +445,7 @@ class Writer:
         """Return the decision of a payment at a checkpoint, as first answered, with its event. Raises ``NotFound``."""
         merchant = self.merchant(id)
         position = merchant.decided_at(payment_id, checkpoint)
-        if position < 0:
+        if position < self._log.begin:  # where it was removed, the documents have it
             raise NotFound(f"no decision on payment {payment_id[:64]!r} at {checkpoint}")
         core, decided, _ = self._answered(merchant, position)
         return core, decided

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Final
 
 from avalist.app.archive import Archive
-from avalist.domain.errors import NotFound
+from avalist.domain.errors import LogCorrupt, NotFound
 from avalist.domain.records import Record
 from avalist.ports.blobs import Blobs
 from avalist.ports.log import Log
@@ -63,4 +63,9 @@ class WholeLog:
         """Return the archive, opened again where it did not reach so far."""
         if self._archive is None or self._archive.end < stop:
             self._archive = Archive(self._blobs(), self.held)
+        if self._archive.end < stop:
+            raise LogCorrupt(
+                f"the log begins at position {self.held.begin:,}, and its archive ends at {self._archive.end:,}: "
+                "restore the blobs 'archive/'"
+            )
         return self._archive

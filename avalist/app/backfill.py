@@ -82,7 +82,7 @@ def proof_without_seal(record: Record) -> bytes:
     return proof_of(msgspec.structs.replace(record, sealed=b""))
 
 
-def catch_up(folding: Folding, log: Log, read: Callable[[int, int], Records], progress: Told = _silent) -> None:
+def fold_to_end(folding: Folding, log: Log, read: Callable[[int, int], Records], progress: Told = _silent) -> None:
     """Fold the durable log, and what came meanwhile, until little is left. `read` reads the merchant's of a range."""
     for _ in range(_ROUNDS):
         end = log.durable_end

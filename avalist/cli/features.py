@@ -18,7 +18,7 @@ from rich.table import Table
 
 from avalist import analysis
 from avalist.app.administer import AddFeatures
-from avalist.app.backfill import Folding, catch_up
+from avalist.app.backfill import Folding, fold_to_end
 from avalist.app.dataset import collect
 from avalist.app.matrix import column_of
 from avalist.app.trace import Earlier, Trace, trace
@@ -202,7 +202,7 @@ def _stage(settings: Settings, merchant: str, own: Sequence[OwnFeature]) -> tupl
         plan = compile_plan(schema, with_own(schema, features, own))
         folding, stages = Folding(merchant, schema, plan), open_stages(settings, here.log)
         with progress_bar("back-filling from the log", here.log.end) as bar:
-            catch_up(folding, here.log, partial(here.archive.read, merchant=merchant), bar.step)
+            fold_to_end(folding, here.log, partial(here.archive.read, merchant=merchant), bar.step)
             bar.done(folding.position)
         stages.save(folding)
     return schema, plan, len(features)

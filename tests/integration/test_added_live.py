@@ -13,7 +13,7 @@ import pytest
 
 from avalist.app import stages, writer
 from avalist.app.administer import AddFeatures
-from avalist.app.backfill import Folding, backfill_from, catch_up
+from avalist.app.backfill import Folding, backfill_from, fold_to_end
 from avalist.app.merchant import plan_of
 from avalist.app.replay import replay
 from avalist.app.stages import Stages
@@ -32,7 +32,7 @@ def stage(shop: Shop) -> Folding:
     merchant, log = shop.writer.merchant("shop"), shop.installation.log
     log.sync()
     folding = Folding("shop", merchant.schema, plan_of(merchant.created, merchant.added, FIRST))
-    catch_up(folding, log, log.read)
+    fold_to_end(folding, log, log.read)
     kept(shop).save(folding)
     return folding
 

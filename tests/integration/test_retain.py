@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -20,6 +21,7 @@ from avalist.app.replay import replay
 from avalist.app.vault import Asked
 from avalist.bootstrap import open_retained, open_vault
 from avalist.cli import app
+from avalist.cli.rebuild import rebuild
 from avalist.config import Settings
 from avalist.domain.errors import AvalistError, BadInput, Conflict, LogCorrupt, NotFound
 from avalist.domain.records import Record
@@ -32,19 +34,27 @@ from tests.shop import FakeClock, Shop, event, opened
 SMALL = 8192
 
 
-@pytest.fixture(autouse=True)
-def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap, "FileLog", partial(FileLog, segment_bytes=SMALL))
+@pytest.fixture(scope="module", autouse=True)
+def small_segments() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(bootstrap, "FileLog", partial(FileLog, segment_bytes=SMALL))
+        yield changed
 
 
-@pytest.fixture
-def lived(tmp_path: Path, artefact: Artefact) -> Path:
-    """Return a data folder with a history, followed, with a snapshot, and not archived."""
-    folder = tmp_path / "data"
-    with opened(folder) as shop:
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory, artefact: Artefact, small_segments: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path_factory.mktemp("history") / "data"
+    with opened(folder) as shop, pytest.MonkeyPatch.context() as changed:
+        sync_often(shop, changed)
         drive(shop, artefact)
         follow(shop)
     return folder
+
+
+@pytest.fixture
+def lived(tmp_path: Path, history: Path) -> Path:
+    """Return a data folder with a history, followed, with a snapshot, and not archived."""
+    return shutil.copytree(history, tmp_path / "data")
 
 
 @pytest.fixture
@@ -53,6 +63,18 @@ def archived(lived: Path) -> Path:
     with opened(lived) as shop:
         archive(shop)
     return lived
+
+
+def sync_often(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sync after each append: a batch is never split, so one sync makes one segment."""
+    log, append = shop.installation.log, shop.installation.log.append
+
+    def appended(records: Any) -> list[int]:
+        positions = append(records)
+        log.sync()
+        return positions
+
+    monkeypatch.setattr(log, "append", appended)
 
 
 def follow(shop: Shop) -> None:
@@ -219,10 +241,8 @@ def test_documents_are_made_again_and_the_vault_is_not(trimmed: Path) -> None:
 
 
 def test_more_history_is_refused(trimmed: Path, tmp_path: Path) -> None:
-    file = tmp_path / "more.jsonl"
-    file.write_text("")
-    with pytest.raises(Conflict, match="'avalist log retain' removed"):
-        _run("import", "shop", file, "--rebuild", "--data", trimmed)
+    with opened(trimmed) as shop, pytest.raises(Conflict, match="'avalist log retain' removed"):
+        rebuild(shop.installation, "shop", tmp_path / "more.csv", None)
 
 
 def test_it_says_what_is_needed(archived: Path) -> None:

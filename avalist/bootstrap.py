@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -138,7 +139,8 @@ def build(
         derived = open_derived(settings, blobs)
         writer = Writer(log, held, secrets.merchant, tables.load, Stages(derived, log))
         writer.tables_version = tables.current()
-        writer.recover(progress, open_snapshots(derived, log).newest(held))
+        with _no_cycles():
+            writer.recover(progress, open_snapshots(derived, log).newest(held))
         for version in {merchant.tables_version for merchant in writer.merchants.values()}:
             tables.load(version)
         return Installation(
@@ -155,6 +157,18 @@ def build(
             secrets=secrets,
             _stack=stack.pop_all(),
         )
+
+
+@contextmanager
+def _no_cycles() -> Iterator[None]:
+    """Do work that makes no cycles, and in which looking for them takes a sixth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def load_model(blobs: Blobs, merchant: str, version: str) -> Model:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
-from itertools import pairwise
 from struct import Struct
 from typing import Final, TypeAlias
 
@@ -20,8 +19,6 @@ Hash: TypeAlias = tuple[int, int]
 _TABLES: Final = 256
 _FIRST: Final = 16
 NONE: Final = -1
-MANY: Final = 1 << 10
-"""From so many ids on it is cheaper to sort them by their tables than to go to each by itself."""
 _CACHED: Final = 1 << 15
 _WORDS: Final = Struct("<qq")
 
@@ -49,26 +46,9 @@ class IdIndex:
     def put(self, high: int, low: int, value: int) -> None:
         """Set the value of a hashed id."""
         n = low & 255
-        self._make_room(n, 1)
-        self._counts[n] += _put(self._tables[n], high, low, value)
-
-    def get_many(self, ids: I64) -> I64:
-        """Return the values of hashed ids int64 [n, 2]; −1 for those not held."""
-        found = np.empty(len(ids), dtype=np.int64)
-        for n, places in _by_table(ids):
-            _find_many(self._tables[n], ids, places, found)
-        return found
-
-    def put_many(self, ids: I64, values: I64) -> None:
-        """Set the values [n] of hashed ids int64 [n, 2], in order."""
-        for n, places in _by_table(ids):
-            self._make_room(n, len(places))
-            self._counts[n] += _put_many(self._tables[n], ids, values, places)
-
-    def _make_room(self, n: int, most: int) -> None:
-        """Let a table be at most three quarters full when so many more are in it."""
-        while (self._counts[n] + most - 1) * 4 >= len(self._tables[n]) * 3:
+        if self._counts[n] * 4 >= len(self._tables[n]) * 3:
             self._tables[n] = _grown(self._tables[n])
+        self._counts[n] += _put(self._tables[n], high, low, value)
 
     def dump(self) -> list[I64]:
         """Return the index as int64 arrays: the length of each table, then the tables."""
@@ -98,8 +78,6 @@ class Generations:
         """Return the values of hashed ids; −1 for those not held."""
         if self._since_ms is None:
             return [NONE] * len(ids)
-        if len(ids) >= MANY:
-            return self._get_many(np.array(ids, dtype=np.int64))
         tables, old = self._new._tables, self._old
         found = [_find(tables[low & 255], high, low) for high, low in ids]
         if old is not None and NONE in found:
@@ -108,31 +86,10 @@ class Generations:
 
     def put(self, ids: Sequence[Hash], values: Sequence[int], at_ms: Sequence[int]) -> None:
         """Set the values of hashed ids at times `at_ms`, which never decrease."""
-        if len(ids) >= MANY:
-            self._put_many(*(np.array(given, dtype=np.int64) for given in (ids, values, at_ms)))
-            return
         for (high, low), value, at in zip(ids, values, at_ms, strict=True):
             if self._since_ms is None or at - self._since_ms >= self._period_ms:
                 self._turn(at)
             self._new.put(high, low, value)
-
-    def _get_many(self, ids: I64) -> list[int]:
-        found = self._new.get_many(ids)
-        lacking = np.flatnonzero(found == NONE) if self._old is not None else ()
-        if self._old is not None and len(lacking):
-            found[lacking] = self._old.get_many(ids[lacking])
-        values: list[int] = found.tolist()
-        return values
-
-    def _put_many(self, ids: I64, values: I64, at_ms: I64) -> None:
-        start = 0
-        while start < len(ids):
-            if self._since_ms is None or at_ms[start] - self._since_ms >= self._period_ms:
-                self._turn(int(at_ms[start]))
-            assert self._since_ms is not None
-            stop = int(np.searchsorted(at_ms, self._since_ms + self._period_ms))
-            self._new.put_many(ids[start:stop], values[start:stop])
-            start = stop
 
     def together(self, at_ms: Sequence[int]) -> int:
         """Return how many of the entries due at times that never decrease can be looked up before any of them is put.
@@ -170,31 +127,6 @@ def hash_id(id: str) -> Hash:
     """Return an id's hash as two words, the first not 0."""
     high, low = _WORDS.unpack(blake2b(id.encode(), digest_size=16).digest())
     return high or 1, low
-
-
-def _by_table(ids: I64) -> Iterator[tuple[int, I64]]:
-    """Yield each table that some of the ids belong to, and their places, in order."""
-    tables = ids[:, 1] & (_TABLES - 1)
-    order = np.argsort(tables, kind="stable")
-    ends = np.cumsum(np.bincount(tables, minlength=_TABLES))
-    for n, (start, stop) in enumerate(pairwise((0, *ends.tolist()))):
-        if start < stop:
-            yield n, order[start:stop]
-
-
-@jit
-def _find_many(table: I64, ids: I64, places: I64, found: I64) -> None:
-    for place in places:
-        found[place] = _find(table, ids[place, 0], ids[place, 1])
-
-
-@jit
-def _put_many(table: I64, ids: I64, values: I64, places: I64) -> int:
-    """Set values in order; return how many ids are new."""
-    fresh = 0
-    for place in places:
-        fresh += _put(table, ids[place, 0], ids[place, 1], values[place])
-    return fresh
 
 
 @jit

@@ -26,9 +26,8 @@ def warm_up(merchants: list[Merchant]) -> None:
     scratch.features.run(row.reshape(1, -1))
     index = Generations(1)
     ids = [hash_id(str(n)) for n in range(5000)]
-    for count in (1, len(ids)):  # few go another way than many
-        index.put(ids[:count], range(count), [0] * count)
-        index.get(ids[:count])
+    index.put(ids, range(5000), [0] * 5000)
+    index.get(ids)
     for merchant in merchants:
         if merchant.model is not None:
             merchant.model.score(np.full((1, len(merchant.model.columns)), np.nan, dtype=np.float32))

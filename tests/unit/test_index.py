@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avalist.app import index as index_module
 from avalist.app.index import Generations, IdIndex, hash_id
 
 
@@ -62,21 +61,6 @@ def test_a_batch_is_put_as_one_by_one(steps: list[tuple[str, int]]) -> None:
     for value, (id, at) in enumerate(zip(ids, at_ms, strict=True)):
         put(alone, id, value, at)
     assert get(together, *"abcdef") == get(alone, *"abcdef")
-
-
-@pytest.mark.parametrize("step_ms", [0, 1, 7])
-def test_many_are_put_and_found_as_one_by_one(monkeypatch: pytest.MonkeyPatch, step_ms: int) -> None:
-    ids = [hash_id(f"id-{n % 1700}") for n in range(4000)]
-    at_ms = [n // 10 * step_ms for n in range(4000)]
-    together, alone = Generations(900), Generations(900)
-    for start in range(0, 4000, 2000):
-        part = slice(start, start + 2000)
-        together.put(ids[part], range(4000)[part], at_ms[part])
-    many = together.get(ids)
-    monkeypatch.setattr(index_module, "MANY", 1 << 30)
-    alone.put(ids, range(4000), at_ms)
-    assert many == together.get(ids) == alone.get(ids)
-    assert (-1 in many, len(together._new)) == (step_ms == 7, len(alone._new))
 
 
 def test_an_entry_of_the_end_of_a_period_outlives_its_start() -> None:

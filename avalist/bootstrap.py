@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from avalist.adapters.calls import Calls
 from avalist.adapters.clock import SystemClock
+from avalist.adapters.file import segment
 from avalist.adapters.file.blobs import FolderBlobs
 from avalist.adapters.file.generations import Generations
 from avalist.adapters.file.lock import lock_folder
@@ -31,10 +33,12 @@ from avalist.app.backfill import backfill_from
 from avalist.app.deciding import Noted, untold
 from avalist.app.explain import Explainer
 from avalist.app.snapshot import Snapshots
+from avalist.app.stages import Stages
 from avalist.app.stored import folded
 from avalist.app.tables import StoredTables
 from avalist.app.vault import Vault, days_of
 from avalist.app.webhooks import Webhooks
+from avalist.app.whole import WholeLog
 from avalist.app.writer import Writer
 from avalist.config import Settings
 from avalist.domain.errors import BadInput, LogCorrupt
@@ -46,7 +50,7 @@ from avalist.follow.learning import LearningFold, mark_of
 from avalist.follow.notifier import Notifier
 from avalist.follow.state import MerchantStates
 from avalist.follow.vault import VAULT_MARK, VaultFold
-from avalist.follow.waves import WaveDocuments
+from avalist.follow.waves import WaveDocuments, waves_mark
 from avalist.follow.webhooks import WEBHOOK_MARK, WebhookFold
 from avalist.models.artefact import MODEL_BLOB, Artefact
 from avalist.models.score import Model
@@ -137,9 +141,11 @@ def build(
         # Held, so that a model that was staged on another thread is at hand when its event is applied.
         held = lru_cache(maxsize=_HELD_MODELS)(partial(load_model, blobs))
         tables = open_tables(blobs)
-        writer = Writer(log, held, secrets.merchant, tables.load)
+        derived = open_derived(settings, blobs)
+        writer = Writer(log, held, secrets.merchant, tables.load, Stages(derived, log))
         writer.tables_version = tables.current()
-        writer.recover(progress, open_snapshots(open_derived(settings, blobs), log).newest(held))
+        with _no_cycles():
+            writer.recover(progress, open_snapshots(derived, log).newest(held))
         for version in {merchant.tables_version for merchant in writer.merchants.values()}:
             tables.load(version)
         return Installation(
@@ -158,6 +164,18 @@ def build(
         )
 
 
+@contextmanager
+def _no_cycles() -> Iterator[None]:
+    """Do work that makes no cycles, and in which looking for them takes a sixth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def load_model(blobs: Blobs, merchant: str, version: str) -> Model:
     """Load a model from the blobs, ready to score. Raises as :func:`load_artefact`."""
     return Model(load_artefact(blobs, merchant, version))
@@ -174,9 +192,13 @@ def keep_model(blobs: Blobs, merchant: str, artefact: Artefact) -> None:
 
 
 def open_log(settings: Settings, *, readonly: bool = False) -> Log:
-    """Open the log that the settings name, of the generation that counts."""
-    scheme = _scheme(settings.log, ("file", "memory"))
-    return MemoryLog() if scheme == "memory" else FileLog(_home(settings) / "log", readonly=readonly)
+    """Open the log that the settings name, of the generation that counts; what was removed of it is read from the
+    archive.
+    """
+    if _scheme(settings.log, ("file", "memory")) == "memory":
+        return MemoryLog()
+    log = FileLog(_home(settings) / "log", readonly=readonly)
+    return WholeLog(log, lambda: open_derived(settings, open_blobs(settings)))
 
 
 def open_documents(settings: Settings) -> Documents:
@@ -231,6 +253,11 @@ def open_snapshots(blobs: Blobs, log: Log) -> Snapshots:
     return Snapshots(blobs, log, logging.getLogger("avalist").warning)
 
 
+def open_stages(settings: Settings, log: Log) -> Stages:
+    """Return the states that are staged for merchants of the log that counts."""
+    return Stages(open_derived(settings, open_blobs(settings)), log)
+
+
 def open_follower(settings: Settings, log: Log, documents: Documents, blobs: Blobs) -> Follower:
     """Return a follower of the log that counts; it goes on where the last one was."""
     return follower_of(settings, log, documents, open_derived(settings, blobs), generation_of(settings))
@@ -245,12 +272,14 @@ def follower_of(
     `part` tells one log of several from the others; `per_mb` is by how much positions grow in a MiB.
     """
     waves = WaveDocuments(documents, log.end, generation, part)
+    stages = Stages(blobs, log)
     states = MerchantStates(
         open_snapshots(blobs, log),
-        backfill_from(log.read),
+        backfill_from(log.read, stages.load),
         log_bytes=settings.snapshot_log_mb * per_mb,
         seconds=settings.snapshot_s,
         waves=waves,
+        stages=stages,
     )
     explainer = Explainer(partial(load_artefact, open_blobs(settings)))
     folds: list[Fold] = [
@@ -297,7 +326,7 @@ class NextGeneration:
 @contextmanager
 def next_generation(here: Installation) -> Iterator[NextGeneration]:
     """Begin the next generation. Where it is left without a switch, nothing of it remains."""
-    if not isinstance(here.log, FileLog):
+    if here.settings.log.partition(":")[0] != "file":
         raise BadInput("only a log in files has generations", field="log", expected="file:", got=here.settings.log)
     generations = Generations(here.settings.data)
     begun = NextGeneration(here, generations)
@@ -354,6 +383,40 @@ def open_batch(settings: Settings) -> Batch:
 def open_archive(blobs: Blobs, log: Log) -> Archive:
     """Open the archive of a log. Raises ``LogCorrupt``."""
     return Archive(blobs, log)
+
+
+class Retained(NamedTuple):
+    """A log in files and its archive, to read: `needed` says from which position on the log is needed, by what.
+
+    `segments` are those that are whole, in `folder`.
+    """
+
+    folder: Path
+    log: FileLog
+    archive: Archive
+    segments: list[segment.Segment]
+    needed: dict[str, int]
+
+
+@contextmanager
+def open_retained(settings: Settings) -> Iterator[Retained]:
+    """Open a log to see how much of it may be removed. Raises ``BadInput`` for one that does not lie in files."""
+    if settings.log.partition(":")[0] != "file":
+        raise BadInput("only a log in files has segments", field="log", expected="file:", got=settings.log)
+    folder, generation = _home(settings) / "log", generation_of(settings)
+    marks = {
+        "the documents": folded(generation),
+        "the vault": folded(generation, VAULT_MARK),
+        "the webhooks": folded(generation, WEBHOOK_MARK),
+        "the waves": waves_mark(generation),
+        "the models' standings": mark_of(generation),
+    }
+    with closing(FileLog(folder, readonly=True)) as log, closing(open_documents(settings)) as documents:
+        derived = open_derived(settings, open_blobs(settings))
+        archive = open_archive(derived, log)
+        needed = {"the archive": archive.last, "a snapshot": open_snapshots(derived, log).begin()}
+        needed |= {what: documents.mark(mark) for what, mark in marks.items()}
+        yield Retained(folder, log, archive, segment.whole(folder), needed)
 
 
 def _scheme(url: str, known: tuple[str, ...]) -> str:

@@ -10,7 +10,7 @@ from avalist.api.commit import GroupCommit, Kept, Settles
 from avalist.api.decider import Decider
 from avalist.api.metrics import EmbeddedMetrics
 from avalist.api.service import Service
-from avalist.app.administer import Administration, AdminRequest, SetTables, TablesInForce
+from avalist.app.administer import AddFeatures, Administration, AdminRequest, SetTables, TablesInForce
 from avalist.app.followed import Followed, told
 from avalist.app.lookup import Archive
 from avalist.app.warm import warm_up
@@ -51,6 +51,7 @@ class Embedded(Service):
         self.webhooks = administration.webhooks
         self.archive = Archive(event_log, documents, writer, generation)
         self._log = event_log
+        self._adding = asyncio.Lock()
         self._commit: GroupCommit | None = None
 
     def warm_up(self) -> None:
@@ -90,7 +91,7 @@ class Embedded(Service):
         """Return a merchant's policy. Raises ``NotFound``."""
         return self.writer.merchant(merchant).policy
 
-    def ask(self, asked: Asked, timeout_s: float, done: Settles[Kept[Answer] | Decision], degraded: bool) -> None:
+    def ask(self, asked: Asked, timeout_s: float, done: Settles[Kept[Answer] | Decision]) -> None:
         """Give `done` the answer once it is durable, or not yet so when the time is out; the fallback at once where too
         many wait.
         """
@@ -101,18 +102,20 @@ class Embedded(Service):
         else:
             self.decider.ask(asked, timeout_s, done)
 
-    def first(self, merchant: str, kept: Kept[Answer], degraded: bool) -> Decision:
+    def first(self, asked: Asked, kept: Kept[Answer]) -> Decision:
         """Return the first answer: the fallback, where the decision is not durable in time and becomes advice."""
-        if kept.durable and not degraded:
-            return self.writer.first(merchant, kept.what)
+        if kept.durable and not asked.degraded:
+            return self.writer.first(asked.merchant, kept.what)
         self.metrics.fallbacks.labels("deadline").inc()
-        return self.writer.fallback(merchant, kept.what, self.clock.now_ms(), "deadline")
+        return self.writer.fallback(asked.merchant, kept.what, self.clock.now_ms(), "deadline")
 
     async def record(self, merchant: str, events: Sequence[WireEvent]) -> list[AvalistError | None]:
         """Record events without deciding; return for each what was wrong with it, once the others are durable."""
         last, found = -1, list[AvalistError | None]()
         for start in range(0, len(events), _SLICE):
             some = events[start : start + _SLICE]
+            if far := self.writer.far(merchant, some):
+                await asyncio.to_thread(self.writer.fetch, far)
             for result in self.writer.record_many(merchant, some, self.clock.now_ms()):
                 if isinstance(result, AvalistError):
                     found.append(result)
@@ -126,8 +129,22 @@ class Embedded(Service):
 
     async def administer(self, request: AdminRequest) -> dict[str, Any]:
         """Carry out an operator's request."""
+        if isinstance(request, AddFeatures):
+            async with self._adding:
+                return await self._add_features(request)
         await asyncio.to_thread(self.administration.prepare, request)
         answer = self.administration.carry_out(request, self.clock.now_ms())
+        await self._durable(self._log.end - 1)
+        return answer
+
+    async def _add_features(self, request: AddFeatures) -> dict[str, Any]:
+        """Catch up with a staged state a little at a time, and take it over in the turn in which nothing is missing."""
+        await asyncio.to_thread(self.administration.prepare, request)
+        while not self.writer.catch_up(request.merchant):
+            await asyncio.sleep(0)  # decisions go between
+        before = [self.writer.merchant(request.merchant).features]
+        answer = self.administration.carry_out(request, self.clock.now_ms())
+        await asyncio.to_thread(before.clear)  # giving a large state's memory back takes long
         await self._durable(self._log.end - 1)
         return answer
 

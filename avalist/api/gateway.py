@@ -116,18 +116,18 @@ class Gateway(Service):
 
     # --- payments --------------------------------------------------------------------------------------------------
 
-    def ask(self, asked: Asked, timeout_s: float, done: _Done, degraded: bool) -> None:
+    def ask(self, asked: Asked, timeout_s: float, done: _Done) -> None:
         """Give `done` the decision, or what there is when the time is out: the first answer, else the fallback."""
         asking = _Asking(asked, self._sealed(asked.merchant, asked.at_ms, msgspec.json.encode(asked.event)), done)
-        if degraded or self.full:
-            self._fall_back(asking, "deadline" if degraded else "overloaded")
+        if asked.degraded or self.full:
+            self._fall_back(asking, "deadline" if asked.degraded else "overloaded")
             return
         request = self.questions.put(timeout_s, _Payment(asking, self._remember), lambda: self._be_late(asking))
         if not self._send(asked, a.Decide(request, asked.merchant, asked.at_ms, asking.part)):
             self.questions.drop(request)
             self._fall_back(asking, "log")
 
-    def first(self, merchant: str, kept: Kept[Answer], degraded: bool) -> Decision:
+    def first(self, asked: Asked, kept: Kept[Answer]) -> Decision:
         """Return the first answer; nothing here is kept as a decider keeps it."""
         return kept.what.decision
 

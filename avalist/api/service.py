@@ -125,13 +125,13 @@ class Service(ABC):
         return self.policy(merchant).deadline_ms / 1000.0
 
     @abstractmethod
-    def ask(self, asked: Asked, timeout_s: float, done: Settles[Kept[Answer] | Decision], degraded: bool) -> None:
+    def ask(self, asked: Asked, timeout_s: float, done: Settles[Kept[Answer] | Decision]) -> None:
         """Give `done` the answer once it is durable, or what there is when the time is out; the fallback at once where
-        too many wait. `degraded`: the fallback is wanted.
+        too many wait.
         """
 
     @abstractmethod
-    def first(self, merchant: str, kept: Kept[Answer], degraded: bool) -> Decision:
+    def first(self, asked: Asked, kept: Kept[Answer]) -> Decision:
         """Return the first answer: the fallback, where the decision is not durable in time or it is wanted."""
 
     @abstractmethod

@@ -105,6 +105,14 @@ class RevokeKey(_Request, frozen=True, tag="revoke_key"):
     key: KeyId
 
 
+class AddFeatures(_Request, frozen=True, tag="add_features"):
+    """Add features for decisions from now on. 'avalist features add' folds their past first, beside the service; asked
+    for without that, they are refused.
+    """
+
+    features: Annotated[tuple[OwnFeature, ...], msgspec.Meta(min_length=1)]
+
+
 class SetMode(_Request, frozen=True, tag="set_mode"):
     """Set off, observe or live."""
 
@@ -173,6 +181,7 @@ AdminRequest = (
     | ListKeys
     | RotateKey
     | RevokeKey
+    | AddFeatures
     | SetMode
     | SetPolicy
     | SetSolved
@@ -286,6 +295,8 @@ class Administration:
             self._writer.load_model(request.merchant, request.version)
         elif isinstance(request, CreateMerchant):
             self._first_model(request)
+        elif isinstance(request, AddFeatures):
+            self._writer.begin_features(request.merchant, request.features)
         elif isinstance(request, SetTables):
             self._writer.load_tables(request.version)
 
@@ -326,6 +337,8 @@ class Administration:
             case RevokeKey(key=id):
                 self._end(self._key(merchant, id), at_ms)
                 return self._list(merchant)
+            case AddFeatures(features=own):
+                self._writer.add_features(merchant, own, at_ms)
             case SetMode(mode=mode):
                 self._writer.control(merchant, ModeSet(mode), at_ms)
             case SetPolicy(policy=policy):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import Any, Final, NamedTuple
@@ -17,7 +18,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from avalist.app.snapshot import proof_of
+from avalist.app.parts import proof_of
 from avalist.domain.errors import LogCorrupt, NotFound, Superseded
 from avalist.domain.keys import HOUSE
 from avalist.domain.records import Record
@@ -86,6 +87,19 @@ class Archive:
         """Return the position up to which everything is archived."""
         return self._marks[-1].stop if self._marks else 0
 
+    @property
+    def last(self) -> int:
+        """Return the position of the last record that is archived: by it a log is known as the archive's own."""
+        return self._marks[-1].last[0] if self._marks else 0
+
+    def get(self, position: int) -> Record:
+        """Return one archived record; some ten milliseconds, as a file is read for it. Raises ``NotFound``."""
+        for mark in self._marks[bisect_right(self._marks, position, key=lambda mark: mark.stop) :][:1]:
+            for file in mark.files:
+                for _, record in self._records(file, ("position", position)):
+                    return record
+        raise NotFound(f"no record begins at position {position}")
+
     def merchants(self) -> list[str]:
         """Return the merchants of the archive and of the log's tail, sorted."""
         archived = {file.merchant for mark in self._marks for file in mark.files}
@@ -127,7 +141,7 @@ class Archive:
         for mark in self._marks:
             if start < mark.stop and mark.start < stop:
                 files = [file for file in mark.files if merchant in (None, file.merchant)]
-                streams = [self._records(file, kind) for file in files]
+                streams = [self._records(file, None if kind is None else ("kind", kind)) for file in files]
                 for position, record in heapq.merge(*streams, key=lambda placed: placed[0]):
                     if start <= position < stop:
                         yield position, record
@@ -136,13 +150,14 @@ class Archive:
                 if position >= start and merchant in (None, record.merchant) and kind in (None, record.kind):
                     yield position, record
 
-    def _records(self, file: _File, kind: int | None) -> Stream:
+    def _records(self, file: _File, only: tuple[str, int] | None) -> Stream:
+        """Yield a file's records, or only those with a value in a column."""
         data = self._blobs.get(file.merchant, file.name)
         if hashlib.sha256(data).digest() != file.proof:
             raise LogCorrupt(
                 f"the archive's file {file.name} of merchant {file.merchant} is damaged: restore its blobs"
             )
-        whole = pq.ParquetFile(BytesIO(data)).iter_batches() if kind is None else _of_kind(data, kind)
+        whole = pq.ParquetFile(BytesIO(data)).iter_batches() if only is None else _with(data, *only)
         for batch in whole:
             columns: list[list[Any]] = [batch.column(n).to_pylist() for n in (0, 1, 2, 4)]
             ats = batch.column(3).cast(pa.int64()).to_pylist()
@@ -168,8 +183,8 @@ class Archive:
             )
 
 
-def _of_kind(data: bytes, kind: int) -> Iterator[pa.RecordBatch]:
-    yield from pq.read_table(BytesIO(data), filters=[("kind", "=", kind)]).to_batches()
+def _with(data: bytes, column: str, value: int) -> Iterator[pa.RecordBatch]:
+    yield from pq.read_table(BytesIO(data), filters=[(column, "=", value)]).to_batches()
 
 
 def _parquet(records: Sequence[Placed]) -> bytes:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from avalist.app import asked as a
-from avalist.app.administer import Administration, ListKeys, SetTables, Show, decode_request
+from avalist.app.administer import AddFeatures, Administration, ListKeys, SetTables, Show, decode_request
 from avalist.app.profile import Profile, profile_of
 from avalist.app.writer import Answer, Asked, Writer
 from avalist.domain.errors import AvalistError, BadInput, LogFailed
@@ -157,6 +157,8 @@ class Partition:
 
     def _administer(self, asked: a.Administer, at_ms: int, taken: Taken) -> a.CarriedOut:
         request = decode_request(self._clear(asked))
+        if isinstance(request, AddFeatures):  # a partition's other merchants would wait
+            raise BadInput("features are added to an installation in one folder, or when a merchant is created")
         self._administration.prepare(request)
         answer = msgspec.json.encode(self._administration.carry_out(request, at_ms))
         if not isinstance(request, ListKeys | Show):

@@ -7,24 +7,34 @@ It holds for the very code that made it and for the very log it was made from.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from typing import Final, NamedTuple
 
 import msgspec
-import numpy as np
-import pyarrow as pa
 
 from avalist import ENGINE
-from avalist.app.index import I64
+from avalist.app.index import Generations
 from avalist.app.merchant import LoadModel, Merchant
+from avalist.app.parts import (
+    HASH_BYTES,
+    Kept,
+    Unsound,
+    arrays_of,
+    ends_of,
+    get_arrays,
+    named_by,
+    proof_of,
+    put_arrays,
+    restore,
+    sealed,
+    unsealed,
+)
 from avalist.domain.core import FeaturesAdded, MerchantCreated, Solved
 from avalist.domain.decisions import Mode
 from avalist.domain.errors import AvalistError
 from avalist.domain.keys import HOUSE
-from avalist.domain.records import Record
-from avalist.features.arena import BUMP
-from avalist.features.state import pages
 from avalist.policy.choose import UNSOLVED, Desk
 from avalist.policy.economics import decode_policy
 from avalist.ports.blobs import Blobs
@@ -33,11 +43,6 @@ from avalist.ports.log import Log
 FORMAT: Final = 4
 _PREFIX: Final = "snapshot/"
 _KEPT: Final = 2
-_PART_WORDS: Final = 2 << 20
-_HASH_BYTES: Final = 32
-_SHORT: Final = 16
-_LARGE_WORDS: Final = 1 << 17
-_ZSTD: Final = pa.Codec("zstd", compression_level=1)
 _UNSOUND: Final = (AvalistError, msgspec.MsgspecError, ValueError, OSError)
 
 _FOLDING: Final = ("features", "app/merchant.py", "app/index.py", "app/doubts.py", "domain/row.py", "domain/core.py")
@@ -72,12 +77,6 @@ class Last(NamedTuple):
 
     position: int
     proof: bytes
-
-
-def proof_of(record: Record) -> bytes:
-    """Return the hash by which a record is known again, by every version: whatever a later one adds is left out."""
-    known = record.merchant, record.seq, record.kind, record.received_at_ms, record.core, record.sealed
-    return hashlib.sha256(msgspec.msgpack.encode(known)).digest()
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -119,10 +118,6 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[bytes, ...]
 
 
-class Unsound(ValueError):
-    """A snapshot that does not check out; its message says why."""
-
-
 class Snapshots:
     """Saves and loads the snapshots of one log. `say` is told, in a sentence, of each that does not check out.
 
@@ -153,7 +148,7 @@ class Snapshots:
                 written += size
             entries.append(entry)
         contents = _Contents(CODE, position, (last.position, last.proof), tuple(entries), notes)
-        self._blobs.put(HOUSE, f"{_PREFIX}{position:020d}", _sealed(msgspec.msgpack.encode(contents)))
+        self._blobs.put(HOUSE, f"{_PREFIX}{position:020d}", sealed(msgspec.msgpack.encode(contents)))
         self._sound = [*(one for one in self._sound if one.position < position), contents][-_KEPT:]
         self._clear(there)
         return written
@@ -174,8 +169,18 @@ class Snapshots:
             self._say("no snapshot checks out: the whole log is read")
         return None
 
+    def begin(self) -> int:
+        """Return the position of the record from which on the log must be there for every snapshot that is kept; 0
+        where there is none.
+        """
+        kept = []
+        for name in self._blobs.names(HOUSE, _PREFIX):
+            with suppress(*_UNSOUND):  # no start takes it
+                kept.append(self._contents(name).last[0])
+        return min(kept, default=0)
+
     def _contents(self, name: str) -> _Contents:
-        contents = msgspec.msgpack.decode(_unsealed(self._blobs.get(HOUSE, name)), type=_Contents)
+        contents = msgspec.msgpack.decode(unsealed(self._blobs.get(HOUSE, name)), type=_Contents)
         if contents.code != CODE:
             raise Unsound(f"it was made by other code ({contents.code}, this is {CODE})")
         at, proof = contents.last
@@ -185,46 +190,28 @@ class Snapshots:
 
     def _save(self, merchant: Merchant, prefix: str) -> tuple[_Entry, int]:
         merchant.settle()
-        arrays = _arrays(merchant)
-        state = merchant.features
-        ends = {id(state.mem): int(state.meta[BUMP])}  # looking at what lies behind would make it cost memory
-        lengths = tuple((_used(array[: ends.get(id(array))]), len(array)) for array in arrays)
-        hashes, written = [], 0
-        for n, runs in enumerate(_parts(lengths)):
-            words = np.concatenate([arrays[place][start:stop] for place, start, stop in runs])
-            part = _ZSTD.compress(words.astype("<i8", copy=False), asbytes=True)
-            hashes.append(hashlib.sha256(part).digest())
-            self._blobs.put(merchant.id, _part_name(prefix, n, hashes[-1]), part)
-            written += len(part)
-        head = _sealed(msgspec.msgpack.encode(_head(merchant, lengths, tuple(hashes))))
-        entry = _Entry(merchant.id, prefix, merchant.seq, head[:_HASH_BYTES])
+        arrays = [*arrays_of(merchant.features), *[index.dump() for index in _indexes(merchant)]]
+        kept = put_arrays(self._blobs, merchant.id, prefix, arrays, ends_of(merchant.features))
+        head = sealed(msgspec.msgpack.encode(_head(merchant, kept)))
+        entry = _Entry(merchant.id, prefix, merchant.seq, head[:HASH_BYTES])
         self._blobs.put(merchant.id, _head_name(prefix, entry.proof), head)
-        return entry, written + len(head)
+        return entry, kept.size + len(head)
 
     def _load(self, entry: _Entry, load_model: LoadModel) -> Merchant:
-        sealed = self._blobs.get(entry.merchant, _head_name(entry.name, entry.proof))
-        if sealed[:_HASH_BYTES] != entry.proof:
+        data = self._blobs.get(entry.merchant, _head_name(entry.name, entry.proof))
+        if data[:HASH_BYTES] != entry.proof:
             raise Unsound(f"merchant {entry.merchant}: its head is another snapshot's")
-        head = msgspec.msgpack.decode(_unsealed(sealed), type=_Head)
+        head = msgspec.msgpack.decode(unsealed(data), type=_Head)
         merchant = Merchant(entry.merchant, head.created, load_model)
         for features in head.added:
             merchant.apply(FeaturesAdded(features))
         if merchant.plan.hash != head.plan_hash:
             raise Unsound(f"merchant {entry.merchant}: plan {head.plan_hash}, this code makes it {merchant.plan.hash}")
-        _restore(merchant, head, self._arrays(entry, head))
+        arrays = get_arrays(self._blobs, entry.merchant, entry.name, head.arrays, head.parts)
+        for index, words in zip(_indexes(merchant), restore(merchant.features, arrays), strict=True):
+            index.load(words)
+        _set(merchant, head)
         return merchant
-
-    def _arrays(self, entry: _Entry, head: _Head) -> list[I64]:
-        arrays = [pages(whole) if whole > _LARGE_WORDS else np.zeros(whole, np.int64) for _, whole in head.arrays]
-        for n, (expected, runs) in enumerate(zip(head.parts, _parts(head.arrays), strict=True)):
-            part = self._blobs.get(entry.merchant, _part_name(entry.name, n, expected))
-            if hashlib.sha256(part).digest() != expected:
-                raise Unsound(f"merchant {entry.merchant}: part {n} is damaged")
-            size = sum(stop - start for _, start, stop in runs)
-            words = np.frombuffer(_ZSTD.decompress(part, 8 * size, asbytes=True), dtype="<i8")
-            for place, start, stop in runs:
-                arrays[place][start:stop], words = words[: stop - start], words[stop - start :]
-        return arrays
 
     def _clear(self, there: Mapping[str, Sequence[str]]) -> None:
         """Delete what is older than the snapshots that are kept and belongs to none of them, heads before parts."""
@@ -240,32 +227,14 @@ class Snapshots:
 
 
 def _head_name(prefix: str, proof: bytes) -> str:
-    return f"{prefix}head-{proof.hex()[:_SHORT]}"
+    return named_by(f"{prefix}head", proof)
 
 
-def _part_name(prefix: str, n: int, proof: bytes) -> str:
-    return f"{prefix}{n:04d}-{proof.hex()[:_SHORT]}"
+def _indexes(merchant: Merchant) -> tuple[Generations, ...]:
+    return merchant.events, merchant.payments, merchant.fallbacks, merchant.sessions
 
 
-def _sealed(body: bytes) -> bytes:
-    return hashlib.sha256(body).digest() + body
-
-
-def _unsealed(data: bytes) -> bytes:
-    body = data[_HASH_BYTES:]
-    if hashlib.sha256(body).digest() != data[:_HASH_BYTES]:
-        raise Unsound("it is damaged")
-    return body
-
-
-def _arrays(merchant: Merchant) -> list[I64]:
-    state = merchant.features
-    indexes = (merchant.events, merchant.payments, merchant.fallbacks, merchant.sessions)
-    assert state.watch is not None
-    return [state.meta, state.mem, state.watch.words, *[index.dump() for index in indexes], *state.rings.generations]
-
-
-def _head(merchant: Merchant, arrays: tuple[tuple[int, int], ...], parts: tuple[bytes, ...]) -> _Head:
+def _head(merchant: Merchant, kept: Kept) -> _Head:
     past = merchant.past
     return _Head(
         created=merchant.created,
@@ -279,50 +248,14 @@ def _head(merchant: Merchant, arrays: tuple[tuple[int, int], ...], parts: tuple[
         model_version=merchant.model_version,
         tables_version=merchant.tables_version,
         past=(past.payments, past.largest_minor, tuple(sorted(past.currencies))),
-        arrays=arrays,
-        parts=parts,
+        arrays=kept.lengths,
+        parts=kept.hashes,
     )
 
 
-def _restore(merchant: Merchant, head: _Head, arrays: list[I64]) -> None:
-    state = merchant.features
-    assert state.watch is not None
-    state.meta, state.mem, state.watch.words, *dumped = arrays
-    indexes = merchant.events, merchant.payments, merchant.fallbacks, merchant.sessions
-    for index, words in zip(indexes, dumped, strict=False):
-        index.load(words)
-    state.rings.generations = dumped[len(indexes) :]
+def _set(merchant: Merchant, head: _Head) -> None:
     merchant.seq, merchant.at_ms, merchant.mode = head.seq, head.at_ms, head.mode
     merchant.set_desk(Desk(decode_policy(head.policy), head.solved or UNSOLVED))
     merchant.model_version, merchant.tables_version = head.model_version, head.tables_version
     past = merchant.past
     past.payments, past.largest_minor, past.currencies = head.past[0], head.past[1], set(head.past[2])
-
-
-def _used(array: I64) -> int:
-    """Return the length of an array without the zeros at its end."""
-    end, step = len(array), 1 << 16
-    while end > 0 and not array[max(end - step, 0) : end].any():
-        end -= step
-    last = np.flatnonzero(array[max(end - step, 0) : max(end, 0)])
-    return max(end - step, 0) + int(last[-1]) + 1 if len(last) else 0
-
-
-def _parts(lengths: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int, int]]]:
-    """Yield what each part holds, as (array, start, stop): the stored words one array after the other, in equal parts.
-
-    >>> list(_parts([(3, 9), (0, 9), (_PART_WORDS, _PART_WORDS)]))
-    [[(0, 0, 3), (2, 0, 2097149)], [(2, 2097149, 2097152)]]
-    """
-    runs, room = [], _PART_WORDS
-    for place, (stored, _) in enumerate(lengths):
-        start = 0
-        while start < stored:
-            stop = min(start + room, stored)
-            runs.append((place, start, stop))
-            start, room = stop, room - (stop - start)
-            if not room:
-                yield runs
-                runs, room = [], _PART_WORDS
-    if runs:
-        yield runs

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
-from avalist.app.backfill import backfill_from
+from avalist.app.backfill import Folding, backfill_from
 from avalist.app.decide import decide
-from avalist.app.merchant import LoadModel, Merchant, created_by, creation, decode_event_core, decode_fallback
+from avalist.app.merchant import LoadModel, Merchant, created_by, creation, decode_event_core, decode_fallback, plan_of
 from avalist.app.snapshot import Snapshot
+from avalist.app.stages import Stages
 from avalist.app.tables import LoadTables, no_tables
 from avalist.app.take import Batch, Known, New, Taker, digest_of, encode
 from avalist.domain.core import (
@@ -33,16 +34,19 @@ from avalist.domain.core import (
 )
 from avalist.domain.decisions import Decision
 from avalist.domain.errors import AvalistError, Conflict, LogFailed, NotFound
-from avalist.domain.events import Payment, WireEvent, to_ms
+from avalist.domain.events import OutcomeEvent, Payment, WireEvent, to_ms
 from avalist.domain.facts import NO_TABLES
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.schema import Schema
 from avalist.enrich.seal import Secret
 from avalist.features.own import OwnFeature, with_own
+from avalist.features.plan import Plan
 from avalist.policy.choose import UNSOLVED
 from avalist.policy.evaluate import fall_back
 from avalist.ports.log import Log
 
+_STEP: Final = 128
+"""Records that one step of a catching up folds: some two milliseconds of the deciding thread."""
 decode_decision = msgspec.msgpack.Decoder(DecisionCore).decode
 
 
@@ -58,26 +62,36 @@ class Answer(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A merchant's payment to decide, and when it came in (ms); `traceparent` is its span, if it has one."""
+    """A merchant's payment to decide, and when it came in (ms); `traceparent` is its span, if it has one.
+
+    `degraded`: a test, which wants the fallback.
+    """
 
     merchant: str
     event: Payment
     at_ms: int
     traceparent: bytes = b""
+    degraded: bool = False
 
 
 class Writer:
     """Writes the inputs and decisions of the merchants of one log.
 
-    `tables_version` are the reference tables that merchants get when they are created.
+    `tables_version` are the reference tables that merchants get when they are created; `stages` hold the states that
+    were folded for features to be added.
     """
 
-    def __init__(self, log: Log, load_model: LoadModel, secret: Secret, load_tables: LoadTables = no_tables) -> None:
+    def __init__(
+        self, log: Log, load_model: LoadModel, secret: Secret, load_tables: LoadTables = no_tables,
+        stages: Stages | None = None,
+    ) -> None:  # fmt: skip
         self._log = log
         self.load_model = load_model
         self.load_tables = load_tables
         self.tables_version = NO_TABLES
-        self._backfill = backfill_from(log.read)
+        self._stages = stages
+        self._begun: dict[str, Folding] = {}
+        self._backfill = backfill_from(log.read, self._staged)
         self._taker = Taker(log, secret, load_tables)
         self.merchants: dict[str, Merchant] = {}
 
@@ -169,20 +183,40 @@ class Writer:
             self.control(id, ModelStaged(original.model_version, plan_hash), at_ms)
             self.control(id, ModelActivated(original.model_version), at_ms)
 
-    def add_features(
-        self, id: str, own: Sequence[OwnFeature], at_ms: int, progress: Callable[[int], None] = lambda position: None
-    ) -> int:
-        """Add columns to a merchant's, back-filled from its log, for decisions from now on; return how many.
+    def begin_features(self, id: str, own: Sequence[OwnFeature]) -> None:
+        """Load the state that was staged for columns to be added, for :meth:`catch_up`. On any thread.
 
-        It takes as long as a replay, of which `progress` is told the position. Raises ``NotFound``, and ``BadInput`` if
-        a feature makes no sense.
+        Raises ``NotFound``, ``BadInput`` if a feature makes no sense, ``Conflict`` if nothing sound is staged for them.
+        """
+        merchant = self.merchant(id)
+        plan = plan_of(merchant.created, merchant.added, own)
+        found = self._stages.load(merchant, plan) if self._stages is not None else None
+        if found is None:
+            raise Conflict(f"no state is staged for these features: 'avalist features add {id}' folds it first")
+        self._begun[id] = found
+
+    def catch_up(self, id: str) -> bool:
+        """Fold a little of the log into the state that was begun; tell whether it is where the merchant is."""
+        return self._begun[id].step(self._log, _STEP)
+
+    def add_features(self, id: str, own: Sequence[OwnFeature], at_ms: int) -> None:
+        """Add columns to a merchant's for decisions from now on, back-filled from what was begun or staged, else from
+        its whole log.
+
+        Raises ``NotFound``, and ``BadInput`` if a feature makes no sense.
         """
         merchant = self.merchant(id)
         before = merchant.plan.features
-        added = with_own(merchant.schema, before, own)[len(before) :]
-        merchant.backfill = backfill_from(self._log.read, progress)
-        self.control(id, FeaturesAdded(msgspec.json.encode(added)), at_ms)
-        return len(added)
+        self.control(
+            id, FeaturesAdded(msgspec.json.encode(with_own(merchant.schema, before, own)[len(before) :])), at_ms
+        )
+
+    def _staged(self, merchant: Merchant, plan: Plan) -> Folding | None:
+        """Return what a back-fill can go on from: what was begun here, else what is staged."""
+        begun = self._begun.pop(merchant.id, None)
+        if begun is not None and begun.plan.hash == plan.hash:
+            return begun
+        return self._stages.load(merchant, plan) if self._stages is not None else None
 
     def control(self, id: str, control: Control, at_ms: int) -> int:
         """Log a control event and apply it; return its position. It is checked first: a refused one is not logged."""
@@ -369,6 +403,20 @@ class Writer:
         self.merchant(id)
         return self._taker.key(id, value)
 
+    def far(self, id: str, events: Sequence[WireEvent]) -> list[int]:
+        """Return where the payments of outcomes stand that the log holds no longer: :meth:`fetch` them beforehand.
+
+        Raises ``NotFound`` if there is no such merchant.
+        """
+        merchant, begin = self.merchant(id), self._log.begin
+        payments = [event.payment_id for event in events if isinstance(event, OutcomeEvent)] if begin else []
+        return [first for first, _ in merchant.find([], payments)[1] if 0 <= first < begin]
+
+    def fetch(self, positions: Sequence[int]) -> None:
+        """Read records from the archive, so that they are at hand. On any thread but the deciding one."""
+        for position in positions:
+            self._log.get(position)
+
     def _log_fallback(self, merchant: Merchant, event_id: str, why: Why, decision: Decision, at_ms: int) -> None:
         record = _fallback_record(merchant, merchant.seq + 1, event_id, why, decision, at_ms)
         (position,) = self._log.append((record,))
@@ -401,7 +449,7 @@ class Writer:
         """Return the decision of a payment at a checkpoint, as first answered, with its event. Raises ``NotFound``."""
         merchant = self.merchant(id)
         position = merchant.decided_at(payment_id, checkpoint)
-        if position < 0:
+        if position < self._log.begin:  # where it was removed, the documents have it
             raise NotFound(f"no decision on payment {payment_id[:64]!r} at {checkpoint}")
         core, decided, _ = self._answered(merchant, position)
         return core, decided

@@ -21,6 +21,7 @@ from avalist.cli import (
     intel,
     learn,
     lifecycle,
+    log,
     merchants,
     models,
     policy,
@@ -48,6 +49,7 @@ app.add_typer(features.app, name="features")
 app.add_typer(reviews.app, name="reviews")
 app.add_typer(documents.app, name="documents")
 app.add_typer(vault.app, name="vault")
+app.add_typer(log.app, name="log")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(run.run_app, name="run")
 app.add_typer(run.dead_letters_app, name="dead-letters")

@@ -70,22 +70,12 @@ def backtest_command(
     a service may run meanwhile, and nothing that it does changes.
     """
     candidate = _policy(threshold, policy)
-    if features is not None and model is not None:
-        raise BadInput("a model has a plan of its own", field="options", expected="--model or --features", got="both")
-    if candidate is None and model is None and features is None:
-        raise BadInput(
-            "say what to try: --threshold, --policy, --model or --features",
-            field="options",
-            expected="one of them at least",
-            got="none",
-        )
+    _check(candidate, model, features)
     settings = settings_from(data=data)
     past, scorer = _read(settings, merchant, Period(_ms(begin, 0), _ms(end, Period().to_ms)), model)
-    words = _asked(threshold, policy, scorer if model else None)
+    words = _asked(threshold, policy, scorer if model else None, features)
     if features is not None:
-        past, after = _replan(settings, merchant, past, features, candidate)
-        words = [f"the features of {features.name}, with the same training without them beside", *words]
-        scorer = None
+        (past, after), scorer = _replan(settings, merchant, past, features, candidate), None
     else:
         after = decide_again(past, candidate)
     made = backtest(
@@ -98,6 +88,19 @@ def backtest_command(
         learnt_ms=scorer.data.last_ms if scorer else 0,
     )
     _write(msgspec.structs.replace(made, simulated=simulated), past, after, out or Path(f"{merchant}-backtest"))
+
+
+def _check(policy: Policy | None, model: str | None, features: Path | None) -> None:
+    """Raise ``BadInput`` where nothing is to be tried, or what does not go together."""
+    if features is not None and model is not None:
+        raise BadInput("a model has a plan of its own", field="options", expected="--model or --features", got="both")
+    if policy is None and model is None and features is None:
+        raise BadInput(
+            "say what to try: --threshold, --policy, --model or --features",
+            field="options",
+            expected="one of them at least",
+            got="none",
+        )
 
 
 def _policy(level: float | None, file: Path | None) -> Policy | None:
@@ -122,9 +125,10 @@ def _replan(
     return made.past, made.after
 
 
-def _asked(level: float | None, file: Path | None, model: Artefact | None) -> list[str]:
+def _asked(level: float | None, file: Path | None, model: Artefact | None, features: Path | None) -> list[str]:
     """Return what is tried, in words."""
-    words = [f"a threshold of {level:g}"] if level is not None else [f"the policy {file.name}"] if file else []
+    words = [f"the features of {features.name}, with the same training without them beside"] if features else []
+    words += [f"a threshold of {level:g}"] if level is not None else [f"the policy {file.name}"] if file else []
     return [*words, *([f"the model {model.version}"] if model else [])]
 
 

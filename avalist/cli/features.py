@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
@@ -16,14 +17,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from avalist import analysis
+from avalist.app.administer import AddFeatures
+from avalist.app.backfill import Folding, fold_to_end
 from avalist.app.dataset import collect
-from avalist.app.followed import tell as tell_followed
 from avalist.app.matrix import column_of
 from avalist.app.trace import Earlier, Trace, trace
-from avalist.bootstrap import build, open_follower
-from avalist.cli.folded import fold_all
-from avalist.cli.options import Data, Merchant, console, progress_bar
-from avalist.config import settings_from
+from avalist.bootstrap import open_stages
+from avalist.cli.office import office
+from avalist.cli.options import Data, Merchant, Port, console, progress_bar
+from avalist.config import Settings, settings_from
 from avalist.domain.errors import BadInput
 from avalist.domain.events import from_ms
 from avalist.domain.row import FRAUD_DELTA
@@ -31,7 +33,7 @@ from avalist.domain.schema import Schema
 from avalist.features.cost import cost_of
 from avalist.features.declare import Feature
 from avalist.features.derive import derive
-from avalist.features.own import decode_own, with_own
+from avalist.features.own import OwnFeature, decode_own, with_own
 from avalist.features.plan import Plan, compile_plan
 from avalist.features.words import covers, family, in_words, period, unit
 from avalist.history.private import write_private
@@ -44,6 +46,7 @@ Name = Annotated[str, typer.Argument(help="The feature's name, from 'avalist fea
 From = Annotated[str | None, typer.Option("--from", help="Payments received from this day or time on, UTC")]
 To = Annotated[str | None, typer.Option("--to", help="Payments received before this day or time, UTC")]
 KnownAt = Annotated[str | None, typer.Option(help="Labels as they were known then [default: now]")]
+_NICENESS: Final = 10
 
 
 @app.command("list")
@@ -148,7 +151,7 @@ def check(
     with analysis.open(data) as here:
         schema, before = here.created(merchant).schema, here.plan(merchant).features
     features = with_own(schema, before, decode_own(file.read_text()))
-    console.print(_told(schema, features, len(before)))
+    console.print(_told(schema, compile_plan(schema, features), len(before)))
     console.print(
         f"{len(features) - len(before)} features fit {merchant}: 'avalist features add {merchant} {escape(str(file))}' "
         "adds them",
@@ -156,12 +159,12 @@ def check(
     )
 
 
-def _told(schema: Schema, features: Sequence[Feature], first: int) -> Table:
+def _told(schema: Schema, plan: Plan, first: int) -> Table:
     """Return what the features from a place on tell and cost."""
-    plan = compile_plan(schema, features)
     table = _named("name", "what it tells", "costs")
-    for place in range(first, len(features)):
-        _add(table, escape(features[place].name), escape(in_words(features[place])), _costs(schema, plan, place))
+    for place in range(first, len(plan.features)):
+        one = plan.features[place]
+        _add(table, escape(one.name), escape(in_words(one)), _costs(schema, plan, place))
     return table
 
 
@@ -170,32 +173,39 @@ def add(
     merchant: Merchant,
     file: Annotated[Path, typer.Argument(help="Features (TOML)", exists=True, dir_okay=False)],
     data: Data = None,
+    port: Port = None,
 ) -> None:
     """Add features to a merchant that exists, back-filled from its log: decisions from now on see them.
 
-    It needs the data folder for itself, and takes about as long as 'avalist replay'. The active model goes on with the
-    columns that it knows; train again to use the new ones.
+    A service may run meanwhile, and goes on deciding. It takes about as long as 'avalist replay'. The active model goes
+    on with the columns that it knows; train again to use the new ones.
     """
-    own = decode_own(file.read_text())
-    with build(settings_from(data=data)) as here:
-        known = here.writer.merchant(merchant)
-        before = len(known.plan.columns)
-        with progress_bar("back-filling from the log", here.log.end) as bar:
-            here.writer.add_features(merchant, own, here.clock.now_ms(), bar.at)
-            bar.done(here.log.end)
-        here.log.sync()
-        follower = open_follower(here.settings, here.log, here.documents, here.blobs)
-        fold_all(follower, "folding the log", here.log.end)
-        tell_followed(here.documents, follower.status(here.clock.now_ms()))
-    plan = known.plan
-    console.print(_told(known.schema, plan.features, before))
+    own, settings = decode_own(file.read_text()), settings_from(data=data, port=port)
+    os.nice(_NICENESS)  # a service on this machine goes first
+    schema, plan, before = _stage(settings, merchant, own)
+    with office(settings) as here:
+        shown = here.carry_out(AddFeatures(merchant, own))
+    console.print(_told(schema, plan, before))
     console.print(
-        f"decisions after seq {known.seq} see {len(plan.columns) - before} features more, on plan {plan.hash}",
+        f"decisions after seq {shown['inputs']} see {len(plan.columns) - before} features more, on plan {plan.hash}",
         highlight=False,
     )
-    if known.model_version:
-        console.print(f"model {known.model_version} goes on with the {before} columns that it knows", highlight=False)
-    console.print(f"next: [bold]avalist train {merchant}[/], avalist up")
+    if shown["model"]:
+        console.print(f"model {shown['model']} goes on with the {before} columns that it knows", highlight=False)
+    console.print(f"next: [bold]avalist train {merchant}[/]")
+
+
+def _stage(settings: Settings, merchant: str, own: Sequence[OwnFeature]) -> tuple[Schema, Plan, int]:
+    """Fold a merchant's past under a plan with more features; return schema and plan, and how many there were."""
+    with analysis.Analysis(settings) as here:
+        schema, features = here.created(merchant).schema, here.plan(merchant).features
+        plan = compile_plan(schema, with_own(schema, features, own))
+        folding, stages = Folding(merchant, schema, plan), open_stages(settings, here.log)
+        with progress_bar("back-filling from the log", here.log.end) as bar:
+            fold_to_end(folding, here.log, partial(here.archive.read, merchant=merchant), bar.step)
+            bar.done(folding.position)
+        stages.save(folding)
+    return schema, plan, len(features)
 
 
 @app.command()

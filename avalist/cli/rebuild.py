@@ -87,6 +87,11 @@ def rebuild(
 
 def _check(here: Installation, merchant: str, mapping: Mapping | None) -> None:
     known = here.writer.merchant(merchant)
+    if here.log.begin:
+        raise Conflict(
+            f"the log begins at position {here.log.begin:,}, for 'avalist log retain' removed what lay before: it "
+            "cannot be written anew with more history"
+        )
     if mapping is None:
         return
     if mapping.merchant_schema() != known.schema:

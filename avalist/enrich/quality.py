@@ -15,9 +15,8 @@ from avalist.domain.facts import Facts, SessionState
 from avalist.domain.schema import Schema
 from avalist.domain.warnings import FUTURE_MS
 
-_NAMED = frozenset(
-    {"customer.id", "email", "email_shape", "email_domain", "method.fingerprint", "bin", "device.id", "ip", "ip24"}
-)
+_OF_BUYERS = ("customer.id", "email", "email_shape", "email_domain", "device.id", "ip", "ip24", "session")
+_NAMED = frozenset((*_OF_BUYERS, "method.fingerprint", "bin"))
 """Sources of which a warning of their own says that they are missing."""
 _OF_SESSIONS = ("pattern.session", "pattern.conduct", "pattern.behaviour")
 _SKEW = dt.timedelta(milliseconds=FUTURE_MS)
@@ -73,9 +72,13 @@ class Quality:
 
 
 def with_missing(facts: Facts, missing: tuple[str, ...]) -> Facts:
-    """Return the facts of a payment that gives nothing for some of the schema's sources; they are not empty."""
-    of_session = WarningCode.SESSION_MISSING in facts.warnings
-    unnamed = [s for s in missing if s not in _NAMED and not (of_session and s.startswith("session."))]
+    """Return the facts of a payment that gives nothing for some of the schema's sources; they are not empty.
+
+    Where no session came it is named once, in place of each source of it.
+    """
+    if WarningCode.SESSION_MISSING in facts.warnings:
+        missing = tuple(dict.fromkeys("session" if s.startswith("session.") else s for s in missing))
+    unnamed = [source for source in missing if source not in _NAMED]
     more = (WarningCode.FIELDS_MISSING,) if unnamed else ()
     return msgspec.structs.replace(facts, warnings=(*facts.warnings, *more), missing=missing)
 

@@ -84,7 +84,7 @@ class State:
         self.watch = watch
         self.rings = Rings(plan.rings)
         self.meta = np.zeros(META_WORDS, dtype=np.int64)
-        self.mem = pages(_GROWTH_WORDS)
+        self.mem = zeroed_pages(_GROWTH_WORDS)
         self._huge = False
         self.meta[BUMP] = 8
         self.meta[NOW] = -(2**62)
@@ -143,7 +143,7 @@ class State:
                 area.resize(8 * words)
             self.mem = np.frombuffer(area, dtype=np.int64)
         if len(self.mem) < words:
-            longer = pages(words)
+            longer = zeroed_pages(words)
             longer[: len(self.mem)] = self.mem
             self.mem = longer
         self._huge = False
@@ -205,7 +205,7 @@ class State:
         return canonical.hexdigest()
 
 
-def pages(words: int) -> I64:
+def zeroed_pages(words: int) -> I64:
     """Return zeroed words that cost no memory before they are written."""
     if not words or not hasattr(mmap, "MAP_ANONYMOUS"):
         return np.zeros(words, dtype=np.int64)

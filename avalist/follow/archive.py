@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from avalist.app.archive import Archive, Placed
-from avalist.app.snapshot import proof_of
+from avalist.app.parts import proof_of
 from avalist.domain.records import Record
 
 

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from avalist import ENGINE
 from avalist.app.merchant import Backfill, Merchant, created_by, decode_event_core
 from avalist.app.parity import Parity
-from avalist.app.snapshot import Last, Snapshots, proof_of
+from avalist.app.parts import proof_of
+from avalist.app.snapshot import Last, Snapshots
+from avalist.app.stages import Stages
 from avalist.app.writer import decode_decision
 from avalist.domain.errors import Unavailable
 from avalist.domain.records import Record, RecordKind
@@ -22,7 +24,7 @@ _LEAST_REST = 9
 class MerchantStates:
     """Folds the merchants, and saves a snapshot each `log_bytes` of log or `seconds`, whichever comes first.
 
-    `waves` are told what payments were told.
+    `waves` are told what payments were told. What a snapshot holds of `stages` is deleted there.
     """
 
     def __init__(
@@ -34,8 +36,9 @@ class MerchantStates:
         seconds: float,
         now_s: Callable[[], float] = time.monotonic,
         waves: WaveDocuments | None = None,
+        stages: Stages | None = None,
     ) -> None:
-        self._snapshots, self._backfill = snapshots, backfill
+        self._snapshots, self._backfill, self._stages = snapshots, backfill, stages
         self._log_bytes, self._seconds, self._now_s = log_bytes, seconds, now_s
         found = snapshots.newest(_no_model)
         self.merchants: dict[str, Merchant] = found.merchants if found is not None else {}
@@ -78,6 +81,8 @@ class MerchantStates:
         began_s = self._now_s()
         last = Last(position, proof_of(record))
         self._snapshots.save(self.merchants, self.position, last, self.parity.notes())
+        if self._stages is not None:
+            self._stages.forget(self.merchants)
         ended_s = self._now_s()
         self.saved = self.position
         self._due_s, self._rested_s = ended_s + self._seconds, ended_s + _LEAST_REST * (ended_s - began_s)

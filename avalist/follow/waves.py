@@ -20,6 +20,11 @@ _MOST_OPEN = 100
 Row = tuple[str, str, str, bytes]
 
 
+def waves_mark(generation: int) -> str:
+    """Return the name of the mark of how far a generation's log is folded into waves."""
+    return f"waves/1@{generation}"
+
+
 class WaveDocuments:
     """Writes waves and alerts as payments are told of them; the position is stored with each batch.
 
@@ -28,7 +33,7 @@ class WaveDocuments:
 
     def __init__(self, documents: Documents, end: int, generation: int = 1, part: str = "") -> None:
         self._documents = documents
-        self._place = Place(documents, f"waves/1@{generation}{part}", end)
+        self._place = Place(documents, waves_mark(generation) + part, end)
         self._books: dict[str, WaveBook] = {}
         self._merchants: dict[str, Merchant] = {}
         self._opened: set[tuple[str, str]] = set()

@@ -159,14 +159,8 @@ def report(
     expected = p if reported is None else p * reported
     ranked = _Ranked(y, p, amount)
     expected_ranked = expected[ranked.order]
-
-    def measure(weight: F64) -> list[float]:
-        recalls = ranked.value_recall(weight, APPROVAL_RATES)
-        level = float(weight @ ranked.y / (weight @ expected_ranked))
-        return [ranked.average_precision(weight), ranked.roc_auc(weight), level, *recalls]
-
     draws = _draws(np.arange(len(y)) if groups is None else groups, ranked, resamples, seed)
-    intervals = _intervals(measure, draws, len(y), 3 + len(APPROVAL_RATES))
+    intervals = _intervals(_measures(ranked, expected_ranked), draws, len(y), 3 + len(APPROVAL_RATES))
     return Report(
         rows=len(y),
         frauds=frauds,
@@ -179,6 +173,17 @@ def report(
         brier=float(np.mean((expected - y) ** 2)),
         log_loss=float(-np.mean(np.log(np.where(y > 0.0, np.maximum(expected, 1e-12), 1.0 - expected)))),
     )
+
+
+def _measures(ranked: _Ranked, expected: F64) -> Callable[[F64], list[float]]:
+    """Return what measures ranking, level and money under weights [n] of the ranked rows, `expected` their reports."""
+
+    def measures(weight: F64) -> list[float]:
+        level = float(weight @ ranked.y / (weight @ expected))
+        recalls = ranked.value_recall(weight, APPROVAL_RATES)
+        return [ranked.average_precision(weight), ranked.roc_auc(weight), level, *recalls]
+
+    return measures
 
 
 def _draws(groups: I64, ranked: _Ranked, resamples: int, seed: int) -> Iterator[F64]:

@@ -19,8 +19,15 @@ class Log(Protocol):
       thread than ``append``. After a failed ``sync`` or ``append`` every later call raises ``LogFailed``.
     - ``read`` yields ``(position, record)`` from `start` up to `stop` (default: everything appended), in order.
     - ``get`` returns one record; one that was appended and not yet synced is found too.
-    - ``end`` is the position the next record will get; ``durable_end`` is how far a crash cannot reach.
+    - ``begin`` is the position of the first record that it still holds: what lay before was removed, and ``read`` and
+    ``get`` raise ``NotFound`` for it. ``end`` is the position the next record will get; ``durable_end`` is how far a
+    crash cannot reach.
     """
+
+    @property
+    def begin(self) -> int:
+        """Return the position from which on every record is held."""
+        ...
 
     @property
     def end(self) -> int:

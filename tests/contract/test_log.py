@@ -59,6 +59,12 @@ class LogContract:
         end = log.end
         assert log.append(records(1)) == [end]
 
+    def test_everything_is_held_from_the_beginning_on(self, log: Log) -> None:
+        (first, *_) = log.append(records(3))
+        log.sync()
+        assert log.begin <= first
+        assert len(list(log.read(log.begin))) == 3
+
     def test_durable_end_moves_with_sync_alone(self, log: Log) -> None:
         start = log.durable_end
         log.append(records(2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from avalist.app.reread import read_past
 from avalist.bootstrap import load_model
 from avalist.cli import app
 from avalist.domain.errors import BadInput
-from avalist.features.own import decode_own
+from avalist.features.own import OwnFeature, decode_own
 from avalist.models.artefact import Artefact
 from tests.shop import DAY_MS, SCHEMA, T0_MS, FakeClock, Shop, event, opened, payment
 
@@ -58,8 +59,8 @@ def live(shop: Shop, numbers: range, merchant: str = "shop") -> None:
             shop.record(event("capture", f"k{n}", payment_id=f"p{n}"), merchant)
 
 
-def add(shop: Shop, own: object) -> None:
-    shop.writer.add_features("shop", own, shop.clock.ms)  # type: ignore[arg-type]
+def add(shop: Shop, own: tuple[OwnFeature, ...]) -> None:
+    shop.writer.add_features("shop", own, shop.clock.ms)
 
 
 def grown(shop: Shop, artefact: Artefact) -> None:
@@ -83,9 +84,9 @@ def replayed(shop: Shop) -> Replayed:
     return replay(shop.installation.log, partial(load_model, shop.installation.blobs))
 
 
-def all_at_once(shop: Shop) -> Merchant:
+def all_at_once(shop: Shop, own: tuple[OwnFeature, ...] = (*FIRST, *SECOND)) -> Merchant:
     """Return a merchant that lived the same with all features from its creation."""
-    shop.installation.administration.carry_out(CreateMerchant("whole", SCHEMA, (*FIRST, *SECOND)), T0_MS)
+    shop.installation.administration.carry_out(CreateMerchant("whole", SCHEMA, own), T0_MS)
     for record in [r for _, r in shop.installation.log.read() if r.merchant == "shop" and r.kind == 1]:
         shop.writer.merchant("whole").fold(record, 0)
     shop.writer.merchant("whole").settle()
@@ -221,7 +222,10 @@ def run(*arguments: object) -> str:
     return " ".join(ran.output.split())
 
 
-def test_the_command_adds_them_and_says_what_comes_next(folder: Path, tmp_path: Path) -> None:
+def test_the_command_adds_them_and_says_what_comes_next(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "nice", lambda by: by)  # the tests that follow are as urgent as before
     file = tmp_path / "own.toml"
     file.write_text('[[feature]]\naggregate = "min"\nentity = "card"\nwindow = "1d"\n')
     assert "avalist features add shop" in run("features", "check", "shop", file, "--data", folder)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -476,3 +477,39 @@ class LogMachine(RuleBasedStateMachine):
 
 TestLogMachine = LogMachine.TestCase
 TestLogMachine.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_segments_that_another_process_removes_are_not_found(tmp_path: Path, readonly: bool) -> None:
+    folder = tmp_path / "log"
+    with closing(FileLog(folder, segment_bytes=SMALL)) as writer:
+        positions = [position for n in range(60) for position in (writer.append([record(n, 400)]), writer.sync())[0]]
+        log = FileLog(folder, readonly=True) if readonly else writer
+        assert seqs(log) == [*range(60)]
+        old = segment.whole(folder)[:3]
+        segment.remove(folder, old)
+        gone = [position for position in positions if position < old[-1].end]
+        for position in (gone[0], gone[-1]):
+            with pytest.raises(NotFound, match="begins later"):
+                log.get(position)
+            with pytest.raises(NotFound, match="begins later"):
+                list(log.read(position))
+        assert log.begin == old[-1].end
+        assert [r.seq for _, r in log.read(log.begin)] == [*range(len(gone), 60)]
+        writer.append([record(60)])
+        writer.sync()
+        assert log.get(positions[-1]).seq == 59
+        log.close()
+    with closing(FileLog(folder)) as again:
+        assert [r.seq for _, r in again.read(again.begin)] == [*range(len(gone), 61)]
+
+
+def test_a_gap_between_segments_is_damage(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    with closing(FileLog(folder, segment_bytes=SMALL)) as log:
+        for n in range(60):
+            log.append([record(n, 400)])
+            log.sync()
+        segment.path_of(folder, segment.whole(folder)[1].first).unlink()
+        with pytest.raises(LogFailed):
+            seqs(log)

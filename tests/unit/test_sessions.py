@@ -68,6 +68,16 @@ def test_missing_is_a_fact_with_its_own_code(game: Shop, session: Any, state: st
     assert columns["pages"] != columns["pages"]
 
 
+def test_a_session_that_did_not_come_is_missing_once(shop: Shop) -> None:
+    whole = msgspec.structs.replace(TELLS, numbers=(*TELLS.numbers, NumberDecl("keys", "session.key_presses")))
+    shop.create("whole", whole)
+    lacking = shop.decide(1, "whole", custom={"lat": 1}, billing={"country": "DE"}).decision
+    assert lacking.missing == ("session",)
+    assert WarningCode.FIELDS_MISSING not in lacking.warnings
+    partly = shop.decide(2, "whole", session={"pages": 1}, custom={"lat": 1}, billing={"country": "DE"}).decision
+    assert (partly.missing, WarningCode.FIELDS_MISSING in partly.warnings) == (("session.key_presses",), True)
+
+
 def test_a_schema_without_sessions_misses_none(shop: Shop) -> None:
     assert WarningCode.SESSION_MISSING not in shop.decide(1).decision.warnings
 

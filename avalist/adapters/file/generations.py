@@ -16,7 +16,7 @@ from avalist.adapters.file.blobs import FolderBlobs, sync_folder
 from avalist.domain.errors import Conflict, NotFound
 
 _FIRST: Final = 1
-_DERIVED: Final = ("snapshot/", "archive/")
+_DERIVED: Final = ("snapshot/", "archive/", "staged/")
 """Blobs of the first generation alone: beside them lie the models, which belong to all."""
 
 

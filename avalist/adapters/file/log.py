@@ -32,6 +32,8 @@ class FileLog:
     *Reading from another process*: ``readonly=True`` takes no lock and repairs nothing. Its ``end`` is the published
     position, nothing from there on is looked at, and segments made later are found.
 
+    *Removed segments.* Another process may remove the oldest ones; ``begin`` tells, and what was there is ``NotFound``.
+
     *Repair.* Opening for writing checks the last segment (the others were flushed before it was made) and cuts what
     follows its last sound record. Damage below the published position is ``LogCorrupt``: it was acknowledged. From
     there on it is the torn tail of a write that nobody was told of. Sound records of such a write may survive.
@@ -77,6 +79,14 @@ class FileLog:
             resources.callback(self._watermark.close)
             self._resources: ExitStack | None = resources.pop_all()
         self._end = self.durable_end
+
+    @property
+    def begin(self) -> int:
+        """Return the position of the first record that is still there."""
+        with self._mapped():
+            if not self._firsts or not segment.path_of(self._folder, self._firsts[0]).exists():
+                self._list()
+        return self._firsts[0]
 
     @property
     def end(self) -> int:
@@ -146,7 +156,7 @@ class FileLog:
             if position >= durable:
                 raise NotFound(f"no record begins at position {position}")
             first, end = self._extent(position, durable)
-            with self._mapped():
+            with self._mapped(), self._there(position):
                 payload = segment.payload_at(self._folder, first, position, end)
         return decode_record(payload, position)
 
@@ -238,7 +248,7 @@ class FileLog:
         position = start
         while position < stop:
             first, end = self._extent(position, durable)
-            with self._mapped():
+            with self._mapped(), self._there(position):
                 for at, payload in segment.payloads(self._folder, first, position, min(stop, end), end):
                     yield at, decode_record(payload, at)
             position = end
@@ -247,12 +257,31 @@ class FileLog:
         """Return the first position and the end of the segment that holds `position`, which is below `durable`."""
         if self._readonly and durable > self._listed_to:
             with self._mapped():
-                self._firsts, self._listed_to = segment.firsts(self._folder), durable
+                self._list()
+            self._listed_to = durable
         firsts = self._firsts
         following = bisect_right(firsts, position)
         if following == 0:
-            raise NotFound(f"no record begins at position {position}: the log in {self._folder} begins later")
+            raise self._removed(position)
         return firsts[following - 1], firsts[following] if following < len(firsts) else durable
+
+    def _list(self) -> None:
+        """Take note of the segments that are there."""
+        with self._disk:  # none is made meanwhile
+            self._firsts = segment.firsts(self._folder)
+
+    @contextmanager
+    def _there(self, position: int) -> Iterator[None]:
+        """Tell a segment that was removed from one that cannot be read."""
+        try:
+            yield
+        except FileNotFoundError:
+            if position < self.begin:
+                raise self._removed(position) from None
+            raise
+
+    def _removed(self, position: int) -> NotFound:
+        return NotFound(f"no record begins at position {position}: the log in {self._folder} begins later")
 
     def _check_open(self) -> None:
         if self._refusal:

@@ -16,6 +16,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
 from avalist.adapters.file.blobs import sync_folder
@@ -35,6 +36,30 @@ def path_of(folder: Path, first: int) -> Path:
 def firsts(folder: Path) -> list[int]:
     """Return the first positions of all segments in `folder`, ascending."""
     return sorted(int(name[:-4]) for name in os.listdir(folder) if name.endswith(".seg"))
+
+
+class Segment(NamedTuple):
+    """A segment that is whole: its records are [`first`, `end`), and nothing was written to it since `written_s`."""
+
+    first: int
+    end: int
+    size: int
+    written_s: float
+
+
+def whole(folder: Path) -> list[Segment]:
+    """Return all segments but the last, which grows, ascending."""
+    found = firsts(folder)
+    stats = [path_of(folder, first).stat() for first in found[:-1]]
+    ends = zip(found, found[1:], stats, strict=False)
+    return [Segment(first, end, stat.st_size, stat.st_mtime) for first, end, stat in ends]
+
+
+def remove(folder: Path, segments: Iterable[Segment]) -> None:
+    """Remove segments, the oldest first, so that a death half way leaves no gap."""
+    for segment in segments:
+        path_of(folder, segment.first).unlink()
+    sync_folder(folder)
 
 
 def create(folder: Path, first: int, size: int) -> int:

@@ -48,6 +48,11 @@ class Reading:
         with translated(self._name):
             self._getter = Consumer({**self._client, **_READING, **_GETTING})
 
+    @property
+    def begin(self) -> int:
+        """Return 0: the topic keeps everything."""
+        return 0
+
     def close_reading(self) -> None:
         """Release what reads."""
         self._closed = True

@@ -24,6 +24,11 @@ class MemoryLog:
         self._closed = False
 
     @property
+    def begin(self) -> int:
+        """Return 0: nothing is ever removed."""
+        return 0
+
+    @property
     def end(self) -> int:
         """Return the position after the last appended record."""
         return len(self._records)

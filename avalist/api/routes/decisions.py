@@ -46,7 +46,7 @@ class Asking:
     Each raises what becomes a problem document.
     """
 
-    __slots__ = ("_began_ms", "_began_s", "_service", "_span", "_word", "caller", "given")
+    __slots__ = ("_asked", "_began_ms", "_began_s", "_service", "_span", "_word", "caller", "given")
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -75,7 +75,9 @@ class Asking:
         timeout_s = _timeout_s(service, self.given, key.merchant)
         if key.kind == "sandbox":
             self._word = _rehearsal(key, event)
-        service.ask(Asked(key.merchant, event, self._began_ms, traceparent), timeout_s, done, self._word == DEGRADED)
+        degraded = self._word == DEGRADED
+        self._asked = Asked(key.merchant, event, self._began_ms, traceparent, degraded)
+        service.ask(self._asked, timeout_s, done)
 
     def answer(self, found: Kept[Answer] | Decision) -> bytes:
         """Return the answer's body; after :attr:`pause_s`, it may be sent."""
@@ -106,7 +108,7 @@ class Asking:
         """Return the first answer: the fallback, where the decision is not durable in time and becomes advice."""
         if self._word == SLOW and kept.what.again:
             self._word = ""
-        return self._service.first(self._key.merchant, kept, self._word == DEGRADED)
+        return self._service.first(self._asked, kept)
 
     @property
     def pause_s(self) -> float:

@@ -25,6 +25,7 @@ STATUS: dict[type[e.AvalistError], int] = {
     e.RateLimited: 429,
     e.Overloaded: 429,
     e.LogFailed: 503,
+    e.Superseded: 503,
     e.Unavailable: 503,
     e.ArtefactInvalid: 422,
     e.DataFolderLocked: 503,

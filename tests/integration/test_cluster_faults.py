@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from avalist import ENGINE
 from avalist.adapters.file.log import FileLog
 from avalist.adapters.mongo.documents import MongoDocuments
+from avalist.app.snapshot import FORMAT
 from tests.cluster.altered import UNKNOWN
 from tests.cluster.checker import documents_equal, documents_in, records
 from tests.cluster.disk import small_disk
@@ -103,8 +105,9 @@ def test_two_versions_take_turns_and_cost_nothing(cluster: UnderTest) -> None:
         new = here.start("decider", "gateway", ALTERED_VERSION="next")
         cluster.load.ports = [cluster.gateway.port, new[1].port]
         here.dismiss(old)
-        time.sleep(4.0)  # the next version alone: decisions, and a snapshot
-        here.start("decider", "follower")  # it is taken back, the hard way
+        assert until(lambda: saved_by_the_next_version(here.folder), 60)
+        here.start("decider")  # it is taken back, the hard way
+        here.start("follower")
         cluster.load.ports = [cluster.gateway.port]
         for process in (*new, follower):
             process.kill()
@@ -116,6 +119,11 @@ def test_two_versions_take_turns_and_cost_nothing(cluster: UnderTest) -> None:
     assert "was made by other code" in said
     assert documents_are_the_log(cluster)
     here.start("decider")
+
+
+def saved_by_the_next_version(folder: Path) -> bool:
+    code = f"{FORMAT + 1}-{ENGINE}-".encode()
+    return any(code in file.read_bytes() for file in folder.glob("data/partitions/*/_/snapshot~*"))
 
 
 def test_a_follower_that_comes_back_writes_over_nothing(cluster: UnderTest) -> None:

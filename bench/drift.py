@@ -36,7 +36,6 @@ from avalist.domain.events import Payment, WireEvent
 from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact
 from avalist.models.delay import ReportDelay
-from avalist.models.drift import WINDOWS_D
 from avalist.models.train import TrainParams, train
 from avalist.simulator import Attempt, World, WorldConfig
 from avalist.simulator.play import Pending, live
@@ -49,6 +48,8 @@ MEDIAN_D, P95_D = 25.0, 90.0
 HISTORY_D, CALM_D, ATTACK_D = 60, 1, 12
 PER_DAY, ATTACK_PER_DAY, ATTACK_P = 400.0, 150, 0.5
 STABLE_PER_DAY, STABLE_HISTORY_D, STABLE_D, RETRAIN_D = 250.0, 75, 365, 30
+EPISODE_D: Final = 28
+"""Alarms that lie no further apart are one."""
 RECOVERED: Final = 0.8
 FAULT_AFTER_H, FAULT_SHARE, LONGEST_H = 12, 0.6, 72
 PARAMS: Final = TrainParams(test_share=0.0, trees=80, leaves=15, learning_rate=0.08, min_data_in_leaf=50, num_threads=1)
@@ -258,7 +259,7 @@ def stable(seed: int) -> dict[str, Any]:
         alarm = alarm_at(data, said, law, cut_ms)
         if alarm is not None:
             alarms.append({"day": day - STABLE_HISTORY_D, **msgspec.to_builtins(alarm)})
-    apart = [later - day > WINDOWS_D[-1] for day, later in itertools.pairwise(one["day"] for one in alarms)]
+    apart = [later - day > EPISODE_D for day, later in itertools.pairwise(one["day"] for one in alarms)]
     found = {"seed": seed, "alarms": alarms, "episodes": bool(alarms) + sum(apart), "payments": len(said)}
     print(json.dumps(found), flush=True)
     return found

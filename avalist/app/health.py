@@ -9,7 +9,6 @@ is significant.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 import msgspec
@@ -17,47 +16,31 @@ import numpy as np
 import numpy.typing as npt
 
 from avalist.app.dataset import Dataset
-from avalist.app.train import delay_at
+from avalist.app.level import CHANCE, LevelCheck, level_checks, off
 from avalist.domain.alerts import Alert
 from avalist.domain.schema import DAY_MS
 from avalist.features.codes import code_of
 from avalist.features.words import in_words
-from avalist.models.judge import AGES_D, MOST_OFF, evenly
-from avalist.models.shift import more_missing, shift, significant, two_sided, z_value
-from avalist.models.trees import F32, F64, I64
+from avalist.models.judge import evenly
+from avalist.models.shift import more_missing, shift, significant
+from avalist.models.trees import F32, I64
 from avalist.ports.documents import Documents
 
-ALL_PAYMENTS: Final = "all payments"
 HEALTH: Final = "health"
 """Collection of the latest check of each merchant."""
-CHANCE: Final = 0.001
-"""Chance that a check of one kind raises any alert where nothing is wrong: a thousand checks, one false alert."""
 MOVED: Final = 0.25
 """Population stability index from which on a column has moved; 0.1 is usually called a small change."""
 TIMES_USUAL: Final = 4.0
 """And so many times as far as in any of the weeks before: a young shop's columns move all the time, a little."""
 MORE_MISSING: Final = 0.05
 _BEFORE_D: Final = 28
-_LEVEL_D: Final = 180
 _FEWEST: Final = 200
 """Payments on either side of a comparison."""
-_LEAST_EXPECTED: Final = 5.0
 _SAMPLE: Final = 20_000
-_PRODUCTS: Final = 8
 _SHOWN: Final = 15
 _SCORE: Final = "p_fraud"
 _FRAUD_HISTORY: Final = "fraud_history"
 """Columns of known frauds move with every wave of reports, all together: the level is the question to ask of that."""
-
-
-class LevelCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """Frauds reported and expected by now of the payments `subject`, and how many standard deviations lie between."""
-
-    subject: str
-    payments: int
-    observed: float
-    expected: float
-    z: float
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +99,8 @@ def kept(documents: Documents, merchant: str) -> Health | None:
 
 def check(data: Dataset, merchant: str, days: int = 7) -> Health:
     """Check a merchant's replayed log."""
-    levels, windows = tuple(_levels(data)), _windows(data, days)
+    levels = level_checks(data, data.cut_ms, data.background.decided[:, 0].astype(np.float64))
+    windows = _windows(data, days)
     moved, missing = tuple(_moved(data, windows)), tuple(_missing(data, windows))
     alerts = (*_off_levels(levels), *_moved_columns(moved), *_more_missing(missing))
     strongest = sorted(moved, key=lambda one: -one.psi)[:_SHOWN]
@@ -144,31 +128,6 @@ def _windows(data: Dataset, days: int) -> _Windows:
         data.t_ms, [last - (days + _BEFORE_D) * DAY_MS, last - days * DAY_MS, last]
     ).tolist()
     return _Windows(evenly(np.arange(begin, middle), _SAMPLE), evenly(np.arange(middle, end), _SAMPLE))
-
-
-def _levels(data: Dataset) -> Iterator[LevelCheck]:
-    captured, fraud = data.known_at(data.cut_ms)
-    p = data.background.decided[:, 0].astype(np.float64)
-    rows = np.flatnonzero(captured & ~np.isnan(p) & (data.t_ms > data.cut_ms - _LEVEL_D * DAY_MS))
-    age_d = (data.cut_ms - data.t_ms[rows]) / DAY_MS
-    expected, y = p[rows] * delay_at(data, data.cut_ms).reported_by(age_d), fraud[rows].astype(np.float64)
-    for subject, inside in _subjects(data, rows, age_d):
-        due, seen = float(expected[inside].sum()), float(y[inside].sum())
-        if max(due, seen) >= _LEAST_EXPECTED:
-            z = z_value(y[inside], expected[inside], data.t_ms[rows][inside] // DAY_MS)
-            yield LevelCheck(subject=subject, payments=int(inside.sum()), observed=seen, expected=due, z=z)
-
-
-def _subjects(data: Dataset, rows: I64, age_d: F64) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-    yield ALL_PAYMENTS, np.ones(len(rows), np.bool_)
-    for low, high in pairwise(AGES_D):
-        yield f"payments {low:g} to {high:g} days old", (age_d >= low) & (age_d < high)
-    sold = [data.background.sold[row] for row in rows.tolist()] if data.background.sold else []
-    for kind in ("item_kind", "product"):
-        names, place = np.unique([getattr(one, kind) for one in sold], return_inverse=True)
-        for k in np.argsort(-np.bincount(place, minlength=len(names)), kind="stable")[:_PRODUCTS].tolist():
-            if names[k]:
-                yield f"{kind.replace('_', ' ')} {names[k]}", place == k
 
 
 def _moved(data: Dataset, windows: _Windows) -> Iterator[Moved]:
@@ -214,15 +173,9 @@ def _as_missing(field: str, before: npt.NDArray[np.bool_], now: npt.NDArray[np.b
 
 
 def _off_levels(levels: tuple[LevelCheck, ...]) -> Iterator[Alert]:
-    stands = significant(np.array([two_sided(one.z) for one in levels]), CHANCE)
-    for one, stand in zip(levels, stands.tolist(), strict=True):
-        ratio = one.observed / max(one.expected, 1e-9)
-        if stand and not 1.0 / MOST_OFF <= ratio <= MOST_OFF:
-            words = (
-                f"of {one.subject} {one.observed:.0f} frauds are reported, {one.expected:.1f} were expected by now "
-                f"({one.z:+.1f} standard deviations): train again, and see whether report_delay_d fits"
-            )
-            yield Alert(kind="level", subject=one.subject, value=ratio, words=words)
+    for one in off(levels):
+        words = f"{one.words}: train again, and see whether report_delay_d fits"
+        yield Alert(kind="level", subject=one.subject, value=one.ratio, words=words)
 
 
 def _moved_columns(moved: tuple[Moved, ...]) -> Iterator[Alert]:

@@ -17,9 +17,10 @@ from avalist.app.administer import ActivateModel, AdminRequest, RefuseModel, Set
 from avalist.app.dataset import Dataset, collect
 from avalist.app.followed import check_parity
 from avalist.app.gate import Clock, Read, judge, last_days, relevelled, row_us, shadow
+from avalist.app.level import LevelCheck, level_checks, off
 from avalist.app.lineage import Records, Standing, due, lineage
 from avalist.app.solve import solve_budgets
-from avalist.app.train import FEWEST_FRAUDS, Training, delay_at, train_on
+from avalist.app.train import FEWEST_FRAUDS, Training, train_on
 from avalist.app.watch import Watched, look
 from avalist.domain.core import Cause, Evidence
 from avalist.domain.errors import BadInput, Conflict, ReplayMismatch
@@ -27,7 +28,6 @@ from avalist.domain.records import Record
 from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact
 from avalist.models.delay import ReportDelay
-from avalist.models.drift import WINDOWS_D, Alarm, worst
 from avalist.models.score import Model
 from avalist.models.train import TrainParams
 from avalist.models.trees import F64
@@ -106,20 +106,13 @@ def last_done(documents: Documents, merchant: str) -> Done | None:
     return None if body is None else msgspec.json.decode(body, type=Done)
 
 
-def alarm_at(data: Dataset, said: F64, law: ReportDelay | None, cut_ms: int) -> Alarm | None:
-    """Return the loudest alarm by what was logged up to a time: reports against those expected.
+def alarm_at(data: Dataset, said: F64, law: ReportDelay | None, cut_ms: int) -> LevelCheck | None:
+    """Return the level that most exceeds what was expected, by what was logged up to a time; None where none does.
 
-    `said` float64 [n] is P(fraud) as it was when the payment was decided, NaN where nothing was; `law` how long reports
-    take, None to estimate it.
+    Health asks the same (``level_checks``); fewer reports than expected are its business, for they harm no one tonight.
     """
-    captured, fraud = data.known_at(cut_ms)
-    recent = (data.t_ms >= cut_ms - WINDOWS_D[-1] * DAY_MS) & (data.t_ms < cut_ms)
-    rows = np.flatnonzero(captured & ~np.isnan(said) & recent)
-    known = (law or delay_at(data, cut_ms)).reported_by((cut_ms - data.t_ms[rows]) / DAY_MS)
-    sold: dict[str, int] = {}
-    place = [sold.setdefault(data.background.sold[n].product or "unknown", len(sold)) for n in rows.tolist()]
-    groups = {"product": (list(sold), np.array(place, np.int64))}
-    return worst(data.t_ms[rows], fraud[rows].astype(np.float64), said[rows] * known, cut_ms, groups)
+    above = [one for one in off(level_checks(data, cut_ms, said, law)) if one.z > 0.0]
+    return max(above, key=lambda one: one.z, default=None)
 
 
 def watch(tools: Tools, merchant: str, now_ms: int) -> Evidence | None:

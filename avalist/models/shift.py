@@ -8,34 +8,10 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from avalist.models.trees import F32, F64, I64
+from avalist.models.trees import F32, F64
 
 BINS: Final = 10
 _LEAST_SHARE: Final = 1e-4
-_DAYS: Final = 5
-
-
-def z_value(y: F64, expected: F64, day: I64) -> float:
-    """Return (Σo − ΣpF)/√V: how far reports are from those expected by now, in standard deviations (modelling §2.6).
-
-    V is ΣpF(1 − pF), or what the misses of whole days vary by if that is more: frauds come in waves, and one wave is
-    one surprise, not fifty. The days vary about their mean, so that a lasting miss does not excuse itself; about 0
-    where they are too few to tell.
-
-    Parameters
-    ----------
-    y
-        1 where a fraud report was logged [n].
-    expected
-        pF: P(fraud) as decided times the share of reports of its age that are in [n].
-    day
-        Payments of one day are counted together [n].
-    """
-    miss = np.bincount(np.unique(day, return_inverse=True)[1], y - expected) if len(y) else np.zeros(1)
-    days = len(miss)
-    off = miss - miss.mean() if days >= _DAYS else miss
-    variance = max(float(expected @ (1.0 - expected)), float(off @ off) * days / max(days - 1, 1), 1e-300)
-    return float(miss.sum()) / math.sqrt(variance)
 
 
 def two_sided(z: float) -> float:

@@ -316,7 +316,7 @@ class Administration:
                 first = self._first_model(request)
                 self._writer.create(merchant, schema, at_ms, own)
                 if first is not None:
-                    self._activate(ActivateModel(merchant, first.version, first.plan_hash), at_ms)
+                    self._activate(ActivateModel(merchant, first.version, first.plan_hash, by="prior"), at_ms)
             case IssueKey():
                 return self._issue(request, at_ms)
             case ListKeys():

@@ -16,8 +16,10 @@ NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 Why = Literal["deadline", "overloaded", "log"]
 Cause = Literal["first", "schedule", "labels", "drift", "operator"]
 """What made a training due."""
-By = Literal["operator", "gate", "rollback"]
-"""Who activated a model: a person, the gate that it passed, or the watch that found its successor bad."""
+By = Literal["operator", "gate", "rollback", "prior"]
+"""Who activated a model: a person, the gate that it passed, the watch that found its successor bad, or nobody: it is
+the network prior that a merchant begins with.
+"""
 
 
 class EventCore(msgspec.Struct, frozen=True, array_like=True, gc=False):

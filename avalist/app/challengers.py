@@ -13,7 +13,7 @@ from avalist.domain.core import By, Cause, Evidence, ModelActivated
 class Challenger(msgspec.Struct, frozen=True, kw_only=True):
     """A step in the life of a merchant's models: what became of a `version`, and the evidence if there was any.
 
-    `cause` made its training due; empty where it was activated without one. `by` is who let it in or took its successor
+    `cause` made its training due; empty where it was activated without the gate. `by` is who let it in or took its successor
     back, empty where it was not let in. `failed` are the checks that did not hold.
     """
 
@@ -56,7 +56,7 @@ def challengers(steps: Sequence[Step]) -> tuple[Challenger, ...]:
         one = msgspec.structs.replace(one, by=told.by)
         last = found[-1] if found else None
         if last is not None and (last.version, last.at_ms, last.what) == (one.version, one.at_ms, "staged"):
-            one = msgspec.structs.replace(one, cause=last.cause)
+            one = msgspec.structs.replace(one, cause=last.cause if told.by == "gate" else None)
             found.pop()
         found.append(one)
     return tuple(found)

@@ -2,10 +2,10 @@
 
 ``python -m bench.drift [--seeds N] [--parts recovery,gate,stable] [--per-day P] [--attack-per-day A]``; raw values in
 ``bench/out/drift-*.json``, the last line printed is one JSON object. Reports take 25 days (median). A merchant that
-is simulated lives through the product: its payments are decided live, and once a day the daily work runs. *recovery*: an attack
-begins; day k is recovered when four fifths of its fraud money are stopped on it and on average from it on. *gate*:
-three bad challengers, and a model that turns bad after the gate let it in; the watch looks every hour. *stable*: a year
-without an attack.
+is simulated lives through the product: its payments are decided live, and once a day the daily work runs. *recovery*:
+an attack begins; day k is recovered when four fifths of its fraud money are stopped on it and on average from it on.
+*gate*: three bad challengers, and a model that turns bad after the gate let it in; the watch looks every hour.
+*stable*: a year without an attack.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from avalist.domain.core import By, Cause, Evidence, ModelActivated
 class Challenger(msgspec.Struct, frozen=True, kw_only=True):
     """A step in the life of a merchant's models: what became of a `version`, and the evidence if there was any.
 
-    `cause` made its training due; empty where it was activated without the gate. `by` is who let it in or took its successor
-    back, empty where it was not let in. `failed` are the checks that did not hold.
+    `cause` made its training due; None where it was activated without the gate. `by` is who let it in or took its
+    successor back, None where it was not let in.
     """
 
     at_ms: int

@@ -43,8 +43,8 @@ _SAME_LEVEL: Final = math.log(1.1)
 class Tools(NamedTuple):
     """What the work is done with: the merchant's records, models by version, and somebody who logs events.
 
-    `keep` stores a model; `now_ns` measures, from any beginning; a training ends after `budget_s`. `prior` is a
-    ``Training``'s.
+    `keep` stores a model; `now_ns` measures, from any beginning; a training ends after `budget_s`. `prior` and
+    `network` are a ``Training``'s.
     """
 
     read: Read
@@ -56,6 +56,7 @@ class Tools(NamedTuple):
     budget_s: float = 3600.0
     params: TrainParams = PARAMS
     prior: bool = True
+    network: Artefact | None = None
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +173,7 @@ def _check_news(model: Artefact, active: Artefact | None) -> None:
     if active is None or (
         relevelled(model, active)
         and active.prior is not None
+        and active.prior.version == model.prior.version
         and abs(math.log(model.prior.theta / active.prior.theta)) < _SAME_LEVEL
     ):
         raise BadInput(
@@ -187,7 +189,7 @@ def _trained(tools: Tools, merchant: str, data: Dataset, now_ms: int, cause: Cau
     if job is not None and 0 <= now_ms - job.at_ms < _RESUMED_MS:
         return tools.load(job.version)
     end_ns = tools.now_ns() + round(tools.budget_s * 1e9)
-    training = Training(test_share=0.0, params=tools.params, prior=tools.prior)
+    training = Training(test_share=0.0, params=tools.params, prior=tools.prior, network=tools.network)
     artefact = train_on(data, training, enough=lambda: tools.now_ns() > end_ns)
     tools.keep(artefact)
     note = msgspec.json.encode(_Job(now_ms, cause, artefact.version))

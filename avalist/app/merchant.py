@@ -25,6 +25,7 @@ from avalist.domain.core import (
     ModelStaged,
     ModeSet,
     PolicySet,
+    PriorConsent,
     Solved,
     TablesSet,
 )
@@ -334,7 +335,9 @@ class Merchant:
     def apply(self, control: Control) -> None:
         """Apply a control event; nothing is loaded, but added features are back-filled."""
         match control:
-            case MerchantCreated() | ModelStaged() | ModelRefused() | LearningSet() | AlertsSet() | GenerationStarted():
+            case MerchantCreated() | ModelStaged() | ModelRefused() | GenerationStarted():
+                pass
+            case LearningSet() | PriorConsent() | AlertsSet():
                 pass
             case ModeSet(mode=mode):
                 self.mode = mode

@@ -26,7 +26,7 @@ LEVEL_D: Final = 180.0
 WINDOWS_D: Final = (LEVEL_D, 28.0, 14.0, 7.0)
 _LEAST: Final = 5.0
 """Frauds reported or expected: with fewer nothing is said."""
-_PARTS: Final = 8
+_PARTS: Final = 50
 
 
 class LevelCheck(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,17 +46,19 @@ def stability(before: I64, now: I64) -> float:
 def design_effect(counts: I64) -> float:
     """Return by how much days differ more than independent payments would, at least 1; `counts` as ``by_day`` gives.
 
-    Payments of a day share its waves and customers, so n of them tell as much as n over this (Rao and Scott, JASA 1981:
-    a test by bins is divided by the mean of the design effects). It is Pearson's X² of days by bins over its degrees of
-    freedom.
+    Payments of a day share its waves and customers, so n of them tell as much as n over this (Kish, Survey Sampling,
+    1965; Rao and Scott, JASA 1981). It is the largest of the effects on the shares up to each cut, which are what the
+    Kolmogorov–Smirnov distance compares: Σ n·(F_day − F)²/(F·(1 − F)) over the days less one.
     """
-    counts = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
-    free: int = (counts.shape[0] - 1) * (counts.shape[1] - 1)
-    if free < 1:
+    known = counts[:, :-1]
+    known = known[known.sum(axis=1) > 0]
+    if len(known) < 2:
         return 1.0
-    fitted = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
-    squares = float(((counts - fitted) ** 2 / fitted).sum())
-    return max(squares / free, 1.0)
+    n, whole = known.sum(axis=1), known.sum(axis=0).cumsum()[:-1] / known.sum()
+    inside = (whole > 0.0) & (whole < 1.0)
+    off = known.cumsum(axis=1)[:, :-1][:, inside] / n[:, None] - whole[inside]
+    effect = (n @ off**2) / (whole * (1.0 - whole))[inside] / (len(known) - 1)
+    return max(float(effect.max(initial=1.0)), 1.0)
 
 
 def apart(before: F32, now: F32, effect: float = 1.0) -> tuple[float, float]:

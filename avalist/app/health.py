@@ -165,7 +165,7 @@ class _Periods:
         both = self.length + _BEFORE_D
         before = values[(self._age_d >= self.length) & (self._age_d < both)]
         counts = by_day(values, self._age_d, self.days, edges(before))
-        distance, p_value = apart(before, values[self._age_d < self.length], design_effect(counts[:both]))
+        distance, p_value = apart(before, values[self._age_d < self.length], design_effect(counts[self.length : both]))
         psi, *earlier = (self._psi(counts, k * self.length) for k in range(self.many))
         return Moved(
             column=column, code=code, words=words, psi=psi, least=self._least(counts), distance=distance,

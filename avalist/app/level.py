@@ -23,7 +23,7 @@ ALL_PAYMENTS: Final = "all payments"
 CHANCE: Final = 0.001
 """Chance that a check of one kind raises any alert where nothing is wrong: a thousand checks, one false alert."""
 LEVEL_D: Final = 180.0
-WINDOWS_D: Final = (LEVEL_D, 28.0, 14.0, 7.0)
+WINDOWS_D: Final = (LEVEL_D, 60.0, 28.0, 14.0, 7.0)
 _LEAST: Final = 5.0
 """Frauds reported or expected: with fewer nothing is said."""
 _PARTS: Final = 50

@@ -43,7 +43,8 @@ def z_beyond(observed: float, expected: float, dispersion: float = 1.0, most_off
 def dispersion(y: F64, expected: F64, day: I64) -> float:
     """Return the variance of whole days' counts over that of Poisson counts, at least 1.
 
-    Days vary about the level that they have in common, so that a lasting miss does not excuse itself.
+    It is taken from the differences of successive days (von Neumann, Ann. Math. Statist. 1941), about the level that
+    they have in common: so a miss that lasts, or that began some weeks ago, does not excuse itself.
 
     Parameters
     ----------
@@ -59,5 +60,5 @@ def dispersion(y: F64, expected: F64, day: I64) -> float:
     if len(seen) < 2 or not seen.sum() or not due.sum():
         return 1.0
     fitted = due * seen.sum() / due.sum()
-    off = seen - fitted
-    return max(float(off @ off) / float(fitted.sum()) * len(seen) / (len(seen) - 1), 1.0)
+    steps = np.diff(seen - fitted)
+    return max(float(steps @ steps) / 2.0 / float(fitted.sum()) * len(seen) / (len(seen) - 1), 1.0)

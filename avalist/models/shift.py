@@ -12,6 +12,8 @@ from avalist.models.trees import F32, F64, I64
 
 BINS: Final = 10
 _LEAST_SHARE: Final = 1e-4
+_FEWEST: Final = 30.0
+"""Independent values on either side of a comparison."""
 
 
 def two_sided(z: float) -> float:
@@ -64,7 +66,8 @@ def design_effect(counts: I64) -> float:
 def apart(before: F32, now: F32, effect: float = 1.0) -> tuple[float, float]:
     """Return the Kolmogorov–Smirnov distance of known values, float32 [n] and [m], and its p-value.
 
-    `effect` is the design effect of both.
+    `effect` is the design effect of both. Where it leaves too few, such as of a value that all payments of a day share,
+    nothing can be told: the p-value is 1.
     """
     known, later = np.sort(before[~np.isnan(before)]), np.sort(now[~np.isnan(now)])
     if not len(known) or not len(later):
@@ -73,7 +76,8 @@ def apart(before: F32, now: F32, effect: float = 1.0) -> tuple[float, float]:
     below = np.searchsorted(known, every, side="right") / len(known)
     above = np.searchsorted(later, every, side="right") / len(later)
     distance = float(np.abs(below - above).max())
-    return distance, _kolmogorov(distance, len(known) / effect, len(later) / effect)
+    n, m = len(known) / effect, len(later) / effect
+    return distance, _kolmogorov(distance, n, m) if min(n, m) >= _FEWEST else 1.0
 
 
 def _kolmogorov(distance: float, n: float, m: float) -> float:

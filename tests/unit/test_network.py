@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -17,7 +18,7 @@ from avalist.app.prior import prior_of
 from avalist.app.train import Training, known_by, train_on
 from avalist.cli import app
 from avalist.domain.errors import BadInput
-from avalist.domain.schema import DIGITAL_GOODS
+from avalist.domain.schema import DIGITAL_GOODS, EntityDecl
 from avalist.features.derive import derive
 from avalist.features.plan import compile_plan
 from avalist.models.artefact import Artefact
@@ -29,12 +30,15 @@ from tests.shop import opened
 
 LIGHT = TrainParams(test_share=0.0, trees=20, leaves=7, learning_rate=0.2, min_data_in_leaf=20, half_life_d=None)
 PLAN = compile_plan(DIGITAL_GOODS, derive(DIGITAL_GOODS))
+ALIEN = msgspec.structs.replace(
+    DIGITAL_GOODS, entities=(EntityDecl("terminal", "custom.terminal"),), categories=(), numbers=()
+)
 SHARED = list(roles(DIGITAL_GOODS, PLAN.features).values())
 
 
 def history(seed: int, payments: int = 4000) -> Dataset:
     """Return a merchant of digital goods whose frauds follow its first column that means the same at any shop."""
-    data, rng = dataset(payments, frauds=0.05), np.random.default_rng(seed)
+    data, rng = dataset(payments, frauds=0.15), np.random.default_rng(seed)
     x = rng.normal(size=(payments, len(PLAN.columns))).astype(np.float32)
     x[:, SHARED[0]] = data.x[:, 0]
     return replace(data, plan=PLAN, schema=DIGITAL_GOODS, x=x)
@@ -69,9 +73,9 @@ def test_who_brings_too_little_is_named() -> None:
     with pytest.raises(BadInput, match="of that one"):
         train_prior({"a": history(1)})
     with pytest.raises(BadInput, match="b has too few frauds"):
-        train_prior({"a": history(1), "b": history(2, 300)})
+        train_prior({"a": history(1), "b": history(2, 120)})
     with pytest.raises(BadInput, match="b has too few columns"):
-        train_prior({"a": history(1), "b": dataset()})
+        train_prior({"a": history(1), "b": replace(dataset(), plan=compile_plan(ALIEN, derive(ALIEN)), schema=ALIEN)})
 
 
 def test_merchants_begin_with_the_installations_own_prior(tmp_path: Path) -> None:
@@ -91,7 +95,7 @@ def test_merchants_begin_with_the_installations_own_prior(tmp_path: Path) -> Non
 
 
 def test_trainings_take_the_networks_prior_over() -> None:
-    few = history(4, 300)
+    few = history(4, 100)
     own = train_on(few, Training(params=LIGHT, network=made()))
     assert own.prior is not None
     assert "consented" in own.prior.trained_on

@@ -1,10 +1,11 @@
 """The life of models under drift: recovery from an attack, alarms in a stable year, bad challengers, a rollback.
 
-``python -m bench.drift [--seeds N] [--parts recovery,gate,stable]``; raw values in ``bench/out/drift-*.json``, the last
-line printed is one JSON object. Reports take 25 days (median). A simulated merchant lives through the product: its
-payments are decided live, and once a day the daily work runs. *recovery*: an attack begins; day k is recovered when
-four fifths of its fraud money are stopped on it and on average from it on. *gate*: three bad challengers, and a model
-that turns bad after the gate let it in; the watch looks every hour. *stable*: a year without an attack.
+``python -m bench.drift [--seeds N] [--parts recovery,gate,stable] [--per-day P] [--attack-per-day A]``; raw values in
+``bench/out/drift-*.json``, the last line printed is one JSON object. Reports take 25 days (median). A merchant that
+is simulated lives through the product: its payments are decided live, and once a day the daily work runs. *recovery*:
+an attack begins; day k is recovered when four fifths of its fraud money are stopped on it and on average from it on.
+*gate*: three bad challengers, and a model that turns bad after the gate let it in; the watch looks every hour.
+*stable*: a year without an attack.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ from avalist.domain.events import Payment, WireEvent
 from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact
 from avalist.models.delay import ReportDelay
-from avalist.models.drift import WINDOWS_D
 from avalist.models.train import TrainParams, train
 from avalist.simulator import Attempt, World, WorldConfig
 from avalist.simulator.play import Pending, live
@@ -49,6 +49,8 @@ MEDIAN_D, P95_D = 25.0, 90.0
 HISTORY_D, CALM_D, ATTACK_D = 60, 1, 12
 PER_DAY, ATTACK_PER_DAY, ATTACK_P = 400.0, 150, 0.5
 STABLE_PER_DAY, STABLE_HISTORY_D, STABLE_D, RETRAIN_D = 250.0, 75, 365, 30
+EPISODE_D: Final = 28
+"""Alarms that lie no further apart are one."""
 RECOVERED: Final = 0.8
 FAULT_AFTER_H, FAULT_SHARE, LONGEST_H = 12, 0.6, 72
 PARAMS: Final = TrainParams(test_share=0.0, trees=80, leaves=15, learning_rate=0.08, min_data_in_leaf=50, num_threads=1)
@@ -124,11 +126,11 @@ def calm_world() -> WorldConfig:
     return msgspec.structs.replace(world, waves=waves).check()
 
 
-def recovery(seed: int) -> dict[str, Any]:
+def recovery(seed: int, per_day: float = PER_DAY, attack_per_day: int = ATTACK_PER_DAY) -> dict[str, Any]:
     """Live a merchant into an attack, and see what is stopped of it."""
     config, begin = calm_world(), HISTORY_D + CALM_D
-    plan = attack(config, begin, ATTACK_D, ATTACK_PER_DAY)
-    world = World(config, seed=seed, payments_per_day=PER_DAY, extra_waves=(plan,))
+    plan = attack(config, begin, ATTACK_D, attack_per_day)
+    world = World(config, seed=seed, payments_per_day=per_day, extra_waves=(plan,))
     with tempfile.TemporaryDirectory(prefix="avalist-drift-") as folder, build(settings_from({}, data=folder)) as here:
         life = Life(here, world, begin + ATTACK_D)
         runs = [life.begin()]
@@ -136,6 +138,7 @@ def recovery(seed: int) -> dict[str, Any]:
             life.hours(24)
             looked = watch(life.tools, SHOP, life.at_ms) if life.on_trial else None
             runs.append({"day": day, **told(life, "schedule"), "watch": _checks(looked)})
+            print(json.dumps({"day": day, "stopped": by_day(life, plan.start_ms)[: max(day + 1, 0)]}), flush=True)
         stopped = by_day(life, plan.start_ms)
         different = replay(here.log, here.load_model).different
     found = {"seed": seed, "stopped": stopped, "recovery_days": recovered(stopped), "different": different}
@@ -258,7 +261,7 @@ def stable(seed: int) -> dict[str, Any]:
         alarm = alarm_at(data, said, law, cut_ms)
         if alarm is not None:
             alarms.append({"day": day - STABLE_HISTORY_D, **msgspec.to_builtins(alarm)})
-    apart = [later - day > WINDOWS_D[-1] for day, later in itertools.pairwise(one["day"] for one in alarms)]
+    apart = [later - day > EPISODE_D for day, later in itertools.pairwise(one["day"] for one in alarms)]
     found = {"seed": seed, "alarms": alarms, "episodes": bool(alarms) + sum(apart), "payments": len(said)}
     print(json.dumps(found), flush=True)
     return found
@@ -269,21 +272,28 @@ def trained(data: Dataset, cut_ms: int) -> Artefact:
     return replace(train(known_by(data, cut_ms), PARAMS).artefact, delay=delay_at(data, cut_ms))
 
 
-PARTS: Final = {"recovery": recovery, "gate": gate, "stable": stable}
+Part = Callable[[int], dict[str, Any]]
+PARTS: Final[dict[str, Part]] = {"recovery": recovery, "gate": gate, "stable": stable}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.drift", description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=1, help="merchants to live in each part")
     parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--per-day", type=float, default=PER_DAY, help="payments a day of 'recovery', the attack aside")
+    parser.add_argument("--attack-per-day", type=int, default=ATTACK_PER_DAY, help="payments a day of the attack")
     given = parser.parse_args()
     seeds, parts = range(1, given.seeds + 1), given.parts.split(",")
-    raw = {part: [of(seed) for seed in seeds] if part in parts else [] for part, of in PARTS.items()}
+    kinds: dict[str, Part] = {
+        **PARTS,
+        "recovery": partial(recovery, per_day=given.per_day, attack_per_day=given.attack_per_day),
+    }
+    raw = {part: [of(seed) for seed in seeds] if part in parts else [] for part, of in kinds.items()}
     OUT.mkdir(exist_ok=True)
     for part, found in raw.items():
         if found:
             (OUT / f"drift-{part}.json").write_text(json.dumps(found, indent=1))
-    print(json.dumps(summary(raw)))
+    print(json.dumps({**summary(raw), "payments_per_day": given.per_day, "attack_per_day": given.attack_per_day}))
 
 
 def summary(raw: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -303,9 +313,7 @@ def summary(raw: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         "rolled_back_too_early": worst("gate", lambda one: one["rollback"]["too_early"], max),
         "stopped_by_day": [one["stopped"] for one in raw["recovery"]],
         "replayed_different": sum(one["different"] for part in ("recovery", "gate") for one in raw[part]),
-        "payments_per_day": PER_DAY,
         "stable_payments_per_day": STABLE_PER_DAY,
-        "attack_per_day": ATTACK_PER_DAY,
         "attack_fraud_share": ATTACK_P,
         "median_delay_d": MEDIAN_D,
         "merchants": max(map(len, raw.values())),

@@ -91,7 +91,9 @@ class EmbeddedMetrics(Metrics):
             registry=self.registry,
         )  # fmt: skip
         self.health_z = Gauge(
-            "avalist_health_level_z", "Frauds reported over expected by now, in standard deviations", ["merchant"],
+            "avalist_health_level_z",
+            "By how much reports are beyond 1.3 times those expected, in standard deviations",
+            ["merchant"],
             registry=self.registry,
         )  # fmt: skip
         self._parity = (0, 0)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from avalist.app.network import network_prior
 from avalist.app.prior import first_model
 from avalist.app.webhook_office import WebhookOffice
 from avalist.app.webhooks import Webhooks
@@ -25,6 +26,7 @@ from avalist.domain.core import (
     ModelStaged,
     ModeSet,
     PolicySet,
+    PriorConsent,
     Solved,
 )
 from avalist.domain.decisions import Mode
@@ -164,6 +166,12 @@ class SettleReview(_Request, frozen=True, tag="settle_review"):
     by: ShortText = ""
 
 
+class SetPriorConsent(_Request, frozen=True, tag="set_prior_consent"):
+    """Say whether the merchant's payments may teach a network prior that other merchants begin with."""
+
+    given: bool
+
+
 class SetAlerts(_Request, frozen=True, tag="set_alerts"):
     """Log what a health check found wrong, all of it; nothing is decided by it."""
 
@@ -190,6 +198,7 @@ AdminRequest = (
     | ActivateModel
     | SettleReview
     | SetLearning
+    | SetPriorConsent
     | SetAlerts
     | Show
 )
@@ -327,7 +336,7 @@ class Administration:
                 first = self._first_model(request)
                 self._writer.create(merchant, schema, at_ms, own)
                 if first is not None:
-                    self._activate(ActivateModel(merchant, first.version, first.plan_hash), at_ms)
+                    self._activate(ActivateModel(merchant, first.version, first.plan_hash, by="prior"), at_ms)
             case IssueKey():
                 return self._issue(request, at_ms)
             case ListKeys():
@@ -353,6 +362,8 @@ class Administration:
                 self._writer.control(merchant, ModelStaged(version, plan, cause, evidence), at_ms)
             case SetLearning(learning=learning):
                 self._writer.control(merchant, learning, at_ms)
+            case SetPriorConsent(given=given):
+                self._writer.control(merchant, PriorConsent(given), at_ms)
             case SettleReview(payment=payment, verdict=verdict, by=by):
                 self._settle(merchant, payment, verdict, by, at_ms)
             case SetAlerts(alerts=alerts, checked_ms=checked_ms):
@@ -386,7 +397,7 @@ class Administration:
         _check_id(merchant)
         if not request.prior or merchant in self._writer.merchants:
             return None
-        first = first_model(request.schema, request.features)
+        first = first_model(request.schema, request.features, network_prior(self._blobs))
         if first is not None:
             name = MODEL_BLOB.format(version=first.version)
             if not any(self._blobs.names(merchant, name)):

@@ -6,7 +6,8 @@ from typing import get_args
 
 import msgspec
 
-from avalist.app.health import ALL_PAYMENTS, Health
+from avalist.app.health import Health
+from avalist.app.level import ALL_PAYMENTS
 from avalist.app.parity import Checked
 from avalist.app.snapshot import CODE
 from avalist.domain.alerts import AlertKind

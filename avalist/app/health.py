@@ -9,7 +9,6 @@ is significant.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 import msgspec
@@ -17,63 +16,59 @@ import numpy as np
 import numpy.typing as npt
 
 from avalist.app.dataset import Dataset
-from avalist.app.train import delay_at
+from avalist.app.level import CHANCE, LevelCheck, level_checks, off
 from avalist.domain.alerts import Alert
 from avalist.domain.schema import DAY_MS
 from avalist.features.codes import code_of
 from avalist.features.words import in_words
-from avalist.models.judge import AGES_D, MOST_OFF, evenly
-from avalist.models.shift import more_missing, shift, significant, two_sided, z_value
+from avalist.models.judge import evenly
+from avalist.models.shift import apart, by_day, design_effect, edges, more_missing, significant, stability
 from avalist.models.trees import F32, F64, I64
 from avalist.ports.documents import Documents
 
-ALL_PAYMENTS: Final = "all payments"
 HEALTH: Final = "health"
 """Collection of the latest check of each merchant."""
-CHANCE: Final = 0.001
-"""Chance that a check of one kind raises any alert where nothing is wrong: a thousand checks, one false alert."""
 MOVED: Final = 0.25
 """Population stability index from which on a column has moved; 0.1 is usually called a small change."""
-TIMES_USUAL: Final = 4.0
-"""And so many times as far as in any of the weeks before: a young shop's columns move all the time, a little."""
+TIMES_USUAL: Final = 2.0
+"""And so many times as far as in any period before: a young shop's columns move all the time, a little."""
+_EARLIER: Final = 4
+_FEWEST_EARLIER: Final = 2
+"""Periods before that tell how far is usual."""
 MORE_MISSING: Final = 0.05
 _BEFORE_D: Final = 28
-_LEVEL_D: Final = 180
 _FEWEST: Final = 200
 """Payments on either side of a comparison."""
-_LEAST_EXPECTED: Final = 5.0
 _SAMPLE: Final = 20_000
-_PRODUCTS: Final = 8
+_COMPARED: Final = 40_000
 _SHOWN: Final = 15
 _SCORE: Final = "p_fraud"
 _FRAUD_HISTORY: Final = "fraud_history"
 """Columns of known frauds move with every wave of reports, all together: the level is the question to ask of that."""
 
 
-class LevelCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """Frauds reported and expected by now of the payments `subject`, and how many standard deviations lie between."""
-
-    subject: str
-    payments: int
-    observed: float
-    expected: float
-    z: float
-
-
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
-    """How a column's values moved: stability index, Kolmogorov–Smirnov distance, the p-value of that.
+    """How a column's values moved, the last days against the four weeks before them.
 
-    `usual` is the largest stability index of any of the four weeks before against all of them; 0 where nothing moved
-    and nobody asked. `code` is the column's reason code.
+    `psi` is the population stability index, `least` the same without the day that does most to it, `earlier` that of
+    each period before, against its own four weeks, the latest first. `distance` is Kolmogorov and Smirnov's, with its
+    p-value. `code` is the column's reason code.
     """
 
     column: str
     code: str
     words: str
     psi: float
+    least: float
     distance: float
     p_value: float
-    usual: float = 0.0
+    earlier: tuple[float, ...] = ()
+
+    @property
+    def far(self) -> bool:
+        """Tell whether that is far: in itself, on more than one day, and beside what the column does all the time."""
+        usual = max(self.earlier, default=0.0)
+        return len(self.earlier) >= _FEWEST_EARLIER and min(self.psi, self.least) > max(MOVED, TIMES_USUAL * usual)
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,10 +109,14 @@ def kept(documents: Documents, merchant: str) -> Health | None:
     return None if body is None else msgspec.json.decode(body, type=Health)
 
 
-def check(data: Dataset, merchant: str, days: int = 7) -> Health:
-    """Check a merchant's replayed log."""
-    levels, windows = tuple(_levels(data)), _windows(data, days)
-    moved, missing = tuple(_moved(data, windows)), tuple(_missing(data, windows))
+def check(data: Dataset, merchant: str, days: int = 7, said: F64 | None = None) -> Health:
+    """Check a merchant's replayed log.
+
+    `said` float64 [n] is P(fraud) of each payment before it was learnt from, NaN where nobody said; None: as decided.
+    """
+    said = data.background.decided[:, 0].astype(np.float64) if said is None else said
+    levels, windows = level_checks(data, data.cut_ms, said), _windows(data, days)
+    moved, missing = tuple(_moved(data, windows, days, said.astype(np.float32))), tuple(_missing(data, windows))
     alerts = (*_off_levels(levels), *_moved_columns(moved), *_more_missing(missing))
     strongest = sorted(moved, key=lambda one: -one.psi)[:_SHOWN]
     return Health(
@@ -146,51 +145,56 @@ def _windows(data: Dataset, days: int) -> _Windows:
     return _Windows(evenly(np.arange(begin, middle), _SAMPLE), evenly(np.arange(middle, end), _SAMPLE))
 
 
-def _levels(data: Dataset) -> Iterator[LevelCheck]:
-    captured, fraud = data.known_at(data.cut_ms)
-    p = data.background.decided[:, 0].astype(np.float64)
-    rows = np.flatnonzero(captured & ~np.isnan(p) & (data.t_ms > data.cut_ms - _LEVEL_D * DAY_MS))
-    age_d = (data.cut_ms - data.t_ms[rows]) / DAY_MS
-    expected, y = p[rows] * delay_at(data, data.cut_ms).reported_by(age_d), fraud[rows].astype(np.float64)
-    for subject, inside in _subjects(data, rows, age_d):
-        due, seen = float(expected[inside].sum()), float(y[inside].sum())
-        if max(due, seen) >= _LEAST_EXPECTED:
-            z = z_value(y[inside], expected[inside], data.t_ms[rows][inside] // DAY_MS)
-            yield LevelCheck(subject=subject, payments=int(inside.sum()), observed=seen, expected=due, z=z)
+class _Periods:
+    """The last `length` days, and periods as long before them, each to be compared with its own four weeks before it.
+
+    `rows` are the payments of them all, evenly sampled.
+    """
+
+    def __init__(self, t_ms: I64, length: int) -> None:
+        last, self.length = int(t_ms[-1]), length
+        known = (last - int(t_ms[0])) // DAY_MS + 1
+        self.many = 1 + min(max((known - _BEFORE_D) // length - 1, 0), _EARLIER)
+        self.days = self.many * length + _BEFORE_D
+        first = np.searchsorted(t_ms, last + 1 - self.days * DAY_MS)
+        self.rows = evenly(np.arange(first, len(t_ms)), _COMPARED)
+        self._age_d = (last - t_ms[self.rows]) // DAY_MS
+
+    def moved(self, column: str, code: str, words: str, values: F32) -> Moved:
+        """Compare a column's values, float32 [rows]."""
+        both = self.length + _BEFORE_D
+        before = values[(self._age_d >= self.length) & (self._age_d < both)]
+        counts = by_day(values, self._age_d, self.days, edges(before))
+        distance, p_value = apart(before, values[self._age_d < self.length], design_effect(counts[self.length : both]))
+        psi, *earlier = (self._psi(counts, k * self.length) for k in range(self.many))
+        return Moved(
+            column=column, code=code, words=words, psi=psi, least=self._least(counts), distance=distance,
+            p_value=p_value, earlier=tuple(earlier),
+        )  # fmt: skip
+
+    def _psi(self, counts: I64, begin: int) -> float:
+        now, before = self._sides(counts, begin)
+        return stability(before.sum(axis=0), now.sum(axis=0))
+
+    def _least(self, counts: I64) -> float:
+        """Return the index of the last days without the one that does most to it."""
+        now, before = self._sides(counts, 0)
+        return min(stability(before.sum(axis=0), now.sum(axis=0) - day) for day in now)
+
+    def _sides(self, counts: I64, begin: int) -> tuple[I64, I64]:
+        end = begin + self.length
+        return counts[begin:end], counts[end : end + _BEFORE_D]
 
 
-def _subjects(data: Dataset, rows: I64, age_d: F64) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-    yield ALL_PAYMENTS, np.ones(len(rows), np.bool_)
-    for low, high in pairwise(AGES_D):
-        yield f"payments {low:g} to {high:g} days old", (age_d >= low) & (age_d < high)
-    sold = [data.background.sold[row] for row in rows.tolist()] if data.background.sold else []
-    for kind in ("item_kind", "product"):
-        names, place = np.unique([getattr(one, kind) for one in sold], return_inverse=True)
-        for k in np.argsort(-np.bincount(place, minlength=len(names)), kind="stable")[:_PRODUCTS].tolist():
-            if names[k]:
-                yield f"{kind.replace('_', ' ')} {names[k]}", place == k
-
-
-def _moved(data: Dataset, windows: _Windows) -> Iterator[Moved]:
+def _moved(data: Dataset, windows: _Windows, days: int, said: F32) -> Iterator[Moved]:
     if not windows.enough:
         return
-    before, now = np.asarray(data.x[windows.before]), np.asarray(data.x[windows.now])
-    week = (data.t_ms[windows.before[-1]] - data.t_ms[windows.before]) // (7 * DAY_MS)
-    named = {feature.name: feature for feature in data.plan.features}
+    periods, named = _Periods(data.t_ms, days), {feature.name: feature for feature in data.plan.features}
+    x = np.asarray(data.x[periods.rows])
     for column, feature in enumerate(data.plan.features):
-        told = feature.name, code_of(feature, named), in_words(feature)
-        yield _as_moved(*told, before[:, column], now[:, column], week)
-    p = data.background.decided[:, 0]
-    if min(int((~np.isnan(p[rows])).sum()) for rows in windows) >= _FEWEST:
-        yield _as_moved(_SCORE, _SCORE, "the probability of fraud", p[windows.before], p[windows.now], week)
-
-
-def _as_moved(column: str, code: str, words: str, before: F32, now: F32, week: I64) -> Moved:
-    found, usual = shift(before, now), 0.0
-    if found.psi > MOVED:
-        usual = max(shift(before, before[week == k]).psi for k in np.unique(week).tolist())
-    psi, distance, p_value = found
-    return Moved(column=column, code=code, words=words, psi=psi, distance=distance, p_value=p_value, usual=usual)
+        yield periods.moved(feature.name, code_of(feature, named), in_words(feature), x[:, column])
+    if min(int((~np.isnan(said[rows])).sum()) for rows in windows) >= _FEWEST:
+        yield periods.moved(_SCORE, _SCORE, "the probability of fraud", said[periods.rows])
 
 
 def _missing(data: Dataset, windows: _Windows) -> Iterator[Missing]:
@@ -214,15 +218,9 @@ def _as_missing(field: str, before: npt.NDArray[np.bool_], now: npt.NDArray[np.b
 
 
 def _off_levels(levels: tuple[LevelCheck, ...]) -> Iterator[Alert]:
-    stands = significant(np.array([two_sided(one.z) for one in levels]), CHANCE)
-    for one, stand in zip(levels, stands.tolist(), strict=True):
-        ratio = one.observed / max(one.expected, 1e-9)
-        if stand and not 1.0 / MOST_OFF <= ratio <= MOST_OFF:
-            words = (
-                f"of {one.subject} {one.observed:.0f} frauds are reported, {one.expected:.1f} were expected by now "
-                f"({one.z:+.1f} standard deviations): train again, and see whether report_delay_d fits"
-            )
-            yield Alert(kind="level", subject=one.subject, value=ratio, words=words)
+    for one in off(levels):
+        words = f"{one.words}: train again, and see whether report_delay_d fits"
+        yield Alert(kind="level", subject=one.subject, value=one.ratio, words=words)
 
 
 def _moved_columns(moved: tuple[Moved, ...]) -> Iterator[Alert]:
@@ -230,8 +228,7 @@ def _moved_columns(moved: tuple[Moved, ...]) -> Iterator[Alert]:
     stands = significant(np.array([one.p_value for one in moved]), CHANCE)
     told: set[str] = set()
     for one, stand in sorted(zip(moved, stands.tolist(), strict=True), key=lambda both: -both[0].psi):
-        far = one.psi > max(MOVED, TIMES_USUAL * one.usual) and not one.code.startswith(_FRAUD_HISTORY)
-        if stand and far and one.code not in told:
+        if stand and one.far and not one.code.startswith(_FRAUD_HISTORY) and one.code not in told:
             told.add(one.code)
             words = f"{one.words}: its values have moved (stability index {one.psi:.2f}); see what changed in the shop"
             yield Alert(kind="drift", subject=one.code, value=one.psi, words=words)

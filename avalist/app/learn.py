@@ -17,9 +17,10 @@ from avalist.app.administer import ActivateModel, AdminRequest, RefuseModel, Set
 from avalist.app.dataset import Dataset, collect
 from avalist.app.followed import check_parity
 from avalist.app.gate import Clock, Read, judge, last_days, relevelled, row_us, shadow
+from avalist.app.level import LevelCheck, level_checks, off
 from avalist.app.lineage import Records, Standing, due, lineage
 from avalist.app.solve import solve_budgets
-from avalist.app.train import FEWEST_FRAUDS, Training, delay_at, train_on
+from avalist.app.train import FEWEST_FRAUDS, Training, train_on
 from avalist.app.watch import Watched, look
 from avalist.domain.core import Cause, Evidence
 from avalist.domain.errors import BadInput, Conflict, ReplayMismatch
@@ -27,7 +28,6 @@ from avalist.domain.records import Record
 from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact
 from avalist.models.delay import ReportDelay
-from avalist.models.drift import WINDOWS_D, Alarm, worst
 from avalist.models.score import Model
 from avalist.models.train import TrainParams
 from avalist.models.trees import F64
@@ -43,8 +43,8 @@ _SAME_LEVEL: Final = math.log(1.1)
 class Tools(NamedTuple):
     """What the work is done with: the merchant's records, models by version, and somebody who logs events.
 
-    `keep` stores a model; `now_ns` measures, from any beginning; a training ends after `budget_s`. `prior` is a
-    ``Training``'s; `part` tells the merchant's log from others, as its follower does.
+    `keep` stores a model; `now_ns` measures, from any beginning; a training ends after `budget_s`. `prior` and
+    `network` are a ``Training``'s; `part` tells the merchant's log from others, as its follower does.
     """
 
     read: Read
@@ -57,6 +57,7 @@ class Tools(NamedTuple):
     params: TrainParams = PARAMS
     prior: bool = True
     part: str = ""
+    network: Artefact | None = None
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,20 +108,13 @@ def last_done(documents: Documents, merchant: str) -> Done | None:
     return None if body is None else msgspec.json.decode(body, type=Done)
 
 
-def alarm_at(data: Dataset, said: F64, law: ReportDelay | None, cut_ms: int) -> Alarm | None:
-    """Return the loudest alarm by what was logged up to a time: reports against those expected.
+def alarm_at(data: Dataset, said: F64, law: ReportDelay | None, cut_ms: int) -> LevelCheck | None:
+    """Return the level that most exceeds what was expected, by what was logged up to a time; None where none does.
 
-    `said` float64 [n] is P(fraud) as it was when the payment was decided, NaN where nothing was; `law` how long reports
-    take, None to estimate it.
+    Health asks the same (``level_checks``); fewer reports than expected are its business, for they harm no one tonight.
     """
-    captured, fraud = data.known_at(cut_ms)
-    recent = (data.t_ms >= cut_ms - WINDOWS_D[-1] * DAY_MS) & (data.t_ms < cut_ms)
-    rows = np.flatnonzero(captured & ~np.isnan(said) & recent)
-    known = (law or delay_at(data, cut_ms)).reported_by((cut_ms - data.t_ms[rows]) / DAY_MS)
-    sold: dict[str, int] = {}
-    place = [sold.setdefault(data.background.sold[n].product or "unknown", len(sold)) for n in rows.tolist()]
-    groups = {"product": (list(sold), np.array(place, np.int64))}
-    return worst(data.t_ms[rows], fraud[rows].astype(np.float64), said[rows] * known, cut_ms, groups)
+    above = [one for one in off(level_checks(data, cut_ms, said, law)) if one.z > 0.0]
+    return max(above, key=lambda one: one.z, default=None)
 
 
 def watch(tools: Tools, merchant: str, now_ms: int) -> Evidence | None:
@@ -180,6 +174,7 @@ def _check_news(model: Artefact, active: Artefact | None) -> None:
     if active is None or (
         relevelled(model, active)
         and active.prior is not None
+        and active.prior.version == model.prior.version
         and abs(math.log(model.prior.theta / active.prior.theta)) < _SAME_LEVEL
     ):
         raise BadInput(
@@ -195,7 +190,7 @@ def _trained(tools: Tools, merchant: str, data: Dataset, now_ms: int, cause: Cau
     if job is not None and 0 <= now_ms - job.at_ms < _RESUMED_MS:
         return tools.load(job.version)
     end_ns = tools.now_ns() + round(tools.budget_s * 1e9)
-    training = Training(test_share=0.0, params=tools.params, prior=tools.prior)
+    training = Training(test_share=0.0, params=tools.params, prior=tools.prior, network=tools.network)
     artefact = train_on(data, training, enough=lambda: tools.now_ns() > end_ns)
     tools.keep(artefact)
     note = msgspec.json.encode(_Job(now_ms, cause, artefact.version))

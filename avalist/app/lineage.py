@@ -18,6 +18,7 @@ from avalist.domain.core import (
     ModelActivated,
     ModelRefused,
     ModelStaged,
+    PriorConsent,
 )
 from avalist.domain.errors import BadInput, NotFound
 from avalist.domain.records import Record, RecordKind
@@ -49,6 +50,7 @@ class Standing(msgspec.Struct):
 
     `earlier` are the models that decided before `active`, the last one last; `evidence` is that of its activation, if
     the gate let it in. `labels` fraud reports came since the last training, and `news` tells whether anything did.
+    `teaches` is its consent to teach a network prior.
     """
 
     active: str = ""
@@ -62,6 +64,7 @@ class Standing(msgspec.Struct):
     labels: int = 0
     news: bool = False
     learning: LearningSet = LearningSet()
+    teaches: bool = False
 
     def take(self, record: Record) -> Step | None:
         """Take one record of the merchant; return the step it is, if any."""
@@ -80,6 +83,8 @@ class Standing(msgspec.Struct):
                 self.began_ms = at_ms
             case LearningSet():
                 self.learning = told
+            case PriorConsent():
+                self.teaches = told.given
             case ModelStaged() | ModelRefused():
                 what: What = "staged" if isinstance(told, ModelStaged) else "refused"
                 if what == "staged" or told.evidence is not None:  # else a person refused what was trained before

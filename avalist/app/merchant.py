@@ -26,6 +26,7 @@ from avalist.domain.core import (
     ModelStaged,
     ModeSet,
     PolicySet,
+    PriorConsent,
     Solved,
     TablesSet,
 )
@@ -358,7 +359,9 @@ class Merchant:
     def apply(self, control: Control) -> None:
         """Apply a control event; nothing is loaded, but added features are back-filled."""
         match control:
-            case MerchantCreated() | ModelStaged() | ModelRefused() | LearningSet() | AlertsSet() | GenerationStarted():
+            case MerchantCreated() | ModelStaged() | ModelRefused() | GenerationStarted():
+                pass
+            case LearningSet() | PriorConsent() | AlertsSet():
                 pass
             case ModeSet(mode=mode):
                 self.mode = mode

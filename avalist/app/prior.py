@@ -33,17 +33,20 @@ _LEAST_SHARE: Final = 0.15
 _STEPS: Final = 3
 
 
-def first_model(schema: Schema, own: Sequence[OwnFeature] = ()) -> Artefact | None:
-    """Return what a new merchant decides by: the shipped prior on its plan; None where they have too little in common.
+def first_model(schema: Schema, own: Sequence[OwnFeature] = (), network: Artefact | None = None) -> Artefact | None:
+    """Return what a new merchant decides by: the prior on its plan; None where they have too little in common.
 
     Raises ``BadInput`` if schema or features make no sense.
     """
-    return prior_of(schema, plan_of(creation(schema, own)))
+    return prior_of(schema, plan_of(creation(schema, own)), network)
 
 
-def prior_of(schema: Schema, plan: Plan) -> Artefact | None:
-    """Return the shipped prior on a merchant's plan; None where they have too little in common."""
-    return put_onto(shipped(), schema, plan)
+def prior_of(schema: Schema, plan: Plan, network: Artefact | None = None) -> Artefact | None:
+    """Return the network's prior, the shipped one where it has none, on a merchant's plan.
+
+    None where they have too little in common.
+    """
+    return put_onto(network or shipped(), schema, plan)
 
 
 def at_level(prior: Artefact, known: TrainingSet) -> Artefact:

@@ -12,10 +12,13 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from avalist.app.census import Census, census
+from avalist.app.census import Census, bucket_days, census
+from avalist.app.challengers import Challenger
 from avalist.app.dataset import DECLINED, Dataset
 from avalist.app.examples import Examples, examples
 from avalist.app.grade import FEWEST_GRADED, Graded, grade_by
+from avalist.app.health import Health
+from avalist.app.health import check as check_health
 from avalist.app.past_waves import PastWave
 from avalist.app.segments import Segment, segments
 from avalist.app.train import FEWEST_FRAUDS, known_by
@@ -49,7 +52,7 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
 
     `metrics` is over all folds together; `maturity` the share of fraud that must be expected to be reported before a
     payment is graded, `reported` the mean over those graded; `block` what the intervals draw together. `by_decile` cuts
-    by probability, `by_age` by days between payment and the end of the log.
+    by probability, `by_age` by days between payment and the end of the log, `by_time` by the payment's own.
     """
 
     from_ms: int
@@ -61,6 +64,7 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     folds: tuple[FoldQuality, ...]
     by_decile: tuple[Level, ...]
     by_age: tuple[Level, ...]
+    by_time: tuple[Level, ...]
     graded_minor: int
     fraud_minor: int
 
@@ -68,8 +72,8 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
 class FitReport(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the report tells. `quality` and what follows from it are None where `too_few` says why.
 
-    `waves` are None where the schema watches none. `simulated` is what the operator declares; `rejected` rows of the
-    file that could not be read, None where unknown.
+    `waves` are None where the schema watches none; `challengers` tell the life of the merchant's models. `simulated` is
+    what the operator declares; `rejected` rows of the file that could not be read, None where unknown.
     """
 
     format: int = FORMAT
@@ -85,6 +89,8 @@ class FitReport(msgspec.Struct, frozen=True, kw_only=True):
     as_before: AsBefore | None = None
     segments: tuple[Segment, ...] = ()
     waves: tuple[PastWave, ...] | None = None
+    health: Health | None = None
+    challengers: tuple[Challenger, ...] = ()
     families: tuple[FamilyUse, ...] = ()
     columns: tuple[ColumnUse, ...] = ()
     examples: Examples | None = None
@@ -164,6 +170,7 @@ def _full(bare: FitReport, graded: Graded, shipped: Artefact | None) -> FitRepor
         economic=by_profit(judged, bare.policy, draws),
         as_before=_compared(graded),
         segments=segments(graded),
+        health=check_health(data, bare.merchant, said=graded.forward.p),
         families=families,
         columns=columns,
         examples=examples(graded),
@@ -175,7 +182,8 @@ def quality(graded: Graded) -> Quality:
     data, rows, judged = graded.data, graded.rows, graded.judged
     scored = np.flatnonzero(~np.isnan(graded.forward.p) & graded.captured)
     y, due = graded.fraud.astype(np.float64), graded.forward.p * graded.reported
-    age_d = (data.cut_ms - data.t_ms[scored]) / DAY_MS
+    t_ms = data.t_ms[scored].astype(np.float64)
+    age_d, times = (data.cut_ms - t_ms) / DAY_MS, _times(data)
     return Quality(
         from_ms=graded.forward.folds[0].cut_ms,
         to_ms=int(data.t_ms[rows[-1]]),
@@ -188,9 +196,16 @@ def quality(graded: Graded) -> Quality:
         folds=tuple(_fold(graded, k) for k in range(len(graded.forward.folds))),
         by_decile=levels(judged.p, decile_edges(judged.p), y[rows], due[rows], graded.draws(rows)),
         by_age=levels(age_d, np.array(AGES_D), y[scored], due[scored], graded.draws(scored)),
+        by_time=levels(t_ms, times, y[scored], due[scored], graded.draws(scored)),
         graded_minor=int(judged.amount.sum()),
         fraud_minor=int(judged.y @ judged.amount),
     )
+
+
+def _times(data: Dataset) -> F64:
+    """Return the ends of the periods that time is cut into, from the first day on, ms."""
+    step_ms, first_ms = bucket_days(data.t_ms) * DAY_MS, int(data.t_ms[0]) // DAY_MS * DAY_MS
+    return np.arange(first_ms, int(data.t_ms[-1]) + step_ms + 1, step_ms, dtype=np.float64)
 
 
 def _columns_of(judged: Judged) -> tuple[F64, F64, F64]:

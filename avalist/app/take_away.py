@@ -20,9 +20,12 @@ from avalist.features.words import in_words
 from avalist.models.artefact import Artefact
 from avalist.models.calibrate import LEAST, calibrate
 from avalist.models.metrics import report
+from avalist.models.onnx_trees import trees_from_onnx
 from avalist.models.train import typical
 from avalist.models.trees import F32, Trees
 
+_LIGHTGBM: Final = b"tree\n"
+"""How a LightGBM model saved as text begins."""
 _CHECKED: Final = 200
 """Rows that the exported script is checked on."""
 README: Final = """# Model {version}
@@ -134,28 +137,22 @@ def _row(values: F32) -> list[float | None]:
     return [value if np.isfinite(value) else None for value in values.tolist()]
 
 
-def brought(data: Dataset, text: str, plan_hash: str, from_ms: int) -> Artefact:
-    """Return a LightGBM model that was trained elsewhere as a merchant's model, calibrated on its own payments.
+def brought(data: Dataset, body: bytes, plan_hash: str, from_ms: int) -> Artefact:
+    """Return a model that was trained elsewhere as a merchant's model, calibrated on its own payments.
 
-    It must have been trained on the columns of the merchant's plan, in their order: `plan_hash` says so. Payments from
-    `from_ms` on give calibration and report; those it should not have learnt from.
+    `body` is a LightGBM model saved as text, or a tree ensemble of ONNX. It must have been trained on the columns of
+    the merchant's plan, in their order: `plan_hash` says so. Payments from `from_ms` on give calibration and report;
+    those it should not have learnt from.
 
     Raises
     ------
     BadInput
         If it is for other columns, is no model that can be scored here, or the payments have no frauds.
     """
-    import lightgbm as lgb  # here, for it takes seconds
-
     plan = data.plan
     if plan_hash != plan.hash:
         raise BadInput("the model is for another plan", field="--plan", expected=plan.hash, got=plan_hash)
-    try:
-        booster = lgb.Booster(model_str=text)
-    except lgb.basic.LightGBMError as error:
-        raise BadInput(f"not a LightGBM model: {error}", field="file", expected="a model saved as text") from None
-    _check_columns(booster, plan)
-    trees, known = Trees.from_booster(booster), known_by(data, data.cut_ms)
+    trees, known = _trees(body, plan), known_by(data, data.cut_ms)
     later = np.flatnonzero(known.t_ms >= from_ms)
     margins, y = trees.score_many(known.x[later]), known.y[later].astype(np.float64)
     level = calibrate(margins, y, known.reported[later])
@@ -169,16 +166,34 @@ def brought(data: Dataset, text: str, plan_hash: str, from_ms: int) -> Artefact:
     return replace(made, by_age=level_by_age(made, known, data))
 
 
-def _check_columns(booster: Any, plan: Plan) -> None:
-    """Raise ``BadInput`` where a model's columns are not the plan's, in number and, if it names them, in order."""
+def _trees(body: bytes, plan: Plan) -> Trees:
+    """Read a model; raise ``BadInput`` where it cannot be, or its columns are not the plan's."""
+    if body.startswith(_LIGHTGBM):
+        return _from_lightgbm(body, plan)
+    trees = trees_from_onnx(body)
+    _check_width(trees.n_features, plan)
+    return trees
+
+
+def _check_width(columns: int, plan: Plan) -> None:
+    if columns != len(plan.columns):
+        expected = f"{len(plan.columns)} columns"
+        raise BadInput("the model has other columns", field="file", expected=expected, got=str(columns))
+
+
+def _from_lightgbm(body: bytes, plan: Plan) -> Trees:
+    import lightgbm as lgb  # here, for it takes seconds
+
+    try:
+        booster = lgb.Booster(model_str=body.decode())
+    except (lgb.basic.LightGBMError, UnicodeDecodeError) as error:
+        raise BadInput(f"not a LightGBM model: {error}", field="file", expected="a model saved as text") from None
     names, told = list(plan.columns), booster.feature_name()
+    _check_width(len(told), plan)
     unnamed = all(name == f"Column_{place}" for place, name in enumerate(told))
-    if len(told) != len(names):
-        raise BadInput(
-            "the model has other columns", field="file", expected=f"{len(names)} columns", got=str(len(told))
-        )
     if not unnamed and told != names:
         first = next(place for place in range(len(names)) if told[place] != names[place])
         raise BadInput(
             f"column {first} of the model is another one", field="file", expected=names[first], got=told[first]
         )
+    return Trees.from_booster(booster)

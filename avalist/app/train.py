@@ -40,12 +40,13 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     """How to train from a log: the last `test_share` of the payments old enough to be judged grades the model.
 
     Where the frauds among them are few it is more, in several steps. With `prior` the merchant's trees stand beside the
-    shipped prior, and take over from it when they are better.
+    `network`'s prior (None: the shipped one), and take over from it when they are better.
     """
 
     test_share: float = 0.15
     params: TrainParams = TrainParams(test_share=0.0)
     prior: bool = True
+    network: Artefact | None = None
 
 
 def train(
@@ -77,7 +78,7 @@ def train_on(
 ) -> Artefact:
     """Return the model of a replayed log, graded as :func:`train` says. Raises ``BadInput`` as it does."""
     training = training or Training()
-    prior = prior_of(data.schema, data.plan) if training.prior else None
+    prior = prior_of(data.schema, data.plan, training.network) if training.prior else None
     everything = known_by(data, data.cut_ms)
     frauds = int(everything.y.sum())
     if frauds < FEWEST_FRAUDS and prior is None:

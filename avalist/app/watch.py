@@ -20,8 +20,7 @@ from avalist.app.past import Bools, Period
 from avalist.domain.core import Check, Evidence
 from avalist.domain.errors import BadInput
 from avalist.models.artefact import Artefact
-from avalist.models.drift import ALARM_Z, z_above
-from avalist.models.judge import MOST_OFF
+from avalist.models.level import ALARM_Z, z_beyond
 
 HOURS: Final = (6, 72)
 """It looks back so many hours, never beyond the activation."""
@@ -86,6 +85,6 @@ def _reports(seen: Shadow, active: Artefact) -> Check:
     rows = let_in(past) & past.captured
     observed = float(past.fraud[rows].sum())
     expected = float(np.sum(past.p[rows] * reported_by(past, active)[rows]))
-    bad = observed >= _FEWEST_REPORTS and z_above(observed, expected, MOST_OFF) >= ALARM_Z
+    bad = observed >= _FEWEST_REPORTS and z_beyond(observed, expected) >= ALARM_Z
     words = f"{observed:.0f} frauds among them are reported, {expected:.2f} were expected by now"
     return Check("reports", not bad, words)

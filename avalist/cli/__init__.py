@@ -25,6 +25,7 @@ from avalist.cli import (
     merchants,
     models,
     policy,
+    prior,
     reviews,
     run,
     serve,
@@ -54,6 +55,7 @@ app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(run.run_app, name="run")
 app.add_typer(run.dead_letters_app, name="dead-letters")
 app.add_typer(lifecycle.app, name="models")
+app.add_typer(prior.app, name="prior")
 lifecycle.app.command("export")(take_away.export_model)
 lifecycle.app.command("import")(take_away.import_model)
 app.command("up")(serve.up)

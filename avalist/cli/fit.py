@@ -15,13 +15,15 @@ from rich.table import Table
 
 from avalist.adapters.clock import SystemClock
 from avalist.app.administer import ActivateModel
+from avalist.app.challengers import Challenger, challengers
 from avalist.app.dataset import Dataset
+from avalist.app.lineage import lineage
 from avalist.app.past_waves import PastWave, past_waves
 from avalist.app.report import FitReport
 from avalist.app.report import report as report_on
 from avalist.app.train import Training, train_on
 from avalist.app.waves import watches, waves_of
-from avalist.bootstrap import build, keep_model, load_model, open_blobs, open_log
+from avalist.bootstrap import build, keep_model, load_model, open_archive, open_blobs, open_derived, open_log
 from avalist.cli.answers import (
     Amount,
     Currency,
@@ -173,7 +175,11 @@ def report(
     settings = settings_from(data=data)
     replayed = replay_of(settings, merchant)
     made = _reported(replayed, merchant, folds, threads, _active(settings, merchant, replayed))
-    told = {"simulated": simulated, "waves": _waves(settings, merchant, replayed)}
+    told = {
+        "simulated": simulated,
+        "waves": _waves(settings, merchant, replayed),
+        "challengers": _challengers(settings, merchant),
+    }
     _write(msgspec.structs.replace(made, **told), out or Path(f"{merchant}-report"))
 
 
@@ -218,6 +224,15 @@ def _waves(settings: Settings, merchant: str, data: Dataset) -> tuple[PastWave, 
         bar.done(log.end)
     log.close()
     return past_waves(data, found)
+
+
+def _challengers(settings: Settings, merchant: str) -> tuple[Challenger, ...]:
+    """Return what the log tells of the merchant's models."""
+    log = open_log(settings, readonly=True)
+    archive = open_archive(open_derived(settings, open_blobs(settings)), log)
+    _, steps = lineage(archive.read(merchant=merchant), merchant)
+    log.close()
+    return challengers(steps)
 
 
 def _activate(settings: Settings, merchant: str, model: Artefact) -> None:

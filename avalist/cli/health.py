@@ -76,7 +76,7 @@ def _levels(found: Health) -> Table:
     for name in ("of", "payments", "reported", "expected", "ratio", "z"):
         table.add_column(name, justify="left" if name == "of" else "right", overflow="fold")
     for one in found.levels:
-        ratio = f"{one.observed / one.expected:.2f}" if one.expected else "–"
+        ratio = f"{one.ratio:.2f}" if one.expected else "–"
         figures = f"{one.payments:,}", f"{one.observed:,.0f}", f"{one.expected:,.1f}", ratio, f"{one.z:+.1f}"
         table.add_row(escape(one.subject), *figures)
     return table

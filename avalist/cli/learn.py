@@ -24,6 +24,7 @@ from avalist.app.deciding import Noted, untold
 from avalist.app.learn import Done, Tools, watch
 from avalist.app.learn import learn as learn_merchant
 from avalist.app.lineage import HOUR_MS, Standing, due
+from avalist.app.network import network_prior
 from avalist.bootstrap import keep_model, load_model, open_archive, open_blobs, open_derived, open_documents, open_log
 from avalist.cli.client import Client
 from avalist.cli.options import Config, Data, Merchant, Port, console
@@ -196,6 +197,7 @@ def tools_for(settings: Settings, merchant: str, carry_out: Office | None) -> It
             documents=documents,
             now_ns=time.perf_counter_ns,
             budget_s=float(settings.train_budget_s),
+            network=network_prior(blobs),
         )
     finally:
         documents.close()

@@ -23,6 +23,7 @@ from avalist.config import Settings, settings_from
 from avalist.domain.core import Evidence, LearningSet, ModelActivated
 from avalist.domain.errors import BadInput, Conflict
 from avalist.domain.events import from_ms
+from avalist.render.challengers import WHO
 
 app = typer.Typer(help="List, compare, promote, refuse and roll back a merchant's models.", no_args_is_help=True)
 Version = Annotated[str, typer.Argument(help="A model's version, or how it begins")]
@@ -163,7 +164,7 @@ def _last_ms(tools: Tools) -> int:
 def _why(step: Step) -> str:
     told = step.told
     if isinstance(told, ModelActivated):
-        return {"operator": "by a person", "gate": "it passed the gate", "rollback": "taken back"}[told.by]
+        return WHO[told.by]
     failed = [check.name for check in told.evidence.checks if not check.passed] if told.evidence else []
     return f"cause: {told.cause}" + (f"; fails {', '.join(failed)}" if failed else "")
 

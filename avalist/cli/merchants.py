@@ -18,9 +18,11 @@ from avalist.app.administer import (
     SetMode,
     Show,
 )
+from avalist.app.network import network_prior
+from avalist.bootstrap import open_blobs
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, Port, console
-from avalist.config import settings_from
+from avalist.config import Settings, settings_from
 from avalist.domain.decisions import Mode
 from avalist.domain.errors import BadInput
 from avalist.domain.events import from_ms
@@ -28,6 +30,7 @@ from avalist.domain.keys import ALL_SCOPES, KeyKind
 from avalist.domain.schema import DIGITAL_GOODS, Schema
 from avalist.features.own import decode_own
 from avalist.history.mapping import decode_mapping
+from avalist.models.prior import shipped, trained_on
 
 app = typer.Typer(help="Create merchants, issue keys, set the mode.", no_args_is_help=True)
 SCOPE_NAMES = ", ".join(ALL_SCOPES)
@@ -45,7 +48,10 @@ def create(
         Path | None, typer.Option(help="Features of its own (TOML), beside those of the schema", exists=True)
     ] = None,
     prior: Annotated[
-        bool, typer.Option(help="Let the shipped network prior, trained on simulated payments, decide from the start")
+        bool,
+        typer.Option(
+            help="Let the network prior decide from the start: the shipped one learnt from simulated payments"
+        ),
     ] = True,
     data: Data = None,
     port: Port = None,
@@ -53,15 +59,21 @@ def create(
     """Create a merchant and issue its first live key."""
     declared = read_schema(schema) if schema else DIGITAL_GOODS
     own = decode_own(features.read_text()) if features else ()
-    with office(settings_from(data=data, port=port)) as here:
+    settings = settings_from(data=data, port=port)
+    with office(settings) as here:
         shown = here.carry_out(CreateMerchant(merchant, declared, own, prior))
         key = here.carry_out(IssueKey(merchant, "live"))["key"]
     console.print(f"created [bold]{merchant}[/]: {shown['features']} features on plan {shown['plan']}")
     if shown["model"]:
         console.print(
-            "it decides by the network prior, trained on simulated payments, until a model of its own is better"
+            f"it decides by the network prior, trained on {_taught(settings)}, until a model of its own is better"
         )
     console.print(f"its live key, shown once: [bold]{key}[/]", soft_wrap=True)
+
+
+def _taught(settings: Settings) -> str:
+    """Return what the prior that merchants begin with was trained on."""
+    return trained_on(network_prior(open_blobs(settings)) or shipped())
 
 
 @app.command()

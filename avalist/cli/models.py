@@ -13,6 +13,7 @@ from rich.table import Table
 
 from avalist.app.administer import ActivateModel
 from avalist.app.followed import check_parity
+from avalist.app.network import network_prior
 from avalist.app.replay import replay as replay_log
 from avalist.app.train import FEWEST_FRAUDS, Training
 from avalist.app.train import train as train_model
@@ -55,7 +56,8 @@ def train(
     Refused while parity is broken: 'avalist status' shows it.
     """
     settings = settings_from(data=data, port=port)
-    training = Training(params=TrainParams(test_share=0.0, num_threads=threads), prior=prior)
+    params, network = TrainParams(test_share=0.0, num_threads=threads), network_prior(open_blobs(settings))
+    training = Training(params=params, prior=prior, network=network)
     if every is (merchant is not None):
         raise BadInput("name a merchant, or all of them", field="MERCHANT", expected="one of MERCHANT and --all")
     if merchant is not None:

@@ -48,7 +48,10 @@ def export_model(
 
 def import_model(
     merchant: Merchant,
-    file: Annotated[Path, typer.Argument(help="A LightGBM model saved as text", exists=True, dir_okay=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(help="A LightGBM model saved as text, or a tree ensemble of ONNX", exists=True, dir_okay=False),
+    ],
     plan: Annotated[str, typer.Option(help="Hash of the plan that its columns are, from 'avalist merchant show'")],
     since: Annotated[
         dt.datetime | None,
@@ -68,7 +71,7 @@ def import_model(
         raise BadInput("there is no payment to calibrate on", field="history", expected="payments")
     later = replayed.t_ms[int(len(replayed.t_ms) * _LATER)]
     from_ms = int(later) if since is None else to_ms(since.replace(tzinfo=since.tzinfo or dt.UTC))
-    artefact = brought(replayed, file.read_text(), plan, from_ms)
+    artefact = brought(replayed, file.read_bytes(), plan, from_ms)
     keep_model(open_blobs(settings), merchant, artefact)
     show_report(merchant, artefact)
     if activate:

@@ -16,8 +16,10 @@ NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 Why = Literal["deadline", "overloaded", "log"]
 Cause = Literal["first", "schedule", "labels", "drift", "operator"]
 """What made a training due."""
-By = Literal["operator", "gate", "rollback"]
-"""Who activated a model: a person, the gate that it passed, or the watch that found its successor bad."""
+By = Literal["operator", "gate", "rollback", "prior"]
+"""Who activated a model: a person, the gate that it passed, the watch that found its successor bad, or nobody: it is
+the network prior that a merchant begins with.
+"""
 
 
 class EventCore(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -171,6 +173,16 @@ class LearningSet(msgspec.Struct, frozen=True, kw_only=True, tag="learning_set")
     rest_d: Annotated[float, msgspec.Meta(ge=0, le=365)] = 7.0
 
 
+class PriorConsent(msgspec.Struct, frozen=True, tag="prior_consent"):
+    """From here on the merchant's payments may, or may not, teach a network prior that other merchants begin with.
+
+    A prior knows no keys: it is trees over columns that mean the same at any shop. Priors that were trained while the
+    consent stood keep what they learnt.
+    """
+
+    given: bool
+
+
 class TablesSet(msgspec.Struct, frozen=True, tag="tables_set"):
     """Facts of later ``seq`` are made with these reference tables. `packages` say what they hold: name -> version."""
 
@@ -223,6 +235,7 @@ Control = (
     | ModelRefused
     | ModelActivated
     | LearningSet
+    | PriorConsent
     | TablesSet
     | FeaturesAdded
     | AlertsSet

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,30 +12,8 @@ from avalist.models.trees import F32, F64, I64
 
 BINS: Final = 10
 _LEAST_SHARE: Final = 1e-4
-_DAYS: Final = 5
-
-
-def z_value(y: F64, expected: F64, day: I64) -> float:
-    """Return (Σo − ΣpF)/√V: how far reports are from those expected by now, in standard deviations (modelling §2.6).
-
-    V is ΣpF(1 − pF), or what the misses of whole days vary by if that is more: frauds come in waves, and one wave is
-    one surprise, not fifty. The days vary about their mean, so that a lasting miss does not excuse itself; about 0
-    where they are too few to tell.
-
-    Parameters
-    ----------
-    y
-        1 where a fraud report was logged [n].
-    expected
-        pF: P(fraud) as decided times the share of reports of its age that are in [n].
-    day
-        Payments of one day are counted together [n].
-    """
-    miss = np.bincount(np.unique(day, return_inverse=True)[1], y - expected) if len(y) else np.zeros(1)
-    days = len(miss)
-    off = miss - miss.mean() if days >= _DAYS else miss
-    variance = max(float(expected @ (1.0 - expected)), float(off @ off) * days / max(days - 1, 1), 1e-300)
-    return float(miss.sum()) / math.sqrt(variance)
+_FEWEST: Final = 30.0
+"""Independent values on either side of a comparison."""
 
 
 def two_sided(z: float) -> float:
@@ -47,41 +25,62 @@ def two_sided(z: float) -> float:
     return math.erfc(abs(z) / math.sqrt(2.0))
 
 
-class Shift(NamedTuple):
-    """How a column moved: population stability index, Kolmogorov–Smirnov distance and its p-value."""
-
-    psi: float
-    distance: float
-    p_value: float
+def edges(values: F32) -> F32:
+    """Return what cuts known values into tenths, ascending; fewer where values are equal."""
+    known = np.sort(values[~np.isnan(values)])
+    return np.unique(known[(len(known) * np.arange(1, BINS)) // BINS]) if len(known) else known
 
 
-def shift(before: F32, now: F32) -> Shift:
-    """Compare a column's values, float32 [n] and [m]; unknown ones are a bin of the PSI, no part of the distance."""
+def by_day(values: F32, day: I64, days: int, cuts: F32) -> I64:
+    """Count values by day, 0 to `days` - 1, and by bin, the last one of the unknown: int64 [days, bins]."""
+    width = len(cuts) + 2
+    place = np.where(np.isnan(values), width - 1, np.searchsorted(cuts, values, side="right"))
+    counted = np.bincount(day * width + place, minlength=days * width)
+    return np.asarray(counted.reshape(days, width), np.int64)
+
+
+def stability(before: I64, now: I64) -> float:
+    """Return the population stability index of counts by bin: Σ (q − p)·ln(q/p)."""
+    p, q = (np.maximum(counts / max(counts.sum(), 1), _LEAST_SHARE) for counts in (before, now))
+    return float(((q - p) * np.log(q / p)).sum())
+
+
+def design_effect(counts: I64) -> float:
+    """Return by how much days differ more than independent payments would, at least 1; `counts` as ``by_day`` gives.
+
+    Payments of a day share its waves and customers, so n of them tell as much as n over this (Kish, Survey Sampling,
+    1965; Rao and Scott, JASA 1981). It is the largest of the effects on the shares up to each cut, which are what the
+    Kolmogorov–Smirnov distance compares: Σ n·(F_day − F)²/(F·(1 − F)) over the days less one.
+    """
+    known = counts[:, :-1]
+    known = known[known.sum(axis=1) > 0]
+    if len(known) < 2:
+        return 1.0
+    n, whole = known.sum(axis=1), known.sum(axis=0).cumsum()[:-1] / known.sum()
+    inside = (whole > 0.0) & (whole < 1.0)
+    off = known.cumsum(axis=1)[:, :-1][:, inside] / n[:, None] - whole[inside]
+    effect = (n @ off**2) / (whole * (1.0 - whole))[inside] / (len(known) - 1)
+    return max(float(effect.max(initial=1.0)), 1.0)
+
+
+def apart(before: F32, now: F32, effect: float = 1.0) -> tuple[float, float]:
+    """Return the Kolmogorov–Smirnov distance of known values, float32 [n] and [m], and its p-value.
+
+    `effect` is the design effect of both. Where it leaves too few, such as of a value that all payments of a day share,
+    nothing can be told: the p-value is 1.
+    """
     known, later = np.sort(before[~np.isnan(before)]), np.sort(now[~np.isnan(now)])
     if not len(known) or not len(later):
-        return Shift(_psi(before, now, known), 0.0, 1.0)
+        return 0.0, 1.0
     every = np.concatenate((known, later))
     below = np.searchsorted(known, every, side="right") / len(known)
     above = np.searchsorted(later, every, side="right") / len(later)
     distance = float(np.abs(below - above).max())
-    return Shift(_psi(before, now, known), distance, _kolmogorov(distance, len(known), len(later)))
+    n, m = len(known) / effect, len(later) / effect
+    return distance, _kolmogorov(distance, n, m) if min(n, m) >= _FEWEST else 1.0
 
 
-def _psi(before: F32, now: F32, known: F32) -> float:
-    """Return Σ (q − p)·ln(q/p) over tenths of the earlier known values, and the unknown."""
-    edges = np.unique(known[(len(known) * np.arange(1, BINS)) // BINS]) if len(known) else known
-    p, q = (_shares(values, edges) for values in (before, now))
-    return float(((q - p) * np.log(q / p)).sum())
-
-
-def _shares(values: F32, edges: F32) -> F64:
-    unknown = np.isnan(values)
-    place = np.where(unknown, len(edges) + 1, np.searchsorted(edges, values, side="right"))
-    counted = np.bincount(place, minlength=len(edges) + 2)
-    return np.maximum(counted / max(len(values), 1), _LEAST_SHARE)
-
-
-def _kolmogorov(distance: float, n: int, m: int) -> float:
+def _kolmogorov(distance: float, n: float, m: float) -> float:
     """Return P(a distance at least this large) if both come from one distribution (Stephens' approximation)."""
     root = math.sqrt(n * m / (n + m))
     x = (root + 0.12 + 0.11 / root) * distance

@@ -11,9 +11,9 @@ implies. A float32 threshold is exact: for a float32 x and the largest float32 t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,21 @@ MAX_FEATURES: Final = 1 << 15
 _BLOCK: Final = 64
 _DEFAULT_LEFT: Final = 2
 _MISSING_ZERO, _MISSING_NAN = 1, 2
+
+
+class Tree(NamedTuple):
+    """One tree: inner nodes from 0, a child's number above its parent's, and leaves ~0, ~1, …
+
+    `children` [inner, 2] are the ways of x ≤ `threshold` and of the rest; an unknown x goes the first way where
+    `unknown_left`. `leaf_count` says how many rows came to each leaf, 1 where nobody knows.
+    """
+
+    children: I64
+    feature: I64
+    threshold: F32
+    unknown_left: npt.NDArray[np.bool_]
+    leaf_value: F64
+    leaf_count: I64
 
 
 @jit
@@ -145,9 +160,14 @@ class Trees:
         if header["num_tree_per_iteration"] != "1" or "average_output" in header:
             raise BadInput("the model gives several scores or averages its trees: train a boosted binary model")
         n_features = int(header["max_feature_idx"]) + 1
-        if n_features > MAX_FEATURES or not blocks:
+        return cls.of([_lightgbm(_fields(block.split("\n\n")[0])) for block in blocks], base, n_features)
+
+    @classmethod
+    def of(cls, trees: Sequence[Tree], base: float, n_features: int) -> Trees:
+        """Lay trees out. Raises ``BadInput`` for one of more than 32 767 leaves, or more than 32 768 columns."""
+        if n_features > MAX_FEATURES or not trees:
             raise BadInput("no trees, or too many columns", expected=f"at most {MAX_FEATURES}", got=str(n_features))
-        flat = [_flatten(_fields(block.split("\n\n")[0])) for block in blocks]
+        flat = [_flatten(tree) for tree in trees]
         sizes = [len(table) for table, _ in flat]
         roots = np.concatenate(([0], np.cumsum(sizes)[:-1])).astype(np.uint32)
         cover = np.concatenate([count for _, count in flat])
@@ -236,28 +256,26 @@ def _integers(fields: dict[str, str], name: str) -> I64:
     return np.array(fields.get(name, "").split(), dtype=np.int64)
 
 
-def _flatten(fields: dict[str, str]) -> tuple[Nodes, F32]:
-    """Lay one tree out depth first, with each node's cover; LightGBM numbers inner nodes from 0, leaves ~0, ~1, …."""
-    if fields["num_cat"] != "0" or fields.get("is_linear", "0") != "0":
-        raise BadInput("categorical splits or linear leaves: pass categories as numbers (frequency, fraud rate)")
-    leaf_value = _numbers(fields, "leaf_value")
-    if 2 * len(leaf_value) > np.iinfo(np.uint16).max:
-        raise BadInput("the trees are too large", expected="at most 32767 leaves", got=str(len(leaf_value)))
-    children = np.stack((_integers(fields, "left_child"), _integers(fields, "right_child")), axis=1)
-    leaf_count = np.maximum(_integers(fields, "leaf_count"), 1)
-    values, counts = _below(children, leaf_value, leaf_count)
-    inner = _inner_nodes(fields, values)
-    table = np.zeros(2 * len(leaf_value) - 1, dtype=NODE)
+def _flatten(tree: Tree) -> tuple[Nodes, F32]:
+    """Lay one tree out depth first, with each node's cover."""
+    leaves = len(tree.leaf_value)
+    if 2 * leaves > np.iinfo(np.uint16).max:
+        raise BadInput("the trees are too large", expected="at most 32767 leaves", got=str(leaves))
+    values, counts = _below(tree.children, tree.leaf_value, tree.leaf_count)
+    inner = np.zeros(len(tree.threshold), dtype=NODE)
+    inner["threshold"], inner["value"] = tree.threshold, values
+    inner["feature"] = 2 * tree.feature + ~tree.unknown_left
+    table = np.zeros(2 * leaves - 1, dtype=NODE)
     cover = np.zeros(len(table), np.float32)
-    for at, left, node in _places(children):
-        table[at] = (np.inf, 0, 0, leaf_value[~node]) if node < 0 else inner[node]
+    for at, left, node in _places(tree.children):
+        table[at] = (np.inf, 0, 0, tree.leaf_value[~node]) if node < 0 else inner[node]
         table["left"][at] = left - at
-        cover[at] = leaf_count[~node] if node < 0 else counts[node]
+        cover[at] = tree.leaf_count[~node] if node < 0 else counts[node]
     return table, cover
 
 
 def _places(children: I64) -> Iterator[tuple[int, int, int]]:
-    """Yield (place, left child's place, LightGBM's number) of every node, a leaf's left child being itself."""
+    """Yield (place, left child's place, number) of every node, a leaf's left child being itself."""
     waiting, used = [(0, 0 if len(children) else ~0)], 1
     while waiting:
         at, node = waiting.pop()
@@ -283,21 +301,27 @@ def _below(children: I64, leaf_value: F64, leaf_count: I64) -> tuple[F64, F64]:
     return np.asarray(total / np.maximum(count, 1.0), dtype=np.float64), count
 
 
-def _inner_nodes(fields: dict[str, str], values: F64) -> Nodes:
+def _lightgbm(fields: dict[str, str]) -> Tree:
+    """Return a tree of LightGBM's text: it numbers inner nodes from 0, leaves ~0, ~1, … as we do."""
+    if fields["num_cat"] != "0" or fields.get("is_linear", "0") != "0":
+        raise BadInput("categorical splits or linear leaves: pass categories as numbers (frequency, fraud rate)")
     threshold, decision = _numbers(fields, "threshold"), _integers(fields, "decision_type")
     missing = decision >> 2 & 3
     if np.any(missing == _MISSING_ZERO):
         raise BadInput("zero_as_missing: NaN alone means missing here")
     # without missing values in training LightGBM reads NaN as 0
-    nan_left = np.where(missing == _MISSING_NAN, decision & _DEFAULT_LEFT != 0, threshold >= 0.0)
-    inner = np.zeros(len(threshold), dtype=NODE)
-    inner["threshold"] = _largest_float32(threshold)
-    inner["feature"] = 2 * _integers(fields, "split_feature") + ~nan_left
-    inner["value"] = values
-    return inner
+    unknown_left = np.where(missing == _MISSING_NAN, decision & _DEFAULT_LEFT != 0, threshold >= 0.0)
+    return Tree(
+        np.stack((_integers(fields, "left_child"), _integers(fields, "right_child")), axis=1),
+        _integers(fields, "split_feature"),
+        largest_float32(threshold),
+        unknown_left,
+        _numbers(fields, "leaf_value"),
+        np.maximum(_integers(fields, "leaf_count"), 1),
+    )
 
 
-def _largest_float32(threshold: F64) -> F32:
+def largest_float32(threshold: F64) -> F32:
     """Return the largest float32 not above each number."""
     with np.errstate(over="ignore"):
         near = threshold.astype(np.float32)

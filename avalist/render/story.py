@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from avalist.app.report import FitReport
 from avalist.domain.schema import DAY_MS
 from avalist.render.blocks import Block, Chart, Figure, Figures, Heading, Mark, Page, Series, Text
+from avalist.render.challengers import champion
 from avalist.render.detail import detail
+from avalist.render.drift import drift
 from avalist.render.limits import limits
 from avalist.render.numbers import between, count, day, money, percent
 from avalist.render.past_waves import past_waves
@@ -48,6 +50,8 @@ def _blocks(report: FitReport) -> Iterator[Block]:
         )
     yield from detail(report)
     yield from quality(report)
+    yield from drift(report.health, report.quality.by_time if report.quality else ())
+    yield from champion(report.challengers, report.census.base_currency)
     yield from past_waves(report.waves, report.census.base_currency)
     yield Heading("What this report cannot tell")
     yield limits(report)

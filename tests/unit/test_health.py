@@ -10,7 +10,8 @@ from avalist.api.metrics import EmbeddedMetrics
 from avalist.app.administer import SetAlerts
 from avalist.app.dataset import Dataset, collect
 from avalist.app.followed import Checkup, Followed, tell, told
-from avalist.app.health import ALL_PAYMENTS, check, keep, kept
+from avalist.app.health import check, keep, kept
+from avalist.app.level import ALL_PAYMENTS
 from avalist.domain.alerts import Alert
 from avalist.features.codes import code_of
 from avalist.follow.health import Checkups

@@ -1,9 +1,9 @@
-"""The statistics of health checks: levels on immature labels, moved columns, missing fields, many tests at once."""
+"""The statistics of health checks: moved columns, missing fields, many tests at once."""
 
 import numpy as np
 import pytest
 
-from avalist.models.shift import more_missing, shift, significant, z_value
+from avalist.models.shift import apart, by_day, design_effect, edges, more_missing, significant, stability
 
 RNG = np.random.default_rng(0)
 
@@ -14,41 +14,51 @@ def draws(n: int, mean: float = 0.0, unknown: float = 0.1) -> np.ndarray:
     return values
 
 
-def test_a_right_level_is_within_chance_and_a_wrong_one_is_not() -> None:
-    expected, day = np.full(20_000, 0.01), np.arange(20_000) // 200
-    right, wrong = (RNG.random(20_000) < p for p in (0.01, 0.02))
-    assert abs(z_value(right.astype(float), expected, day)) < 3.0
-    assert z_value(wrong.astype(float), expected, day) > 5.0
-
-
-def test_one_wave_is_one_surprise() -> None:
-    expected, day, y = np.full(20_000, 0.001), np.arange(20_000) // 200, np.zeros(20_000)
-    y[:100] = 1.0
-    assert z_value(y, expected, day) < 2.0
-    assert z_value(y, expected, np.arange(20_000)) > 5.0
+def psi(before: np.ndarray, now: np.ndarray) -> float:
+    cuts = edges(before)
+    p, q = (by_day(values, np.zeros(len(values), np.int64), 1, cuts)[0] for values in (before, now))
+    return stability(p, q)
 
 
 def test_equal_distributions_have_uniform_p_values() -> None:
-    p = [shift(draws(400), draws(300)).p_value for _ in range(300)]
+    p = [apart(draws(400), draws(300))[1] for _ in range(300)]
     assert np.mean(np.array(p) < 0.1) == pytest.approx(0.1, abs=0.05)
 
 
+def test_days_that_share_their_values_have_uniform_p_values_by_their_design_effect() -> None:
+    found = []
+    for _ in range(100):
+        values = (draws(35 * 40, unknown=0.0) + np.repeat(RNG.normal(0, 0.5, 35), 40)).astype(np.float32)
+        counts = by_day(values, np.arange(len(values)) // 40, 35, edges(values))
+        found.append([apart(values[280:], values[:280], effect)[1] for effect in (1.0, design_effect(counts))])
+    plain, allowed = np.mean(np.array(found) < 0.01, axis=0)
+    assert plain > 0.15
+    assert allowed <= 0.03
+
+
+def test_independent_days_have_no_design_effect() -> None:
+    counts = by_day(draws(30 * 200), np.arange(30 * 200) // 200, 30, edges(draws(1000)))
+    assert 1.0 <= design_effect(counts) < 2.0
+    assert design_effect(counts[:1]) == design_effect(np.zeros((5, 3), np.int64)) == 1.0
+
+
 def test_a_moved_column_is_seen() -> None:
-    moved = shift(draws(2000), draws(2000, mean=1.0))
-    assert moved.psi > 0.5
-    assert moved.distance == pytest.approx(0.38, abs=0.05)
-    assert moved.p_value < 1e-9
+    before, now = draws(2000), draws(2000, mean=1.0)
+    distance, p_value = apart(before, now)
+    assert psi(before, now) > 0.5
+    assert distance == pytest.approx(0.38, abs=0.05)
+    assert p_value < 1e-9
 
 
 def test_more_unknown_values_move_the_stability_index_alone() -> None:
-    moved = shift(draws(4000), draws(4000, unknown=0.6))
-    assert moved.psi > 0.25
-    assert moved.p_value > 0.001
+    before, now = draws(4000), draws(4000, unknown=0.6)
+    assert psi(before, now) > 0.25
+    assert apart(before, now)[1] > 0.001
 
 
 def test_a_column_that_is_never_known_has_not_moved() -> None:
     nothing = np.full(100, np.nan, np.float32)
-    assert shift(nothing, nothing) == (0.0, 0.0, 1.0)
+    assert (psi(nothing, nothing), apart(nothing, nothing)) == (0.0, (0.0, 1.0))
 
 
 def test_missing_more_often() -> None:

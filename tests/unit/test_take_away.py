@@ -64,11 +64,11 @@ def test_every_file_is_described(tmp_path: Path) -> None:
     assert all(f"`{key}`" in files["README.md"].decode() for key in keys)
 
 
-def booster(names: tuple[str, ...] | None = None, columns: int | None = None) -> str:
+def booster(names: tuple[str, ...] | None = None, columns: int | None = None) -> bytes:
     known = known_by(DATA, DATA.cut_ms)
     early = known.t_ms < np.median(known.t_ms)
     rows = lgb.Dataset(known.x[early][:, :columns], known.y[early], feature_name=list(names) if names else "auto")
-    return str(lgb.train(SETTINGS, rows, 15).model_to_string())
+    return bytes(lgb.train(SETTINGS, rows, 15).model_to_string().encode())
 
 
 def test_a_model_that_is_brought_is_calibrated_and_graded_on_what_it_did_not_see() -> None:
@@ -88,4 +88,6 @@ def test_a_model_for_another_plan_is_refused() -> None:
     with pytest.raises(BadInput, match="column 0 of the model"):
         brought(DATA, booster(DATA.plan.columns[::-1]), DATA.plan.hash, 0)
     with pytest.raises(BadInput, match="not a LightGBM model"):
-        brought(DATA, "nonsense", DATA.plan.hash, 0)
+        brought(DATA, b"tree\nnonsense", DATA.plan.hash, 0)
+    with pytest.raises(BadInput, match="not an ONNX model"):
+        brought(DATA, b"nonsense", DATA.plan.hash, 0)

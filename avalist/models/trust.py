@@ -28,9 +28,9 @@ WAVE_EXCESS: Final = "wave.excess"
 _KAPPA: Final = 3.0
 _MOST_OF_A_DAY: Final = 3.0
 _MOST_TRUST: Final = 0.98
-_STEPS: Final = (0.5, 15.0, 30.0, 45.0, 60.0, 75.0, 85.0, 92.0)
+_STEPS: Final = (0.5, 15.5, 30.5, 45.5, 60.5, 75.5, 85.5, 92.5)
 """Where the tree parts the payments, in hundredths of excess."""
-_AMONG: Final = (0.0, 7.5, 22.5, 37.5, 52.5, 67.5, 80.0, 89.0, 96.0)
+_AMONG: Final = (0.0, 8.0, 23.0, 38.0, 53.0, 68.0, 81.0, 89.5, 96.0)
 """The excess that stands for each part."""
 
 
@@ -88,9 +88,10 @@ def trusting(trust: float, base_rate: float, column: int, x: F64, n_features: in
     nodes["threshold"] = np.inf
     nodes["threshold"][inner] = _STEPS
     nodes["left"][inner], nodes["feature"][inner] = 1, 2 * column
+    here = np.maximum(np.histogram(x, (-np.inf, *_STEPS, np.inf))[0], 1)
+    below = np.cumsum(here[::-1])[::-1]
     nodes["value"][leaves] = steps
-    nodes["value"][2:-1:2] = steps[1:-1]
-    above = np.array([len(x), *(np.count_nonzero(x > step) for step in _STEPS)], np.float32)
+    nodes["value"][inner] = (np.cumsum((here * steps)[::-1])[::-1] / below)[:-1]
     cover = np.zeros(len(nodes), np.float32)
-    cover[0::2], cover[1::2] = above, above[:-1] - above[1:]
-    return Trees(nodes, np.zeros(1, np.uint32), 0.0, n_features, np.maximum(cover, 1.0))
+    cover[leaves], cover[inner] = here, below[:-1]
+    return Trees(nodes, np.zeros(1, np.uint32), 0.0, n_features, cover)

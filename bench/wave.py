@@ -1,11 +1,12 @@
 """Waves of growing stealth against the best velocity limits; what patterns and the evidence of waves add to a model.
 
-``python -m bench.wave [--seeds 2,3,4] [--days N] [--rounds N] [--payments-per-day N]``; raw samples in
+``python -m bench.wave [--seeds 2,3,4] [--days N] [--rounds N] [--payments-per-day N] [--models A,B]``; raw samples in
 ``bench/out/wave.json`` after each seed, the last line printed is one JSON object. A gift-card merchant of the frozen
 world learns from `days` days; then comes a ladder of waves, identity reuse from all to none, habits shared from five to
-one, minutes to a day (``bench/_ladder``). Four models learn the same rows with the same parameters: *neither* has the
-columns of things alone, *patterns* those of patterns too, *waves* the evidence of waves, *both* is the default plan; in
-a world that tells sessions in detail, *detailed* has those, too.
+one, minutes to a day (``bench/_ladder``). Five models learn the same rows with the same parameters: *neither* has the
+columns of things alone, *patterns* those of patterns too, *waves* the evidence of waves, *learnt* both; *both* is the
+product, which has the same columns and trusts an alarm before it has learnt to. In a world that tells sessions in
+detail, *detailed* has those, too.
 Everybody may decline as many honest payments as *both* does under the policy. Ratios come with the 90 % interval from
 drawing waves again, the same waves for all. The constants of the detector were chosen on seed 1: it is no judge of
 them. The data are imagined, not those of a payment system.
@@ -17,6 +18,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -50,9 +52,12 @@ MODELS: Final = {
     "neither": msgspec.structs.replace(DIGITAL_GOODS, entities=_THINGS, numbers=_SILENT),
     "patterns": msgspec.structs.replace(DIGITAL_GOODS, numbers=_SILENT),
     "waves": msgspec.structs.replace(DIGITAL_GOODS, entities=_THINGS),
+    "learnt": DIGITAL_GOODS,
     "both": DIGITAL_GOODS,
 }
 """The default schema as it was before patterns, and what each part adds to it."""
+TRUSTING: Final = ("waves", "both", "detailed")
+NEEDED: Final = ("neither", "both")
 DETAILED: Final = msgspec.structs.replace(
     DIGITAL_GOODS,
     entities=(*DIGITAL_GOODS.entities, EntityDecl("behaviour_pattern", "pattern.behaviour")),
@@ -116,18 +121,19 @@ def live(world: World, days: float, schema: Schema) -> Lived:
     return Lived(data, [truths[id] for id in data.background.payment_ids], waves)
 
 
-def learnt(lived: Lived, cut_ms: int, schema: Schema) -> tuple[Artefact, npt.NDArray[np.int64]]:
+def learnt(lived: Lived, cut_ms: int, schema: Schema, trust: float) -> tuple[Artefact, npt.NDArray[np.int64]]:
     """Train a schema's model on what is known by `cut_ms`; return it and the places of its columns."""
     known = known_by(lived.data, cut_ms)
     place = {name: n for n, name in enumerate(known.columns)}
     mine = np.array([place[feature.name] for feature in derive(schema)])
     columns = tuple(known.columns[n] for n in mine)
-    return train(replace(known, x=known.x[:, mine], columns=columns), PARAMS).artefact, mine
+    params = msgspec.structs.replace(PARAMS, trust=trust)
+    return train(replace(known, x=known.x[:, mine], columns=columns), params).artefact, mine
 
 
-def regret(lived: Lived, cut_ms: int, test: Mask, schema: Schema) -> npt.NDArray[np.float64]:
+def regret(lived: Lived, cut_ms: int, test: Mask, schema: Schema, trust: float) -> npt.NDArray[np.float64]:
     """Return what approving each test payment is expected to lose against declining it, base minor units [test]."""
-    model, columns = learnt(lived, cut_ms, schema)
+    model, columns = learnt(lived, cut_ms, schema, trust)
     p = model.calibration.apply(model.trees.score_many(lived.data.x[test][:, columns]))
     approve, decline = expected_profit(p, lived.data.amount_minor[test].astype(np.float64), POLICY)
     return np.asarray(decline - approve)
@@ -163,12 +169,13 @@ class Run:
     days: float
 
 
-def measure(config: WorldConfig, seed: int, days: int, rounds: int, rate: float) -> Run:
+def measure(config: WorldConfig, seed: int, days: int, rounds: int, rate: float, models: Sequence[str] = ()) -> Run:
     """Live one seed's world, train the models and let everybody decide."""
     start = time.perf_counter()
     cut_ms, count = config.start_ms + days * DAY_MS, rounds * len(_ladder.RUNGS)
     extra = _ladder.plans(cut_ms + DAY_MS, EVERY_D, rounds, WAVE_PAYMENTS)
-    world, schemas = World(config, seed=seed, payments_per_day=rate, extra_waves=extra), models_of(config)
+    world = World(config, seed=seed, payments_per_day=rate, extra_waves=extra)
+    schemas = {name: schema for name, schema in models_of(config).items() if not models or name in models}
     lived = live(world, days + 3 + EVERY_D * count, lived_of(config))
     data, test = lived.data, lived.data.t_ms >= cut_ms
     truths = [t for t, tested in zip(lived.truths, test, strict=True) if tested]
@@ -176,7 +183,10 @@ def measure(config: WorldConfig, seed: int, days: int, rounds: int, rate: float)
     fraud, honest = np.array([t.fraud for t in truths]), np.array([t.process == "honest" for t in truths])
     amount, t_ms = data.amount_minor[test], data.t_ms[test]
 
-    regrets = {name: regret(lived, cut_ms, test, schema) for name, schema in schemas.items()}
+    regrets = {
+        name: regret(lived, cut_ms, test, schema, PARAMS.trust if name in TRUSTING else 0.0)
+        for name, schema in schemas.items()
+    }
     budget = int(((regrets["both"] > 0.0) & honest).sum())
     declined = {name: theirs > np.sort(theirs[honest])[::-1][budget] for name, theirs in regrets.items()}
     counts, names = velocity(lived, test)
@@ -201,10 +211,12 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=40, help="days to learn from")
     parser.add_argument("--rounds", type=int, default=2, help="times that the ladder is climbed")
     parser.add_argument("--payments-per-day", type=float, default=1000.0)
+    parser.add_argument("--models", default="", help=f"those to train, with commas; {' and '.join(NEEDED)} always are")
     given = parser.parse_args()
+    models = [*NEEDED, *given.models.split(",")] if given.models else []
     runs = []
     for seed in map(int, given.seeds.split(",")):
-        runs.append(measure(load_world(given.world), seed, given.days, given.rounds, given.payments_per_day))
+        runs.append(measure(load_world(given.world), seed, given.days, given.rounds, given.payments_per_day, models))
         OUT.parent.mkdir(exist_ok=True)
         OUT.write_text(json.dumps([asdict(run) for run in runs]))
         print(json.dumps({"bench": "wave", **vars(given), **summary(runs)}), flush=True)
@@ -238,10 +250,10 @@ def summary(runs: list[Run]) -> dict[str, object]:
 def ratios(fares: dict[str, list[_ladder.Fared]]) -> dict[str, object]:
     """Return each decider's loss over the others' that matter, on the stealthiest third and on all waves."""
     found: dict[str, object] = {}
-    pairs = {"velocity_rules": ("both", "velocity"), "no_patterns": ("both", "neither"),
-             "patterns_only": ("patterns", "neither"), "waves_only": ("waves", "neither")}  # fmt: skip
-    if "detailed" in fares:
-        pairs["detailed"] = ("detailed", "both")
+    known = {"velocity_rules": ("both", "velocity"), "no_patterns": ("both", "neither"), "no_trust": ("both", "learnt"),
+             "patterns_only": ("patterns", "neither"), "waves_only": ("waves", "neither"),
+             "learnt_only": ("learnt", "neither"), "detailed": ("detailed", "both")}  # fmt: skip
+    pairs = {name: pair for name, pair in known.items() if fares.keys() >= set(pair)}
     for part, rungs in (("", THIRDS["stealthiest"]), ("_all", range(12))):
         lost = {n: np.array([f.lost_minor for f in fs if f.rung in rungs], np.float64) for n, fs in fares.items()}
         drawn = np.random.default_rng(0).integers(0, len(lost["both"]), (DRAWS, len(lost["both"])))

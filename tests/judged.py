@@ -48,7 +48,7 @@ def dataset(n: int = 6000, days: int = 120, *, refused: float = 0.0, frauds: flo
     issuer[taken] = 0
     background = Background(
         keys, issuer, [f"p{i}" for i in range(n)], {"EUR": (n, 1000)}, {"label": len(fraud)}, Policy(), "",
-        np.arange(n), sold=[Sold("", "", None)] * n,
+        np.arange(n), sold=[Sold("", "", None)] * n, decided=np.full((n, 2), np.nan, np.float32),
     )  # fmt: skip
     amount = rng.integers(500, 50_000, n)
     return Dataset(plan, SCHEMA, x, t_ms, amount, changes, int(max(t_ms[-1], late.max())), background)

@@ -153,7 +153,7 @@ def _noted(records: Records, merchant: str, standing: Standing) -> Iterator[tupl
 
 def _train(tools: Tools, merchant: str, data: Dataset, standing: Standing, done: Done, cause: Cause) -> Done:
     try:
-        model = _trained(tools, merchant, data, done.at_ms, cause)
+        model = _trained(tools, merchant, data, done.at_ms, cause, standing.learning.trust)
         active = tools.load(standing.active) if standing.active else None
         _check_news(model.artefact, active.artefact if active is not None else None)
         evidence = evidence_for(tools, merchant, model, active, data.cut_ms)
@@ -183,14 +183,15 @@ def _check_news(model: Artefact, active: Artefact | None) -> None:
         )  # fmt: skip
 
 
-def _trained(tools: Tools, merchant: str, data: Dataset, now_ms: int, cause: Cause) -> Model:
+def _trained(tools: Tools, merchant: str, data: Dataset, now_ms: int, cause: Cause, trust: float) -> Model:
     """Return the model that a killed run trained, if one did within a day, else train one."""
     body = tools.documents.get(merchant, _COLLECTION, _JOB)
     job = msgspec.json.decode(body, type=_Job | None) if body else None
     if job is not None and 0 <= now_ms - job.at_ms < _RESUMED_MS:
         return tools.load(job.version)
     end_ns = tools.now_ns() + round(tools.budget_s * 1e9)
-    training = Training(test_share=0.0, params=tools.params, prior=tools.prior, network=tools.network)
+    params = msgspec.structs.replace(tools.params, trust=trust)
+    training = Training(test_share=0.0, params=params, prior=tools.prior, network=tools.network)
     artefact = train_on(data, training, enough=lambda: tools.now_ns() > end_ns)
     tools.keep(artefact)
     note = msgspec.json.encode(_Job(now_ms, cause, artefact.version))

@@ -194,6 +194,7 @@ def known_by(data: Dataset, cut_ms: int) -> TrainingSet:
         data.amount_minor[rows],
         report_probability=delay_at(data, cut_ms).reported_by(age_d),
         schema=msgspec.json.encode(data.schema),
+        decided=data.background.decided[rows, 0].astype(np.float64),
     )
 
 

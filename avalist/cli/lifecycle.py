@@ -121,12 +121,15 @@ def set_learning(
     labels: Annotated[int | None, typer.Option(help="Train once so many new fraud reports are logged")] = None,
     watch_h: Annotated[float | None, typer.Option(help="Watch a model that the gate let in for so many hours")] = None,
     rest_d: Annotated[float | None, typer.Option(help="After a rollback activate none by itself for so long")] = None,
+    trust: Annotated[float | None, typer.Option(help="Chance that a wave's alarm is fraud, at first; 0: off")] = None,
     data: Data = None,
     port: Port = None,
 ) -> None:
     """Say how the merchant's models follow each other, by one event; what is not named stays as it is."""
     settings = settings_from(data=data, port=port)
-    given = {"approval": approval, "every_d": every_d, "labels": labels, "watch_h": watch_h, "rest_d": rest_d}
+    given = {
+        "approval": approval, "every_d": every_d, "labels": labels, "watch_h": watch_h, "rest_d": rest_d, "trust": trust
+    }  # fmt: skip
     with _opened(settings, merchant) as (_, standing, _steps):
         said = msgspec.to_builtins(standing.learning) | {name: v for name, v in given.items() if v is not None}
     try:
@@ -175,7 +178,8 @@ def _learning(learning: LearningSet) -> str:
     approval = "decides at once" if learning.approval == "automatic" else "waits for a person"
     return (
         f"a training is due every {learning.every_d:g} days or {learning.labels} reports; what passes {approval} "
-        f"and is watched for {learning.watch_h:g} h; {learning.rest_d:g} days of rest after a rollback"
+        f"and is watched for {learning.watch_h:g} h; {learning.rest_d:g} days of rest after a rollback; "
+        f"trust in a wave's alarm {learning.trust:g}"
     )
 
 

@@ -45,6 +45,7 @@ def train(
     prior: Annotated[
         bool, typer.Option(help="Let the shipped network prior decide until trees of the merchant's own are better")
     ] = True,
+    trust: Annotated[float, typer.Option(min=0.0, max=0.98, help="Chance that a wave's alarm is fraud; 0: off")] = 0.5,
     data: Data = None,
     port: Port = None,
 ) -> None:
@@ -56,8 +57,8 @@ def train(
     Refused while parity is broken: 'avalist status' shows it.
     """
     settings = settings_from(data=data, port=port)
-    params, network = TrainParams(test_share=0.0, num_threads=threads), network_prior(open_blobs(settings))
-    training = Training(params=params, prior=prior, network=network)
+    params = TrainParams(test_share=0.0, num_threads=threads, trust=trust)
+    training = Training(params=params, prior=prior, network=network_prior(open_blobs(settings)))
     if every is (merchant is not None):
         raise BadInput("name a merchant, or all of them", field="MERCHANT", expected="one of MERCHANT and --all")
     if merchant is not None:

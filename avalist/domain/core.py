@@ -163,7 +163,8 @@ class LearningSet(msgspec.Struct, frozen=True, kw_only=True, tag="learning_set")
 
     A training is due `every_d` days after the last (0: never), or once `labels` new fraud reports are logged. With
     `approval` ``manual`` a model that passed the gate waits for a person. One that the gate activated is watched for
-    `watch_h` hours; after a rollback none is activated by itself for `rest_d` days.
+    `watch_h` hours; after a rollback none is activated by itself for `rest_d` days. `trust` is the chance that a wave's
+    alarm is fraud, before the merchant's own alarms say otherwise; 0: models begin without a word on alarms.
     """
 
     approval: Literal["automatic", "manual"] = "automatic"
@@ -171,6 +172,7 @@ class LearningSet(msgspec.Struct, frozen=True, kw_only=True, tag="learning_set")
     labels: Annotated[int, msgspec.Meta(ge=1)] = 200
     watch_h: Annotated[float, msgspec.Meta(ge=0, le=720)] = 72.0
     rest_d: Annotated[float, msgspec.Meta(ge=0, le=365)] = 7.0
+    trust: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.5
 
 
 class PriorConsent(msgspec.Struct, frozen=True, tag="prior_consent"):

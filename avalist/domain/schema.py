@@ -12,9 +12,10 @@ from avalist.domain.money import exponent_of
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 DAY_MS = 86_400_000
-WAVE_SOURCES = ("wave.evidence", "wave.payments", "wave.alarms")
+WAVE_SOURCES = ("wave.evidence", "wave.payments", "wave.alarms", "wave.excess")
 """Numbers that the merchant's state gives a payment: the evidence of a wave in hundredths of a nat, the payments it
-rests on, how many of the payment's patterns are in alarm."""
+rests on, how many of the payment's patterns are in alarm, how many in a hundred of an alarm's latest payments are more
+than usual."""
 PATTERN_SOURCES = (
     "pattern.payment", "pattern.goods", "pattern.identity", "pattern.device", "pattern.person", "pattern.session",
     "pattern.conduct", "pattern.behaviour",
@@ -156,6 +157,7 @@ DIGITAL_GOODS = Schema(
         NumberDecl("wave_evidence", "wave.evidence"),
         NumberDecl("wave_payments", "wave.payments"),
         NumberDecl("wave_alarms", "wave.alarms"),
+        NumberDecl("wave_excess", "wave.excess"),
     ),
     categories=(
         CategoryDecl("email_domain", "email_domain"),

@@ -42,14 +42,15 @@ QUIET_MS: Final = 43_200_000
 
 PAYMENTS, STEP, STAGED, TOTAL, PATTERNS = range(5)
 HEAD: Final = 8
-P_KEY, P_TRIAL, P_STEP, P_STAGED, P_SLOW, P_FAST, P_SMALL, P_RUN, P_SEEN, P_SEEN2, P_OPENED, P_LAST = range(12)
-SLOT: Final = 12
+P_KEY, P_TRIAL, P_STEP, P_STAGED, P_SLOW, P_FAST, P_SMALL, P_RUN, P_SEEN, P_SEEN2, P_OPENED, P_LAST, P_GAP = range(13)
+SLOT: Final = 13
 WORDS: Final = HEAD + SETS * WAYS * SLOT
 
-EVIDENCE, RUN, ALARMS, OPEN = range(4)
+EVIDENCE, RUN, ALARMS, EXCESS, OPEN = range(5)
 """What a payment is told: its loudest pattern's evidence in hundredths of a nat, that one's hits since its evidence
-began, how many of its patterns are in alarm, and which: bit i for the i-th that is watched."""
-MARKS: Final = 4
+began, how many of its patterns are in alarm, how many in a hundred of such an alarm's latest hits are more than usual,
+and which are in alarm: bit i for the i-th that is watched."""
+MARKS: Final = 5
 
 _ONE: Final = 1 << 16
 _NAT: Final = 1 << 20
@@ -60,6 +61,8 @@ _COMMON: Final = 0.2
 _LARGE: Final = 1.0 / 16.0
 _SMALL: Final = 0.01
 _CLOSE: Final = 7 * _NAT
+_LATEST: Final = 8
+"""Hits over which the present rate of a pattern is taken."""
 _KEPT_STEPS: Final = 2048
 
 
@@ -99,7 +102,7 @@ def watch(rows: I64, first_key: int, patterns: I64, state: I64, marks: I64, told
     is told what is known with itself. What comes again (READ_ONLY) is told and not counted; other kinds are left out.
     """
     for n in range(len(rows)):
-        marks[n, EVIDENCE], marks[n, RUN], marks[n, ALARMS], marks[n, OPEN] = 0, 0, 0, 0
+        marks[n, :] = 0
         kind = rows[n, KIND]
         if kind != FoldKind.PAYMENT and kind != FoldKind.READ_ONLY:
             continue
@@ -121,6 +124,7 @@ def watch(rows: I64, first_key: int, patterns: I64, state: I64, marks: I64, told
                 marks[n, EVIDENCE], marks[n, RUN] = loud * 100 // _NAT, state[slot + P_RUN]
             if state[slot + P_OPENED] > 0:
                 marks[n, ALARMS] += 1
+                marks[n, EXCESS] = max(marks[n, EXCESS], _excess(state, slot))
                 marks[n, OPEN] |= 1 << place
         for i in range(len(told)):
             rows[n, told[i, 0]] = marks[n, told[i, 1]]
@@ -187,16 +191,40 @@ def _hit(state: I64, slot: int, account: int, at: int) -> None:
     missed = state[PAYMENTS] - state[slot + P_TRIAL] - 1
     state[slot + P_TRIAL] = state[PAYMENTS]
     if state[TOTAL] >= _WARM_PAYMENTS * _ONE:
-        count = state[slot + P_SLOW] / _ONE
-        p = (count + 2.0 * math.sqrt(count) + 1.0) * _ONE / state[TOTAL]
+        p = _usual(state, slot)
         before = max(state[slot + P_FAST], state[slot + P_SMALL])
         over = at - state[slot + P_LAST] > QUIET_MS
         fast = _evidence(0 if over else state[slot + P_FAST], missed, p, _LARGE)
         small = _evidence(0 if over else state[slot + P_SMALL], missed, p, _SMALL)
         begun = over or before <= 0 or max(fast[0], small[0]) <= 0
         _judge(state, slot, fast[1], small[1], begun)
+        _gauge(state, slot, missed + 1)
     state[slot + P_STAGED] += _ONE // 4 if state[slot + P_OPENED] > 0 else _ONE
     state[slot + P_LAST] = at
+
+
+@jit_inline
+def _usual(state: I64, slot: int) -> float:
+    """Return the largest share of the merchant's payments that a pattern may well have had before."""
+    count = state[slot + P_SLOW] / _ONE
+    return float((count + 2.0 * math.sqrt(count) + 1.0) * _ONE / max(state[TOTAL], 1))
+
+
+@jit_inline
+def _gauge(state: I64, slot: int, trials: int) -> None:
+    """Fold the trials up to a hit into their mean: over the run while it is short, then over the latest."""
+    if state[slot + P_RUN] <= 1:
+        state[slot + P_GAP] = 0  # what came before the first hit tells of the time before
+    else:
+        gap = min(trials, 1 << 30) * _ONE
+        state[slot + P_GAP] += (gap - state[slot + P_GAP]) // min(state[slot + P_RUN] - 1, _LATEST)
+
+
+@jit_inline
+def _excess(state: I64, slot: int) -> int:
+    """Return how many in a hundred of a pattern's latest hits are more than usual: 1 - expected / observed."""
+    expected = _usual(state, slot) * state[slot + P_GAP] / _ONE
+    return int(100.0 * min(max(1.0 - expected, 0.0), 0.99))
 
 
 @jit_inline

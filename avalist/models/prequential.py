@@ -134,4 +134,5 @@ def latest(seen: TrainingSet, most: int) -> TrainingSet:
         part(seen.weight),
         part(seen.report_probability),
         seen.schema,
+        part(seen.decided),
     )

@@ -38,7 +38,7 @@ THINGS: Final = frozenset(("customer.id", "method.fingerprint", "device.id", "ip
 """Sources of entities that one person has: their counts do not grow with the shop."""
 _OF_THINGS: Final = frozenset(("known", "since_last", "since_first", "count", "distinct", "clean"))
 _OF_FRAUD: Final = frozenset(("rate", "since_fraud", "since_first_fraud"))
-_NUMBERS: Final = frozenset(("account_age_s", "wave.evidence", "wave.payments", "wave.alarms"))
+_NUMBERS: Final = frozenset(("account_age_s", "wave.evidence", "wave.payments", "wave.alarms", "wave.excess"))
 
 
 def roles(schema: Schema, features: Sequence[Feature]) -> dict[str, int]:

@@ -22,6 +22,7 @@ from avalist.models.artefact import Artefact, DataRange, Held
 from avalist.models.calibrate import calibrate, report_gradient, report_loss
 from avalist.models.metrics import Report, report
 from avalist.models.trees import F32, F64, I64, Trees
+from avalist.models.trust import Alarmed, excess_column, trust_in, trusting
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -54,6 +55,8 @@ class TrainingSet:
         F(e), the probability that a fraud of this age is reported by the cut [n]; None: all ones.
     schema
         JSON of the merchant's schema, kept in the artefact.
+    decided
+        P(fraud) when the payment was decided, NaN where nothing was [n]; None: no payment was.
     """
 
     x: F32
@@ -65,10 +68,11 @@ class TrainingSet:
     weight: F64 | None = None
     report_probability: F64 | None = None
     schema: bytes = b"{}"
+    decided: F64 | None = None
 
     def __post_init__(self) -> None:
         n = len(self.x)
-        per_row = (self.y, self.t_ms, self.amount_minor, self.weight, self.report_probability)
+        per_row = (self.y, self.t_ms, self.amount_minor, self.weight, self.report_probability, self.decided)
         if self.x.ndim != 2 or self.x.shape[1] != len(self.columns) or self.x.dtype != np.float32:
             expected = f"float32 [n, {len(self.columns)}]"
             raise BadInput("x does not fit its columns", field="x", expected=expected, got=str(self.x.shape))
@@ -89,7 +93,8 @@ class TrainParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     The last `test_share` of payments gives the metrics. Of those before, `calibration_share` give the calibration:
     whole days, spread over the later half; the rest grow the trees. A row weighs half per `half_life_d` (None: equal
     weights). Training stops when `patience` trees bring no better log loss on the calibration days (0: never); one
-    integer is chosen there, so the calibration stays honest.
+    integer is chosen there, so the calibration stays honest. `trust` is the chance that a wave's alarm is fraud before
+    the merchant's own say otherwise (models.trust); with 0 the trees begin without a word on alarms.
     """
 
     trees: Annotated[int, msgspec.Meta(ge=1, le=600)] = 300
@@ -103,6 +108,7 @@ class TrainParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     calibration_share: Annotated[float, msgspec.Meta(gt=0, lt=0.5)] = 0.15
     test_share: Annotated[float, msgspec.Meta(ge=0, lt=0.5)] = 0.15
     patience: Annotated[int, msgspec.Meta(ge=0)] = 50
+    trust: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.5
     num_threads: Annotated[int, msgspec.Meta(ge=1)] = 1
     seed: int = 0
 
@@ -214,6 +220,10 @@ def _grow(d: TrainingSet, training: I64, later: I64, params: TrainParams, callba
     late = d.y[later].astype(np.float64)
     mean = float(np.clip((weight @ y) / (weight @ reported + 1e-300), 1e-9, 0.5))
     base = float(np.log(mean / (1.0 - mean)))
+    first = _first_tree(d, training, params, mean)
+
+    def start(rows: I64) -> F64:
+        return np.full(len(rows), base) if first is None else base + first.score_many(d.x[rows])
 
     def objective(raw: F64, _: lgb.Dataset) -> tuple[F64, F64]:
         gradient, information = report_gradient(raw, y, reported)
@@ -222,8 +232,8 @@ def _grow(d: TrainingSet, training: I64, later: I64, params: TrainParams, callba
     def log_loss(raw: F64, _: lgb.Dataset) -> tuple[str, float, bool]:
         return "log_loss", float(report_loss(raw, late, d.reported[later]).mean()), False
 
-    rows = lgb.Dataset(d.x[training], y, init_score=np.full(len(training), base))
-    check = lgb.Dataset(d.x[later], late, init_score=np.full(len(later), base), reference=rows)
+    rows = lgb.Dataset(d.x[training], y, init_score=start(training))
+    check = lgb.Dataset(d.x[later], late, init_score=start(later), reference=rows)
     booster = lgb.train(
         {**_settings(params), "objective": objective},
         rows,
@@ -232,7 +242,21 @@ def _grow(d: TrainingSet, training: I64, later: I64, params: TrainParams, callba
         feval=log_loss if params.patience else None,
         callbacks=callbacks,
     )
-    return Trees.from_booster(booster, base)
+    grown = Trees.from_booster(booster, base)
+    return grown if first is None else grown.after(first)
+
+
+def _first_tree(d: TrainingSet, training: I64, params: TrainParams, base_rate: float) -> Trees | None:
+    """Return the tree that says what an alarm means; None where nobody is told of alarms."""
+    column = excess_column(d.schema, d.columns)
+    if column < 0 or params.trust <= 0.0:
+        return None
+    share = np.nan_to_num(d.x[training, column]).astype(np.float64)
+    rows = np.flatnonzero(share > 0.0)
+    decided = np.full(len(rows), np.nan) if d.decided is None else d.decided[training][rows]
+    y, t_ms = d.y[training][rows].astype(np.float64), d.t_ms[training][rows]
+    alarmed = Alarmed(share[rows] / 100.0, y, d.reported[training][rows], t_ms, decided)
+    return trusting(trust_in(alarmed, params.trust), base_rate, column, share, d.x.shape[1])
 
 
 def _settings(params: TrainParams) -> dict[str, object]:

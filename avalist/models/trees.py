@@ -182,6 +182,14 @@ class Trees:
         """Tell whether any split asks for a column."""
         return bool(((self.nodes["feature"] >> 1 == column) & (self.nodes["left"] > 0)).any())
 
+    def after(self, first: Trees) -> Trees:
+        """Return the forest that begins with the trees of another one, which asks for no more columns."""
+        covers = first.cover, self.cover
+        cover = None if covers[0] is None or covers[1] is None else np.concatenate((covers[0], covers[1]))
+        roots = np.concatenate((first.roots, self.roots + np.uint32(len(first.nodes))))
+        nodes = np.concatenate((first.nodes, self.nodes))
+        return Trees(nodes, roots, first.base + self.base, self.n_features, cover)
+
     def onto(self, places: I64, n_features: int) -> Trees:
         """Return the same forest for other rows, of `n_features`: column j stands at ``places[j]`` there.
 

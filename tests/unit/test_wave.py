@@ -10,7 +10,7 @@ from avalist.domain.row import AT, KIND, keys_at, row_width
 from avalist.domain.schema import EntityDecl, NumberDecl, Schema
 from avalist.features import wave
 from avalist.features.layout import I64
-from avalist.features.wave import ALARMS, EVIDENCE, OPEN, RUN, Watch
+from avalist.features.wave import ALARMS, EVIDENCE, EXCESS, OPEN, RUN, Watch
 
 SCHEMA = Schema(
     base_currency="EUR",
@@ -76,6 +76,26 @@ def test_a_pattern_that_always_was_frequent_is_no_wave() -> None:
 def test_nothing_changes_and_no_alarm_is_raised(seed: int) -> None:
     rows = usual(60_000, 60, seed)
     assert marks_of(rows)[10_000:, ALARMS].sum() == 0
+
+
+def test_of_a_rare_pattern_nearly_all_is_excess_and_of_a_usual_one_its_growth() -> None:
+    quiet = usual(30_000, 30)
+    rare = merged(quiet, burst(60, T0 + 19 * DAY))
+    assert marks_of(rare)[rare[:, FIRST + 1] == 777_777][-1, EXCESS] >= 90
+    quiet[::50, FIRST + 1] = 777_777  # two in a hundred, and then four times as many for a day
+    grown = merged(quiet, burst(60, T0 + 19 * DAY, gap=20 * MINUTE))
+    mine = marks_of(grown)[(grown[:, FIRST + 1] == 777_777) & (grown[:, AT] > T0 + 19 * DAY)]
+    told = mine[mine[:, ALARMS] > 0, EXCESS]
+    assert 40 < told[:40].mean() < 90
+
+
+def test_excess_wanes_when_the_burst_is_over() -> None:
+    quiet = usual(30_000, 30)
+    quiet[::50, FIRST + 1] = 777_777
+    rows = merged(quiet, burst(60, T0 + 19 * DAY))
+    mine = (rows[:, FIRST + 1] == 777_777) & (rows[:, AT] >= T0 + 19 * DAY)
+    told = marks_of(rows)[mine, EXCESS]
+    assert told[59] > 3 * told[75]
 
 
 def test_a_wave_closes_by_itself() -> None:

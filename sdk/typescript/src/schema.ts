@@ -1239,7 +1239,8 @@ export interface components {
          *
          *     A training is due `every_d` days after the last (0: never), or once `labels` new fraud reports are logged. With
          *     `approval` ``manual`` a model that passed the gate waits for a person. One that the gate activated is watched for
-         *     `watch_h` hours; after a rollback none is activated by itself for `rest_d` days.
+         *     `watch_h` hours; after a rollback none is activated by itself for `rest_d` days. `trust` is the chance that a wave's
+         *     alarm is fraud, before the merchant's own alarms say otherwise; 0: models begin without a word on alarms.
          */
         LearningSet: {
             /**
@@ -1253,6 +1254,8 @@ export interface components {
             labels: number;
             /** @default 7 */
             rest_d: number;
+            /** @default 0.5 */
+            trust: number;
             /** @enum {unknown} */
             type: "learning_set";
             /** @default 72 */

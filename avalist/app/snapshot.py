@@ -36,7 +36,15 @@ _HASH_BYTES: Final = 32
 _ZSTD: Final = pa.Codec("zstd", compression_level=1)
 _UNSOUND: Final = (AvalistError, msgspec.MsgspecError, ValueError, OSError)
 
-_FOLDING: Final = ("features", "app/merchant.py", "app/index.py", "app/doubts.py", "domain/row.py", "domain/core.py")
+_FOLDING: Final = (
+    "features",
+    "app/merchant.py",
+    "app/index.py",
+    "app/flags.py",
+    "app/doubts.py",
+    "domain/row.py",
+    "domain/core.py",
+)
 """The code that a merchant's state depends on."""
 
 

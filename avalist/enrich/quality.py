@@ -75,9 +75,13 @@ class Quality:
 def with_missing(facts: Facts, missing: tuple[str, ...]) -> Facts:
     """Return the facts of a payment that gives nothing for some of the schema's sources; they are not empty."""
     of_session = WarningCode.SESSION_MISSING in facts.warnings
+    return msgspec.structs.replace(facts, warnings=facts.warnings + _more(missing, of_session), missing=missing)
+
+
+@functools.lru_cache(maxsize=1024)
+def _more(missing: tuple[str, ...], of_session: bool) -> tuple[WarningCode, ...]:
     unnamed = [s for s in missing if s not in _NAMED and not (of_session and s.startswith("session."))]
-    more = (WarningCode.FIELDS_MISSING,) if unnamed else ()
-    return msgspec.structs.replace(facts, warnings=(*facts.warnings, *more), missing=missing)
+    return (WarningCode.FIELDS_MISSING,) if unnamed else ()
 
 
 def _created_after(customer: Customer, event: Payment) -> bool:
@@ -85,6 +89,7 @@ def _created_after(customer: Customer, event: Payment) -> bool:
     return created is not None and created > event.occurred_at and created - event.occurred_at > _SKEW
 
 
+@functools.lru_cache(maxsize=65_536)
 def is_public(ip: str) -> bool:
     """Tell whether an address can be a customer's on the public internet.
 
@@ -93,11 +98,6 @@ def is_public(ip: str) -> bool:
     """
     if ip.partition(".")[0] in _PLAIN:
         return is_address(socket.AF_INET, ip)
-    return _is_global(ip)
-
-
-@functools.lru_cache(maxsize=65_536)
-def _is_global(ip: str) -> bool:
     try:
         return ipaddress.ip_address(ip).is_global
     except ValueError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Final
@@ -11,7 +10,8 @@ import msgspec
 import numpy as np
 
 from avalist.app.doubts import Past
-from avalist.app.index import Generations, hash_id
+from avalist.app.flags import CHECKPOINTS, FLAG_BITS, changes
+from avalist.app.index import Generations, hash_ids
 from avalist.domain.core import (
     AlertsSet,
     Control,
@@ -49,12 +49,7 @@ from avalist.policy.choose import Desk
 from avalist.policy.economics import Policy, decode_policy, policy_version
 from avalist.policy.explore import Explorer
 
-CAPTURED: Final = 1
-FRAUD: Final = 2
-CHECKPOINTS: Final = {"pre_auth": 4, "post_auth": 8, "rescore": 16}
-_FLAG_BITS: Final = 8
-_FLAGS: Final = (1 << _FLAG_BITS) - 1
-_HEAD: Final = struct.Struct("<5q")
+_FLAGS: Final = (1 << FLAG_BITS) - 1
 EVENT_MEMORY_MS: Final = 35 * DAY_MS
 PAYMENT_MEMORY_MS: Final = 400 * DAY_MS
 SESSION_MEMORY_MS: Final = 2 * DAY_MS
@@ -141,14 +136,6 @@ def added_in(records: Iterable[tuple[int, Record]], merchant: str) -> list[bytes
     return [control.features for control in found if isinstance(control, FeaturesAdded)]
 
 
-def flags_after(flags: int, core: EventCore) -> int:
-    """Return a payment's flags after one of its events."""
-    _, _, _, captured, fraud = _HEAD.unpack_from(core.row)
-    if fraud < 0:
-        flags &= ~FRAUD
-    return flags | (CAPTURED if captured > 0 else 0) | (FRAUD if fraud > 0 else 0) | CHECKPOINTS.get(core.checkpoint, 0)
-
-
 def _at_checkpoint(payment_id: str, checkpoint: str) -> str:
     return f"{checkpoint}\x00{payment_id}"
 
@@ -223,7 +210,7 @@ class Merchant:
         elif record.kind == RecordKind.CONTROL:
             self.apply(decode_control(record.core))
         elif record.kind == RecordKind.FALLBACK:
-            self.fallbacks.put([hash_id(decode_fallback(record.core).event_id)], [position], [self.at_ms])
+            self.fallbacks.put(hash_ids([decode_fallback(record.core).event_id]), [position], [self.at_ms])
 
     def absorb(self, core: EventCore, seq: int, at_ms: int, position: int, logged: bytes = b"") -> None:
         """Fold an event that asks for no decision; it waits in a batch. `logged` features are given to `compare`."""
@@ -237,7 +224,7 @@ class Merchant:
         if self._waiting:
             cores, positions, logged = zip(*self._waiting, strict=True)
             self._waiting.clear()
-            rows = np.frombuffer(b"".join([core.row for core in cores]), dtype="<i8").reshape(-1, self.plan.width)
+            rows = self._rows(cores)
             again = self.features.run(rows, np.array([bool(one) for one in logged], dtype=np.bool_))
             if self.told is not None and self.features.watch:
                 self.told(self, cores, positions, rows, self.features.watch.marks)
@@ -250,40 +237,35 @@ class Merchant:
 
     def note(self, cores: Sequence[EventCore], positions: Sequence[int]) -> None:
         """Remember where events stand and what they say of their payments."""
-        ats = [_HEAD.unpack_from(core.row)[1] for core in cores]
-        self.events.put([hash_id(core.event_id) for core in cores], positions, ats)
-        closed = [
-            (core.session.id or "", position, at)
-            for core, position, at in zip(cores, positions, ats, strict=True)
-            if core.session is not None
-        ]
+        rows, places = self._rows(cores), np.array(positions, dtype=np.int64)
+        self.events.put(hash_ids([core.event_id for core in cores]), places, rows[:, AT])
+        closed = [n for n, core in enumerate(cores) if core.session is not None]
         if closed:
-            ids, places, times = zip(*closed, strict=True)
-            self.sessions.put([hash_id(id) for id in ids], places, times)
-        named = [
-            (core, position, at) for core, position, at in zip(cores, positions, ats, strict=True) if core.payment_id
-        ]
-        while named:
-            most = self.payments.together([at for _, _, at in named])
-            self._note_payments(named[:most])
-            named = named[most:]
+            ids = [told.id or "" for core in cores if (told := core.session) is not None]
+            self.sessions.put(hash_ids(ids), places[closed], rows[closed, AT])
+        named = [n for n, core in enumerate(cores) if core.payment_id]
+        if len(named) < len(cores):
+            cores, places, rows = [cores[n] for n in named], places[named], rows[named]
+            rows.flags.writeable = False  # to the compiler another type
+        while len(cores):
+            most = self.payments.together(rows[:, AT])
+            self._note_payments(cores[:most], places[:most], rows[:most])
+            cores, places, rows = cores[most:], places[most:], rows[most:]
 
-    def _note_payments(self, named: Sequence[tuple[EventCore, int, int]]) -> None:
-        """Remember what events say of their payments; each comes with its position and arrival."""
-        ids = [hash_id(core.payment_id) for core, _, _ in named]
-        held: dict[str, int] = {}
-        values, again = [], []
-        for (core, position, at), known in zip(named, self.payments.get(ids), strict=True):
-            value = held.get(core.payment_id, known)
-            first, flags = (value >> _FLAG_BITS, value & _FLAGS) if value >= 0 else (position, 0)
-            held[core.payment_id] = value = first << _FLAG_BITS | flags_after(flags, core)
-            values.append(value)
-            if core.checkpoint and first != position:
-                again.append((_at_checkpoint(core.payment_id, core.checkpoint), position << _FLAG_BITS, at))
-        self.payments.put(ids, values, [at for _, _, at in named])
+    def _rows(self, cores: Sequence[EventCore]) -> I64:
+        return np.frombuffer(b"".join([core.row for core in cores]), dtype="<i8").reshape(-1, self.plan.width)
+
+    def _note_payments(self, cores: Sequence[EventCore], positions: I64, rows: I64) -> None:
+        """Remember what events say of their payments."""
+        came = np.array([CHECKPOINTS.get(core.checkpoint, 0) for core in cores], dtype=np.int64)
+        values, keep, add = changes(rows, positions, came)
+        self.payments.merge(hash_ids([core.payment_id for core in cores]), values, keep, add, rows[:, AT])
+        firsts = (values >> FLAG_BITS).tolist()
+        known = zip(cores, firsts, positions.tolist(), strict=True)
+        again = [n for n, (core, first, position) in enumerate(known) if core.checkpoint and first != position]
         if again:
-            names, places, times = zip(*again, strict=True)
-            self.payments.put([hash_id(name) for name in names], places, times)
+            names = [_at_checkpoint(cores[n].payment_id, cores[n].checkpoint) for n in again]
+            self.payments.put(hash_ids(names), positions[again] << FLAG_BITS, rows[again, AT])
 
     def find(self, event_ids: Sequence[str], payment_ids: Sequence[str]) -> tuple[list[int], list[tuple[int, int]]]:
         """Return the positions of events, and the positions of payments' first events with their flags; −1 for none.
@@ -292,9 +274,9 @@ class Merchant:
         400.
         """
         self.settle()
-        values = self.payments.get([hash_id(id) for id in payment_ids])
-        payments = [(value >> _FLAG_BITS, value & _FLAGS) if value >= 0 else (-1, 0) for value in values]
-        return self.events.get([hash_id(id) for id in event_ids]), payments
+        values = self.payments.get(hash_ids(payment_ids)).tolist()
+        payments = [(value >> FLAG_BITS, value & _FLAGS) if value >= 0 else (-1, 0) for value in values]
+        return self.events.get(hash_ids(event_ids)).tolist(), payments
 
     def together(self, at_ms: Sequence[int]) -> int:
         """Return how many of the events that arrive at these times may be found before any of them is noted."""
@@ -321,13 +303,11 @@ class Merchant:
     def session_at(self, session_id: str) -> int:
         """Return the position of what told of a session last, or −1; known for two days at least."""
         self.settle()
-        (position,) = self.sessions.get([hash_id(session_id)])
-        return position
+        return int(self.sessions.get(hash_ids([session_id]))[0])
 
     def fallback_at(self, event_id: str) -> int:
         """Return the position of the fallback that answered an event, or −1; known as long as its payment is."""
-        (position,) = self.fallbacks.get([hash_id(event_id)])
-        return position
+        return int(self.fallbacks.get(hash_ids([event_id]))[0])
 
     def check(self, control: Control) -> None:
         """Check a control event before it is logged; load the model that it names.

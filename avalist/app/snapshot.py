@@ -45,7 +45,15 @@ _PREFIX: Final = "snapshot/"
 _KEPT: Final = 2
 _UNSOUND: Final = (AvalistError, msgspec.MsgspecError, ValueError, OSError)
 
-_FOLDING: Final = ("features", "app/merchant.py", "app/index.py", "app/doubts.py", "domain/row.py", "domain/core.py")
+_FOLDING: Final = (
+    "features",
+    "app/merchant.py",
+    "app/index.py",
+    "app/flags.py",
+    "app/doubts.py",
+    "domain/row.py",
+    "domain/core.py",
+)
 """The code that a merchant's state depends on."""
 
 

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from avalist.app.merchant import CAPTURED, CHECKPOINTS, FRAUD, Merchant, decode_event_core, flags_after
+from avalist.app.flags import CAPTURED, CHECKPOINTS, FRAUD, flags_after
+from avalist.app.merchant import Merchant, decode_event_core
 from avalist.app.tables import LoadTables, no_tables
-from avalist.domain.core import EventCore
+from avalist.domain.core import EventCore, EventHead
 from avalist.domain.errors import AvalistError, BadInput, ClockWentBack, Conflict, LogFailed, NotFound
 from avalist.domain.events import (
     IMPUTED,
@@ -31,13 +32,14 @@ from avalist.domain.events import (
 )
 from avalist.domain.facts import SessionState
 from avalist.domain.records import FoldKind, Record, RecordKind
-from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, T, pack_row, unpack_row
+from avalist.domain.row import AT, CAPTURED_DELTA, KIND, T, head_of, pack_row, with_head
 from avalist.domain.schema import Schema
 from avalist.enrich.intake import Intake
 from avalist.enrich.seal import Secret, seal
 from avalist.ports.log import Log
 
 encode = msgspec.msgpack.Encoder().encode
+_decode_head = msgspec.msgpack.Decoder(EventHead).decode
 _LATEST_MS = 253_402_300_799_999  # the last that ISO 8601 writes in four digits of year
 
 
@@ -98,7 +100,10 @@ class Batch:
         place = self._fresh[core.event_id] = len(self.cores)
         if core.payment_id:
             first, flags = self.payment(core.payment_id)
-            self._touched[core.payment_id] = core if first == -1 else first, flags_after(flags, core)
+            self._touched[core.payment_id] = (
+                core if first == -1 else first,
+                flags_after(flags, core.row, core.checkpoint),
+            )
         if core.session is not None:
             self._sessions[core.session.id or ""] = core
         self.cores.append(core)
@@ -142,7 +147,10 @@ class Taker:
         return self._intakes[id].key(value)
 
     def take(self, merchant: Merchant, events: Sequence[WireEvent], ats: Sequence[int], *, asked: bool) -> Batch:
-        """Make cores of the events that are new; say of the others where they stand or what is wrong with them."""
+        """Make cores of the events that are new; say of the others where they stand or what is wrong with them.
+
+        `ats` are their arrivals, see :func:`arrival_of`.
+        """
         batch = Batch(merchant, events)
         for event, at_ms in zip(events, ats, strict=True):
             batch.results.append(self._result(batch, event, at_ms, asked))
@@ -155,7 +163,7 @@ class Taker:
             batch.results.append(
                 batch.add(self._joined_again(batch, event.core), event.at_ms, event.sealed)
                 if isinstance(event, Carried)
-                else self._result(batch, event, batch.at_ms, asked=False)
+                else self._result(batch, event, arrival_of(event, batch.at_ms), asked=False)
             )
         return batch
 
@@ -172,24 +180,26 @@ class Taker:
         digest = _digest(clear)
         known = batch.event(event.event_id)
         if known is not None:
-            first = batch.cores[known.place] if isinstance(known, New) else self._core_at(known.position)
+            first = batch.cores[known.place] if isinstance(known, New) else self._head_at(known.position)
             if first.digest != digest:
                 raise Conflict(
                     f"event id {event.event_id[:64]!r} was used before with other content: give each event its own"
                 )
             return known
-        at_ms = _arrival(batch.at_ms, event, at_ms)
-        if isinstance(event, OutcomeEvent):
+        at_ms = _never_back(batch.at_ms, event, at_ms)
+        if isinstance(event, Payment):
+            core = self._payment(batch, event, digest, at_ms, asked)
+        elif isinstance(event, OutcomeEvent):
             return batch.add(self._outcome(batch, event, digest, at_ms), at_ms, b"")
-        core = (
-            self._payment(batch, event, digest, at_ms, asked)
-            if isinstance(event, Payment)
-            else self._identity(batch, event, digest, at_ms)
-        )
+        else:
+            core = self._identity(batch, event, digest, at_ms)
         return batch.add(core, at_ms, seal(self._secret(batch.merchant.id), at_ms, digest, clear))
 
     def _core_at(self, position: int) -> EventCore:
         return decode_event_core(self._log.get(position).core)
+
+    def _head_at(self, position: int) -> EventHead:
+        return _decode_head(self._log.get(position).core)
 
     def _payment(self, batch: Batch, event: Payment, digest: bytes, at_ms: int, asked: bool) -> EventCore:
         known = _came_before(event, *batch.payment(event.payment_id))
@@ -227,43 +237,39 @@ class Taker:
         first, flags = batch.payment(event.payment_id)
         if first == -1:
             raise NotFound(f"no payment {event.payment_id[:64]!r} of this merchant: send it before its outcomes")
+        paid, kind = self._row_of(first), FoldKind.OUTCOME
         captured, fraud = effect(event)
-        words = self._joined(first, flags, captured, fraud)
-        words[AT] = at_ms
-        words[KIND] = FoldKind.OUTCOME
+        _, _, t_ms, _, _ = head_of(paid)
+        deltas = _deltas(flags, captured, fraud)
         if isinstance(event, AuthorisationResult):
-            words[KIND] = FoldKind.AUTH_APPROVED if event.approved else FoldKind.AUTH_DECLINED
-            words[T] = min(to_ms(event.occurred_at), at_ms)
+            kind = FoldKind.AUTH_APPROVED if event.approved else FoldKind.AUTH_DECLINED
+            t_ms = min(to_ms(event.occurred_at), at_ms)
         return EventCore(
-            event.type, event.event_id, digest, event.payment_id, "", pack_row(words), None, fraud,
-            True if words[CAPTURED_DELTA] else None, False,
+            event.type, event.event_id, digest, event.payment_id, "", with_head(paid, kind, at_ms, t_ms, *deltas), None,
+            fraud, True if deltas[0] else None, False,
             event.source == IMPUTED if isinstance(event, Label) else None,
             verdict=f"{event.verdict} {event.by}" if isinstance(event, ReviewResult) else "",
         )  # fmt: skip
 
-    def _joined(self, first: int | EventCore, flags: int, captured: bool, fraud: bool | None) -> list[int]:
-        """Return the words of a payment's first event, with what an outcome changes: captured, and the fraud label."""
-        words = list(unpack_row((self._core_at(first) if isinstance(first, int) else first).row))
-        words[CAPTURED_DELTA] = int(captured and not flags & CAPTURED)
-        words[FRAUD_DELTA] = 0 if fraud is None else int(fraud) - int(bool(flags & FRAUD))
-        return words
+    def _row_of(self, first: int | EventCore) -> bytes:
+        """Return the row of a payment's first event."""
+        return (self._head_at(first) if isinstance(first, int) else first).row
 
     def _joined_again(self, batch: Batch, core: EventCore) -> EventCore:
         """Return an event as what is known of its payment now makes it; as it was where its payment is forgotten."""
         first, flags = batch.payment(core.payment_id) if core.payment_id else (-1, 0)
         if first == -1:
             return core
-        was = list(unpack_row(core.row))
+        kind, at_ms, t_ms, _, fraud = head_of(core.row)
         if core.checkpoint:
-            was[KIND], was[CAPTURED_DELTA] = FoldKind.READ_ONLY, 0
-            return msgspec.structs.replace(core, row=pack_row(was))
+            row = with_head(core.row, FoldKind.READ_ONLY, at_ms, t_ms, 0, fraud)
+            return msgspec.structs.replace(core, row=row)
         proves_capture = core.type == "capture" or (core.label is True and core.type != "label")
-        words = self._joined(first, flags, proves_capture, core.label)
-        words[KIND], words[AT] = was[KIND], was[AT]
-        if was[KIND] != FoldKind.OUTCOME:  # an issuer's word has a time of its own
-            words[T] = was[T]
-        captured = True if words[CAPTURED_DELTA] else None
-        return msgspec.structs.replace(core, row=pack_row(words), captured=captured)
+        paid, deltas = self._row_of(first), _deltas(flags, proves_capture, core.label)
+        if kind == FoldKind.OUTCOME:  # an issuer's word has a time of its own
+            _, _, t_ms, _, _ = head_of(paid)
+        row = with_head(paid, kind, at_ms, t_ms, *deltas)
+        return msgspec.structs.replace(core, row=row, captured=True if deltas[0] else None)
 
 
 def _came_before(event: Payment, first: int | EventCore, flags: int) -> bool:
@@ -287,6 +293,11 @@ def _came_before(event: Payment, first: int | EventCore, flags: int) -> bool:
     return first != -1
 
 
+def _deltas(flags: int, captured: bool, fraud: bool | None) -> tuple[int, int]:
+    """Return what an outcome changes of a payment with these flags: captured, and the fraud label."""
+    return int(captured and not flags & CAPTURED), 0 if fraud is None else int(fraud) - int(bool(flags & FRAUD))
+
+
 def effect(event: OutcomeEvent) -> tuple[bool, bool | None]:
     """Return whether the event proves capture, and the fraud label it sets (None: none)."""
     match event:
@@ -302,23 +313,27 @@ def effect(event: OutcomeEvent) -> tuple[bool, bool | None]:
             return False, None
 
 
-def _arrival(last_ms: int, event: WireEvent, at_ms: int) -> int:
+def arrival_of(event: WireEvent, now_ms: int) -> int:
+    """Return when an event arrived: as supplied, or else now."""
+    return now_ms if event.received_at is None else to_ms(event.received_at)
+
+
+def _never_back(last_ms: int, event: WireEvent, at_ms: int) -> int:
     """Return t(d): the supplied arrival, or the writer's clock held from going back before the last arrival."""
     if event.received_at is None:
         return max(at_ms, last_ms)
-    supplied = to_ms(event.received_at)
-    if supplied > _LATEST_MS:
+    if at_ms > _LATEST_MS:
         raise BadInput(
             "not a time of this world", field="$.received_at", expected=f"to {from_ms(_LATEST_MS).isoformat()}"
         )
-    if supplied < last_ms:
+    if at_ms < last_ms:
         raise ClockWentBack(
             "received_at must not decrease: send events in order of arrival",
             field="$.received_at",
             expected=f"at least {from_ms(last_ms).isoformat()}",
             got=event.received_at.isoformat(),
         )
-    return supplied
+    return at_ms
 
 
 def canonical(event: WireEvent) -> bytes:

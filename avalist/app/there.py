@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from avalist.app.index import NONE, IdIndex, hash_id
+from avalist.app.index import NONE, IdIndex, hash_ids
 from avalist.app.merchant import decode_event_core
 from avalist.app.take import digest_of, effect
 from avalist.domain.core import EventCore
@@ -45,9 +45,10 @@ class There:
             return
         core = decode_event_core(record.core)
         self.events += 1
-        self._put(_event(core.event_id), position)
+        names = [_event(core.event_id)]
         if core.payment_id:
-            self._put(_slot(core.payment_id, core.checkpoint or _told(core)), position)
+            names.append(_slot(core.payment_id, core.checkpoint or _told(core)))
+        self._index.put(hash_ids(names), [position] * len(names))
 
     def knows_payment(self, payment_id: str) -> bool:
         """Tell whether a payment is there, at whatever time."""
@@ -80,10 +81,7 @@ class There:
         return None if position == NONE else decode_event_core(self._log.get(position).core)
 
     def _at(self, name: str) -> int:
-        return self._index.get(*hash_id(name))
-
-    def _put(self, name: str, position: int) -> None:
-        self._index.put(*hash_id(name), position)
+        return int(self._index.get(hash_ids([name]))[0])
 
 
 def _says(event: WireEvent, digest: bytes) -> bool:

@@ -6,8 +6,9 @@ from typing import Final
 
 import numpy as np
 
-from avalist.app.index import Generations, hash_id
+from avalist.app.index import Generations, hash_ids
 from avalist.app.merchant import Merchant, creation
+from avalist.domain.core import EventCore
 from avalist.domain.errors import Unavailable
 from avalist.domain.schema import DIGITAL_GOODS
 from avalist.features.own import OwnFeature
@@ -20,14 +21,13 @@ _WIDENED: Final = (OwnFeature(aggregate="ring", entity="card", links=("account",
 def warm_up(merchants: list[Merchant]) -> None:
     """Run a decision's compiled parts on a merchant that does not exist, and every active model once."""
     scratch = Merchant("warm-up", creation(DIGITAL_GOODS, _WIDENED), _no_model)
-    row = np.frombuffer(
-        bytes(8 * scratch.plan.width), dtype="<i8"
-    )  # read-only, as decide() has it: another type to numba
-    scratch.features.run(row.reshape(1, -1))
-    index = Generations(1)
-    ids = [hash_id(str(n)) for n in range(5000)]
-    index.put(ids, range(5000), [0] * 5000)
-    index.get(ids)
+    row = bytes(8 * scratch.plan.width)
+    # Read-only, as decide() has it: another type to numba.
+    scratch.features.run(np.frombuffer(row, dtype="<i8").reshape(1, -1))
+    scratch.note([EventCore("payment", "e", b"", "p", "pre_auth", row)], [0])
+    scratch.find(["e"], ["p"])
+    index = Generations(1)  # that grows
+    index.put(hash_ids(map(str, range(5000))), range(5000), [0] * 5000)
     for merchant in merchants:
         if merchant.model is not None:
             merchant.model.score(np.full((1, len(merchant.model.columns)), np.nan, dtype=np.float32))

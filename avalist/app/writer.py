@@ -18,7 +18,7 @@ from avalist.app.merchant import LoadModel, Merchant, created_by, creation, deco
 from avalist.app.snapshot import Snapshot
 from avalist.app.stages import Stages
 from avalist.app.tables import LoadTables, no_tables
-from avalist.app.take import Batch, Known, New, Taker, digest_of, encode
+from avalist.app.take import Batch, Known, New, Taker, arrival_of, digest_of, encode
 from avalist.domain.core import (
     Control,
     DecisionCore,
@@ -34,7 +34,7 @@ from avalist.domain.core import (
 )
 from avalist.domain.decisions import Decision
 from avalist.domain.errors import AvalistError, Conflict, LogFailed, NotFound
-from avalist.domain.events import OutcomeEvent, Payment, WireEvent, to_ms
+from avalist.domain.events import OutcomeEvent, Payment, WireEvent
 from avalist.domain.facts import NO_TABLES
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.schema import Schema
@@ -281,15 +281,11 @@ class Writer:
 
         What the merchant's indexes forget by an event's arrival, the events after it must not find.
         """
-        start = 0
+        arrivals, start = list(map(arrival_of, events, ats)), 0
         while start < len(events):
-            arrivals = [
-                at if event.received_at is None else to_ms(event.received_at)
-                for event, at in zip(events[start:], ats[start:], strict=True)
-            ]
-            never_back = list(accumulate([max(arrivals[0], merchant.at_ms), *arrivals[1:]], max))
+            never_back = list(accumulate(arrivals[start:], max, initial=merchant.at_ms))[1:]
             stop = start + merchant.together(never_back)
-            yield self._taker.take(merchant, events[start:stop], ats[start:stop], asked=asked)
+            yield self._taker.take(merchant, events[start:stop], arrivals[start:stop], asked=asked)
             start = stop
 
     def _decide(self, batch: Batch) -> list[Answer | AvalistError]:
@@ -428,7 +424,7 @@ class Writer:
         It was asked: where a crash tears the fallback from the event, recovery decides it.
         """
         merchant = self.merchant(id)
-        batch = self._taker.take(merchant, [event], [at_ms], asked=True)
+        batch = self._taker.take(merchant, [event], [arrival_of(event, at_ms)], asked=True)
         (result,) = batch.results
         if isinstance(result, AvalistError):
             raise result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, get_args
@@ -31,7 +32,7 @@ from avalist.cli.answers import (
 from avalist.cli.options import Bar, Data, Merchant, console, progress_bar
 from avalist.config import settings_from
 from avalist.domain.errors import AvalistError, BadInput
-from avalist.domain.events import WireEvent
+from avalist.domain.events import Payment, WireEvent
 from avalist.domain.schema import DIGITAL_GOODS
 from avalist.history.mapping import Mapping, decode_mapping
 from avalist.history.private import write_private
@@ -111,16 +112,20 @@ def import_file(
 
 def record_all(installation: Installation, merchant: str, events: Iterable[WireEvent], bar: Bar) -> tuple[int, int]:
     """Record events that carry their time of arrival; return how many events and payments. Raises as the writer."""
-    writer, waiting = installation.writer, iter(events)
+    writer, log, waiting = installation.writer, installation.log, iter(events)
     count = payments = 0
-    while batch := list(islice(waiting, _BATCH)):
-        for position in writer.record_many(merchant, batch, 0):
-            if isinstance(position, AvalistError):
-                raise position
-        count += len(batch)
-        payments += sum([event.type == "payment" for event in batch])
-        bar.at(payments)
-        installation.log.sync()
+    with ThreadPoolExecutor(1) as disk:
+        durable = disk.submit(log.sync)
+        while batch := list(islice(waiting, _BATCH)):
+            for position in writer.record_many(merchant, batch, 0):
+                if isinstance(position, AvalistError):
+                    raise position
+            count += len(batch)
+            payments += sum([isinstance(event, Payment) for event in batch])
+            bar.at(payments)
+            durable.result()  # one batch waits for the disk while the next is made
+            durable = disk.submit(log.sync)
+        durable.result()
     writer.merchant(merchant).settle()
     bar.done(payments)
     return count, payments

@@ -15,7 +15,7 @@ NO_TABLES: Final = 1
 SessionState = Literal["", "none", "given", "joined", "not_found"]
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Facts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Facts of a payment or identity event. Holds no clear personal data.
 
     `amount_base_minor` is in the merchant's base currency; `account_age_s` counts from the declared creation of the

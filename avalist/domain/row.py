@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Sequence
 from typing import Final
@@ -28,6 +29,7 @@ FRAUD_DELTA: Final = 4
 OCCURRED: Final = 5
 VALUES: Final = 6
 MISSING: Final = -(2**63)
+_HEAD: Final = struct.Struct("<5q")
 
 
 def keys_at(schema: Schema) -> int:
@@ -46,9 +48,28 @@ def pack_row(words: Sequence[int]) -> bytes:
     >>> unpack_row(pack_row([0, 5, MISSING])) == (0, 5, MISSING)
     True
     """
-    return struct.pack(f"<{len(words)}q", *words)
+    return _format(len(words)).pack(*words)
 
 
 def unpack_row(row: bytes) -> tuple[int, ...]:
     """Return the row's words."""
-    return struct.unpack(f"<{len(row) // 8}q", row)
+    return _format(len(row) // 8).unpack(row)
+
+
+def head_of(row: bytes) -> tuple[int, int, int, int, int]:
+    """Return the words before `OCCURRED`."""
+    return _HEAD.unpack_from(row)
+
+
+def with_head(row: bytes, kind: int, at_ms: int, t_ms: int, captured_delta: int, fraud_delta: int) -> bytes:
+    """Return the row with other words before `OCCURRED`.
+
+    >>> unpack_row(with_head(pack_row([1, 2, 3, 4, 5, 6, 7]), 9, 8, 7, 1, 0))
+    (9, 8, 7, 1, 0, 6, 7)
+    """
+    return _HEAD.pack(kind, at_ms, t_ms, captured_delta, fraud_delta) + row[_HEAD.size :]
+
+
+@functools.cache
+def _format(words: int) -> struct.Struct:
+    return struct.Struct(f"<{words}q")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import get_args
 
 from avalist.domain.decisions import WarningCode
@@ -24,9 +25,11 @@ from avalist.domain.events import (
 from avalist.domain.facts import NO_TABLES, Facts, SessionState
 from avalist.domain.money import MAX_MINOR, convert_minor
 from avalist.domain.schema import Schema
-from avalist.enrich.shapes import device_class, email_domain, email_shape
+from avalist.enrich.shapes import device_class, email_parts
 from avalist.enrich.tables import NOTHING, Known, Tables
 
+_NO_GOODS = "", "", 0
+_NOTHING = ("", "", "", "", "", "", "", "", "", "", "", "", None, None, None, None)
 _TAG = {kind: str(kind.__struct_config__.tag) for kind in (*get_args(Method), *get_args(CartItem))}
 
 
@@ -51,89 +54,37 @@ def payment_facts(
         raise BadInput(
             "the amount is too large", field="$.amount_minor", expected=f"at most {MAX_MINOR}", got=str(base)
         )
-    customer, device, method = event.customer, event.device, event.method
-    cart = event.cart
-    main = cart[0] if len(cart) == 1 else max(cart, key=_value, default=None)
+    customer, device, method, cart = event.customer, event.device, event.method, event.cart
     occurred_at_ms = to_ms(event.occurred_at)
-    email = (customer and customer.email) or ""
-    domain, card = email_domain(email), method if isinstance(method, Card) else None
+    domain, shape = email_parts((customer and customer.email) or "")
+    card = method if isinstance(method, Card) else None
     bin, issuer = ((card.bin or ""), (card.issuer_country or "")) if card else ("", "")
     billing = (event.billing.country or "") if event.billing else ""
+    machine, machine_shape = _device(device)
+    item, product, items = _goods(cart) if cart else _NO_GOODS
+    tells = event.session.tells or () if event.session else ()
     known = _known(tables, event.ip, domain, bin, device, issuer, billing, customer) if tables else NOTHING
-    network, agent, places = known.network, known.agent, known.places
-    return Facts(
-        tables_version=tables.version if tables else NO_TABLES,
-        currency=event.currency,
-        amount_minor=event.amount_minor,
-        amount_base_minor=base,
-        occurred_at_ms=occurred_at_ms,
-        email_domain=domain,
-        email_shape=email_shape(email),
-        device_class=device_class(device.user_agent) if device and device.user_agent else "",
-        device_shape=_device_shape(device),
-        method_kind=_TAG[type(method)] if method else "",
-        bin=bin,
-        issuer_country=issuer,
-        billing_country=billing,
-        item_kind=_TAG[type(main)] if main else "",
-        product=_product(main) if main else "",
-        items=main.quantity if main and len(cart) == 1 else sum([item.quantity for item in cart]),
-        account_age_s=_account_age_s(customer, occurred_at_ms),
-        session=event.session is not None,
-        session_state=session_state,
-        tells=(event.session.tells or ()) if event.session else (),
-        warnings=warnings,
-        ip_country=network.country,
-        asn=network.asn,
-        ip_class=network.kind,
-        email_class=known.email_class,
-        card_brand=known.card_brand,
-        agent_class=agent.kind,
-        browser=agent.browser,
-        os=agent.os,
-        timezone_country=places.timezone,
-        language_country=places.language,
-        phone_country=known.phone_country,
-        country_shape=places.shape,
-        countries=places.countries,
-        ip_billing_km=places.ip_billing_km,
-        ip_issuer_km=places.ip_issuer_km,
-        ip_timezone_km=places.ip_timezone_km,
-    )
+    return Facts(  # by place: so many names would cost ten times as much
+        tables.version if tables else NO_TABLES, event.currency, event.amount_minor, base, occurred_at_ms, domain,
+        shape, machine, machine_shape, _TAG[type(method)] if method else "", bin, issuer, billing, item, product, items,
+        _account_age_s(customer, occurred_at_ms), event.session is not None, session_state, tells, {}, warnings, (),
+        *_looked_up(known),
+    )  # fmt: skip
 
 
 def identity_facts(event: IdentityEvent, tables: Tables | None = None) -> Facts:
     """Return the facts of a sign-up, login, profile change, KYC step or session."""
-    customer = event.customer
-    email = (customer and customer.email) or ""
-    domain = email_domain(email)
+    customer, device = event.customer, event.device
+    domain, shape = email_parts((customer and customer.email) or "")
     occurred_at_ms = to_ms(event.occurred_at)
-    known = _known(tables, event.ip, domain, "", event.device, "", "", customer) if tables else NOTHING
-    network, agent, places = known.network, known.agent, known.places
+    machine, machine_shape = _device(device)
+    tells = event.session.tells or () if event.session else ()
+    known = _known(tables, event.ip, domain, "", device, "", "", customer) if tables else NOTHING
     return Facts(
-        tables_version=tables.version if tables else NO_TABLES,
-        occurred_at_ms=occurred_at_ms,
-        email_domain=domain,
-        email_shape=email_shape(email),
-        device_class=device_class(event.device.user_agent) if event.device and event.device.user_agent else "",
-        device_shape=_device_shape(event.device),
-        account_age_s=_account_age_s(customer, occurred_at_ms),
-        session=event.session is not None,
-        tells=(event.session.tells or ()) if event.session else (),
-        ip_country=network.country,
-        asn=network.asn,
-        ip_class=network.kind,
-        email_class=known.email_class,
-        agent_class=agent.kind,
-        browser=agent.browser,
-        os=agent.os,
-        timezone_country=places.timezone,
-        language_country=places.language,
-        phone_country=known.phone_country,
-        country_shape=places.shape,
-        countries=places.countries,
-        ip_timezone_km=places.ip_timezone_km,
-    )
+        tables.version if tables else NO_TABLES, "", 0, 0, occurred_at_ms, domain, shape, machine, machine_shape,
+        "", "", "", "", "", "", 0, _account_age_s(customer, occurred_at_ms), event.session is not None, "", tells, {},
+        (), (), *_looked_up(known),
+    )  # fmt: skip
 
 
 def _known(
@@ -159,12 +110,36 @@ def _account_age_s(customer: Customer | None, occurred_at_ms: int) -> int | None
     return max((occurred_at_ms - to_ms(customer.created_at)) // 1000, 0)
 
 
-def _device_shape(device: Device | None) -> str:
-    """User agent, screen, timezone and language together: shared by the machines of one farm."""
+def _device(device: Device | None) -> tuple[str, str]:
+    """Return a device's class and shape."""
     if device is None:
-        return ""
-    parts = (device.user_agent or "", device.screen or "", device.timezone or "", device.language or "")
-    return "|".join(parts) if any(parts) else ""
+        return "", ""
+    return _device_words(device.user_agent or "", device.screen or "", device.timezone or "", device.language or "")
+
+
+@functools.lru_cache(maxsize=8192)
+def _device_words(*parts: str) -> tuple[str, str]:
+    """Return a device's class, and user agent, screen, timezone and language together: a farm's machines share them."""
+    return device_class(parts[0]) if parts[0] else "", "|".join(parts) if any(parts) else ""
+
+
+def _goods(cart: tuple[CartItem, ...]) -> tuple[str, str, int]:
+    """Return kind and product of the cart's main item, and how many items there are."""
+    main = cart[0] if len(cart) == 1 else max(cart, key=_value)
+    return _TAG[type(main)], _product(main), sum([item.quantity for item in cart])
+
+
+def _looked_up(
+    known: Known,
+) -> tuple[str, str, str, str, str, str, str, str, str, str, str, str, int | None, int | None, int | None, int | None]:
+    """Return what stands in facts from ``ip_country`` on."""
+    if known is NOTHING:
+        return _NOTHING
+    network, agent, places = known.network, known.agent, known.places
+    return (
+        network.country, network.asn, network.kind, known.email_class, known.card_brand, agent.kind, agent.browser,
+        agent.os, places.timezone, places.language, known.phone_country, *places[2:],
+    )  # fmt: skip
 
 
 def _product(item: CartItem) -> str:

@@ -51,6 +51,7 @@ class Intake:
         self._numbers = [(d.name, 10**d.decimals) for d in schema.numbers]
         self._assumed = schema.capture == "assumed"
         self._cache: dict[object, int] = dict(_ABSENT)
+        self._older = self._cache
         self.tables: Tables | None = None
         self.asked_for = NO_TABLES
 
@@ -80,7 +81,12 @@ class Intake:
     def _row(self, words: list[int], values: list[object], texts: list[object], facts: Facts) -> list[int]:
         """Return the row that begins with `words`; note the categories in `facts`."""
         for (name, scale), value in zip(self._numbers, values, strict=True):
-            words.append(MISSING if value is None else _number(name, value, scale))
+            if value is None:
+                words.append(MISSING)
+            elif value.__class__ is int and -_SMALL < value < _SMALL:
+                words.append(value * scale)
+            else:
+                words.append(_number(name, value, scale))
         for place in self._not_text:
             if texts[place] is not None:
                 texts[place] = str(texts[place])
@@ -93,28 +99,26 @@ class Intake:
     def _keys(self, texts: list[object]) -> list[int]:
         """Return the keys of texts; 0 for None and nothing."""
         keys = list(map(self._cache.get, texts))
-        if None in keys:
-            return [self.key(text) if text else 0 for text in texts]
-        return keys  # type: ignore[return-value]
+        if None not in keys:
+            return keys  # type: ignore[return-value]
+        return [self.key(text) if key is None else key for key, text in zip(keys, texts, strict=True)]
 
     def key(self, value: object) -> int:
         """Return the keyed hash of a value: a signed 64-bit word, never 0."""
         text = str(value)
-        key = self._cache.get(text, 0)
+        key = self._cache.get(text, 0) or self._older.get(text, 0)
         if key == 0:
             keyed = self._keyed.copy()
             keyed.update(text.encode())
             key = int.from_bytes(keyed.digest(), "little", signed=True) or 1
+        if text:
             if len(self._cache) >= _CACHED_KEYS:
-                self._cache = dict(_ABSENT)
-            if text:
-                self._cache[text] = key
+                self._older, self._cache = self._cache, dict(_ABSENT)
+            self._cache[text] = key
         return key
 
 
 def _number(name: str, value: object, scale: int) -> int:
-    if value.__class__ is int and -_SMALL < value < _SMALL:
-        return value * scale
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise BadInput("not a number", field=f"number {name}", expected="a finite number", got=str(value)[:32])
     scaled = value * scale

@@ -14,10 +14,10 @@ from bisect import bisect_right
 from collections.abc import Callable
 from typing import Final
 
-from avalist.domain.events import Card, Customer, Device, IdentityEvent, Payment, SessionSummary
+from avalist.domain.events import Card, Payment, SessionSummary
 from avalist.domain.facts import Facts
 
-Pattern = Callable[[Payment | IdentityEvent, Facts], str | None]
+Shape = Callable[[Payment, Facts], str | None]
 _AGES_S: Final = (3600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400)
 _AGE_NAMES: Final = ("hour", "day", "week", "month", "year", "old")
 
@@ -127,82 +127,21 @@ def _log4(n: int) -> int:
     return (n + 1).bit_length() // 2
 
 
-def payment_pattern(event: Payment | IdentityEvent, facts: Facts) -> str | None:
-    """Return amount band, product, issuer and kind of payee."""
-    if not isinstance(event, Payment):
-        return None
-    return f"{_goods(event, facts)}|{_issuer(event)}"
-
-
-def goods_pattern(event: Payment | IdentityEvent, facts: Facts) -> str | None:
-    """Return amount band, product and kind of payee, on what machine."""
-    if not isinstance(event, Payment):
-        return None
-    machine = _machine(event.device)
-    return f"{_goods(event, facts)}|{machine}" if machine else None
-
-
-def identity_pattern(event: Payment | IdentityEvent, facts: Facts) -> str | None:
-    """Return e-mail shape, what it has to do with the name, and the account's age class."""
-    return _identity(event.customer, facts) if isinstance(event, Payment) else None
-
-
-def device_pattern(event: Payment | IdentityEvent, facts: Facts) -> str | None:
-    """Return agent family, screen, timezone and language."""
-    return _machine(event.device) if isinstance(event, Payment) else None
-
-
-def person_pattern(event: Payment | IdentityEvent, facts: Facts) -> str | None:
-    """Return the identity's pattern and the machine's."""
-    if not isinstance(event, Payment):
-        return None
-    identity, machine = _identity(event.customer, facts), _machine(event.device)
-    return f"{identity}|{machine}" if identity and machine else None
-
-
-def session_pattern(event: Payment | IdentityEvent, facts: Facts) -> str | None:
-    """Return the session's shape."""
-    return session_shape(event.session) if isinstance(event, Payment) and event.session is not None else None
-
-
-def conduct_pattern(event: Payment | IdentityEvent, facts: Facts) -> str | None:
-    """Return the session's shape and the machine."""
-    if not isinstance(event, Payment) or event.session is None:
-        return None
-    machine = _machine(event.device)
-    return f"{session_shape(event.session)}|{machine}" if machine else None
-
-
-def behaviour_pattern(event: Payment | IdentityEvent, facts: Facts) -> str | None:
-    """Return how the session was gone through."""
-    return behaviour_shape(event.session) if isinstance(event, Payment) and event.session is not None else None
-
-
-PATTERNS: Final[dict[str, Pattern]] = {
-    "pattern.payment": payment_pattern,
-    "pattern.goods": goods_pattern,
-    "pattern.identity": identity_pattern,
-    "pattern.device": device_pattern,
-    "pattern.person": person_pattern,
-    "pattern.session": session_pattern,
-    "pattern.conduct": conduct_pattern,
-    "pattern.behaviour": behaviour_pattern,
-}
-"""Sources of entities."""
-
-
 def _goods(event: Payment, facts: Facts) -> str:
+    """Return amount band, product and kind of payee."""
     payee = event.payee.kind or "payee" if event.payee else ""
     return f"{amount_band(facts.amount_base_minor)}|{facts.product}|{payee}"
 
 
-def _issuer(event: Payment) -> str:
+def _issuer(event: Payment, facts: Facts) -> str:
     """Return the first five digits of a card's BIN: its neighbours are bought and sold together."""
     method = event.method
     return (method.bin or "")[:5] if isinstance(method, Card) else ""
 
 
-def _identity(customer: Customer | None, facts: Facts) -> str | None:
+def _identity(event: Payment, facts: Facts) -> str | None:
+    """Return e-mail shape, what it has to do with the name, and the account's age class."""
+    customer = event.customer
     if customer is None or not customer.email:
         return None
     relation = _relation(customer.name or "", customer.email)
@@ -214,7 +153,9 @@ def _relation(name: str, email: str) -> str:
     return name_relation(name, email.rpartition("@")[0].lower())
 
 
-def _machine(device: Device | None) -> str | None:
+def _machine(event: Payment, facts: Facts) -> str | None:
+    """Return agent family, screen, timezone and language."""
+    device = event.device
     if device is None or not device.user_agent:
         return None
     return _machine_word(device.user_agent, device.screen, device.timezone, device.language)
@@ -225,3 +166,24 @@ def _machine_word(*parts: str | None) -> str:
     """Return a word for a machine: its text is long, and part of four patterns."""
     text = "|".join([agent_family(parts[0] or ""), *(part or "" for part in parts[1:])])
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _session(event: Payment, facts: Facts) -> str | None:
+    return None if event.session is None else session_shape(event.session)
+
+
+def _behaviour(event: Payment, facts: Facts) -> str | None:
+    return None if event.session is None else behaviour_shape(event.session)
+
+
+PATTERNS: Final[dict[str, tuple[Shape, ...]]] = {
+    "pattern.payment": (_goods, _issuer),
+    "pattern.goods": (_goods, _machine),
+    "pattern.identity": (_identity,),
+    "pattern.device": (_machine,),
+    "pattern.person": (_identity, _machine),
+    "pattern.session": (_session,),
+    "pattern.conduct": (_session, _machine),
+    "pattern.behaviour": (_behaviour,),
+}
+"""Sources of entities, by the shapes whose texts make a payment's; it has none where it lacks one of them."""

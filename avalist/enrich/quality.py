@@ -76,11 +76,16 @@ def with_missing(facts: Facts, missing: tuple[str, ...]) -> Facts:
 
     Where no session came it is named once, in place of each source of it.
     """
-    if WarningCode.SESSION_MISSING in facts.warnings:
+    missing, more = _told(missing, WarningCode.SESSION_MISSING in facts.warnings)
+    return msgspec.structs.replace(facts, warnings=facts.warnings + more, missing=missing)
+
+
+@functools.lru_cache(maxsize=1024)
+def _told(missing: tuple[str, ...], no_session: bool) -> tuple[tuple[str, ...], tuple[WarningCode, ...]]:
+    if no_session:
         missing = tuple(dict.fromkeys("session" if s.startswith("session.") else s for s in missing))
     unnamed = [source for source in missing if source not in _NAMED]
-    more = (WarningCode.FIELDS_MISSING,) if unnamed else ()
-    return msgspec.structs.replace(facts, warnings=(*facts.warnings, *more), missing=missing)
+    return missing, (WarningCode.FIELDS_MISSING,) if unnamed else ()
 
 
 def _created_after(customer: Customer, event: Payment) -> bool:
@@ -88,6 +93,7 @@ def _created_after(customer: Customer, event: Payment) -> bool:
     return created is not None and created > event.occurred_at and created - event.occurred_at > _SKEW
 
 
+@functools.lru_cache(maxsize=65_536)
 def is_public(ip: str) -> bool:
     """Tell whether an address can be a customer's on the public internet.
 
@@ -96,11 +102,6 @@ def is_public(ip: str) -> bool:
     """
     if ip.partition(".")[0] in _PLAIN:
         return is_address(socket.AF_INET, ip)
-    return _is_global(ip)
-
-
-@functools.lru_cache(maxsize=65_536)
-def _is_global(ip: str) -> bool:
     try:
         return ipaddress.ip_address(ip).is_global
     except ValueError:

@@ -37,6 +37,11 @@ def email_shape(email: str) -> str:
 
 
 @functools.lru_cache(maxsize=65_536)
+def email_parts(email: str) -> tuple[str, str]:
+    """Return an address's domain and shape; both are empty if there is none."""
+    return email_domain(email), email_shape(email)
+
+
 def _local_shape(local: str) -> str:
     parts = re.findall(r"[a-z]+|[0-9]+|[^a-z0-9]+", local)[:12]
     out = ""
@@ -51,6 +56,7 @@ def _band(length: int) -> int:
     return length if length < 4 else 4 if length < 8 else 8
 
 
+@functools.lru_cache(maxsize=65_536)
 def normal_email(email: str) -> str:
     """Return the address as its provider sees it: lower-case, without dots and tags where Gmail ignores them.
 

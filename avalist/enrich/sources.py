@@ -71,11 +71,11 @@ _DERIVED: dict[str, Getter] = {
     "ip": lambda event, facts: event.ip,
     "session_steps": _steps,
     "session_tells": _tells,
-    **PATTERNS,
 }
 """Sources that are computed; a fact of the same name gives way."""
 _NO_SOURCES = {"categories", "tables_version", "warnings", "missing", "tells"}
 _FACTS = frozenset(Facts.__struct_fields__) - _NO_SOURCES - _DERIVED.keys()
+_SHAPES = {shape: shape.__name__ for shapes in PATTERNS.values() for shape in shapes}
 _PARTS: dict[str, type[msgspec.Struct]] = {
     "customer": Customer, "device": Device, "session": SessionSummary, "billing": Address, "payee": Payee,
     "session.timings": Timings, "session.typing": Typing, "session.pointer": Pointer, "session.touch": Touch,
@@ -132,10 +132,24 @@ class Sources:
 
 
 def _compiled(sources: Sequence[str], event: type[msgspec.Struct]) -> Reader:
-    """Return a reader of one kind of event; what its type lacks is None."""
-    names = {f"_{n}": _DERIVED[source] for n, source in enumerate(sources) if source in _DERIVED}
+    """Return a reader of one kind of event; what its type lacks is None. Shapes that patterns share are made once."""
+    names: dict[str, object] = {f"_{n}": _DERIVED[source] for n, source in enumerate(sources) if source in _DERIVED}
     parts = [_expression(n, source, event.__struct_fields__) for n, source in enumerate(sources)]
-    return cast(Reader, eval(f"lambda event, facts: [{', '.join(parts)}]", names))
+    read = f"[{', '.join(parts)}]"
+    shapes = {shape: None for source in sources for shape in PATTERNS.get(source, ())} if event is Payment else {}
+    if shapes:
+        names |= {f"make{_SHAPES[shape]}": shape for shape in shapes}
+        made = ", ".join(f"make{_SHAPES[shape]}(event, facts)" for shape in shapes)
+        read = f"(lambda {', '.join(map(_SHAPES.__getitem__, shapes))}: {read})({made})"
+    return cast(Reader, eval(f"lambda event, facts: {read}", names))
+
+
+def _pattern(shapes: Sequence[str]) -> str:
+    if len(shapes) == 1:
+        return shapes[0]
+    lacks = " or ".join(f"{shape} is None" for shape in shapes)
+    text = "|".join(f"{{{shape}}}" for shape in shapes)
+    return f"(None if {lacks} else f'{text}')"
 
 
 def _expression(n: int, source: str, fields: tuple[str, ...]) -> str:
@@ -145,6 +159,8 @@ def _expression(n: int, source: str, fields: tuple[str, ...]) -> str:
         return f"_{n}(event, facts)"
     if source == "customer.id" and "customer" in fields:
         return "((event.customer.id or event.customer.email or None) if event.customer is not None else None)"
+    if source in PATTERNS:  # only payments have patterns
+        return _pattern([_SHAPES[shape] for shape in PATTERNS[source]]) if "payment_id" in fields else "None"
     if source in WAVE_SOURCES:  # the merchant's state gives them
         return "None"
     if part in _PARTS and last in _PARTS[part].__struct_fields__ and (head != "session" or last not in _NO_VALUES):
@@ -158,5 +174,7 @@ def _expression(n: int, source: str, fields: tuple[str, ...]) -> str:
 
 
 def _unknown(source: str) -> BadInput:
-    known = ", ".join(sorted((*_DERIVED, *_FACTS, *WAVE_SOURCES, "custom.<name>", *(f"{p}.<field>" for p in _PARTS))))
+    known = ", ".join(
+        sorted((*_DERIVED, *PATTERNS, *_FACTS, *WAVE_SOURCES, "custom.<name>", *(f"{p}.<field>" for p in _PARTS)))
+    )
     return BadInput("no such source", field="$.entities.source", expected=known, got=source)

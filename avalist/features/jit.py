@@ -101,3 +101,19 @@ def table(_context: Any, array: Any, offset: Any, rows: Any, width: Any) -> Any:
         return view._getvalue()
 
     return found(array, types.intp, types.intp, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def rows_at(_context: Any, address: Any, rows: Any, width: Any) -> Any:
+    """Return the int64 array [rows, width] at an address: the caller holds it, and says truly how large it is."""
+    found = types.Array(types.int64, 2, "C")
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        words, (at, height, across) = ir.IntType(64), arguments
+        row = builder.mul(across, words(8))
+        view = context.make_array(found)(context, builder)
+        data = builder.inttoptr(at, words.as_pointer())
+        arrayobj.populate_array(view, data, [height, across], [row, words(8)], words(8), None)
+        return view._getvalue()
+
+    return found(types.int64, types.intp, types.intp), generate

@@ -153,6 +153,9 @@ class EventHistory:
 
     def _lines(self) -> Iterator[Lines]:
         for lines in self._table.lines():
+            if self._left.isdisjoint(lines.numbers):
+                yield lines
+                continue
             kept = [n not in self._left for n in lines.numbers]
             yield Lines(list(compress(lines.numbers, kept)), list(compress(lines.raws, kept)))
 

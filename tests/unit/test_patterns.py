@@ -11,6 +11,7 @@ from avalist.domain.events import Login, Payment
 from avalist.domain.schema import DIGITAL_GOODS, PATTERN_SOURCES
 from avalist.enrich.facts import identity_facts, payment_facts
 from avalist.enrich.patterns import PATTERNS
+from avalist.enrich.sources import Sources
 from avalist.simulator import HABITS, WavePlan, World
 
 _OF_SESSIONS = ("pattern.session", "pattern.conduct", "pattern.behaviour")
@@ -25,8 +26,9 @@ def paid(extra: tuple[WavePlan, ...] = ()) -> tuple[list[Payment], list[Payment]
     return honest, [a.payment for a in attempts if (a.truth.wave_id or 0) >= 1_000_000]
 
 
-def keys(source: str, payments: list[Payment]) -> Counter[str | None]:
-    return Counter(PATTERNS[source](payment, payment_facts(payment, DIGITAL_GOODS)) for payment in payments)
+def keys(source: str, payments: list[Payment]) -> Counter[object]:
+    read = Sources([source]).payment
+    return Counter(text for payment in payments for text in read(payment, payment_facts(payment, DIGITAL_GOODS)))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def test_only_payments_have_patterns(day: tuple[list[Payment], list[Payment]]) -
     payment = day[0][0]
     assert payment.customer is not None
     login = Login(event_id="l", occurred_at=payment.occurred_at, customer=payment.customer, ok=True)
-    assert {pattern(login, identity_facts(login)) for pattern in PATTERNS.values()} == {None}
+    assert set(Sources([*PATTERNS]).identity(login, identity_facts(login))) == {None}
 
 
 def test_a_payment_of_nothing_has_no_pattern_of_it() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from avalist.app.administer import SetMode, SetPolicy
 from avalist.app.dataset import collect
-from avalist.app.merchant import CAPTURED, FRAUD, decode_event_core
+from avalist.app.flags import CAPTURED, FRAUD
+from avalist.app.merchant import decode_event_core
 from avalist.domain.core import ModelActivated, ModelStaged
 from avalist.domain.decisions import Action, Mode
 from avalist.domain.errors import ArtefactInvalid, BadInput, ClockWentBack, Conflict, NotFound

@@ -224,10 +224,13 @@ class FileLog:
     def _clear_ahead(self, end: int) -> None:
         """Write zeros to what is allocated, a good piece at once, before a batch that ends at `end` goes there.
 
-        A flush of bytes that were never written must change the file's extents too, and takes twice as long.
+        A flush of bytes that were never written must change the file's extents too, and takes twice as long. A batch
+        as large as such a piece is written once.
         """
-        if end > self._cleared:
-            first, begin = self._firsts[-1], self._cleared
+        first, begin = self._firsts[-1], self._cleared
+        if end - self.durable_end >= CLEARED_BYTES:
+            self._cleared = max(end, begin)
+        elif end > begin:
             self._cleared = max(end, min(begin + CLEARED_BYTES, first + self._segment_bytes))
             with suppress(OSError):  # a full disk shows at the write
                 os.pwrite(self._fd, bytes(self._cleared - begin), segment.HEADER.size + begin - first)

@@ -12,8 +12,8 @@ from avalist.api.http import headers_of, read_body
 from avalist.api.limits import Caller
 from avalist.api.scan import check_body
 from avalist.api.service import Service
+from avalist.app.flags import CHECKPOINTS
 from avalist.app.lookup import Found, FoundDecision, Lookup, page_of
-from avalist.app.merchant import CHECKPOINTS
 from avalist.app.stored import StoredDecision
 from avalist.domain.errors import BadInput, NotFound, Overloaded
 from avalist.domain.events import UNDECODABLE, bad_body

@@ -9,8 +9,8 @@ import pytest
 
 from avalist.app import asked as a
 from avalist.app.merchant import decode_control, decode_event_core
-from avalist.app.profile import decode_profile, encode_profile, profile_of
 from avalist.app.parts import proof_of
+from avalist.app.profile import decode_profile, encode_profile, profile_of
 from avalist.domain.core import EventCore, ModeSet
 from avalist.domain.errors import BadInput, LogCorrupt
 from avalist.domain.records import Record, RecordKind, decode_record, encode_record

@@ -8,6 +8,7 @@ large one does not drown the others.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -92,17 +93,20 @@ def train_prior(histories: Mapping[str, Dataset], params: TrainParams = PARAMS) 
 
 
 def _shared(histories: Mapping[str, Dataset]) -> tuple[str, ...]:
-    """Return the roles of all merchants' columns, in order; a merchant without one does not know it."""
-    found: dict[str, None] = {}
-    for merchant, data in histories.items():
-        mine = roles(data.schema, data.plan.features)
-        if len(mine) < FEWEST_COLUMNS:
+    """Return the roles of columns that two merchants have at least; the others do not know them.
+
+    What one alone has would tell of that one.
+    """
+    mine = {merchant: roles(data.schema, data.plan.features).keys() for merchant, data in histories.items()}
+    counted = Counter(role for found in mine.values() for role in found)
+    names = tuple(role for role, count in counted.items() if count >= FEWEST_MERCHANTS)
+    for merchant, found in mine.items():
+        if len(found & set(names)) < FEWEST_COLUMNS:
             raise BadInput(
                 f"{merchant} has too few columns that mean the same elsewhere", field="--merchants",
-                expected=f"at least {FEWEST_COLUMNS}", got=str(len(mine)),
+                expected=f"at least {FEWEST_COLUMNS}", got=str(len(found & set(names))),
             )  # fmt: skip
-        found |= dict.fromkeys(mine)
-    return tuple(found)
+    return names
 
 
 def _part(merchant: str, data: Dataset, names: tuple[str, ...]) -> TrainingSet:

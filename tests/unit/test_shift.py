@@ -36,6 +36,15 @@ def test_days_that_share_their_values_have_uniform_p_values_by_their_design_effe
     assert allowed <= 0.03
 
 
+def test_nothing_is_told_of_a_column_that_has_one_value_a_day() -> None:
+    day = np.repeat(np.arange(28), 200)
+    before, now = (day % 9).astype(np.float32), np.full(1400, 8.5, np.float32)
+    effect = design_effect(by_day(before, day, 28, edges(before)))
+    assert effect > 100.0
+    assert apart(before, now)[1] < 1e-9
+    assert apart(before, now, effect)[1] == 1.0
+
+
 def test_independent_days_have_no_design_effect() -> None:
     counts = by_day(draws(30 * 200), np.arange(30 * 200) // 200, 30, edges(draws(1000)))
     assert 1.0 <= design_effect(counts) < 2.0

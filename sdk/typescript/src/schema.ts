@@ -295,7 +295,7 @@ export interface components {
              * @default operator
              * @enum {unknown}
              */
-            by?: "gate" | "operator" | "rollback";
+            by?: "gate" | "operator" | "prior" | "rollback";
             /**
              * @default operator
              * @enum {unknown}
@@ -342,7 +342,7 @@ export interface components {
             url: string;
         };
         /** AdminRequest */
-        AdminRequest: components["schemas"]["CreateMerchant"] | components["schemas"]["IssueKey"] | components["schemas"]["ListKeys"] | components["schemas"]["RotateKey"] | components["schemas"]["RevokeKey"] | components["schemas"]["SetMode"] | components["schemas"]["SetPolicy"] | components["schemas"]["SetSolved"] | components["schemas"]["StageModel"] | components["schemas"]["RefuseModel"] | components["schemas"]["ActivateModel"] | components["schemas"]["SettleReview"] | components["schemas"]["SetLearning"] | components["schemas"]["SetAlerts"] | components["schemas"]["Show"];
+        AdminRequest: components["schemas"]["CreateMerchant"] | components["schemas"]["IssueKey"] | components["schemas"]["ListKeys"] | components["schemas"]["RotateKey"] | components["schemas"]["RevokeKey"] | components["schemas"]["SetMode"] | components["schemas"]["SetPolicy"] | components["schemas"]["SetSolved"] | components["schemas"]["StageModel"] | components["schemas"]["RefuseModel"] | components["schemas"]["ActivateModel"] | components["schemas"]["SettleReview"] | components["schemas"]["SetLearning"] | components["schemas"]["SetPriorConsent"] | components["schemas"]["SetAlerts"] | components["schemas"]["Show"];
         /**
          * Alerts
          * @description Alerts of a merchant, the newest first.
@@ -2140,6 +2140,16 @@ export interface components {
             do: "set_policy";
             merchant: string;
             policy: components["schemas"]["Policy"];
+        };
+        /**
+         * SetPriorConsent
+         * @description Say whether the merchant's payments may teach a network prior that other merchants begin with.
+         */
+        SetPriorConsent: {
+            /** @enum {unknown} */
+            do: "set_prior_consent";
+            given: boolean;
+            merchant: string;
         };
         /**
          * SetSolved

@@ -155,11 +155,11 @@ def test_a_start_and_the_follower_use_it_and_a_snapshot_ends_it(tmp_path: Path, 
         assert digest == all_at_once(shop, FIRST).features.digest()
     with opened(tmp_path) as shop:
         assert shop.writer.merchant("shop").features.digest() == digest
+        assert staged(shop)
         follower = shop.follower()
         while follower.behind_bytes:
             follower.advance()
         assert [one.different for one in follower.states.parity.merchants.values()] == [0]
-        assert staged(shop)
         follower.states.save()
         assert not staged(shop)
 

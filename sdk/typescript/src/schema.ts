@@ -310,6 +310,17 @@ export interface components {
             version: string;
         };
         /**
+         * AddFeatures
+         * @description Add features for decisions from now on. 'avalist features add' folds their past first, beside the service; asked
+         *     for without that, they are refused.
+         */
+        AddFeatures: {
+            /** @enum {unknown} */
+            do: "add_features";
+            features: components["schemas"]["OwnFeature"][];
+            merchant: string;
+        };
+        /**
          * Address
          * @description A postal address; every part optional.
          */
@@ -342,7 +353,7 @@ export interface components {
             url: string;
         };
         /** AdminRequest */
-        AdminRequest: components["schemas"]["CreateMerchant"] | components["schemas"]["IssueKey"] | components["schemas"]["ListKeys"] | components["schemas"]["RotateKey"] | components["schemas"]["RevokeKey"] | components["schemas"]["SetMode"] | components["schemas"]["SetPolicy"] | components["schemas"]["SetSolved"] | components["schemas"]["StageModel"] | components["schemas"]["RefuseModel"] | components["schemas"]["ActivateModel"] | components["schemas"]["SettleReview"] | components["schemas"]["SetLearning"] | components["schemas"]["SetPriorConsent"] | components["schemas"]["SetAlerts"] | components["schemas"]["Show"];
+        AdminRequest: components["schemas"]["CreateMerchant"] | components["schemas"]["IssueKey"] | components["schemas"]["ListKeys"] | components["schemas"]["RotateKey"] | components["schemas"]["RevokeKey"] | components["schemas"]["AddFeatures"] | components["schemas"]["SetMode"] | components["schemas"]["SetPolicy"] | components["schemas"]["SetSolved"] | components["schemas"]["StageModel"] | components["schemas"]["RefuseModel"] | components["schemas"]["ActivateModel"] | components["schemas"]["SettleReview"] | components["schemas"]["SetLearning"] | components["schemas"]["SetPriorConsent"] | components["schemas"]["SetAlerts"] | components["schemas"]["Show"];
         /**
          * Alerts
          * @description Alerts of a merchant, the newest first.

@@ -24,7 +24,6 @@ class Caller:
     Traceback (most recent call last):
     avalist.domain.errors.RateLimited: the key may send 2 requests a second: retry after a second
     >>> caller.take(500)
-    >>> caller.take(-3_600_000); caller.take(-3_600_000)  # somebody set the clock
     """
 
     __slots__ = ("_cost_ms", "_full_at_ms", "_limit", "_policy", "granted", "key")
@@ -50,10 +49,8 @@ class Caller:
             )
 
     def take(self, at_ms: int) -> None:
-        """Take one token. Raises ``RateLimited``."""
-        full_at_ms = self._full_at_ms
-        if not at_ms <= full_at_ms <= at_ms + _WINDOW_MS:  # full for a while, or the clock went back: nobody's fault
-            full_at_ms = at_ms
+        """Take one token at a time of a clock that never goes back. Raises ``RateLimited``."""
+        full_at_ms = max(self._full_at_ms, at_ms)
         if full_at_ms + self._cost_ms > at_ms + _FULL_MS:
             self._full_at_ms = full_at_ms
             raise RateLimited(f"the key may send {self._limit} requests a second: retry after a second")

@@ -222,7 +222,6 @@ def test_a_service_that_runs_meanwhile_goes_on(archived: Path) -> None:
         shop.record(event("capture", "late", payment_id="p0"), merchant)
         for n in range(60):
             shop.decide(f"more-{n}")
-        follow(shop)
         shop.installation.log.sync()
         while follower.behind_bytes:
             follower.advance()

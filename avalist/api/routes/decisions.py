@@ -46,7 +46,7 @@ class Asking:
     Each raises what becomes a problem document.
     """
 
-    __slots__ = ("_asked", "_began_ms", "_began_s", "_service", "_span", "_word", "caller", "given")
+    __slots__ = ("_admitted_ms", "_asked", "_began_ms", "_began_s", "_service", "_span", "_word", "caller", "given")
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -59,9 +59,9 @@ class Asking:
         service = self._service
         service.check()
         given = self.given = headers_of(headers)
-        asked_ms = service.clock.now_ms()
-        caller = self.caller = service.authenticate(given, asked_ms)
-        caller.admit("decisions:write", asked_ms)
+        self._admitted_ms = service.clock.steady_ms()
+        caller = self.caller = service.authenticate(given, service.clock.now_ms())
+        caller.admit("decisions:write", self._admitted_ms)
         return given
 
     def ask(self, body: bytes, done: Settles[Kept[Answer] | Decision]) -> None:
@@ -117,11 +117,11 @@ class Asking:
 
     def headers(self) -> list[Header]:
         """Return the headers of the answer."""
-        return [*self._caller.headers(self._began_ms), *deprecation_headers(DECIDE.id)]
+        return [*self._caller.headers(self._admitted_ms), *deprecation_headers(DECIDE.id)]
 
     def headers_of_refusal(self) -> Headers:
         """Return the headers of a problem document."""
-        return self.caller.headers(self._service.clock.now_ms()) if self.caller is not None else ()
+        return self.caller.headers(self._admitted_ms) if self.caller is not None else ()
 
     @property
     def _caller(self) -> Caller:

@@ -49,13 +49,13 @@ def rest(service: Service) -> Starlette:
 
     def route(op: Operation) -> Route:
         async def answer(request: Request) -> Response:
-            caller, at_ms = None, service.clock.now_ms()
+            caller, at_ms = None, service.clock.steady_ms()
             try:
                 refuse_in_address(request.scope)
                 given = headers_of(request.scope["headers"])
                 check_version(given.get(b"avalist-version"))
                 if op.scope:
-                    caller = service.authenticate(given, at_ms)
+                    caller = service.authenticate(given, service.clock.now_ms())
                     caller.admit(op.scope, at_ms)
                 elif op.access == "admin":
                     service.authenticate_admin(given)

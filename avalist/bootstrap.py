@@ -41,6 +41,7 @@ from avalist.app.webhooks import Webhooks
 from avalist.app.whole import WholeLog
 from avalist.app.writer import Writer
 from avalist.config import Settings
+from avalist.domain.decoders import learn_types
 from avalist.domain.errors import BadInput, LogCorrupt
 from avalist.domain.keys import owner_of
 from avalist.follow import Fold, Follower
@@ -202,7 +203,8 @@ def open_log(settings: Settings, *, readonly: bool = False) -> Log:
 
 
 def open_documents(settings: Settings) -> Documents:
-    """Open the document store that the settings name."""
+    """Open the document store that the settings name; what it holds, threads may decode from here on."""
+    learn_types()
     match _scheme(settings.documents, ("sqlite", "memory", "mongodb", "mongodb+srv")):
         case "memory":
             return MemoryDocuments()

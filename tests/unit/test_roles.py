@@ -62,10 +62,10 @@ def test_what_libraries_log_is_a_line_too(capsys: pytest.CaptureFixture[str]) ->
         try:
             raise KeyError("ann@example.com")
         except KeyError:
-            logging.getLogger("uvicorn.error").exception("a decision broke")
+            logging.getLogger("a_library").exception("a decision broke")
         logging.getLogger("noisy").info("nothing that matters")
     (told,) = [one for one in lines(capsys) if "logger" in one]
-    assert (told["event"], told["level"], told["logger"]) == ("a decision broke", "error", "uvicorn.error")
+    assert (told["event"], told["level"], told["logger"]) == ("a decision broke", "error", "a_library")
     assert told["reason"].startswith("KeyError at")
 
 

@@ -31,6 +31,7 @@ class Outbox:
     def __init__(self, path: str | Path | None = None, limit: int = 10_000) -> None:
         self.limit, self.dropped = limit, 0
         self._lock = threading.Lock()
+        self._closed = False
         if path is not None:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path or ":memory:", timeout=0.1, isolation_level=None, check_same_thread=False)
@@ -68,25 +69,28 @@ class Outbox:
         _log.error("the outbox is full: %d payments will never be sent", self.dropped)
 
     def oldest(self, most: int) -> list[Waiting]:
-        """Return the events that wait longest, at most so many."""
+        """Return the events that wait longest, at most so many; none once it is closed."""
         with self._lock:
-            return [Waiting(*row) for row in self._db.execute(
+            return [] if self._closed else [Waiting(*row) for row in self._db.execute(
                 "SELECT place, body FROM waiting ORDER BY place LIMIT ?", (most,)
             )]  # fmt: skip
 
     def remove(self, events: Sequence[Waiting]) -> None:
-        """Take events out."""
+        """Take events out, unless it is closed: then they are sent once more, and count once."""
         with self._lock:
-            self._db.executemany("DELETE FROM waiting WHERE place = ?", [(event.place,) for event in events])
+            if not self._closed:
+                self._db.executemany("DELETE FROM waiting WHERE place = ?", [(event.place,) for event in events])
 
     def put_off(self, event: Waiting) -> None:
-        """Move an event to the end of the queue."""
+        """Move an event to the end of the queue, unless it is closed."""
         with self._lock:
-            self._db.execute(
-                "UPDATE waiting SET place = (SELECT max(place) + 1 FROM waiting) WHERE place = ?", (event.place,)
-            )
+            if not self._closed:
+                self._db.execute(
+                    "UPDATE waiting SET place = (SELECT max(place) + 1 FROM waiting) WHERE place = ?", (event.place,)
+                )
 
     def close(self) -> None:
         """Close the file; it keeps what waits."""
         with self._lock:
+            self._closed = True
             self._db.close()

@@ -262,6 +262,11 @@ def _log_errors(recorded: types.Recorded) -> None:
         _log.error("a payment answered locally is refused, and dropped: %s: %s", error.event_id, error.problem.detail)
 
 
+for _kind in vars(types).values():
+    if isinstance(_kind, type) and issubclass(_kind, msgspec.Struct):
+        msgspec.json.Decoder(_kind)  # here, on one thread: two that learn a type at once can crash in msgspec
+
+
 def _decoded(reply: Reply, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(reply.body, type=kind)

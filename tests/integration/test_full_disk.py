@@ -43,13 +43,13 @@ def create(service: Service) -> int:
         return office.send("POST", "/v1/admin", create)[0]
 
 
-@pytest.mark.parametrize("disk", [24], indirect=True)
+@pytest.mark.parametrize("disk", [48], indirect=True)  # too small for a segment, and enough for a few documents
 def test_a_log_that_is_full_stops_the_service_and_what_was_acknowledged_is_there(
     disk: Disk, artefact: Artefact
 ) -> None:
     load, service = made(disk.folder, artefact), Service(disk.folder)  # what it says goes beside the disk
     load.start(service.port)
-    time.sleep(1.0)
+    time.sleep(0.3)
     disk.fill()
     assert service.process.wait(60) == 1
     service.kill()  # nothing of it is left but an open file

@@ -98,7 +98,7 @@ def events_of(folder: Path) -> Counter[str]:
 def followed(folder: Path, ids: list[str]) -> list[str]:
     """Return the ids whose decisions are documents once the follower has caught up, or after a while."""
     documents = SqliteDocuments(folder / "documents.sqlite")
-    until = time.monotonic() + 30
+    until = time.monotonic() + 90
     while documents.get("shop", "decisions", f"p{ids[-1]}/pre_auth") is None and time.monotonic() < until:
         time.sleep(0.1)
     found = [id for id in ids if documents.get("shop", "decisions", f"p{id}/pre_auth") is not None]

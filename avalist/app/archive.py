@@ -18,7 +18,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from avalist.app.parts import proof_of
+from avalist.app.parts import named_by, proof_of
 from avalist.domain.errors import LogCorrupt, NotFound, Superseded
 from avalist.domain.keys import HOUSE
 from avalist.domain.records import Record
@@ -118,7 +118,7 @@ class Archive:
         for merchant, mine in merchants.items():
             data = _parquet(mine)
             proof = hashlib.sha256(data).digest()
-            name = f"{_PREFIX}{mine[0].position:020d}-{proof.hex()[:16]}.parquet"
+            name = f"{named_by(f'{_PREFIX}{mine[0].position:020d}', proof)}.parquet"
             self._blobs.put(merchant, name, data)
             files.append(_File(merchant, name, proof))
         if len([*self._blobs.names(HOUSE, _PREFIX)]) != len(self._marks):

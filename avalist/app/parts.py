@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from avalist.domain.errors import AvalistError
 from avalist.domain.records import Record
 from avalist.features.arena import BUMP
 from avalist.features.layout import I64
@@ -27,6 +28,10 @@ Lengths = Sequence[tuple[int, int]]
 
 class Unsound(ValueError):
     """What is stored does not check out; its message says why."""
+
+
+UNSOUND: Final = (AvalistError, msgspec.MsgspecError, ValueError, OSError)
+"""What comes of reading something that does not check out: it is passed over."""
 
 
 class Kept(NamedTuple):

@@ -19,6 +19,7 @@ from avalist.app.index import Generations
 from avalist.app.merchant import LoadModel, Merchant
 from avalist.app.parts import (
     HASH_BYTES,
+    UNSOUND,
     Kept,
     Unsound,
     arrays_of,
@@ -33,7 +34,6 @@ from avalist.app.parts import (
 )
 from avalist.domain.core import FeaturesAdded, MerchantCreated, Solved
 from avalist.domain.decisions import Mode
-from avalist.domain.errors import AvalistError
 from avalist.domain.keys import HOUSE
 from avalist.policy.choose import UNSOLVED, Desk
 from avalist.policy.economics import decode_policy
@@ -43,7 +43,6 @@ from avalist.ports.log import Log
 FORMAT: Final = 4
 _PREFIX: Final = "snapshot/"
 _KEPT: Final = 2
-_UNSOUND: Final = (AvalistError, msgspec.MsgspecError, ValueError, OSError)
 
 _FOLDING: Final = (
     "features",
@@ -168,7 +167,7 @@ class Snapshots:
             try:
                 contents = self._contents(name)
                 merchants = {entry.merchant: self._load(entry, load_model) for entry in contents.entries}
-            except _UNSOUND as error:
+            except UNSOUND as error:
                 self._say(f"the snapshot {name.removeprefix(_PREFIX).lstrip('0')} is passed over: {error}")
                 continue
             self._sound = [contents]
@@ -183,7 +182,7 @@ class Snapshots:
         """
         kept = []
         for name in self._blobs.names(HOUSE, _PREFIX):
-            with suppress(*_UNSOUND):  # no start takes it
+            with suppress(*UNSOUND):  # no start takes it
                 kept.append(self._contents(name).last[0])
         return min(kept, default=0)
 

@@ -12,15 +12,13 @@ import msgspec
 
 from avalist.app.backfill import Folding, proof_without_seal
 from avalist.app.merchant import Merchant
-from avalist.app.parts import arrays_of, ends_of, get_arrays, put_arrays, restore, sealed, unsealed
+from avalist.app.parts import UNSOUND, arrays_of, ends_of, get_arrays, put_arrays, restore, sealed, unsealed
 from avalist.app.snapshot import CODE
-from avalist.domain.errors import AvalistError
 from avalist.features.plan import Plan
 from avalist.ports.blobs import Blobs
 from avalist.ports.log import Log
 
 _PREFIX: Final = "staged/"
-_UNSOUND: Final = (AvalistError, msgspec.MsgspecError, ValueError, OSError)
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -53,7 +51,7 @@ class Stages:
         """Return what was staged of a merchant under a plan, if it checks out and knows nothing that is yet to come."""
         try:
             return self._load(merchant, plan)
-        except _UNSOUND:
+        except UNSOUND:
             return None
 
     def _load(self, merchant: Merchant, plan: Plan) -> Folding | None:

@@ -405,7 +405,9 @@ class Writer:
         Raises ``NotFound`` if there is no such merchant.
         """
         merchant, begin = self.merchant(id), self._log.begin
-        payments = [event.payment_id for event in events if isinstance(event, OutcomeEvent)] if begin else []
+        if not begin:
+            return []
+        payments = [event.payment_id for event in events if isinstance(event, OutcomeEvent)]
         return [first for first, _ in merchant.find([], payments)[1] if 0 <= first < begin]
 
     def fetch(self, positions: Sequence[int]) -> None:

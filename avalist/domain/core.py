@@ -22,31 +22,6 @@ the network prior that a merchant begins with.
 """
 
 
-class EventCore(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A merchant's event: its ids, its fold row (little-endian int64) and its facts.
-
-    `digest` is of the decoded content less ``sent_at``: it tells a retry from a conflict. `label` is None where the
-    event says nothing of fraud; `captured` is True from the event that captures on. `imputed` tells of a label whether
-    its time was drawn instead of known; None for other events, and for labels logged before this was noted. `session`
-    is the summary that a session event gives under an id, where payments that name it find it; `verdict` what a review
-    decided, and who did.
-    """
-
-    type: str
-    event_id: str
-    digest: bytes
-    payment_id: str
-    checkpoint: str
-    row: bytes
-    facts: Facts | None = None
-    label: bool | None = None
-    captured: bool | None = None
-    asked: bool = False
-    imputed: bool | None = None
-    session: SessionSummary | None = None
-    verdict: str = ""
-
-
 class EventHead(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How an :class:`EventCore` begins: it decodes from the same bytes, in a fraction of the time."""
 
@@ -56,6 +31,25 @@ class EventHead(msgspec.Struct, frozen=True, array_like=True, gc=False):
     payment_id: str
     checkpoint: str
     row: bytes
+
+
+class EventCore(EventHead, frozen=True, array_like=True, gc=False):
+    """A merchant's event: its ids, its fold row (little-endian int64) and its facts.
+
+    `digest` is of the decoded content less ``sent_at``: it tells a retry from a conflict. `label` is None where the
+    event says nothing of fraud; `captured` is True from the event that captures on. `imputed` tells of a label whether
+    its time was drawn instead of known; None for other events, and for labels logged before this was noted. `session`
+    is the summary that a session event gives under an id, where payments that name it find it; `verdict` what a review
+    decided, and who did.
+    """
+
+    facts: Facts | None = None
+    label: bool | None = None
+    captured: bool | None = None
+    asked: bool = False
+    imputed: bool | None = None
+    session: SessionSummary | None = None
+    verdict: str = ""
 
 
 class MerchantCreated(msgspec.Struct, frozen=True, tag="merchant_created"):

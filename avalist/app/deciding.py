@@ -131,6 +131,7 @@ class Deciding:
         for partition, batch in batches.items():
             self._take(partition, batch)
         self._release(0.0 if batches else _WAIT_S)
+        self._outbox.flush(0.0)
         for partition, owned in self.owned.items():
             if not owned.caught_up and self.inbox.behind(partition, owned.next) <= 0:
                 owned.caught_up = True

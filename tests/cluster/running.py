@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -87,13 +87,23 @@ class Installation:
         """Start roles together, :mod:`altered` or as they are; return them once all are ready."""
         begun = [Process(role, self.config, **altered) for role in roles]
         self.running += begun
-        try:
+        with self.stopped_on_failure():
             for process in begun:
                 process.wait()
-        except BaseException:  # nobody else knows of them yet
+        return begun
+
+    @contextmanager
+    def stopped_on_failure(self) -> Iterator[None]:
+        """Stop everything where the block fails: nobody else knows of it yet."""
+        try:
+            yield
+        except BaseException:
             self.stop()
             raise
-        return begun
+
+    def said(self) -> str:
+        """Return the last that each role wrote."""
+        return "\n".join(f"--- {one.said.name}\n{one.said.read_text()[-2000:]}" for one in self.running)
 
     def dismiss(self, processes: Sequence[Process]) -> None:
         """Stop some roles."""

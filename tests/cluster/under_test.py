@@ -34,8 +34,10 @@ class UnderTest:
         roles: list[Role] = [*["gateway"] * each, *["decider"] * each, "follower"]  # type: ignore[list-item]
         begun = self.installation.start(*roles)
         self.gateway, self.other = begun[0], begun[each - 1]
-        self.keys = [self.installation.create(self.gateway.port, merchant) for merchant in MERCHANTS]
-        assert until(lambda: all(self._knows_keys(one.port) for one in self.roles("gateway")))
+        with self.installation.stopped_on_failure():
+            self.keys = [self.installation.create(self.gateway.port, merchant) for merchant in MERCHANTS]
+            heard = until(lambda: all(self._knows_keys(one.port) for one in self.roles("gateway")))
+            assert heard, self.installation.said()
         self.load = Load(self.keys, [self.gateway.port, self.other.port])
 
     @property

@@ -15,7 +15,7 @@ from avalist.adapters.kafka.reading import Client, Headers
 from avalist.adapters.kafka.topics import REPLY_PARTITIONS, Topics
 from avalist.ports.asking import Delivered
 
-_HEARING = {"group.id": "avalist-gateway", "enable.auto.commit": False, "auto.offset.reset": "latest"}
+_HEARING = {"group.id": "avalist-gateway", "enable.auto.commit": False}
 _POLL_S = 0.1
 _MOST = 500
 _WAIT_S = 30.0
@@ -100,14 +100,14 @@ class KafkaDeciders:
 
     def _at_end(self, topic: str, partition: int) -> Consumer:
         with translated(topic):
-            consumer = Consumer({**self._client, **_HEARING})
+            consumer = Consumer({**self._client, **_HEARING, "auto.offset.reset": "latest"})
             _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_WAIT_S)
             consumer.assign([TopicPartition(topic, partition, end)])
         return consumer
 
     def _at_begin(self, topic: str) -> tuple[Consumer, int]:
         with translated(topic):
-            consumer = Consumer({**self._client, **_HEARING})
+            consumer = Consumer({**self._client, **_HEARING, "auto.offset.reset": "earliest"})
             first, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_WAIT_S)
             consumer.assign([TopicPartition(topic, 0, first)])
         if first == end:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Message, Producer
 
 from avalist.adapters.kafka.errors import translated
 from avalist.adapters.kafka.reading import Client
@@ -27,6 +27,8 @@ class KafkaOutbox:
 
     def __init__(self, client: Client, topics: Topics) -> None:
         self._topics = topics
+        self._profiles: dict[str, bytes] = {}  # those on their way, by merchant
+        self._lost: set[str] = set()
         with translated("replies"):
             self._producer = Producer({**client, **SENDING})
 
@@ -51,10 +53,27 @@ class KafkaOutbox:
             raise LogFailed("dead letters: no broker acknowledged; the message is taken again")
 
     def publish(self, merchant: str, profile: bytes) -> None:
-        """Tell every gateway what it must know of a merchant."""
-        with translated("profiles"):
-            self._producer.produce(self._topics.merchants, profile, merchant, 0)
+        """Tell every gateway what it must know of a merchant; what no broker took is sent again by :meth:`flush`."""
+        self._profiles[merchant] = profile
+        self._send(merchant, profile)
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all that was given is safe; tell whether it is."""
-        return self._producer.flush(timeout_s) == 0
+        lost, self._lost = self._lost, set()
+        for merchant in lost:
+            self._send(merchant, self._profiles[merchant])
+        return self._producer.flush(timeout_s) == 0 and not self._lost
+
+    def _send(self, merchant: str, profile: bytes) -> None:
+        def delivered(error: KafkaError | None, _: Message) -> None:
+            if self._profiles.get(merchant) is not profile:  # a newer one follows
+                return
+            if error is None:
+                del self._profiles[merchant]
+            else:
+                self._lost.add(merchant)
+
+        try:
+            self._producer.produce(self._topics.merchants, profile, merchant, 0, on_delivery=delivered)
+        except BufferError:
+            self._lost.add(merchant)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import os
 import signal
 import warnings
@@ -69,7 +68,6 @@ class TestProcesses(BatchContract):
 
 @pytest.mark.slow
 @pytest.mark.sockets
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="no Ray here: .venv/bin/pip install -e '.[ray]'")
 @pytest.mark.filterwarnings("ignore")
 class TestRay(BatchContract):
     @pytest.fixture(scope="class")

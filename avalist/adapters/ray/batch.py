@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -18,10 +19,12 @@ class RayBatch:
     """Works on merchants wherever the cluster has a processor free.
 
     `address` names a cluster, such as ``ray://head:10001`` or ``auto``; empty starts one on this machine, which ends
-    with this process. Its machines need Avalist, and must reach the log, the documents and the blobs.
+    with this process. Its machines need Avalist, and must reach the log, the documents and the blobs. Nothing is told
+    to Ray's makers, unless the environment asks for it.
     """
 
     def __init__(self, address: str) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if not ray.is_initialized():
             try:
                 ray.init(address=address or "local", include_dashboard=False, log_to_driver=False)

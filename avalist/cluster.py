@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from avalist.app.archive import Archive
 from avalist.app.asked import partition_of
 from avalist.app.deciding import Deciding, Noted, Opened
 from avalist.app.learn import Tools
+from avalist.app.network import network_prior
 from avalist.app.partition import Partition
 from avalist.app.writer import Writer
 from avalist.bootstrap import (
@@ -96,6 +97,17 @@ class Cluster:
     def blobs_of(self, partition: int) -> Blobs:
         """Return the blobs that are made of a partition's log: snapshots and archive."""
         return FolderBlobs(self.settings.data / "partitions" / f"{partition:04d}")
+
+    @contextmanager
+    def reading(self, merchant: str) -> Iterator[Archive]:
+        """Open the archive and the log of a merchant's partition to read them."""
+        partition = self.partition_of(merchant)
+        with closing(self.tail(partition)) as log:
+            yield Archive(self.blobs_of(partition), log)
+
+    def partition_of(self, merchant: str) -> int:
+        """Return the partition that holds a merchant's log."""
+        return partition_of(merchant, self.settings.partitions)
 
 
 @contextmanager
@@ -247,11 +259,7 @@ def open_owning(
 @contextmanager
 def open_tools(settings: Settings, merchant: str) -> Iterator[Tools]:
     """Open what the work on a merchant's models needs: its log to read, and deciders who log what comes of it."""
-    with open_cluster(settings) as cluster, ExitStack() as stack:
-        partition = partition_of(merchant, settings.partitions)
-        log = cluster.tail(partition)
-        stack.callback(log.close)
-        archive = Archive(cluster.blobs_of(partition), log)
+    with open_cluster(settings) as cluster, cluster.reading(merchant) as archive:
         yield Tools(
             read=lambda: archive.read(merchant=merchant),
             load=partial(load_model, cluster.blobs, merchant),
@@ -260,7 +268,8 @@ def open_tools(settings: Settings, merchant: str) -> Iterator[Tools]:
             documents=cluster.documents,
             now_ns=time.perf_counter_ns,
             budget_s=float(settings.train_budget_s),
-            part=part_of(partition),
+            part=part_of(cluster.partition_of(merchant)),
+            network=network_prior(cluster.blobs),
         )
 
 

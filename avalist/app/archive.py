@@ -88,6 +88,11 @@ class Archive:
         return self._marks[-1].stop if self._marks else 0
 
     @property
+    def log_end(self) -> int:
+        """Return the position after the last record of the log: up to there it can be read."""
+        return self._log.end
+
+    @property
     def last(self) -> int:
         """Return the position of the last record that is archived: by it a log is known as the archive's own."""
         return self._marks[-1].last[0] if self._marks else 0

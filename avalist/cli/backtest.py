@@ -18,8 +18,9 @@ from avalist.app.compared import Backtest
 from avalist.app.past import Past, Period
 from avalist.app.replan import replanned
 from avalist.app.reread import read_past
-from avalist.bootstrap import load_model, open_archive, open_blobs, open_derived, open_log
+from avalist.bootstrap import load_model, open_blobs
 from avalist.cli.options import Data, Merchant, console, progress_bar
+from avalist.cli.reading import open_reading
 from avalist.cli.replayed import replayed
 from avalist.config import Settings, settings_from
 from avalist.domain.decisions import Action
@@ -138,19 +139,17 @@ def _ms(at: dt.datetime | None, default: int) -> int:
 
 def _read(settings: Settings, merchant: str, period: Period, version: str | None) -> tuple[Past, Artefact | None]:
     """Read the period back; return it with the model that scored it, None where the logged probabilities stand."""
-    log, blobs = open_log(settings, readonly=True), open_blobs(settings)
-    archive = open_archive(open_derived(settings, blobs), log)
+    blobs = open_blobs(settings)
     used: list[Artefact] = []
 
     def load(named: str) -> Artefact:
         used.append(load_model(blobs, merchant, named).artefact)
         return used[-1]
 
-    with progress_bar("reading the log", log.end) as bar:
+    with open_reading(settings, merchant) as archive, progress_bar("reading the log", archive.log_end) as bar:
         model = load(version) if version else None
         past = read_past(lambda: archive.read(merchant=merchant), merchant, period, model, load=load, progress=bar.at)
-        bar.done(log.end)
-    log.close()
+        bar.done(archive.log_end)
     return past, used[-1] if used else None
 
 

@@ -23,7 +23,7 @@ from avalist.app.report import FitReport
 from avalist.app.report import report as report_on
 from avalist.app.train import Training, train_on
 from avalist.app.waves import watches, waves_of
-from avalist.bootstrap import build, keep_model, load_model, open_archive, open_blobs, open_derived, open_log
+from avalist.bootstrap import build, keep_model, load_model, open_blobs
 from avalist.cli.answers import (
     Amount,
     Currency,
@@ -40,6 +40,7 @@ from avalist.cli.answers import (
 )
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, console, progress_bar
+from avalist.cli.reading import open_reading
 from avalist.cli.replayed import replayed as replay_of
 from avalist.config import Settings, settings_from
 from avalist.domain.errors import BadInput
@@ -218,20 +219,16 @@ def _waves(settings: Settings, merchant: str, data: Dataset) -> tuple[PastWave, 
     """Return the waves of the log; None where the schema watches none."""
     if not watches(data.schema):
         return None
-    log = open_log(settings, readonly=True)
-    with progress_bar("looking for waves", log.end) as bar:
-        _, found = waves_of(log.read(), merchant, bar.at)
-        bar.done(log.end)
-    log.close()
+    with open_reading(settings, merchant) as archive, progress_bar("looking for waves", archive.log_end) as bar:
+        _, found = waves_of(archive.read(merchant=merchant), merchant, bar.at)
+        bar.done(archive.log_end)
     return past_waves(data, found)
 
 
 def _challengers(settings: Settings, merchant: str) -> tuple[Challenger, ...]:
     """Return what the log tells of the merchant's models."""
-    log = open_log(settings, readonly=True)
-    archive = open_archive(open_derived(settings, open_blobs(settings)), log)
-    _, steps = lineage(archive.read(merchant=merchant), merchant)
-    log.close()
+    with open_reading(settings, merchant) as archive:
+        _, steps = lineage(archive.read(merchant=merchant), merchant)
     return challengers(steps)
 
 

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Annotated, Any, Final, get_args
 
@@ -25,9 +25,10 @@ from avalist.app.learn import Done, Tools, watch
 from avalist.app.learn import learn as learn_merchant
 from avalist.app.lineage import HOUR_MS, Standing, due
 from avalist.app.network import network_prior
-from avalist.bootstrap import keep_model, load_model, open_archive, open_blobs, open_derived, open_documents, open_log
+from avalist.bootstrap import keep_model, load_model, open_blobs, open_documents
 from avalist.cli.client import Client
 from avalist.cli.options import Config, Data, Merchant, Port, console
+from avalist.cli.reading import open_reading
 from avalist.cli.roles import telling, wiring
 from avalist.config import Settings, settings_from
 from avalist.domain.core import Cause, Evidence
@@ -186,9 +187,8 @@ def tools_for(settings: Settings, merchant: str, carry_out: Office | None) -> It
         with wiring().open_tools(settings, merchant) as tools:
             yield tools
         return
-    blobs, log, documents = open_blobs(settings), open_log(settings, readonly=True), open_documents(settings)
-    try:
-        archive = open_archive(open_derived(settings, blobs), log)
+    blobs = open_blobs(settings)
+    with open_reading(settings, merchant) as archive, closing(open_documents(settings)) as documents:
         yield Tools(
             read=lambda: archive.read(merchant=merchant),
             load=lambda version: load_model(blobs, merchant, version),
@@ -199,9 +199,6 @@ def tools_for(settings: Settings, merchant: str, carry_out: Office | None) -> It
             budget_s=float(settings.train_budget_s),
             network=network_prior(blobs),
         )
-    finally:
-        documents.close()
-        log.close()
 
 
 def by_service(settings: Settings, request: AdminRequest) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
 from typing import Annotated
 
@@ -29,6 +29,7 @@ from avalist.bootstrap import (
 )
 from avalist.cli.office import office
 from avalist.cli.options import Data, Port, console, progress_bar
+from avalist.cli.reading import open_reading, part_for
 from avalist.config import Settings, settings_from
 from avalist.domain.errors import AvalistError, BadInput
 from avalist.domain.keys import is_twin
@@ -82,17 +83,17 @@ def train(
 
 def trained(settings: Settings, training: Training, merchant: str, *, show: bool = False) -> Artefact:
     """Train a merchant's model and store it; on its own, in any process. `show` tells of it at length."""
-    documents = open_documents(settings)
-    check_parity(documents, merchant)
-    documents.close()
-    log, blobs = open_log(settings, readonly=True), open_blobs(settings)
-    read = partial(open_archive(open_derived(settings, blobs), log).read, merchant=merchant)
-    with progress_bar("replaying the log, training", log.end) if show else nullcontext() as bar:
+    with closing(open_documents(settings)) as documents:
+        check_parity(documents, merchant, part_for(settings, merchant))
+    with (
+        open_reading(settings, merchant) as archive,
+        progress_bar("replaying the log, training", archive.log_end) if show else nullcontext() as bar,
+    ):
+        read = partial(archive.read, merchant=merchant)
         artefact = train_model(read, merchant, training, replayed=bar.at if bar else lambda position: None)
         if bar:
-            bar.done(log.end)
-    log.close()
-    keep_model(blobs, merchant, artefact)
+            bar.done(archive.log_end)
+    keep_model(open_blobs(settings), merchant, artefact)
     if show:
         show_report(merchant, artefact)
     return artefact

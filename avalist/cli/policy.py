@@ -14,9 +14,10 @@ from avalist.app.administer import SetPolicy, SetSolved
 from avalist.app.dataset import Dataset
 from avalist.app.merchant import decode_control
 from avalist.app.solve import DAYS, Frontier, Preview, frontier, preview, solve_budgets
-from avalist.bootstrap import load_model, open_blobs, open_log
+from avalist.bootstrap import load_model, open_blobs
 from avalist.cli.office import Office, office
 from avalist.cli.options import Data, Merchant, Port, console
+from avalist.cli.reading import open_reading
 from avalist.cli.replayed import replayed
 from avalist.config import Settings, settings_from
 from avalist.domain.core import MerchantCreated, PolicySet, Solved
@@ -146,20 +147,14 @@ def switch_back(merchant: Merchant, solve: Solve = True, data: Data = None, port
 
 def changes_of(settings: Settings, merchant: str) -> list[Change]:
     """Return the policies that were set and the solutions, in order. Raises ``NotFound``."""
-    log = open_log(settings, readonly=True)
-    try:
-        found = list(_changes(log.read(), merchant))
-    finally:
-        log.close()
-    return found
+    with open_reading(settings, merchant) as archive:
+        return list(_changes(archive.read(merchant=merchant, kind=RecordKind.CONTROL), merchant))
 
 
 def _changes(records: Iterator[tuple[int, Record]], merchant: str) -> Iterator[Change]:
     known = False
     policy = Policy()
     for _, record in records:
-        if record.merchant != merchant or record.kind != RecordKind.CONTROL:
-            continue
         match decode_control(record.core):
             case MerchantCreated():
                 known = True

@@ -9,9 +9,10 @@ import typer
 from avalist.app.administer import SetPriorConsent
 from avalist.app.lineage import lineage
 from avalist.app.network import keep_prior, network_prior, train_prior
-from avalist.bootstrap import open_archive, open_blobs, open_derived, open_log
+from avalist.bootstrap import open_blobs
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, Port, console
+from avalist.cli.reading import open_reading
 from avalist.cli.replayed import replayed as replay_of
 from avalist.config import Settings, settings_from
 from avalist.domain.errors import BadInput
@@ -68,14 +69,14 @@ def reset(data: Data = None) -> None:
 
 def _check_consent(settings: Settings, merchants: list[str]) -> None:
     """Raise ``BadInput`` unless each merchant's log says that it consents."""
-    log = open_log(settings, readonly=True)
-    archive = open_archive(open_derived(settings, open_blobs(settings)), log)
-    try:
-        silent = [id for id in merchants if not lineage(archive.read(merchant=id), id)[0].teaches]
-    finally:
-        log.close()
+    silent = [id for id in merchants if not _teaches(settings, id)]
     if silent:
         raise BadInput(
             "these merchants have not consented: 'avalist prior consent' says so in their log",
             field="--merchants", expected="merchants that consented", got=", ".join(silent),
         )  # fmt: skip
+
+
+def _teaches(settings: Settings, merchant: str) -> bool:
+    with open_reading(settings, merchant) as archive:
+        return lineage(archive.read(merchant=merchant), merchant)[0].teaches

@@ -7,8 +7,8 @@ from functools import partial
 from typing import IO
 
 from avalist.app.dataset import Dataset, collect
-from avalist.bootstrap import open_archive, open_blobs, open_derived, open_log
 from avalist.cli.options import progress_bar
+from avalist.cli.reading import open_reading
 from avalist.config import Settings
 from avalist.features.own import OwnFeature
 
@@ -21,10 +21,7 @@ def replayed(
 
     Raises ``NotFound`` if the merchant is not in the log, ``BadInput`` for a feature of one's own that makes no sense.
     """
-    log = open_log(settings, readonly=True)
-    archive = open_archive(open_derived(settings, open_blobs(settings)), log)
-    with progress_bar(f"replaying {merchant}", log.end) as bar:
+    with open_reading(settings, merchant) as archive, progress_bar(f"replaying {merchant}", archive.log_end) as bar:
         data = collect(partial(archive.read, merchant=merchant), merchant, bar.at, spill, own)
-        bar.done(log.end)
-    log.close()
+        bar.done(archive.log_end)
     return data

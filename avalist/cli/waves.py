@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from avalist.app.waves import Wave, watches, waves_of
-from avalist.bootstrap import open_archive, open_blobs, open_log
 from avalist.cli.options import Data, Merchant, console, progress_bar
+from avalist.cli.reading import open_reading
 from avalist.config import settings_from
 from avalist.domain.schema import WAVE_SOURCES
 from avalist.render.html import page as html_page
@@ -34,11 +34,9 @@ def waves(
     It reads the log as the service did, so it finds what each decision was told.
     """
     settings = settings_from(data=data)
-    log = open_log(settings, readonly=True)
-    with progress_bar("reading the log", log.end) as bar:
-        schema, found = waves_of(open_archive(open_blobs(settings), log).read(merchant=merchant), merchant, bar.at)
-        bar.done(log.end)
-    log.close()
+    with open_reading(settings, merchant) as archive, progress_bar("reading the log", archive.log_end) as bar:
+        schema, found = waves_of(archive.read(merchant=merchant), merchant, bar.at)
+        bar.done(archive.log_end)
     if not watches(schema):
         console.print(f"{escape(merchant)}'s schema declares no number such as {WAVE_SOURCES[0]}: nothing is watched")
         return

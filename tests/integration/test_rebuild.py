@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from avalist.adapters.memory.documents import MemoryDocuments
 from avalist.adapters.memory.log import MemoryLog
@@ -25,6 +26,7 @@ from avalist.app.replay import Replayed, replay
 from avalist.app.stored import DECISIONS, StoredDecision
 from avalist.app.take import encode
 from avalist.bootstrap import NextGeneration, build, load_artefact, load_model, open_tables
+from avalist.cli import app
 from avalist.cli.bring_in import bring_in
 from avalist.cli.rebuild import Rebuilt, rebuild
 from avalist.config import Settings
@@ -36,6 +38,7 @@ from avalist.enrich.packages import shipped
 from avalist.follow.documents import DecisionDocuments
 from avalist.models.artefact import Artefact
 from tests.histories import lived, parted, written
+from tests.integration.test_archive import archive
 from tests.shop import DAY_MS, T0_MS, FakeClock, Shop, event, iso, opened, payment
 
 
@@ -84,6 +87,17 @@ def test_history_merged_later_is_as_if_it_had_been_there_all_along(
     (digest, data), (expected, wanted) = state(tmp_path / "later"), state(tmp_path / "once")
     assert digest == expected
     same(data, wanted)
+
+
+def test_waves_are_listed_after_history_was_merged(tmp_path: Path) -> None:
+    whole = lived(1)
+    first, second = parted(whole, 1)
+    bring(tmp_path / "data", written(tmp_path / "a", first))
+    with opened(tmp_path / "data") as shop:
+        archive(shop)  # of the first generation: it knows nothing of the next one's log
+    merge(tmp_path / "data", written(tmp_path / "b", second))
+    ran = CliRunner().invoke(app, ["waves", "shop", "--data", str(tmp_path / "data")], catch_exceptions=False)
+    assert (ran.exit_code, "nothing is watched" in ran.output) == (0, True), ran.output
 
 
 # --- a merchant that is live ----------------------------------------------------------------------------------------

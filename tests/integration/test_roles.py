@@ -15,16 +15,20 @@ import msgspec
 import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from typer.testing import CliRunner
 
 from avalist.api.health import DeciderMetrics, FollowerMetrics, NotifierMetrics, RoleMetrics, TrainerMetrics
 from avalist.api.metrics import GatewayMetrics
 from avalist.app.asked import partition_of
 from avalist.app.learn import Done, last_done
 from avalist.app.lineage import lineage
+from avalist.app.network import keep_prior
 from avalist.app.writer import Writer
-from avalist.bootstrap import open_documents
+from avalist.bootstrap import open_blobs, open_documents
+from avalist.cli import app
 from avalist.cluster import _partition_opener, open_cluster, open_tools
 from avalist.config import Settings, settings_from
+from avalist.models.prior import shipped
 from avalist.ports.tracing import Said
 from tests.cluster.running import Installation, Process, Role, until
 from tests.collector import PARENT, TRACE, Collector, collecting
@@ -200,6 +204,42 @@ def test_a_model_that_waits_is_let_in_through_the_gateway_and_decides(roles: Rol
         office.json("POST", "/v1/admin", ask)
         decision = caller.json("POST", "/v1/decisions", payment_json("scored", **CLEAR))
     assert decision["model_version"] == step.version
+
+
+def test_an_operator_reads_a_merchants_past_over_kafka_and_changes_its_policy(roles: Roles, tmp_path: Path) -> None:
+    def run(*words: object) -> str:
+        env = {"AVALIST_CONFIG": str(roles.installation.config), "AVALIST_PORT": str(roles.of["gateway"].port)}
+        ran = CliRunner().invoke(app, [*map(str, words)], env=env, catch_exceptions=False)
+        assert ran.exit_code == 0, (words, ran.output)
+        return ran.output
+
+    assert "decides from now on" in run("policy", "preset", "shop", "balance", "--no-solve")
+    assert "expected" in run("policy", "solve", "shop")
+    assert "expected" in run("policy", "show", "shop")
+    assert len(run("policy", "history", "shop").splitlines()) >= 6  # of a table: the policy, and what it was solved to
+    assert "against the policy now" in run("policy", "preview", "shop", "protect")
+    assert "decides from now on" in run("policy", "switch-back", "shop", "--no-solve")
+    run("waves", "shop")
+    run("backtest", "shop", "--threshold", 0.5, "--out", tmp_path / "backtest")
+    run("report", "shop", "--folds", 1, "--out", tmp_path / "report")
+    run("models", "export", "shop", tmp_path / "model")
+    made = msgspec.json.decode((tmp_path / "backtest" / "backtest.json").read_bytes())
+    assert made["whole"]["payments"] >= DAYS * PER_DAY
+    assert {"backtest/backtest.html", "report/report.html", "model/score.py"} <= {
+        str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")
+    }
+
+
+def test_a_training_over_kafka_meets_the_installations_own_prior(roles: Roles) -> None:
+    with open_tools(roles.settings, "shop") as tools:
+        assert tools.network is None
+    keep_prior(open_blobs(roles.settings), shipped())
+    try:
+        with open_tools(roles.settings, "shop") as tools:
+            assert tools.network is not None
+            assert tools.network.version == shipped().version
+    finally:
+        keep_prior(open_blobs(roles.settings), None)
 
 
 @pytest.mark.parametrize("role", METRICS)

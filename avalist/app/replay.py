@@ -31,6 +31,15 @@ class Replayed(msgspec.Struct, kw_only=True):
     examples: list[str] = []
     digests: dict[str, str] = {}
 
+    def add(self, other: Replayed) -> None:
+        """Take in what the replay of other merchants found."""
+        self.inputs += other.inputs
+        self.decisions += other.decisions
+        self.carried += other.carried
+        self.different += other.different
+        self.examples = (self.examples + other.examples)[:_MOST_SHOWN]
+        self.digests = dict(sorted((self.digests | other.digests).items()))
+
     def check(self) -> None:
         """Raise ``ReplayMismatch`` if any decision differs."""
         if self.different:

@@ -26,6 +26,7 @@ from avalist.cli import (
     models,
     policy,
     prior,
+    replay,
     reviews,
     run,
     serve,
@@ -68,7 +69,7 @@ app.command("backtest")(backtest.backtest_command)
 app.command("import")(history.import_file)
 app.command("generations")(generations.generations)
 app.command("train")(models.train)
-app.command("replay")(models.replay)
+app.command("replay")(replay.replay)
 app.command("waves")(waves.waves)
 app.command("health")(health.health)
 app.command("simulate")(history.simulate)

@@ -1,4 +1,4 @@
-"""``avalist train`` and ``avalist replay``."""
+"""``avalist train``."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from rich.table import Table
 from avalist.app.administer import ActivateModel
 from avalist.app.followed import check_parity
 from avalist.app.network import network_prior
-from avalist.app.replay import replay as replay_log
 from avalist.app.train import FEWEST_FRAUDS, Training
 from avalist.app.train import train as train_model
 from avalist.bootstrap import (
     keep_model,
-    load_model,
     open_archive,
     open_batch,
     open_blobs,
@@ -154,27 +152,3 @@ def _by_the_prior(artefact: Artefact) -> str:
         f"[bold yellow]the network prior decides[/] (trained on {said.trained_on}): {why}. Its odds are multiplied by "
         f"{said.theta:.2f}: {said.observed:.0f} frauds are reported, it expected {said.expected:.1f} by now."
     )
-
-
-def replay(
-    merchant: Annotated[str | None, typer.Argument(help="One merchant [default: all]")] = None,
-    verify: Annotated[bool, typer.Option(help="Fail if a replayed decision differs from the logged one")] = False,
-    data: Data = None,
-) -> None:
-    """Run the log again through the same kernel and decide(); --verify compares every decision byte by byte."""
-    settings = settings_from(data=data)
-    log, blobs = open_log(settings, readonly=True), open_blobs(settings)
-    with progress_bar("replaying", log.end) as bar:
-        result = replay_log(
-            log, lambda owner, version: load_model(blobs, owner, version), merchant=merchant, progress=bar.at
-        )
-        bar.done(log.end)
-    log.close()
-    console.print(f"{result.inputs:,} inputs, {result.decisions:,} decisions made again, {result.different:,} differ")
-    if result.carried:
-        console.print(f"{result.carried:,} first answers of earlier generations are kept, and not made again")
-    for name, digest in result.digests.items():
-        console.print(f"  {name}: state digest {digest}", highlight=False)
-    if verify:
-        result.check()
-        console.print("[bold green]verified[/]: every decision equals the log")

@@ -1,11 +1,10 @@
 """The life of models under drift: recovery from an attack, alarms in a stable year, bad challengers, a rollback.
 
-``python -m bench.drift [--seeds N] [--parts recovery,gate,stable] [--per-day P] [--attack-per-day A] [--habits H,...]``;
-raw values in
-``bench/out/drift-*.json``, the last line printed is one JSON object. Reports take 25 days (median). A merchant that
-is simulated lives through the product: its payments are decided live, and once a day the daily work runs. *recovery*:
-an attack begins; day k is recovered when four fifths of its fraud money are stopped on it and on average from it on.
-With ``--habits device,email,goods,session`` no pattern that this merchant watches is shared: labels alone tell of it.
+``python -m bench.drift [--seeds N] [--parts recovery,gate,stable] [--per-day P] [--attack-per-day A] [--habits H]``;
+raw values in ``bench/out/drift-*.json``, the last line printed is one JSON object. Reports take 25 days (median). A
+merchant that is simulated lives through the product: its payments are decided live, and once a day the daily work runs.
+*recovery*: an attack begins; day k is recovered when four fifths of its fraud money are stopped on it and on average
+from it on. With ``--habits device,email,goods,session`` nothing is shared that this merchant watches for waves.
 *gate*: three bad challengers, and a model that turns bad after the gate let it in; the watch looks every hour.
 *stable*: a year without an attack.
 """

@@ -18,6 +18,7 @@ from avalist.cli.options import progress_bar
 from avalist.config import settings_from
 from avalist.domain.schema import DAY_MS, DIGITAL_GOODS, Schema
 from avalist.simulator import Attempt, WavePlan, World, WorldConfig, load_world, play
+from avalist.simulator.waves import HABITS
 
 SCHEMA: Final[Schema] = msgspec.structs.replace(
     DIGITAL_GOODS,
@@ -46,10 +47,12 @@ def slow_world(median_d: float, p95_d: float) -> WorldConfig:
     return msgspec.structs.replace(world, outcomes=outcomes, fraud=fraud, waves=waves).check()
 
 
-def attack(world: WorldConfig, start_d: float, days: float, per_day: int) -> WavePlan:
-    """Return an attack of one style that goes on for days; a fifth of its payments are fraud."""
+def attack(world: WorldConfig, start_d: float, days: float, per_day: int, habits: tuple[str, ...] = HABITS) -> WavePlan:
+    """Return an attack of one style, or of some habits alone, that goes on for days; a fifth of its payments are
+    fraud.
+    """
     start_ms = world.start_ms + round(start_d * DAY_MS)
-    return WavePlan(start_ms=start_ms, minutes=days * 1440.0, payments=round(days * per_day))
+    return WavePlan(start_ms=start_ms, minutes=days * 1440.0, payments=round(days * per_day), habits=habits)
 
 
 def lived(world: World, days: float) -> Lived:

@@ -47,7 +47,13 @@ SERVER_CORE, LOAD_CORE = 0, 1
 HISTORY = 20_000
 TURNS = 3
 TREES = TrainParams(
-    trees=300, leaves=63, patience=0, test_share=0.0, min_data_in_leaf=20, half_life_d=None, learning_rate=0.05
+    trees=300,
+    leaves=63,
+    early_stopping=False,
+    test_share=0.0,
+    min_data_in_leaf=20,
+    half_life_d=None,
+    learning_rate=0.05,
 )
 ENTITIES = 1_000_000
 

@@ -1,9 +1,10 @@
 """The life of models under drift: recovery from an attack, alarms in a stable year, bad challengers, a rollback.
 
-``python -m bench.drift [--seeds N] [--parts recovery,gate,stable] [--per-day P] [--attack-per-day A]``; raw values in
-``bench/out/drift-*.json``, the last line printed is one JSON object. Reports take 25 days (median). A merchant that
-is simulated lives through the product: its payments are decided live, and once a day the daily work runs. *recovery*:
-an attack begins; day k is recovered when four fifths of its fraud money are stopped on it and on average from it on.
+``python -m bench.drift [--seeds N] [--parts recovery,gate,stable] [--per-day P] [--attack-per-day A] [--habits H]``;
+raw values in ``bench/out/drift-*.json``, the last line printed is one JSON object. Reports take 25 days (median). A
+merchant that is simulated lives through the product: its payments are decided live, and once a day the daily work runs.
+*recovery*: an attack begins; day k is recovered when four fifths of its fraud money are stopped on it and on average
+from it on. With ``--habits device,email,goods,session`` nothing is shared that this merchant watches for waves.
 *gate*: three bad challengers, and a model that turns bad after the gate let it in; the watch looks every hour.
 *stable*: a year without an attack.
 """
@@ -40,6 +41,7 @@ from avalist.models.delay import ReportDelay
 from avalist.models.train import TrainParams, train
 from avalist.simulator import Attempt, World, WorldConfig
 from avalist.simulator.play import Pending, live
+from avalist.simulator.waves import HABITS
 from bench import _bad
 from bench._late import SCHEMA, attack, lived, slow_world
 from bench.policy import SHOP, decide, record
@@ -126,10 +128,12 @@ def calm_world() -> WorldConfig:
     return msgspec.structs.replace(world, waves=waves).check()
 
 
-def recovery(seed: int, per_day: float = PER_DAY, attack_per_day: int = ATTACK_PER_DAY) -> dict[str, Any]:
+def recovery(
+    seed: int, per_day: float = PER_DAY, attack_per_day: int = ATTACK_PER_DAY, habits: tuple[str, ...] = HABITS
+) -> dict[str, Any]:
     """Live a merchant into an attack, and see what is stopped of it."""
     config, begin = calm_world(), HISTORY_D + CALM_D
-    plan = attack(config, begin, ATTACK_D, attack_per_day)
+    plan = attack(config, begin, ATTACK_D, attack_per_day, habits)
     world = World(config, seed=seed, payments_per_day=per_day, extra_waves=(plan,))
     with tempfile.TemporaryDirectory(prefix="avalist-drift-") as folder, build(settings_from({}, data=folder)) as here:
         life = Life(here, world, begin + ATTACK_D)
@@ -282,18 +286,30 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--per-day", type=float, default=PER_DAY, help="payments a day of 'recovery', the attack aside")
     parser.add_argument("--attack-per-day", type=int, default=ATTACK_PER_DAY, help="payments a day of the attack")
+    parser.add_argument("--habits", default=",".join(HABITS), help="what the attack's payments share")
     given = parser.parse_args()
     seeds, parts = range(1, given.seeds + 1), given.parts.split(",")
     kinds: dict[str, Part] = {
         **PARTS,
-        "recovery": partial(recovery, per_day=given.per_day, attack_per_day=given.attack_per_day),
+        "recovery": partial(
+            recovery, per_day=given.per_day, attack_per_day=given.attack_per_day, habits=tuple(given.habits.split(","))
+        ),
     }
     raw = {part: [of(seed) for seed in seeds] if part in parts else [] for part, of in kinds.items()}
     OUT.mkdir(exist_ok=True)
     for part, found in raw.items():
         if found:
             (OUT / f"drift-{part}.json").write_text(json.dumps(found, indent=1))
-    print(json.dumps({**summary(raw), "payments_per_day": given.per_day, "attack_per_day": given.attack_per_day}))
+    print(
+        json.dumps(
+            {
+                **summary(raw),
+                "payments_per_day": given.per_day,
+                "attack_per_day": given.attack_per_day,
+                "habits": given.habits,
+            }
+        )
+    )
 
 
 def summary(raw: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ DAYS: Final = 35
 SLOT_MS: Final = 1_000 * DAY_MS
 """Worlds stand one after the other in time."""
 PARAMS: Final = TrainParams(
-    trees=160, leaves=24, learning_rate=0.08, min_data_in_leaf=80, feature_fraction=0.4, half_life_d=None, patience=30,
+    trees=160, leaves=24, learning_rate=0.08, min_data_in_leaf=80, feature_fraction=0.4, half_life_d=None,
     num_threads=2,
 )  # fmt: skip
 LACKING: Final = 0.25

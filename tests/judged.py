@@ -20,7 +20,10 @@ SCHEMA = Schema(
     report_delay_d=(5.0, 15.0),
 )
 SMALL = Prequential(
-    folds=3, params=TrainParams(test_share=0.0, trees=15, leaves=7, learning_rate=0.3, min_data_in_leaf=20, patience=0)
+    folds=3,
+    params=TrainParams(
+        test_share=0.0, trees=15, leaves=7, learning_rate=0.3, min_data_in_leaf=20, early_stopping=False
+    ),
 )
 START_MS = 1_767_225_600_000
 

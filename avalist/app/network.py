@@ -33,7 +33,7 @@ FEWEST_FRAUDS: Final = 40
 """Reported frauds that each must bring."""
 PARAMS: Final = TrainParams(
     test_share=0.0, trees=160, leaves=24, learning_rate=0.08, min_data_in_leaf=80, feature_fraction=0.4,
-    half_life_d=None, patience=30,
+    half_life_d=None,
 )  # fmt: skip
 _MOST_ROWS: Final = 300_000
 """The last payments of each."""

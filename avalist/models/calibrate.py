@@ -150,6 +150,16 @@ def report_loss(z: F64, y: F64, reported: F64) -> F64:
     return loss
 
 
+def recalibrated_loss(margins: F64, y: F64, reported: F64) -> F64:
+    """Return :func:`report_loss` of margins after Platt's line, fitted on them [n]: what is lost by their order.
+
+    Minima of the loss itself come too early where trees grow too sure (Berta, Holzmüller, Jordan and Bach, "Rethinking
+    early stopping: refine, then calibrate", 2025).
+    """
+    slope, intercept = _platt(_Seen(margins, y, reported))
+    return report_loss(slope * margins + intercept, y, reported)
+
+
 @jit
 def _losses(z: F64, y: F64, reported: F64, loss: F64) -> None:
     for n in range(z.size):

@@ -30,7 +30,7 @@ class Prequential(msgspec.Struct, frozen=True, kw_only=True):
     most_rows: int = 400_000
     fewest_frauds: int = 40
     first_share: float = 0.4
-    params: TrainParams = TrainParams(test_share=0.0, trees=120, leaves=31, learning_rate=0.1, patience=20)
+    params: TrainParams = TrainParams(test_share=0.0, trees=120, leaves=31, learning_rate=0.1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,8 @@ implies. A float32 threshold is exact: for a float32 x and the largest float32 t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -189,6 +190,18 @@ class Trees:
         roots = np.concatenate((first.roots, self.roots + np.uint32(len(first.nodes))))
         nodes = np.concatenate((first.nodes, self.nodes))
         return Trees(nodes, roots, first.base + self.base, self.n_features, cover)
+
+    def first(self, count: int) -> Trees:
+        """Return the forest of the first `count` trees."""
+        end = int(self.roots[count]) if count < len(self.roots) else len(self.nodes)
+        cover = None if self.cover is None else self.cover[:end]
+        return Trees(self.nodes[:end], self.roots[:count], self.base, self.n_features, cover)
+
+    def staged(self, matrix: F32, counts: Sequence[int]) -> F64:
+        """Return the margins that the first trees alone give, float64 [counts, n], for ascending numbers of them."""
+        bounds = pairwise((0, *counts))
+        parts = [replace(self, roots=self.roots[begin:end], base=0.0).score_many(matrix) for begin, end in bounds]
+        return np.asarray(np.cumsum(parts, axis=0) + self.base, dtype=np.float64)
 
     def onto(self, places: I64, n_features: int) -> Trees:
         """Return the same forest for other rows, of `n_features`: column j stands at ``places[j]`` there.

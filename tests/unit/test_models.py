@@ -10,7 +10,7 @@ from avalist.domain.errors import ArtefactInvalid, BadInput
 from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact, version_of
 from avalist.models.score import Model, strongest
-from avalist.models.train import Trained, TrainingSet, TrainParams, split, train
+from avalist.models.train import Trained, TrainingSet, TrainParams, latest_good, split, stages, train
 from avalist.models.trees import F64
 
 SMALL = TrainParams(trees=20, leaves=8, min_data_in_leaf=20, learning_rate=0.2)
@@ -109,13 +109,31 @@ def test_recent_rows_weigh_more() -> None:
 
 def test_progress_counts_the_trees() -> None:
     seen: list[tuple[int, int]] = []
-    train(dataset(), replace_params(patience=0), lambda done, wanted: seen.append((done, wanted)))
+    train(dataset(), replace_params(early_stopping=False), lambda done, wanted: seen.append((done, wanted)))
     assert seen == [(i + 1, 20) for i in range(20)]
 
 
-def test_training_stops_when_nothing_more_is_learnt() -> None:
-    grown = train(dataset(), TrainParams(trees=300, leaves=31, learning_rate=0.3, patience=5)).artefact.trees
-    assert 1 <= len(grown.roots) < 100
+def test_trees_that_the_calibration_days_speak_against_are_left_out() -> None:
+    grown = train(dataset(), TrainParams(trees=300, leaves=31, learning_rate=0.3)).artefact.trees
+    assert len(grown.roots) in stages(300)[:-1]
+
+
+def test_a_handful_of_frauds_speaks_against_little() -> None:
+    y = (np.arange(4_000) % 40 == 0).astype(np.float64)
+    margins = 4.0 * y - 4.0 + np.random.default_rng(3).normal(0.0, 1.0, len(y))
+    frauds = np.flatnonzero(y)
+    longer = margins.copy()
+    longer[frauds] += np.where(np.arange(len(frauds)) % 2, 1.0, -1.5)
+    few = np.concatenate((frauds[:2], np.flatnonzero(y == 0)))
+    staged = np.stack([margins, longer])
+    assert latest_good(staged, y, np.ones(len(y))) == 0
+    assert latest_good(staged[:, few], y[few], np.ones(len(few))) == 1
+
+
+def test_a_forest_that_is_too_sure_is_no_worse() -> None:
+    y = (np.arange(4_000) % 40 == 0).astype(np.float64)
+    margins = 2.0 * y - 4.0 + np.random.default_rng(3).normal(0.0, 1.0, len(y))
+    assert latest_good(np.stack([margins, 1.5 * margins]), y, np.ones(len(y))) == 1
 
 
 @pytest.mark.parametrize("label", [0, 1])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import lightgbm as lgb
 import numpy as np
 import pytest
@@ -47,6 +49,13 @@ def test_the_bias_is_the_mean_training_margin() -> None:
     x = rng.normal(size=(500, 3)).astype(np.float32)
     trees = grow(x, x[:, 0] ** 2 + x[:, 1], 20, learning_rate=0.1)
     assert trees.bias == pytest.approx(trees.score_many(x).mean(), abs=1e-9)
+
+
+def test_stages_are_the_margins_of_the_first_trees() -> None:
+    x = np.random.default_rng(3).normal(size=(500, 3)).astype(np.float32)
+    trees = replace(grow(x, x[:, 0] ** 2 + x[:, 1], 20, learning_rate=0.1), base=0.5)
+    for count, margins in zip((7, 20), trees.staged(x, [7, 20]), strict=True):
+        assert margins == pytest.approx(trees.first(count).score_many(x), abs=1e-12)
 
 
 def test_a_tree_without_a_split_is_its_root() -> None:

@@ -19,7 +19,7 @@ from tests.shop import DAY_MS, T0_MS, Shop, event, iso, payment
 
 OWN = decode_own('[[feature]]\naggregate="max"\nentity="card"\nfield="lat"\nwindow="2h"')
 CARDS, GAP_MS = 600, DAY_MS // 10
-SMALL = TrainParams(trees=40, leaves=8, min_data_in_leaf=5, learning_rate=0.2, patience=0, test_share=0.0)
+SMALL = TrainParams(trees=40, leaves=8, min_data_in_leaf=5, learning_rate=0.2, early_stopping=False, test_share=0.0)
 
 
 @pytest.fixture

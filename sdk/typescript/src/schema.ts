@@ -1029,8 +1029,16 @@ export interface components {
             occurred_at_ms?: number;
             /** @default  */
             os?: string;
+            /** @default null */
+            phone_billing_km?: number | null;
+            /** @default  */
+            phone_class?: string;
             /** @default  */
             phone_country?: string;
+            /** @default null */
+            phone_ip_km?: number | null;
+            /** @default null */
+            phone_issuer_km?: number | null;
             /** @default  */
             product?: string;
             /** @default false */

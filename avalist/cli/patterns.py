@@ -6,12 +6,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 import typer
 from rich.markup import escape
 from rich.table import Table
 
+from avalist.app.dataset import Dataset
+from avalist.app.past_waves import past_waves
 from avalist.app.pattern_candidates import group_of, own_of
-from avalist.app.pattern_choice import BUDGET, MOST_TRIED, PatternChoice, candidates, choose, groups_of, left_without
+from avalist.app.pattern_choice import (
+    BUDGET,
+    MOST_TRIED,
+    PatternChoice,
+    Watched,
+    candidates,
+    choose,
+    groups_of,
+    left_without,
+    watched_in,
+)
+from avalist.app.waves import watches, waves_of
+from avalist.bootstrap import open_archive, open_blobs, open_derived, open_log
 from avalist.cli.options import Data, Merchant, console, progress_bar
 from avalist.cli.replayed import replayed
 from avalist.config import Settings, settings_from
@@ -19,8 +34,8 @@ from avalist.domain.errors import BadInput
 from avalist.domain.schema import Schema
 from avalist.features.own import OwnFeature, encode_own
 from avalist.history.private import write_private
-from avalist.models.metrics import Interval
-from avalist.render.numbers import NOTHING, percent
+from avalist.render.numbers import percent
+from avalist.render.pattern_choice import gained
 
 _STEPS: Final = 100
 
@@ -44,11 +59,14 @@ def patterns(
     The last stretch of days does not choose: it says whether the choice holds.
 
     It only reads: a service may run meanwhile, and nothing changes. With --out the change is written as a file for
-    'avalist features add', which puts it in force. Waves are detected with or without these columns.
+    'avalist features add', which puts it in force. Waves are detected with or without these columns; the second table
+    says what became of the payments of each pattern's waves. One whose alarms were honest is a sale, or too common.
     """
     settings = settings_from(data=data)
     choice, schema = chosen(settings, merchant, columns, tried)
     console.print(_table(choice))
+    if choice.watched:
+        console.print(_detected(choice))
     for line in conclusion(choice):
         console.print(line, highlight=False, soft_wrap=True)
     if out is not None:
@@ -70,7 +88,7 @@ def chosen(
     names = candidates(found, left, tried)
     if not names and not groups:
         raise BadInput(
-            "this merchant's schema has no patterns and no habits to combine",
+            "this merchant's schema has no patterns, and no habits worth trying",
             field="schema", expected="entities such as pattern.device, bin or payee.id", got="none",
         )  # fmt: skip
     if names:
@@ -78,7 +96,21 @@ def chosen(
         found = replayed(settings, merchant, own=own)
         groups = (*groups, *(group_of(name, found.schema, found.plan.features) for name in names))
     with console.status(f"trying {len(groups)} combinations"):
-        return choose(found, left, groups, columns), found.schema
+        choice = choose(found, left, groups, columns)
+    return msgspec.structs.replace(choice, watched=_watched(settings, merchant, found)), found.schema
+
+
+def _watched(settings: Settings, merchant: str, data: Dataset) -> tuple[Watched, ...]:
+    """Return what the detector saw of each pattern; nothing where none is watched."""
+    if not watches(data.schema):
+        return ()
+    log = open_log(settings, readonly=True)
+    archive = open_archive(open_derived(settings, open_blobs(settings)), log)
+    with progress_bar("looking for waves", log.end) as bar:
+        _, waves = waves_of(archive.read(merchant=merchant), merchant, bar.at)
+        bar.done(log.end)
+    log.close()
+    return watched_in(data, waves, past_waves(data, waves))
 
 
 def _table(choice: PatternChoice) -> Table:
@@ -90,27 +122,34 @@ def _table(choice: PatternChoice) -> Table:
     for one in choice.evidence:
         there = str(one.columns) if one.in_plan else f"+{one.columns}"
         spread, verdict = one.spread, one.verdict
-        cells = there, percent(spread.known), percent(spread.commonest), _gain(one.gain), verdict
+        cells = there, percent(spread.known), percent(spread.commonest), gained(one.gain), verdict
         table.add_row(escape(one.name), *cells)
     return table
 
 
-def _gain(gain: Interval) -> str:
-    if gain.value != gain.value:
-        return NOTHING
-    return f"{gain.value:+.2%} ({gain.low:+.2%} to {gain.high:+.2%})"
+def _detected(choice: PatternChoice) -> Table:
+    table = Table(title="what the detector saw", title_justify="left", box=None)
+    table.add_column("watched", no_wrap=True)
+    for name in ("commonest", "waves", "told by it alone", "reported of captured"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in choice.watched:
+        reported = f"{one.reported:,} of {one.captured:,}"
+        table.add_row(escape(one.name), percent(one.spread.commonest), str(one.waves), str(one.alone), reported)
+    return table
 
 
 def conclusion(choice: PatternChoice) -> Sequence[str]:
     """Return the choice in words."""
     lines = [f"judged on {choice.payments:,} later payments, {choice.frauds:,} of them reported as fraud"]
     if choice.kept:
-        what = f"{', '.join(choice.kept)}: {_gain(choice.together)} on the last days, which did not choose"
+        what = f"{', '.join(choice.kept)}: {gained(choice.together)} on the last days, which did not choose"
         lines.append(f"worth columns, of {choice.budget} at most: {what}")
     else:
         lines.append("no combination is clearly worth columns")
     if choice.present_columns:
-        lines.append(f"the plan's {choice.present_columns} columns of patterns together: {_gain(choice.present)} there")
+        lines.append(
+            f"the plan's {choice.present_columns} columns of patterns together: {gained(choice.present)} there"
+        )
     if choice.retired:
         lines.append(f"surely not worth theirs: {', '.join(choice.retired)}. Waves are detected without them, too")
     return lines

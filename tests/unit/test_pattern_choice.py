@@ -20,6 +20,9 @@ from avalist.domain.schema import CategoryDecl, EntityDecl, Schema
 from avalist.features.derive import derive
 from avalist.features.own import decode_own, encode_own, with_own
 from avalist.models.metrics import Interval
+from avalist.render.blocks import Page
+from avalist.render.markdown import page
+from avalist.render.pattern_choice import pattern_choice as blocks
 from tests.judged import dataset
 
 SCHEMA = Schema(
@@ -96,6 +99,12 @@ def test_a_short_history_says_so() -> None:
     data = dataset(1500, 20, schema=SCHEMA)
     with pytest.raises(BadInput, match="too short to choose"):
         left_without(data, groups_of(data))
+
+
+def test_the_report_says_which_pay_and_is_silent_where_nothing_was_judged() -> None:
+    text = page(Page("t", "", tuple(blocks(choice()))))
+    assert "Worth their columns: device\\_pattern" in text or "Worth their columns: device_pattern" in text
+    assert not list(blocks(None))
 
 
 def with_keys(data: Dataset, name: str, keys: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Dataset:

@@ -44,9 +44,17 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def groups_in(schema: Schema, features: Sequence[Feature]) -> tuple[Group, ...]:
-    """Return the columns of each pattern of a plan."""
-    patterns = [entity.name for entity in schema.entities if entity.source in PATTERN_SOURCES]
-    return tuple(group for name in patterns if (group := _group(name, features)).places)
+    """Return the columns of each pattern of a plan, and of each combination of habits that was added to it."""
+    names = [entity.name for entity in schema.entities if entity.source in PATTERN_SOURCES]
+    entities, habits = dict.fromkeys(feature.entity for feature in features), {*_habits(schema)}
+    names += [entity for entity in entities if "+" in entity and {*entity.split("+")} <= habits]
+    return tuple(group for name in names if (group := _group(name, features)).places)
+
+
+def _habits(schema: Schema) -> list[str]:
+    """Return the entities and categories that many accounts share by habit."""
+    habits = [e.name for e in schema.entities if e.source in WATCHED or e.source in _SHARED_FACTS]
+    return [*habits, *(c.name for c in schema.categories)]
 
 
 def _group(entity: str, features: Sequence[Feature], own: tuple[OwnFeature, ...] = ()) -> Group:
@@ -95,10 +103,10 @@ def keys_of(data: Dataset, name: str) -> I64:
 
 
 def combined(data: Dataset) -> tuple[str, ...]:
-    """Return the pairs of habits of a schema that come again and are not everybody's."""
-    habits = [e.name for e in data.schema.entities if e.source in WATCHED or e.source in _SHARED_FACTS]
-    habits += [c.name for c in data.schema.categories]
-    return tuple(name for pair in combinations(habits, 2) if _is_habit(keys_of(data, name := "+".join(pair))))
+    """Return the pairs of habits that come again, are not everybody's, and have or had no columns in the plan."""
+    names = ("+".join(pair) for pair in combinations(_habits(data.schema), 2))
+    new = (name for name in names if f"{name}__known" not in data.plan.columns)
+    return tuple(name for name in new if _is_habit(keys_of(data, name)))
 
 
 def _is_habit(keys: I64) -> bool:

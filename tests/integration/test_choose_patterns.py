@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -51,14 +52,6 @@ def run(*arguments: object) -> str:
     return " ".join(ran.output.split())
 
 
-def test_the_combination_that_frauds_share_becomes_columns(folder: Path, tmp_path: Path) -> None:
-    file = tmp_path / "patterns.toml"
-    said = run("features", "patterns", "giftshop", "--tried", 1, "--out", file, "--data", folder)
-    assert "worth columns, of 40 at most: bin+payee" in said
-    assert "avalist features add giftshop" in said
-    assert "8 features fit giftshop" in run("features", "check", "giftshop", file, "--data", folder)
-
-
 def test_no_budget_keeps_nothing_and_writes_nothing(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "patterns.toml"
     said = run("features", "patterns", "giftshop", "--columns", 0, "--tried", 1, "--out", file, "--data", folder)
@@ -69,3 +62,17 @@ def test_no_budget_keeps_nothing_and_writes_nothing(folder: Path, tmp_path: Path
 def test_nothing_to_try_is_said(folder: Path) -> None:
     with pytest.raises(BadInput, match="no patterns, and no habits worth trying"):
         run("features", "patterns", "giftshop", "--tried", 0, "--data", folder)
+
+
+def test_the_combination_that_frauds_share_becomes_columns(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "nice", lambda by: by)  # the tests that follow are as urgent as before
+    file = tmp_path / "patterns.toml"
+    said = run("features", "patterns", "giftshop", "--tried", 1, "--out", file, "--data", folder)
+    assert "worth columns, of 40 at most: bin+payee" in said
+    assert "avalist features add giftshop" in said
+    assert "see 8 features more" in run("features", "add", "giftshop", file, "--data", folder)
+    again = run("features", "patterns", "giftshop", "--data", folder)
+    assert "bin+payee 8 " in again  # it is of the plan now, and judged as such
+    assert "verified" in run("replay", "--verify", "--data", folder)

@@ -97,7 +97,7 @@ def main() -> None:
     for _ in range(ROUNDS):
         plain, rich = Intake(DIGITAL_GOODS, b"k" * 32), Intake(DIGITAL_GOODS, b"k" * 32)
         rich.tables = tables
-        for found in (tables.network, tables.email_class, tables.phone_country, tables.places, agent_of):
+        for found in (tables.network, tables.email_class, tables._phone, tables.places, agent_of):
             found.cache_clear()
         for kind, intake in (("without", plain), ("with", rich)):
             for pass_ in ("cold", "cached"):

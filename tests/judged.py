@@ -28,12 +28,25 @@ SMALL = Prequential(
 START_MS = 1_767_225_600_000
 
 
-def dataset(n: int = 6000, days: int = 120, *, refused: float = 0.0, frauds: float = 0.03) -> Dataset:
-    """Return `n` payments over `days`; fraud follows the first column; reports come late, by the schema's law."""
-    plan, rng = compile_plan(SCHEMA, derive(SCHEMA)), np.random.default_rng(0)
+def dataset(
+    n: int = 6000,
+    days: int = 120,
+    *,
+    refused: float = 0.0,
+    frauds: float = 0.03,
+    schema: Schema = SCHEMA,
+    also: str = "",
+) -> Dataset:
+    """Return `n` payments over `days`; reports come late, by the schema's law.
+
+    Fraud follows the first column, and `also` another one.
+    """
+    plan, rng = compile_plan(schema, derive(schema)), np.random.default_rng(0)
     t_ms = START_MS + np.sort(rng.integers(0, days * DAY_MS, n))
     x = rng.normal(size=(n, len(plan.columns))).astype(np.float32)
     logit = 3.0 * x[:, 0] - 2.0
+    if also:
+        logit = 1.5 * x[:, 0] + 1.5 * x[:, plan.columns.index(also)] - 2.0
     fraud = np.flatnonzero(rng.random(n) < frauds * n * np.exp(logit) / np.exp(logit).sum())
     taken = np.flatnonzero(rng.random(n) >= refused)
     fraud = np.intersect1d(fraud, taken)
@@ -45,7 +58,7 @@ def dataset(n: int = 6000, days: int = 120, *, refused: float = 0.0, frauds: flo
         (fraud, np.zeros(len(fraud), int), np.ones(len(fraud), int), late, np.ones(len(fraud), int))
     )
     changes = np.concatenate((captured, reports)).astype(np.int64)
-    keys = rng.integers(1, 500, (n, 2))
+    keys = rng.integers(1, 500, (n, len(schema.entities) + len(schema.categories)))
     keys[::10, 0] = 0
     issuer = np.where(rng.random(n) < 0.5, DECLINED, 0).astype(np.int8)
     issuer[taken] = 0
@@ -54,4 +67,4 @@ def dataset(n: int = 6000, days: int = 120, *, refused: float = 0.0, frauds: flo
         np.arange(n), sold=[Sold("", "", None)] * n, decided=np.full((n, 2), np.nan, np.float32),
     )  # fmt: skip
     amount = rng.integers(500, 50_000, n)
-    return Dataset(plan, SCHEMA, x, t_ms, amount, changes, int(max(t_ms[-1], late.max())), background)
+    return Dataset(plan, schema, x, t_ms, amount, changes, int(max(t_ms[-1], late.max())), background)

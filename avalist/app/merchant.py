@@ -44,6 +44,7 @@ from avalist.features.own import OwnFeature, with_own
 from avalist.features.plan import Plan, compile_plan
 from avalist.features.state import F32, State
 from avalist.features.wave import Watch
+from avalist.models.artefact import Artefact
 from avalist.models.score import Model
 from avalist.policy.choose import Desk
 from avalist.policy.economics import Policy, decode_policy, policy_version
@@ -116,7 +117,7 @@ def plan_of(created: MerchantCreated, added: Iterable[bytes] = (), own: Sequence
     """
     parts = created.features, *added
     if own:
-        return compile_plan(created.schema, with_own(created.schema, _features(parts), own))
+        parts = *parts, change_of(created.schema, _features(parts), own)
     return _shared_plan(msgspec.msgpack.encode(created.schema), parts)
 
 
@@ -127,13 +128,38 @@ def _shared_plan(schema: bytes, parts: tuple[bytes, ...]) -> Plan:
 
 
 def _features(parts: Iterable[bytes]) -> tuple[Feature, ...]:
-    return tuple(feature for part in parts for feature in decode_features(part))
+    """Return the columns of an event and of those that changed them: one that is retired later keeps its place."""
+    features: list[Feature] = []
+    for part in parts:
+        place = {feature.name: n for n, feature in enumerate(features)}
+        for feature in decode_features(part):
+            if feature.aggregate == "retired" and feature.name in place:
+                features[place[feature.name]] = feature
+            else:
+                features.append(feature)
+    return tuple(features)
+
+
+def change_of(schema: Schema, before: Sequence[Feature], own: Sequence[OwnFeature]) -> bytes:
+    """Return what adding features of one's own changes, JSON of ``Feature``s. Raises ``BadInput``."""
+    there = set(before)
+    return msgspec.json.encode([feature for feature in with_own(schema, before, own) if feature not in there])
 
 
 def added_in(records: Iterable[tuple[int, Record]], merchant: str) -> list[bytes]:
     """Return the features that were added to a merchant, JSON of ``Feature``s each time."""
     found = (decode_control(r.core) for _, r in records if r.merchant == merchant and r.kind == RecordKind.CONTROL)
     return [control.features for control in found if isinstance(control, FeaturesAdded)]
+
+
+def check_retired(model: Artefact, plan: Plan) -> None:
+    """Raise ``ArtefactInvalid`` if a model asks for columns that a plan has retired."""
+    asked = [column for n, column in enumerate(model.columns) if not plan.live[n] and model.uses(n)]
+    if asked:
+        raise ArtefactInvalid(
+            f"model {model.version} asks for {len(asked)} columns that are retired, {asked[0]} among them: "
+            "'avalist train' with --without makes one that does not"
+        )
 
 
 def _at_checkpoint(payment_id: str, checkpoint: str) -> str:
@@ -325,7 +351,7 @@ class Merchant:
             case PolicySet(policy=policy):
                 self._check_policy(decode_policy(policy))
             case FeaturesAdded(features=features):
-                plan_of(self.created, (*self.added, features))
+                self._check_plan(plan_of(self.created, (*self.added, features)))
             case Solved(policy=version) if version != policy_version(self.policy):
                 raise Conflict(
                     f"the budgets were solved for policy {version}, the merchant has {policy_version(self.policy)}: "
@@ -374,6 +400,7 @@ class Merchant:
         model = self._load_model(self.id, version)
         if model.artefact.plan_hash not in self.plans:
             raise self._misfit(version, model.artefact.plan_hash)
+        check_retired(model.artefact, self.plan)
         return model
 
     def _misfit(self, version: str, plan_hash: str) -> ArtefactInvalid:
@@ -388,10 +415,16 @@ class Merchant:
     def set_desk(self, desk: Desk) -> None:
         """Decide by a policy and what was solved for it."""
         self.desk = desk
-        self.explorer = Explorer(self.schema, self.plan.columns) if desk.explores else None
+        self.explorer = Explorer(self.schema, self.plan.live) if desk.explores else None
 
-    def _check_policy(self, policy: Policy) -> None:
-        missing = Explorer(self.schema, self.plan.columns).missing if policy.exploration.on else []
+    def _check_plan(self, plan: Plan) -> None:
+        """Refuse a plan that retires what the active model or the exploration asks for."""
+        if self.model is not None:
+            check_retired(self.model.artefact, plan)
+        self._check_policy(self.policy, plan)
+
+    def _check_policy(self, policy: Policy, plan: Plan | None = None) -> None:
+        missing = Explorer(self.schema, (plan or self.plan).live).missing if policy.exploration.on else []
         if missing:
             raise BadInput(
                 "this merchant's plan lacks columns by which a wave is told: nothing can be explored",

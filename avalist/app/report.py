@@ -20,6 +20,7 @@ from avalist.app.grade import FEWEST_GRADED, Graded, grade_by
 from avalist.app.health import Health
 from avalist.app.health import check as check_health
 from avalist.app.past_waves import PastWave
+from avalist.app.pattern_choice import PatternChoice
 from avalist.app.segments import Segment, segments
 from avalist.app.train import FEWEST_FRAUDS, known_by
 from avalist.app.usage import ColumnUse, FamilyUse, uses
@@ -72,7 +73,8 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
 class FitReport(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the report tells. `quality` and what follows from it are None where `too_few` says why.
 
-    `waves` are None where the schema watches none; `challengers` tell the life of the merchant's models. `simulated` is
+    `waves` are None where the schema watches none, `patterns` where the plan has no columns of them or its past is too
+    short to judge these; `challengers` tell the life of the merchant's models. `simulated` is
     what the operator declares; `rejected` rows of the file that could not be read, None where unknown.
     """
 
@@ -90,6 +92,7 @@ class FitReport(msgspec.Struct, frozen=True, kw_only=True):
     segments: tuple[Segment, ...] = ()
     waves: tuple[PastWave, ...] | None = None
     health: Health | None = None
+    patterns: PatternChoice | None = None
     challengers: tuple[Challenger, ...] = ()
     families: tuple[FamilyUse, ...] = ()
     columns: tuple[ColumnUse, ...] = ()

@@ -6,7 +6,7 @@ that slice: labels of its training rows that came later stay unseen. The second,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -19,6 +19,7 @@ from avalist.app.prior import CERTAIN, Rivals, at_level, own_model, prior_of, sh
 from avalist.domain.delay import DelayLaw
 from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
+from avalist.features.own import retired_by, with_retired
 from avalist.models.artefact import Artefact, DataRange
 from avalist.models.delay import LEAST_REPORTED, ReportDelay, estimate
 from avalist.models.judge import AGES_D, Draws, Level, blocks, evenly, levels
@@ -40,13 +41,15 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     """How to train from a log: the last `test_share` of the payments old enough to be judged grades the model.
 
     Where the frauds among them are few it is more, in several steps. With `prior` the merchant's trees stand beside the
-    `network`'s prior (None: the shipped one), and take over from it when they are better.
+    `network`'s prior (None: the shipped one), and take over from it when they are better. Columns of the entities
+    `without`, and those computed from them, are unknown to the model, so that they can be retired.
     """
 
     test_share: float = 0.15
     params: TrainParams = TrainParams(test_share=0.0)
     prior: bool = True
     network: Artefact | None = None
+    without: tuple[str, ...] = ()
 
 
 def train(
@@ -78,6 +81,7 @@ def train_on(
 ) -> Artefact:
     """Return the model of a replayed log, graded as :func:`train` says. Raises ``BadInput`` as it does."""
     training = training or Training()
+    data = without(data, training.without)
     prior = prior_of(data.schema, data.plan, training.network) if training.prior else None
     everything = known_by(data, data.cut_ms)
     frauds = int(everything.y.sum())
@@ -99,6 +103,22 @@ def train_on(
         by_age=level_by_age(made, everything, data),
         percentiles=percentiles(made, data),
     )
+
+
+def without(data: Dataset, entities: Sequence[str]) -> Dataset:
+    """Return a data set in which the columns of entities, and those computed from them, are unknown.
+
+    Raises ``BadInput`` for an entity that has no columns.
+    """
+    if not entities:
+        return data
+    for entity in entities:
+        if not retired_by(data.plan.features, (entity,)):
+            raise BadInput("it has no columns", field="--without", expected="an entity of columns", got=entity[:64])
+    features = with_retired(data.plan.features, entities)
+    x = np.array(data.x)
+    x[:, [n for n, one in enumerate(features) if one.aggregate == "retired"]] = np.nan
+    return replace(data, x=x, plan=replace(data.plan, features=features))
 
 
 def percentiles(model: Artefact, data: Dataset) -> F64:

@@ -14,7 +14,16 @@ import msgspec
 
 from avalist.app.backfill import Folding, backfill_from
 from avalist.app.decide import decide
-from avalist.app.merchant import LoadModel, Merchant, created_by, creation, decode_event_core, decode_fallback, plan_of
+from avalist.app.merchant import (
+    LoadModel,
+    Merchant,
+    change_of,
+    created_by,
+    creation,
+    decode_event_core,
+    decode_fallback,
+    plan_of,
+)
 from avalist.app.snapshot import Snapshot
 from avalist.app.stages import Stages
 from avalist.app.tables import LoadTables, no_tables
@@ -39,7 +48,7 @@ from avalist.domain.facts import NO_TABLES
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.schema import Schema
 from avalist.enrich.seal import Secret
-from avalist.features.own import OwnFeature, with_own
+from avalist.features.own import OwnFeature
 from avalist.features.plan import Plan
 from avalist.policy.choose import UNSOLVED
 from avalist.policy.evaluate import fall_back
@@ -206,10 +215,7 @@ class Writer:
         Raises ``NotFound``, and ``BadInput`` if a feature makes no sense.
         """
         merchant = self.merchant(id)
-        before = merchant.plan.features
-        self.control(
-            id, FeaturesAdded(msgspec.json.encode(with_own(merchant.schema, before, own)[len(before) :])), at_ms
-        )
+        self.control(id, FeaturesAdded(change_of(merchant.schema, merchant.plan.features, own)), at_ms)
 
     def _staged(self, merchant: Merchant, plan: Plan) -> Folding | None:
         """Return what a back-fill can go on from: what was begun here, else what is staged."""

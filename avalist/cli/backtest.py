@@ -119,6 +119,9 @@ def _replan(
 ) -> tuple[Past, list[Action]]:
     """Replay under the changed plan, train, and decide the period by both models."""
     own = decode_own(features.read_text(encoding="utf-8"))
+    if any(one.aggregate == "retired" for one in own):
+        expected = "features that are added; 'avalist features patterns' judges what may go"
+        raise BadInput("a backtest tries more columns, not fewer", field="--features", expected=expected, got="retired")
     data = replayed(settings, merchant, own=own)
     with console.status("training with and without"):
         made = replanned(data, len(own), past, policy)

@@ -21,13 +21,17 @@ from avalist.app.administer import AddFeatures
 from avalist.app.backfill import Folding, fold_to_end
 from avalist.app.dataset import collect
 from avalist.app.matrix import column_of
+from avalist.app.merchant import check_retired, decode_control
 from avalist.app.trace import Earlier, Trace, trace
-from avalist.bootstrap import open_stages
+from avalist.bootstrap import load_model, open_blobs, open_stages
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, Port, console, progress_bar
+from avalist.cli.patterns import patterns
 from avalist.config import Settings, settings_from
+from avalist.domain.core import ModelActivated
 from avalist.domain.errors import BadInput
 from avalist.domain.events import from_ms
+from avalist.domain.records import RecordKind
 from avalist.domain.row import FRAUD_DELTA
 from avalist.domain.schema import Schema
 from avalist.features.cost import cost_of
@@ -47,6 +51,7 @@ From = Annotated[str | None, typer.Option("--from", help="Payments received from
 To = Annotated[str | None, typer.Option("--to", help="Payments received before this day or time, UTC")]
 KnownAt = Annotated[str | None, typer.Option(help="Labels as they were known then [default: now]")]
 _NICENESS: Final = 10
+app.command()(patterns)
 
 
 @app.command("list")
@@ -117,6 +122,8 @@ def explain(merchant: Merchant, name: Name, data: Data = None) -> None:
 
 
 def _unknown(feature: Feature) -> str:
+    if feature.aggregate == "retired":
+        return "always"
     if feature.aggregate in ("known", "hour", "weekday"):
         return ""
     if not feature.entity:
@@ -177,6 +184,8 @@ def add(
 ) -> None:
     """Add features to a merchant that exists, back-filled from its log: decisions from now on see them.
 
+    Columns that the file retires keep their places in the log and are not computed any more: no state, no time.
+
     A service may run meanwhile, and goes on deciding. It takes about as long as 'avalist replay'. The active model goes
     on with the columns that it knows; train again to use the new ones.
     """
@@ -187,7 +196,8 @@ def add(
         shown = here.carry_out(AddFeatures(merchant, own))
     console.print(_told(schema, plan, before))
     console.print(
-        f"decisions after seq {shown['inputs']} see {len(plan.columns) - before} features more, on plan {plan.hash}",
+        f"decisions after seq {shown['inputs']} see {len(plan.columns) - before} features more, on plan {plan.hash}"
+        + (f"; {retired} are retired" if (retired := plan.live.count("")) else ""),
         highlight=False,
     )
     if shown["model"]:
@@ -200,12 +210,21 @@ def _stage(settings: Settings, merchant: str, own: Sequence[OwnFeature]) -> tupl
     with analysis.Analysis(settings) as here:
         schema, features = here.created(merchant).schema, here.plan(merchant).features
         plan = compile_plan(schema, with_own(schema, features, own))
+        _check_model(settings, here, merchant, plan)
         folding, stages = Folding(merchant, schema, plan), open_stages(settings, here.log)
         with progress_bar("back-filling from the log", here.log.end) as bar:
             fold_to_end(folding, here.log, partial(here.archive.read, merchant=merchant), bar.step)
             bar.done(folding.position)
         stages.save(folding)
     return schema, plan, len(features)
+
+
+def _check_model(settings: Settings, here: analysis.Analysis, merchant: str, plan: Plan) -> None:
+    """Refuse a plan that retires what the active model asks for: sooner than after the fold."""
+    controls = (decode_control(r.core) for _, r in here.archive.read(merchant=merchant, kind=RecordKind.CONTROL))
+    versions = [control.version for control in controls if isinstance(control, ModelActivated)]
+    if versions:
+        check_retired(load_model(open_blobs(settings), merchant, versions[-1]).artefact, plan)
 
 
 @app.command()

@@ -19,6 +19,7 @@ from avalist.app.challengers import Challenger, challengers
 from avalist.app.dataset import Dataset
 from avalist.app.lineage import lineage
 from avalist.app.past_waves import PastWave, past_waves
+from avalist.app.pattern_choice import PatternChoice, choose, groups_of, left_without
 from avalist.app.report import FitReport
 from avalist.app.report import report as report_on
 from avalist.app.train import Training, train_on
@@ -60,6 +61,7 @@ Simulated = Annotated[bool, typer.Option("--simulated", help="Say on the report 
 Threads = Annotated[int, typer.Option(help="Threads for training")]
 Folds = Annotated[int, typer.Option(help="Cuts at which a model is trained and judged", min=1, max=20)]
 _LONGEST_ID: Final = 63
+_STEPS: Final = 100
 
 
 def fit(
@@ -113,6 +115,7 @@ def fit(
         "rejected": survey.rejected,
         "simulated": simulated,
         "waves": _waves(settings, merchant, replayed),
+        "patterns": _patterns(replayed),
     }
     _write(msgspec.structs.replace(made, **told), out)
     _next(merchant, out, settings.data, trained=model is not None)
@@ -179,6 +182,7 @@ def report(
     told = {
         "simulated": simulated,
         "waves": _waves(settings, merchant, replayed),
+        "patterns": _patterns(replayed),
         "challengers": _challengers(settings, merchant),
     }
     _write(msgspec.structs.replace(made, **told), out or Path(f"{merchant}-report"))
@@ -223,6 +227,22 @@ def _waves(settings: Settings, merchant: str, data: Dataset) -> tuple[PastWave, 
         _, found = waves_of(archive.read(merchant=merchant), merchant, bar.at)
         bar.done(archive.log_end)
     return past_waves(data, found)
+
+
+def _patterns(data: Dataset) -> PatternChoice | None:
+    """Judge the plan's columns of patterns; None where it has none, or a past too short for that."""
+    groups = groups_of(data)
+    if not groups:
+        return None
+    with progress_bar("judging patterns", _STEPS) as bar:
+        try:
+            return choose(
+                data, left_without(data, groups, lambda done, wanted: bar.step(done * _STEPS // wanted)), groups
+            )
+        except BadInput:
+            return None
+        finally:
+            bar.done(_STEPS)
 
 
 def _challengers(settings: Settings, merchant: str) -> tuple[Challenger, ...]:

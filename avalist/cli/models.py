@@ -45,6 +45,9 @@ def train(
         bool, typer.Option(help="Let the shipped network prior decide until trees of the merchant's own are better")
     ] = True,
     trust: Annotated[float, typer.Option(min=0.0, max=0.98, help="Chance that a wave's alarm is fraud; 0: off")] = 0.5,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Learn nothing from this entity's columns; repeatable")
+    ] = None,
     data: Data = None,
     port: Port = None,
 ) -> None:
@@ -57,7 +60,9 @@ def train(
     """
     settings = settings_from(data=data, port=port)
     params = TrainParams(test_share=0.0, num_threads=threads, trust=trust)
-    training = Training(params=params, prior=prior, network=network_prior(open_blobs(settings)))
+    training = Training(
+        params=params, prior=prior, network=network_prior(open_blobs(settings)), without=tuple(without or ())
+    )
     if every is (merchant is not None):
         raise BadInput("name a merchant, or all of them", field="MERCHANT", expected="one of MERCHANT and --all")
     if merchant is not None:

@@ -201,6 +201,7 @@ class FeaturesAdded(msgspec.Struct, frozen=True, tag="features_added"):
     """Decisions of later ``seq`` see these columns too, JSON of ``Feature``s, behind those that were there.
 
     They are back-filled: their values are those that they would have had if the merchant had been created with them.
+    One that is retired takes the place of the column of its name, and is unknown from here on.
     """
 
     features: bytes

@@ -67,6 +67,10 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     ip_billing_km: int | None = None
     ip_issuer_km: int | None = None
     ip_timezone_km: int | None = None
+    phone_class: str = ""
+    phone_billing_km: int | None = None
+    phone_ip_km: int | None = None
+    phone_issuer_km: int | None = None
 
 
 _FIELDS = Facts.__struct_fields__

@@ -29,7 +29,7 @@ from avalist.enrich.shapes import device_class, email_parts
 from avalist.enrich.tables import NOTHING, Known, Tables
 
 _NO_GOODS = "", "", 0
-_NOTHING = ("", "", "", "", "", "", "", "", "", "", "", "", None, None, None, None)
+_NOTHING = ("", "", "", "", "", "", "", "", "", "", "", "", None, None, None, None, "", None, None, None)
 _TAG = {kind: str(kind.__struct_config__.tag) for kind in (*get_args(Method), *get_args(CartItem))}
 
 
@@ -131,14 +131,17 @@ def _goods(cart: tuple[CartItem, ...]) -> tuple[str, str, int]:
 
 def _looked_up(
     known: Known,
-) -> tuple[str, str, str, str, str, str, str, str, str, str, str, str, int | None, int | None, int | None, int | None]:
+) -> tuple[
+    str, str, str, str, str, str, str, str, str, str, str, str, int | None, int | None, int | None, int | None, str,
+    int | None, int | None, int | None,
+]:  # fmt: skip
     """Return what stands in facts from ``ip_country`` on."""
     if known is NOTHING:
         return _NOTHING
-    network, agent, places = known.network, known.agent, known.places
+    network, agent, phone, places = known.network, known.agent, known.phone, known.places
     return (
         network.country, network.asn, network.kind, known.email_class, known.card_brand, agent.kind, agent.browser,
-        agent.os, places.timezone, places.language, known.phone_country, *places[2:],
+        agent.os, places.timezone, places.language, phone.country, *places[2:7], phone.kind, *places[7:],
     )  # fmt: skip
 
 

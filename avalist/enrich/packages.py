@@ -21,6 +21,7 @@ import numpy as np
 
 from avalist.domain.errors import BadInput
 from avalist.enrich.operators import network_class
+from avalist.enrich.phones import KINDS, Region, beginnings
 from avalist.enrich.ranges import Packed, pack
 from avalist.enrich.tables import Contents, Package, from_bytes
 
@@ -152,10 +153,29 @@ def _disposable(archive: Archive) -> tuple[dict[str, Any], int]:
     return {"disposable": tuple(sorted(domains))}, len(domains)
 
 
-def _calling_codes(archive: Archive) -> tuple[dict[str, Any], int]:
+def _phones(archive: Archive) -> tuple[dict[str, Any], int]:
+    """Read the numbering plans of all countries: those that share a calling code stand together, the main one first."""
     regions = _literal(archive.text("phonenumbers/data/__init__.py"), "_COUNTRY_CODE_TO_REGION_CODE")
-    codes = {str(code): str(names[0]) for code, names in regions.items() if len(names[0]) == 2}
-    return {"calling_codes": codes}, len(codes)
+    told: dict[str, str] = {}
+    for code, names in regions.items():
+        told |= beginnings(str(code), [_region(archive, str(code), name) for name in names])
+    return {"calling_codes": told}, len(told)
+
+
+def _region(archive: Archive, code: str, name: str) -> Region:
+    """Read one country's plan; what belongs to no country, such as ``800``, has a file named by its code."""
+    shared = not name.isalpha()
+    source = archive.text(f"phonenumbers/data/region_{code if shared else name}.py")
+    said = _keywords(next(s.value for s in ast.parse(source).body if isinstance(s, ast.Assign)))
+    kinds = {kind: _keywords(said[kind]).get("national_number_pattern") for kind in KINDS if kind in said}
+    patterns = {kind: ast.literal_eval(pattern) for kind, pattern in kinds.items() if pattern is not None}
+    leading = ast.literal_eval(said["leading_digits"]) if "leading_digits" in said else ""
+    return Region("" if shared else name, patterns, leading)
+
+
+def _keywords(call: ast.expr) -> dict[str, ast.expr]:
+    """Return what a call in a Python module names; nothing of another expression."""
+    return {k.arg: k.value for k in call.keywords if k.arg} if isinstance(call, ast.Call) else {}
 
 
 def _zones(archive: Archive) -> tuple[dict[str, Any], int]:
@@ -225,7 +245,7 @@ SOURCES: Final = (
     Source(
         "pypi", "phonenumbers", "9.0.43",
         "349bc799f15e010e35bd2c7d28149950ae74479cb1e11fb054ed9a95ecb4b437", "Apache-2.0",
-        "The Libphonenumber Authors, David Drysdale", "country of a calling code", True, _calling_codes,
+        "The Libphonenumber Authors, David Drysdale", "country and kind of line of a phone number", True, _phones,
     ),
     Source(
         "pypi", "tzdata", "2026.6",

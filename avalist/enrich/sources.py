@@ -88,7 +88,7 @@ _NUMBERS = frozenset(
     {
         "items", "account_age_s", "amount_minor", "amount_base_minor", "occurred_at_ms", "session",
         "customer.created_at", "session_steps", "session_tells", "countries", "ip_billing_km", "ip_issuer_km",
-        "ip_timezone_km",
+        "ip_timezone_km", "phone_billing_km", "phone_ip_km", "phone_issuer_km",
     }
 )  # fmt: skip
 

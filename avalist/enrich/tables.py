@@ -24,12 +24,14 @@ from avalist.domain.facts import NO_TABLES
 from avalist.enrich.agents import Agent, agent_of
 from avalist.enrich.mail import FREE_MAIL
 from avalist.enrich.operators import NETWORK_CLASSES
+from avalist.enrich.phones import DEEPEST
 from avalist.enrich.quality import is_public
 from avalist.enrich.ranges import Packed, Ranges
 
 _CACHED: Final = 65_536
 _LONGEST_DOMAIN: Final = 253
-_PHONE_BEGINNING, _BRAND_DIGITS = 9, 4  # enough to tell by, and few enough to come again
+_PHONE_DIGITS: Final = 3 + DEEPEST
+_BRAND_DIGITS = 4  # enough to tell by, and few enough to come again
 _ZSTD: Final = pa.Codec("zstd", compression_level=9)
 _SIZE_BYTES: Final = 8
 _LARGEST_BYTES: Final = 1 << 28
@@ -53,7 +55,9 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     `countries` are what the values of `country4` and `country6` count from 1. The value n of `network4` and `network6`
     is the n-th of `asns` (4 bytes each) and of `asn_classes` (1 byte each, of ``NETWORK_CLASSES``). IPv6 ranges are of
-    /64 networks. `distances_km` [n, n] (2 bytes each) are between the `placed` countries.
+    /64 networks. `distances_km` [n, n] (2 bytes each) are between the `placed` countries. `calling_codes` are
+    beginnings of international phone numbers, each with a country and, behind a blank, the kind of line; tables of
+    before have calling codes and countries alone.
     """
 
     packages: tuple[Package, ...] = ()
@@ -112,6 +116,16 @@ class Places(NamedTuple):
     ip_billing_km: int | None = None
     ip_issuer_km: int | None = None
     ip_timezone_km: int | None = None
+    phone_billing_km: int | None = None
+    phone_ip_km: int | None = None
+    phone_issuer_km: int | None = None
+
+
+class Phone(NamedTuple):
+    """What a phone number's beginning tells. `kind` is of ``phones.KINDS``, or ``fixed_or_mobile``; empty is unsure."""
+
+    country: str = ""
+    kind: str = ""
 
 
 class Known(msgspec.Struct, frozen=True, gc=False):
@@ -121,7 +135,7 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     email_class: str = ""
     card_brand: str = ""
     agent: Agent = Agent()
-    phone_country: str = ""
+    phone: Phone = Phone()
     places: Places = Places()
 
 
@@ -146,7 +160,7 @@ class Tables:
         self._calling = contents.calling_codes
         self.network = functools.lru_cache(_CACHED)(self._network_of)
         self.email_class = functools.lru_cache(_CACHED)(self._email_class_of)
-        self.phone_country = functools.lru_cache(_CACHED)(self._phone_country_of)
+        self._phone = functools.lru_cache(_CACHED)(self._phone_of)
         self.places = functools.lru_cache(_CACHED)(self._places_of)
 
     def _network_of(self, ip: str) -> Network:
@@ -186,15 +200,23 @@ class Tables:
         signs = [met.setdefault(one, str(len(met))) if one else "-" for one in (ip, issued, bill, zone, tongue, phone)]
         shape = "".join(signs) if met else ""
         km = self.km
-        return Places(zone, tongue, shape, len(met) or None, km(ip, bill), km(ip, issued), km(ip, zone))
+        return Places(
+            zone, tongue, shape, len(met) or None, km(ip, bill), km(ip, issued), km(ip, zone), km(phone, bill),
+            km(phone, ip), km(phone, issued),
+        )  # fmt: skip
 
-    def _phone_country_of(self, phone: str) -> str:
-        """Return the main country of a number's calling code; empty if the number has none."""
-        digits = phone.translate(_SPACING)
+    def phone(self, number: str) -> Phone:
+        """Return what the beginning of an international number tells; nothing of one without calling code."""
+        digits = number.translate(_SPACING)
         digits = digits[1:] if digits[:1] == "+" else digits[2:] if digits[:2] == "00" else ""
+        return self._phone(digits[:_PHONE_DIGITS])  # no more of it is kept
+
+    def _phone_of(self, digits: str) -> Phone:
         if not digits.isdecimal():
-            return ""
-        return next((self._calling[digits[:n]] for n in (3, 2, 1) if digits[:n] in self._calling), "")
+            return Phone()
+        longest = (digits[:n] for n in range(len(digits), 0, -1))
+        country, _, kind = next((self._calling[one] for one in longest if one in self._calling), "").partition(" ")
+        return Phone(country, kind)
 
     def km(self, one: str, other: str) -> int | None:
         """Return how far apart two countries are, between their nearest main cities; None where one is not placed."""
@@ -207,14 +229,14 @@ class Tables:
     ) -> Known:  # fmt: skip
         """Return what the tables know of an event's parts; each may be empty."""
         network = self.network(ip) if ip else NOTHING.network
-        called = self.phone_country(phone[:_PHONE_BEGINNING]) if phone else ""
+        called = self.phone(phone) if phone else NOTHING.phone
         return Known(
             network,
             self.email_class(domain[-_LONGEST_DOMAIN:]) if domain else "",
             brand_of(bin[:_BRAND_DIGITS]) if bin else "",
             agent_of(agent) if agent else NOTHING.agent,
             called,
-            self.places(network.country, issuer, billing, timezone, language, called),
+            self.places(network.country, issuer, billing, timezone, language, called.country),
         )
 
 

@@ -208,6 +208,8 @@ class Compiler:
         aggregate = feature.aggregate
         if aggregate in ("hour", "weekday"):
             return Node(COPY, (aggregate, 0, 0))
+        if aggregate == "retired":
+            return Node(COPY, UNKNOWN)
         if aggregate in OF_ENTITY:
             return Node(COPY, ("entity", self._entity(feature.entity), OF_ENTITY.index(aggregate)))
         if aggregate == "distinct":

@@ -13,7 +13,7 @@ from avalist.domain.schema import DAY_MS
 Aggregate = Literal[
     "value", "hour", "weekday", "known", "since_last", "since_first", "count", "sum", "mean", "max",
     "distinct", "rate", "captured", "frauds", "fraud_mean", "since_fraud", "since_first_fraud", "clean", "ratio",
-    "min", "variance", "share", "last", "since_kth", "mean_last", "speed", "ring",
+    "min", "variance", "share", "last", "since_kth", "mean_last", "speed", "ring", "retired",
 ]  # fmt: skip
 
 STEPS = 60
@@ -55,7 +55,7 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     them, `since_kth` the seconds since it, `mean_last` the mean of all; the first two are unknown where there are
     fewer. `speed` is in km/h, from the place of the latest event that has one to this one's; `place` names the numbers
     of latitude and longitude in degrees. `ring` is the number of keys that `links` connect with the entity's own
-    (:mod:`avalist.features.rings`).
+    (:mod:`avalist.features.rings`). What is `retired` keeps its place alone: it is unknown.
 
     A ratio divides the columns `over` of this plan, or of this payment's amount. `prior` names the column that gives
     the rate's prior; `strength` is its weight in payments.

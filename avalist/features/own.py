@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Final, Literal, get_args
 
 import msgspec
@@ -41,6 +41,7 @@ _TAKES: Final[dict[str, tuple[str, ...]]] = {
     "since_kth": ("entity", "latest", *_LIMITS),
     "speed": ("entity", "place", "kinds", "window", "step"),
     "ring": ("entity", "links"),
+    "retired": ("entity",),
     "distinct": ("entity", "of", "kinds", "window", "step"),
     **dict.fromkeys(LABELS, ("entity", "window", "step", "lag")),
     "rate": ("entity", "window", "step", "lag", "prior", "strength"),
@@ -57,7 +58,7 @@ class OwnFeature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     `kinds` are the events that count, payments where none is named; of a share `among` are those that it is a share of,
     `kinds` where none is named, and `of` the entity that they belong to, `entity` by default. `step` is a sixtieth of
     the window by default, `lag` the schema's ``label_delay_d``. `prior` and `over` name columns that stand before this
-    one.
+    one. What is ``retired`` is no new column: those of its entity keep their places, and are not computed any more.
     """
 
     aggregate: Aggregate
@@ -103,8 +104,25 @@ def decode_own(text: str) -> tuple[OwnFeature, ...]:
         raise bad_body(error, kind=_File) from None
 
 
+def encode_own(features: Sequence[OwnFeature]) -> str:
+    """Return features as a file that :func:`decode_own` reads.
+
+    >>> print(encode_own([OwnFeature(aggregate="count", entity="card", window="2h")]))
+    [[feature]]
+    aggregate = "count"
+    entity = "card"
+    window = "2h"
+    <BLANKLINE>
+    """
+    tables = (msgspec.to_builtins(one) for one in features)
+    written = (
+        "".join(f"{name} = {msgspec.json.encode(value).decode()}\n" for name, value in t.items()) for t in tables
+    )
+    return "\n".join(f"[[feature]]\n{lines}" for lines in written)
+
+
 def with_own(schema: Schema, derived: Sequence[Feature], own: Sequence[OwnFeature]) -> tuple[Feature, ...]:
-    """Return the derived columns of a schema followed by the merchant's own.
+    """Return the derived columns of a schema followed by the merchant's own; those that one retires stay in place.
 
     Raises
     ------
@@ -114,15 +132,48 @@ def with_own(schema: Schema, derived: Sequence[Feature], own: Sequence[OwnFeatur
     """
     if len(own) > MOST:
         raise BadInput("too many features", field="$.feature", expected=f"at most {MOST}", got=str(len(own)))
-    features = [*derived, *(_feature(one, schema, f"$.feature[{place}]") for place, one in enumerate(own))]
+    places = [place for place, one in enumerate(own) if one.aggregate != "retired"]
+    features = [
+        *with_retired(derived, _retiring(derived, own)),
+        *(_feature(own[place], schema, f"$.feature[{place}]") for place in places),
+    ]
     try:
         compile_plan(schema, features)
     except BadInput as error:
-        raise _placed(error, schema, features, len(derived)) from None
+        raise _placed(error, schema, features, len(derived), places) from None
     return tuple(features)
 
 
-def _placed(error: BadInput, schema: Schema, features: Sequence[Feature], derived: int) -> BadInput:
+def retired_by(features: Sequence[Feature], entities: Collection[str]) -> set[str]:
+    """Return the columns of entities, with those that are computed from them."""
+    gone = {f.name for f in features if f.entity in entities and f.aggregate != "retired"}
+    while more := {f.name for f in features if {*(f.over or ()), f.prior} & gone} - gone:
+        gone |= more
+    return gone
+
+
+def with_retired(features: Sequence[Feature], entities: Collection[str]) -> tuple[Feature, ...]:
+    """Return columns, those of entities retired, and those that are computed from them."""
+    gone = retired_by(features, entities)
+    return tuple(Feature(name=f.name, aggregate="retired") if f.name in gone else f for f in features)
+
+
+def _retiring(derived: Sequence[Feature], own: Sequence[OwnFeature]) -> set[str]:
+    """Return the entities that features of one's own retire."""
+    entities = set()
+    for place, one in enumerate(own):
+        if one.aggregate == "retired":
+            _check_fields(one, where := f"$.feature[{place}]")
+            if not retired_by(derived, (one.entity,)):
+                expected, got = _EXPECTED["retired"], one.entity[:64]
+                raise BadInput("it has no columns", field=f"{where}.entity", expected=expected, got=got)
+            entities.add(one.entity)
+    return entities
+
+
+def _placed(
+    error: BadInput, schema: Schema, features: Sequence[Feature], derived: int, places: Sequence[int]
+) -> BadInput:
     """Return a plan's error with the place of the first feature that is at fault: a plan fails from that one on."""
 
     def fails(place: int) -> bool:
@@ -134,7 +185,7 @@ def _placed(error: BadInput, schema: Schema, features: Sequence[Feature], derive
 
     place = bisect_left(range(len(features) - derived), True, key=fails)
     name = features[derived + place].name
-    field = f"$.feature[{place}]" + error.field.removeprefix(name).removeprefix("feature")
+    field = f"$.feature[{places[place]}]" + error.field.removeprefix(name).removeprefix("feature")
     return BadInput(f"{error.detail}: feature {name}", field=field, expected=error.expected, got=error.got)
 
 
@@ -189,7 +240,8 @@ def _mask(kinds: Sequence[Kind]) -> int:
 def _check_fields(one: OwnFeature, where: str) -> None:
     """Refuse what an aggregate does not take, and what it lacks."""
     takes, given = _TAKES[one.aggregate], set(_given(one))
-    if needless := sorted(given - {*takes, "name", "aggregate"}):
+    names = () if one.aggregate == "retired" else ("name",)
+    if needless := sorted(given - {*takes, *names, "aggregate"}):
         expected = ", ".join(takes) or "nothing but a name"
         raise BadInput(
             f"{one.aggregate} does not take it", field=f"{where}.{needless[0]}", expected=expected, got=needless[0]
@@ -224,6 +276,7 @@ _EXPECTED: Final = {
     "latest": "how many of the latest events, 1 to 64",
     "place": "the numbers of latitude and longitude",
     "links": "the entities that links connect",
+    "retired": "an entity, or a+b, that columns of the plan are of",
     "window": "a span of time above 0: 90m, 24h, 7d",
 }
 

@@ -63,6 +63,11 @@ class Plan:
     canonical: I64
     code: I64
 
+    @property
+    def live(self) -> tuple[str, ...]:
+        """Return the columns' names in order, nothing for one that is retired."""
+        return tuple("" if feature.aggregate == "retired" else feature.name for feature in self.features)
+
 
 def compile_plan(schema: Schema, features: Sequence[Feature]) -> Plan:
     """Compile `features` for `schema`.

@@ -81,6 +81,7 @@ def in_words(feature: Feature) -> str:
         "since_fraud": f"time since the latest known fraud of {who}",
         "since_first_fraud": f"time since the latest run of frauds of {who} began",
         "clean": f"payments of {who} without fraud since its latest known fraud",
+        "retired": "nothing: it was retired",
         "ratio": "",
     }
     return texts[feature.aggregate] or _ratio(feature)
@@ -116,6 +117,8 @@ def family(feature: Feature, plan: Plan) -> str:
     """Return the family of a column in words: one line of the report's table."""
     if feature.aggregate == "ratio":
         feature = _deciding(feature, plan)
+    if feature.aggregate == "retired":
+        return "retired columns"
     if feature.aggregate in ("hour", "weekday"):
         return "time of day and weekday"
     if feature.aggregate == "value":

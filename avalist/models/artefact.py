@@ -177,6 +177,10 @@ class Artefact:
         known = x if x.shape[1] == len(self.columns) else np.ascontiguousarray(x[:, : len(self.columns)])
         return known if self.prior_trees is None else with_prior(known, self.prior_trees)
 
+    def uses(self, column: int) -> bool:
+        """Tell whether any of its trees asks for a column."""
+        return self.trees.uses(column) or (self.prior_trees is not None and self.prior_trees.uses(column))
+
     def p_fraud(self, x: F32) -> F64:
         """Return the calibrated probability of each of a plan's rows, float32 [n, columns]."""
         return self.calibration.apply(self.trees.score_many(self.rows(x)))

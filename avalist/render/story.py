@@ -13,6 +13,7 @@ from avalist.render.drift import drift
 from avalist.render.limits import limits
 from avalist.render.numbers import between, count, day, money, percent
 from avalist.render.past_waves import past_waves
+from avalist.render.pattern_choice import pattern_choice
 from avalist.render.quality import at_rate, quality
 
 _SHOWN_TO = 0.95
@@ -53,6 +54,7 @@ def _blocks(report: FitReport) -> Iterator[Block]:
     yield from drift(report.health, report.quality.by_time if report.quality else ())
     yield from champion(report.challengers, report.census.base_currency)
     yield from past_waves(report.waves, report.census.base_currency)
+    yield from pattern_choice(report.patterns)
     yield Heading("What this report cannot tell")
     yield limits(report)
 

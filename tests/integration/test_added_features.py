@@ -6,6 +6,7 @@ import os
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -13,14 +14,17 @@ from typer.testing import CliRunner
 import avalist
 from avalist.app.administer import CreateMerchant, IssueKey
 from avalist.app.dataset import collect
-from avalist.app.merchant import Merchant
+from avalist.app.merchant import Merchant, plan_of
 from avalist.app.replay import Replayed, replay
 from avalist.app.reread import read_past
+from avalist.app.train import without
 from avalist.bootstrap import load_model
 from avalist.cli import app
-from avalist.domain.errors import BadInput
+from avalist.domain.core import PolicySet
+from avalist.domain.errors import ArtefactInvalid, BadInput
 from avalist.features.own import OwnFeature, decode_own
 from avalist.models.artefact import Artefact
+from avalist.policy.economics import Exploration, Policy
 from tests.shop import DAY_MS, SCHEMA, T0_MS, FakeClock, Shop, event, opened, payment
 
 FIRST = decode_own("""
@@ -205,6 +209,99 @@ def test_what_does_not_fit_changes_nothing(shop: Shop) -> None:
     assert shop.installation.log.end > end
     with pytest.raises(BadInput, match="two columns of one name"):
         add(shop, FIRST)
+
+
+# --- what is retired -----------------------------------------------------------------------------------------------
+
+GONE = decode_own('[[feature]]\naggregate = "retired"\nentity = "ip24"')
+
+
+@pytest.fixture
+def leaner(shop: Shop, artefact: Artefact) -> Shop:
+    """A shop that retired an entity's columns after 20 of 40 payments, and added others in the same event."""
+    shop.activate(artefact)
+    live(shop, range(20))
+    add(shop, (*FIRST, *GONE))
+    live(shop, range(20, 40))
+    return shop
+
+
+def test_retired_columns_keep_their_places_and_no_state(leaner: Shop) -> None:
+    merchant, whole = leaner.writer.merchant("shop"), all_at_once(leaner, (*FIRST, *GONE))
+    merchant.settle()
+    gone = [name for name, live in zip(merchant.plan.columns, merchant.plan.live, strict=True) if not live]
+    assert {"ip24__known", "ip24__count__events__1d", "ip24__count__short_over_long"} <= {*gone}
+    assert "account+ip24__known" in merchant.plan.live
+    assert len(merchant.plan.streams) < len(plan_of(merchant.created).streams)
+    assert merchant.plan.columns[: -len(FIRST)] == plan_of(merchant.created).columns
+    assert (merchant.plan.hash, merchant.features.digest()) == (whole.plan.hash, whole.features.digest())
+
+
+def test_decisions_see_nothing_of_them_from_their_event_on_and_replay_agrees(leaner: Shop) -> None:
+    _, before = leaner.writer.lookup("shop", "p19", "pre_auth")
+    after, place = leaner.features(20), leaner.writer.merchant("shop").plan.columns.index("ip24__known")
+    assert np.frombuffer(before.features, "<f4")[place] == 2.0
+    assert np.isnan(after["ip24__known"])
+    assert after["account__known"] == 2.0
+    result = replayed(leaner)
+    assert (result.decisions, result.different) == (40, 0), result.examples
+
+
+def test_a_model_that_does_not_ask_for_them_goes_on(leaner: Shop, artefact: Artefact) -> None:
+    assert leaner.features(39)["card__count__events__10m"] >= 0
+    found = read_past(leaner.installation.log.read, "shop", model=artefact)
+    logged = [leaner.writer.lookup("shop", f"p{n}", "pre_auth")[1].decision.p_fraud for n in range(40)]
+    assert found.p.tolist() == logged
+
+
+@pytest.mark.parametrize("first", ["model", "columns"])
+def test_a_model_and_a_plan_without_its_columns_do_not_meet(shop: Shop, artefact: Artefact, first: str) -> None:
+    cards = decode_own('[[feature]]\naggregate = "retired"\nentity = "card"')
+    if first == "model":
+        shop.activate(artefact)
+    else:
+        add(shop, cards)
+    end = shop.installation.log.end
+    with pytest.raises(ArtefactInvalid, match="card__count__events__10m"):
+        add(shop, cards) if first == "model" else shop.activate(artefact)
+    assert shop.installation.log.end == end
+
+
+def test_a_policy_that_explores_keeps_the_columns_that_it_asks_for(shop: Shop) -> None:
+    explores = Policy(exploration=Exploration(on=True))
+    shop.writer.control("shop", PolicySet(msgspec.json.encode(explores)), 0)
+    with pytest.raises(BadInput, match="nothing can be explored"):
+        add(shop, decode_own('[[feature]]\naggregate = "retired"\nentity = "card"'))
+
+
+@pytest.mark.parametrize(
+    ("table", "field"),
+    [
+        ('entity = "planet"', "$.feature[0].entity"), ("", "$.feature[0].entity"),
+        ('entity = "card"\nwindow = "1d"', "$.feature[0].window"), ('entity = "card"\nname = "x"', "$.feature[0].name"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_retired_is_refused_by_its_place(shop: Shop, table: str, field: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        add(shop, decode_own(f'[[feature]]\naggregate = "retired"\n{table}'))
+    assert refused.value.field == field
+
+
+def test_a_place_counts_what_is_retired_before_it(shop: Shop) -> None:
+    with pytest.raises(BadInput) as refused:
+        add(shop, (*GONE, *SECOND))
+    assert refused.value.field.startswith("$.feature[1]")
+
+
+def test_training_without_them_makes_a_model_that_does_not_ask(leaner: Shop) -> None:
+    data = collect(leaner.installation.log.read, "shop")
+    masked = without(data, ("account",))
+    gone = [n for n, one in enumerate(masked.plan.features) if one.aggregate == "retired"]
+    assert np.isnan(masked.x[:, gone]).all()
+    assert masked.plan.hash == data.plan.hash
+    assert np.isfinite(data.x[20:, data.plan.columns.index("account__known")]).all()
+    with pytest.raises(BadInput, match="it has no columns"):
+        without(data, ("ip24",))
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from avalist.domain.schema import EntityDecl, NumberDecl
 from avalist.enrich.agents import agent_of
 from avalist.enrich.facts import identity_facts, payment_facts
 from avalist.enrich.packages import SOURCES, add, check_sum, shipped
+from avalist.enrich.phones import parse
 from avalist.enrich.tables import Contents, Tables, from_bytes, to_bytes, version_of
 from tests.shop import SCHEMA, Shop, event, opened, payment
 from tests.tables import COUNTRIES, archive, contents
@@ -76,14 +77,36 @@ def test_what_an_email_domain_is(domain: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("phone", "country"),
+    ("phone", "told"),
     [
-        ("+49 30 123456", "DE"), ("0049 (30) 123", "DE"), ("+1-212-555", "US"), ("+351 21", "PT"), ("030 123", ""),
-        ("+999", ""), ("call me", ""), ("", ""),
+        ("+49 30 123456", ("DE", "fixed")), ("0049 (151) 123", ("DE", "mobile")), ("+33-6-12", ("FR", "mobile")),
+        ("+1-212-555-0100", ("US", "fixed_or_mobile")), ("+1 204 234 5678", ("CA", "fixed_or_mobile")),
+        ("+1 900 234 5678", ("US", "premium")), ("+1 441 370 1234", ("BM", "mobile")), ("+7 701 123", ("KZ", "mobile")),
+        ("+44 1481 256789", ("GG", "fixed")), ("+44 56 1234 5678", ("GB", "voip")), ("+979 123456789", ("", "premium")),
+        ("+800 1234 5678", ("", "toll_free")), ("+351 21", ("PT", "fixed")), ("+49", ("DE", "")), ("030 123", ("", "")),
+        ("+999", ("", "")), ("call me", ("", "")), ("+\u0664\u0669 30", ("", "")), ("", ("", "")),
     ],
 )  # fmt: skip
-def test_the_country_of_a_calling_code(phone: str, country: str) -> None:
-    assert TABLES.phone_country(phone) == country
+def test_what_a_phone_number_begins_with(phone: str, told: tuple[str, str]) -> None:
+    assert TABLES.phone(phone) == told
+
+
+def test_no_more_of_a_phone_number_is_kept_than_tells_its_line() -> None:
+    tables = Tables(contents())
+    tables.phone("+49 151 2345 6789")
+    tables.phone("+49 151 2345 0000")
+    assert tables._phone.cache_info().currsize == 1
+
+
+def test_tables_of_before_know_calling_codes() -> None:
+    old = Tables(msgspec.structs.replace(contents(), calling_codes={"1": "US", "49": "DE"}))
+    assert [old.phone(n) for n in ("+1 204 234 5678", "+49 151 1")] == [("US", ""), ("DE", "")]
+
+
+@pytest.mark.parametrize("pattern", ["(?=1)2", "[12", "1+", "(?:1", "1)", "x"])
+def test_a_numbering_plan_of_another_dialect_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(pattern)):
+        parse(pattern)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +147,12 @@ def test_distances_are_the_same_both_ways_and_none_to_oneself() -> None:
     assert (km == km.T).all()
     assert not km.diagonal().any()
     assert km.max() < 20_040
+
+
+def test_how_far_a_phone_is_from_the_rest() -> None:
+    places = TABLES.places("DE", "US", "IN", "", "", "DE")
+    assert (places.phone_ip_km, places.phone_billing_km, places.phone_issuer_km) == (0, 7037, 6317)
+    assert TABLES.places("DE", "US", "IN", "", "", "")[-3:] == (None, None, None)
 
 
 # --- facts ---------------------------------------------------------------------------------------------------------

@@ -165,6 +165,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     ip_billing_km: int | None = None
     ip_issuer_km: int | None = None
     ip_timezone_km: int | None = None
+    phone_class: str = ""
+    phone_billing_km: int | None = None
+    phone_ip_km: int | None = None
+    phone_issuer_km: int | None = None
 
 
 class FoundDecision(msgspec.Struct, frozen=True, kw_only=True):

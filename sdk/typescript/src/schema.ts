@@ -1029,8 +1029,16 @@ export interface components {
             occurred_at_ms?: number;
             /** @default  */
             os?: string;
+            /** @default null */
+            phone_billing_km?: number | null;
+            /** @default  */
+            phone_class?: string;
             /** @default  */
             phone_country?: string;
+            /** @default null */
+            phone_ip_km?: number | null;
+            /** @default null */
+            phone_issuer_km?: number | null;
             /** @default  */
             product?: string;
             /** @default false */
@@ -1436,11 +1444,11 @@ export interface components {
          *     `kinds` are the events that count, payments where none is named; of a share `among` are those that it is a share of,
          *     `kinds` where none is named, and `of` the entity that they belong to, `entity` by default. `step` is a sixtieth of
          *     the window by default, `lag` the schema's ``label_delay_d``. `prior` and `over` name columns that stand before this
-         *     one.
+         *     one. What is ``retired`` is no new column: those of its entity keep their places, and are not computed any more.
          */
         OwnFeature: {
             /** @enum {unknown} */
-            aggregate: "captured" | "clean" | "count" | "distinct" | "fraud_mean" | "frauds" | "hour" | "known" | "last" | "max" | "mean" | "mean_last" | "min" | "rate" | "ratio" | "ring" | "share" | "since_first" | "since_first_fraud" | "since_fraud" | "since_kth" | "since_last" | "speed" | "sum" | "value" | "variance" | "weekday";
+            aggregate: "captured" | "clean" | "count" | "distinct" | "fraud_mean" | "frauds" | "hour" | "known" | "last" | "max" | "mean" | "mean_last" | "min" | "rate" | "ratio" | "retired" | "ring" | "share" | "since_first" | "since_first_fraud" | "since_fraud" | "since_kth" | "since_last" | "speed" | "sum" | "value" | "variance" | "weekday";
             /** @default [] */
             among?: ("auth_approved" | "auth_declined" | "kyc_step" | "login_failed" | "login_ok" | "payment" | "profile_change" | "session" | "sign_up")[];
             /** @default null */

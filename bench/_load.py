@@ -62,7 +62,8 @@ class _Connection:
     def __init__(self, port: int, selector: selectors.BaseSelector) -> None:
         self._port, self._selector = port, selector
         self.meant_s = 0.0
-        self._request, self._tries = b"", 0
+        self._request = self._buffer = b""
+        self._tries = 0
         self._open()
 
     def send(self, request: bytes, meant_s: float) -> None:

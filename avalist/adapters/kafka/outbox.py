@@ -10,10 +10,13 @@ from avalist.adapters.kafka.topics import Topics
 from avalist.domain.errors import LogFailed
 from avalist.ports.asking import Came
 
+# What comes while a request is under way goes together in the next: an acknowledged write costs brokers the same
+# whether it holds one message or a hundred. A quiet moment waits for nothing but those of the same step.
+BATCHING = {"linger.ms": 0.5, "max.in.flight.requests.per.connection": 1}
+"""Settings of producers that an installation may change."""
 SENDING = {
     "enable.idempotence": True,
     "acks": "all",
-    "linger.ms": 0,
     "message.timeout.ms": 30_000,
     "queue.buffering.max.messages": 200_000,
 }
@@ -28,7 +31,7 @@ class KafkaOutbox:
     def __init__(self, client: Client, topics: Topics) -> None:
         self._topics = topics
         with translated("replies"):
-            self._producer = Producer({**client, **SENDING})
+            self._producer = Producer({**BATCHING, **client, **SENDING})
 
     def reply(self, to: int, value: bytes) -> None:
         """Send a reply to a gateway; where there is no room it is dropped: the gateway asks again, or falls back."""

@@ -26,12 +26,13 @@ READING = {
     "auto.offset.reset": "error",
     "check.crcs": True,
 }
+# What is wanted is there: a fetch that waited behind the end, half a second by default, would hold up the next reading.
+_TO_AN_END = {"fetch.wait.max.ms": 1}
 # One record is wanted: no more than the batch that holds it is fetched ahead, and none is waited for behind it.
 _GETTING = {
     "queued.min.messages": 1,
     "fetch.message.max.bytes": 1 << 16,
     "fetch.queue.backoff.ms": 0,
-    "fetch.wait.max.ms": 1,
 }
 _FIRST_LOOK_BACK = 16
 
@@ -46,7 +47,7 @@ class Reading:
         self._closed = False
         self._idle: Consumer | None = None
         with translated(self._name):
-            self._getter = Consumer({**self._client, **READING, **_GETTING})
+            self._getter = Consumer({**self._client, **READING, **_TO_AN_END, **_GETTING})
 
     @property
     def begin(self) -> int:
@@ -110,7 +111,7 @@ class Reading:
         if start >= stop:
             return
         with translated(self._name):
-            reader, self._idle = self._idle or Consumer({**self._client, **READING}), None
+            reader, self._idle = self._idle or Consumer({**self._client, **READING, **_TO_AN_END}), None
         try:
             for message in self._messages(reader, start):
                 position = offset_of(message)

@@ -135,7 +135,7 @@ def drain(here: Installation, servers: str, deciders: int, count: int, first: in
     """
     consumer = Consumer({"bootstrap.servers": servers, "group.id": "bench", "log_level": 0})
     topic = f"{here.name}.decisions"
-    here.set(session_timeout_ms=LIMIT_S * 1000)  # they stand still while it is filled
+    here.set(session_timeout_ms=300_000)  # they stand still while it is filled
     processes = here.start(*["decider"] * deciders)  # type: ignore[arg-type]
     share_out(processes)
     for core, process in enumerate(processes):

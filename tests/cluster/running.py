@@ -97,7 +97,7 @@ class Installation:
             for process in begun:
                 process.wait()
         except BaseException:  # nobody else knows of them yet
-            self.stop()
+            self.dismiss(begun)
             raise
         return begun
 

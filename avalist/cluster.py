@@ -182,7 +182,7 @@ def open_decider(cluster: Cluster, note: Noted) -> Iterator[Deciding]:
                 tracer.close()
 
 
-def _partition_opener(cluster: Cluster, writers: Writers) -> Callable[[int], Opened]:
+def _partition_opener(cluster: Cluster, writers: Writers | None = None) -> Callable[[int], Opened]:
     held = lru_cache(maxsize=_HELD_MODELS)(partial(load_model, cluster.blobs))
     tables = open_tables(cluster.blobs)
 

@@ -187,7 +187,13 @@ def _partition_opener(cluster: Cluster, writers: Writers | None = None) -> Calla
     tables = open_tables(cluster.blobs)
 
     def open_partition(partition: int) -> Opened:
-        log = KafkaLog(cluster.client, cluster.topics.decisions, partition, timeout_s=_LOG_S, producer=writers.take())
+        log = KafkaLog(
+            cluster.client,
+            cluster.topics.decisions,
+            partition,
+            timeout_s=_LOG_S,
+            producer=writers.take() if writers else None,
+        )
         with ExitStack() as failed:
             failed.callback(log.close)
             log.remember(_NEWEST)

@@ -20,7 +20,7 @@ from avalist.adapters.file.secrets import FolderSecrets
 from avalist.adapters.kafka.deadletters import DeadLetters
 from avalist.adapters.kafka.deciders import KafkaDeciders
 from avalist.adapters.kafka.inbox import KafkaInbox, KafkaShare
-from avalist.adapters.kafka.log import KafkaLog
+from avalist.adapters.kafka.log import KafkaLog, Writers
 from avalist.adapters.kafka.outbox import KafkaOutbox
 from avalist.adapters.kafka.tail import KafkaTail
 from avalist.adapters.kafka.topics import Topics, ensure
@@ -56,7 +56,7 @@ from avalist.ports.documents import Documents
 
 _HELD_MODELS: Final = 64
 _LOG_S: Final = 20.0
-_OPENING_THREADS: Final = 2
+_OPENING_THREADS: Final = 4
 _NEWEST: Final = 5000
 """So many records a new owner has at hand: what is read twice, and retried, asks for those."""
 _RECORDS_PER_MB: Final = 1024
@@ -175,9 +175,12 @@ def _clear_spool(folder: Path) -> None:
 def open_decider(cluster: Cluster, note: Noted) -> Iterator[Deciding]:
     """Join the deciders; leave them in peace at the end."""
     settings = cluster.settings
-    with ThreadPoolExecutor(_OPENING_THREADS, "opening") as executor:
+    with (
+        ThreadPoolExecutor(_OPENING_THREADS, "opening") as executor,
+        closing(Writers(cluster.client, _OPENING_THREADS)) as writers,
+    ):
         outbox, tracer = KafkaOutbox(cluster.client, cluster.topics), open_tracer(settings, "avalist-decider")
-        deciding = Deciding(outbox, SystemClock(), _partition_opener(cluster), executor, note, tracer)
+        deciding = Deciding(outbox, SystemClock(), _partition_opener(cluster, writers), executor, note, tracer)
         deciding.inbox = inbox = KafkaInbox(
             cluster.client, cluster.topics.events, f"{cluster.topics.prefix}.deciders", deciding,
             session_timeout_ms=settings.session_timeout_ms,
@@ -191,12 +194,18 @@ def open_decider(cluster: Cluster, note: Noted) -> Iterator[Deciding]:
                 tracer.close()
 
 
-def _partition_opener(cluster: Cluster) -> Callable[[int], Opened]:
+def _partition_opener(cluster: Cluster, writers: Writers | None = None) -> Callable[[int], Opened]:
     held = lru_cache(maxsize=_HELD_MODELS)(partial(load_model, cluster.blobs))
     tables = open_tables(cluster.blobs)
 
     def open_partition(partition: int) -> Opened:
-        log = KafkaLog(cluster.client, cluster.topics.decisions, partition, timeout_s=_LOG_S)
+        log = KafkaLog(
+            cluster.client,
+            cluster.topics.decisions,
+            partition,
+            timeout_s=_LOG_S,
+            producer=writers.take() if writers else None,
+        )
         with ExitStack() as failed:
             failed.callback(log.close)
             log.remember(_NEWEST)

@@ -20,7 +20,8 @@ from avalist.ports.tracing import Tracer
 
 MOST = 256
 """So many messages are taken at once, at most; each partition's share of them is one batch."""
-_WAIT_S = 0.0005
+_WAIT_S = 0.001
+"""No less: clients of brokers count in whole milliseconds, and would not wait at all."""
 _LEAVE_S = 5.0
 _AGAIN_MS = _CURSOR_MS = 1000
 
@@ -278,6 +279,7 @@ class Deciding:
             try:
                 if owned.waiting:
                     self._say(owned, owned.log.settle(wait_s))
+                    wait_s = 0.0  # once for all, however many partitions there are
                 elif now_ms - owned.wrote_ms >= _CURSOR_MS:
                     self._write_cursor(owned)
                     owned.log.settle()

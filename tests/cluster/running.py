@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -21,7 +21,8 @@ from tests.live import Connection, environment, free_port
 from tests.shop import SCHEMA, payment_json
 
 Role = Literal["gateway", "decider", "follower", "trainer", "notifier"]
-READY_S = 120.0
+READY_S = 240.0
+"""As for a service: the first start in a checkout compiles."""
 _ROOT = Path(__file__).parents[2]
 
 
@@ -45,7 +46,8 @@ class Process:
         return False
 
     def wait(self) -> None:
-        until(lambda: self.ready or self.process.poll() is not None, READY_S)
+        ready = until(lambda: self.ready or self.process.poll() is not None, READY_S)
+        assert ready, f"{self.role} is not ready after {READY_S:g} s: {self.said.read_text()[-2000:]}"
         assert self.process.poll() is None, self.said.read_text()[-2000:]
 
     def kill(self) -> None:
@@ -55,7 +57,11 @@ class Process:
     def stop(self) -> int:
         self.process.send_signal(signal.SIGCONT)
         self.process.terminate()
-        return self.process.wait(40)
+        try:
+            return self.process.wait(40)
+        except subprocess.TimeoutExpired:
+            self.kill()  # else it outlives whoever started it
+            raise
 
     def pause(self) -> None:
         os.kill(self.process.pid, signal.SIGSTOP)
@@ -87,18 +93,18 @@ class Installation:
         """Start roles together, :mod:`altered` or as they are; return them once all are ready."""
         begun = [Process(role, self.config, **altered) for role in roles]
         self.running += begun
-        with self.stopped_on_failure():
+        with self.dismissed_on_failure(begun):
             for process in begun:
                 process.wait()
         return begun
 
     @contextmanager
-    def stopped_on_failure(self) -> Iterator[None]:
-        """Stop everything where the block fails: nobody else knows of it yet."""
+    def dismissed_on_failure(self, processes: Sequence[Process]) -> Iterator[None]:
+        """Stop roles where the block fails: nobody else knows of them yet."""
         try:
             yield
         except BaseException:
-            self.stop()
+            self.dismiss(processes)
             raise
 
     def said(self) -> str:
@@ -107,17 +113,15 @@ class Installation:
 
     def dismiss(self, processes: Sequence[Process]) -> None:
         """Stop some roles."""
-        for process in processes:
-            if process.process.poll() is None:
-                process.stop()
         self.running = [process for process in self.running if process not in processes]
+        with ExitStack() as stack:  # each of them, whatever another does
+            for process in reversed(processes):
+                if process.process.poll() is None:
+                    stack.callback(process.stop)
 
     def stop(self) -> None:
         """Stop what runs, the gateways first."""
-        for process in sorted(self.running, key=lambda one: one.role, reverse=True):
-            if process.process.poll() is None:
-                process.stop()
-        self.running.clear()
+        self.dismiss(sorted(self.running, key=lambda one: one.role, reverse=True))
 
     def office(self, port: int) -> Connection:
         return Connection(port, (self.folder / "data" / "secrets" / "admin.token").read_bytes().hex())

@@ -34,7 +34,7 @@ class UnderTest:
         roles: list[Role] = [*["gateway"] * each, *["decider"] * each, "follower"]  # type: ignore[list-item]
         begun = self.installation.start(*roles)
         self.gateway, self.other = begun[0], begun[each - 1]
-        with self.installation.stopped_on_failure():
+        with self.installation.dismissed_on_failure(begun):
             self.keys = [self.installation.create(self.gateway.port, merchant) for merchant in MERCHANTS]
             heard = until(lambda: all(self._knows_keys(one.port) for one in self.roles("gateway")))
             assert heard, self.installation.said()

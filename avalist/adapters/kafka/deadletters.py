@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from avalist.adapters.kafka.errors import mapped, translated
-from avalist.adapters.kafka.outbox import AT_MS, FROM, MERCHANT, REASON, SENDING
+from avalist.adapters.kafka.outbox import AT_MS, BATCHING, FROM, MERCHANT, REASON, SENDING
 from avalist.adapters.kafka.reading import Client, Headers, offset_of
 from avalist.adapters.kafka.topics import Topics
 from avalist.domain.errors import LogFailed, NotFound
@@ -59,7 +59,7 @@ class DeadLetters:
         if missing:
             raise NotFound(f"no dead letter {missing[0]}: 'avalist dead-letters list' shows them")
         with translated("dead letters"):
-            producer = Producer({**self._client, **SENDING})
+            producer = Producer({**BATCHING, **self._client, **SENDING})
             for number in wanted:
                 self._send(producer, letters[number])
         return len(wanted)

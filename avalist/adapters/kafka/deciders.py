@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartit
 
 from avalist.adapters.kafka.errors import translated
 from avalist.adapters.kafka.inbox import REPLY_TO, TRACEPARENT
-from avalist.adapters.kafka.outbox import SENDING
+from avalist.adapters.kafka.outbox import BATCHING, SENDING
 from avalist.adapters.kafka.reading import Client, Headers
 from avalist.adapters.kafka.topics import REPLY_PARTITIONS, Topics
 from avalist.ports.asking import Delivered
@@ -34,7 +34,7 @@ class KafkaDeciders:
         self._known = threading.Event()
         self._threads: list[threading.Thread] = []
         with translated("gateway"):
-            self._producer = Producer({**client, **SENDING})
+            self._producer = Producer({**BATCHING, **client, **SENDING})
 
     @property
     def ready(self) -> bool:

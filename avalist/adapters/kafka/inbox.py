@@ -21,10 +21,13 @@ _SHARED = {
     "auto.offset.reset": "earliest",
     "queued.max.messages.kbytes": 16_384,
     "fetch.error.backoff.ms": 50,
+    "fetch.wait.max.ms": 100,  # so long a partition that was just taken over may wait for a fetch without it
     "check.crcs": True,
 }
 _TRANSIENT = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._PARTITION_EOF, KafkaError._TIMED_OUT}
 _UNKNOWN_BEHIND = 1
+_HEARTBEAT_MS = 1000
+"""At least so often, however patient the group is: a heartbeat's answer is what tells that partitions change hands."""
 
 
 class KafkaShare:
@@ -39,7 +42,7 @@ class KafkaShare:
         with translated(self._name):
             self._consumer = Consumer({
                 **client, **_SHARED, "group.id": group, "session.timeout.ms": session_timeout_ms,
-                "heartbeat.interval.ms": max(session_timeout_ms // 5, 100),
+                "heartbeat.interval.ms": min(max(session_timeout_ms // 10, 100), _HEARTBEAT_MS),
             })  # fmt: skip
             self._consumer.subscribe(
                 [topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain
+from queue import SimpleQueue
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from avalist.adapters.kafka.errors import mapped, translated
+from avalist.adapters.kafka.outbox import BATCHING
 from avalist.adapters.kafka.reading import CURSOR, PLACE, Client, Reading, offset_of
 from avalist.domain.errors import AvalistError, LogFailed, NotFound
 from avalist.domain.records import Record, decode_record, encode_record
@@ -23,11 +25,36 @@ _WRITING = {
     # What reaches the log is then a prefix of what was produced: a message that times out would leave a hole.
     "enable.gapless.guarantee": True,
     "message.timeout.ms": 0,
-    "linger.ms": 0,
     "queue.buffering.max.messages": 0,
 }
 _POLL_S = 0.1
 _RECENT_BYTES = 64 << 20
+
+
+class Writers:
+    """Producers for logs that will be opened, so many of them made beforehand: until brokers gave a new one its number,
+    half a second may pass.
+    """
+
+    def __init__(self, client: Client, count: int) -> None:
+        self._client = {**BATCHING, **client, **_WRITING}
+        self._spare: SimpleQueue[Producer] = SimpleQueue()
+        for _ in range(count):
+            self._spare.put(self._new())
+
+    def take(self) -> Producer:
+        """Return one, and make another."""
+        self._spare.put(self._new())
+        return self._spare.get()
+
+    def close(self) -> None:
+        """Release those that no log took."""
+        while not self._spare.empty():
+            self._spare.get().close()
+
+    def _new(self) -> Producer:
+        with translated("log"):
+            return Producer(self._client)
 
 
 class KafkaLog(Reading):
@@ -53,6 +80,8 @@ class KafkaLog(Reading):
         Where the log lies; the topic exists, and is not compacted.
     timeout_s
         How long to wait for brokers: on opening, in ``sync``, and for each record read.
+    producer
+        One of :class:`Writers`; without it, a new one.
 
     Attributes
     ----------
@@ -73,7 +102,15 @@ class KafkaLog(Reading):
         when closed: memory is ahead of the log, and only a new opening helps.
     """
 
-    def __init__(self, client: Client, topic: str, partition: int = 0, *, timeout_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        client: Client,
+        topic: str,
+        partition: int = 0,
+        *,
+        timeout_s: float = 60.0,
+        producer: Producer | None = None,
+    ) -> None:
         super().__init__(client, topic, partition, timeout_s)
         # Payloads by position: appended and not yet acknowledged; acknowledged, from a position on without a gap.
         self._unsynced: dict[int, bytes] = {}
@@ -82,8 +119,7 @@ class KafkaLog(Reading):
         self._memory = threading.Lock()
         self._refusal = ""
         self._end = self._durable_end = 0
-        with translated(self._name):
-            self._producer = Producer({**self._client, **_WRITING})
+        self._producer = producer or Writers(client, 0).take()
         try:
             self.check_partition_exists()
             self.epoch = self._take_over()

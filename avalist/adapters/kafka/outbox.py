@@ -10,10 +10,13 @@ from avalist.adapters.kafka.topics import Topics
 from avalist.domain.errors import LogFailed
 from avalist.ports.asking import Came
 
+# What comes while a request is under way goes together in the next: an acknowledged write costs brokers the same
+# whether it holds one message or a hundred. A quiet moment waits for nothing but those of the same step.
+BATCHING = {"linger.ms": 0.5, "max.in.flight.requests.per.connection": 1}
+"""Settings of producers that an installation may change."""
 SENDING = {
     "enable.idempotence": True,
     "acks": "all",
-    "linger.ms": 0,
     "message.timeout.ms": 30_000,
     "queue.buffering.max.messages": 200_000,
 }
@@ -30,7 +33,7 @@ class KafkaOutbox:
         self._profiles: dict[str, bytes] = {}  # those on their way, by merchant
         self._lost: set[str] = set()
         with translated("replies"):
-            self._producer = Producer({**client, **SENDING})
+            self._producer = Producer({**BATCHING, **client, **SENDING})
 
     def reply(self, to: int, value: bytes) -> None:
         """Send a reply to a gateway; where there is no room it is dropped: the gateway asks again, or falls back."""

@@ -20,18 +20,19 @@ PLACE = "place"
 CURSOR = "cursor"
 """Header of every record: how far its writer had read the inputs, eight bytes, big-endian."""
 
-_READING = {
+READING = {
     "group.id": "avalist-log",  # the library asks for one; nothing is committed
     "enable.auto.commit": False,
     "auto.offset.reset": "error",
     "check.crcs": True,
 }
+# What is wanted is there: a fetch that waited behind the end, half a second by default, would hold up the next reading.
+_TO_AN_END = {"fetch.wait.max.ms": 1}
 # One record is wanted: no more than the batch that holds it is fetched ahead, and none is waited for behind it.
 _GETTING = {
     "queued.min.messages": 1,
     "fetch.message.max.bytes": 1 << 16,
     "fetch.queue.backoff.ms": 0,
-    "fetch.wait.max.ms": 1,
 }
 _FIRST_LOOK_BACK = 16
 
@@ -46,7 +47,7 @@ class Reading:
         self._closed = False
         self._idle: Consumer | None = None
         with translated(self._name):
-            self._getter = Consumer({**self._client, **_READING, **_GETTING})
+            self._getter = Consumer({**self._client, **READING, **_TO_AN_END, **_GETTING})
 
     @property
     def begin(self) -> int:
@@ -99,7 +100,7 @@ class Reading:
             message = next(self._messages(self._getter, position))
             with translated(self._name):
                 self._getter.unassign()
-        return message.value() if offset_of(message) == position and _stands(message) else None
+        return message.value() if offset_of(message) == position and stands(message) else None
 
     def counted(self, start: int, stop: int) -> Iterator[Message]:
         """Yield the messages of [`start`, `stop`) that are records."""
@@ -110,11 +111,11 @@ class Reading:
         if start >= stop:
             return
         with translated(self._name):
-            reader, self._idle = self._idle or Consumer({**self._client, **_READING}), None
+            reader, self._idle = self._idle or Consumer({**self._client, **READING, **_TO_AN_END}), None
         try:
             for message in self._messages(reader, start):
                 position = offset_of(message)
-                if position < stop and _stands(message):
+                if position < stop and stands(message):
                     yield message
                 if position + 1 >= stop:
                     break
@@ -148,7 +149,8 @@ def offset_of(message: Message) -> int:
     return -1 if offset is None else offset
 
 
-def _stands(message: Message) -> bool:
+def stands(message: Message) -> bool:
+    """Tell whether a message stands where its writer meant it to."""
     return _header(message, PLACE) == offset_of(message)
 
 

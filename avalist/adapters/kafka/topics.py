@@ -55,7 +55,10 @@ class Topics(NamedTuple):
         return [
             self._topic(self.events, self.partitions, retention_ms=7 * _DAY_MS),
             self._topic(self.decisions, self.partitions, retention_ms=-1),
-            self._topic(self.replies, REPLY_PARTITIONS, retention_ms=600_000, segment_ms=600_000),
+            # A reply that is lost is asked for again: two copies outlive a broker, and are there sooner than three.
+            self._replace(copies=min(self.copies, 2))._topic(
+                self.replies, REPLY_PARTITIONS, retention_ms=600_000, segment_ms=600_000
+            ),
             self._topic(self.merchants, 1, cleanup_policy="compact"),
             self._topic(self.dead_letters, 1, retention_ms=90 * _DAY_MS),
         ]

@@ -39,7 +39,7 @@ def test_a_payments_row() -> None:
 
 def test_what_is_absent_is_missing_or_0() -> None:
     words = row(ip=None, customer=None, method=None)
-    assert words[VALUES + 1 :] == [MISSING, 0, 0, 0, 0]
+    assert words[VALUES + 1 :] == (MISSING, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("ip", ["192.0.2.7", "192.0.2.250"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from avalist.domain.core import EventCore
 from avalist.domain.decisions import WarningCode
 from avalist.domain.facts import Facts
@@ -24,12 +26,15 @@ class Past:
         if facts is None or not event.payment_id:
             return ()
         found = self._warnings(facts, at_ms)
-        self.payments += 1
-        if facts.amount_base_minor > self.largest_minor:
-            self.largest_minor = facts.amount_base_minor
-        if facts.currency not in self.currencies:
-            self.currencies.add(facts.currency)
+        self.fold_many((event,))
         return found
+
+    def fold_many(self, events: Iterable[EventCore]) -> None:
+        """Count events in, whose warnings nobody asks for."""
+        paid = [facts for event in events if (facts := event.facts) is not None and event.payment_id]
+        self.payments += len(paid)
+        self.largest_minor = max(self.largest_minor, *(facts.amount_base_minor for facts in paid), 0)
+        self.currencies.update([facts.currency for facts in paid])
 
     def _warnings(self, facts: Facts, at_ms: int) -> tuple[WarningCode, ...]:
         """Return a payment's own warnings, its time's, and the past's."""

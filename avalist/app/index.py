@@ -19,6 +19,7 @@ _FIRST: Final = 16
 NONE: Final = -1
 _CACHED: Final = 1 << 15
 _ADDRESS, _LENGTH, _HELD = range(3)
+_NOTHING: Final = blake2b(digest_size=16)
 _NOWHERE: Final = np.zeros((0, 3), dtype=np.int64)
 """What every table is before something is put into it, so that a merchant who is idle costs little."""
 
@@ -150,7 +151,9 @@ def hash_ids(ids: Iterable[str]) -> I64:
 
 @functools.lru_cache(maxsize=_CACHED)  # each id is asked for some times while its batch is taken
 def _hash(id: str) -> bytes:
-    return blake2b(id.encode(), digest_size=16).digest()
+    hashed = _NOTHING.copy()  # a new one would cost twice as much
+    hashed.update(id.encode())
+    return hashed.digest()
 
 
 @jit_inline

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from itertools import repeat
 from typing import Final
 
 import msgspec
@@ -245,6 +246,13 @@ class Merchant:
         if len(self._waiting) >= _BATCH:
             self.settle()
 
+    def absorb_all(self, cores: Sequence[EventCore], positions: Sequence[int], at_ms: int) -> None:
+        """Fold the next events, of which the last arrived at `at_ms`, that ask for no decision."""
+        self.seq, self.at_ms = self.seq + len(cores), at_ms
+        self._waiting += zip(cores, positions, repeat(b""))
+        if len(self._waiting) >= _BATCH:
+            self.settle()
+
     def settle(self) -> None:
         """Fold the waiting events."""
         if self._waiting:
@@ -257,13 +265,15 @@ class Merchant:
             if self.compare is not None and len(again):
                 compared = [core for core, one in zip(cores, logged, strict=True) if one]
                 self.compare(self, compared, [one for one in logged if one], again)
-            for core, at_ms in zip(cores, rows[:, AT].tolist(), strict=True):
-                self.past.fold(core, at_ms)
-            self.note(cores, positions)
+            self.past.fold_many(cores)
+            self._note(cores, positions, rows)
 
     def note(self, cores: Sequence[EventCore], positions: Sequence[int]) -> None:
         """Remember where events stand and what they say of their payments."""
-        rows, places = self._rows(cores), np.array(positions, dtype=np.int64)
+        self._note(cores, positions, self._rows(cores))
+
+    def _note(self, cores: Sequence[EventCore], positions: Sequence[int], rows: I64) -> None:
+        places = np.array(positions, dtype=np.int64)
         self.events.put(hash_ids([core.event_id for core in cores]), places, rows[:, AT])
         closed = [n for n, core in enumerate(cores) if core.session is not None]
         if closed:
@@ -286,9 +296,7 @@ class Merchant:
         came = np.array([CHECKPOINTS.get(core.checkpoint, 0) for core in cores], dtype=np.int64)
         values, keep, add = changes(rows, positions, came)
         self.payments.merge(hash_ids([core.payment_id for core in cores]), values, keep, add, rows[:, AT])
-        firsts = (values >> FLAG_BITS).tolist()
-        known = zip(cores, firsts, positions.tolist(), strict=True)
-        again = [n for n, (core, first, position) in enumerate(known) if core.checkpoint and first != position]
+        again = np.flatnonzero((came != 0) & (values >> FLAG_BITS != positions)).tolist()
         if again:
             names = [_at_checkpoint(cores[n].payment_id, cores[n].checkpoint) for n in again]
             self.payments.put(hash_ids(names), positions[again] << FLAG_BITS, rows[again, AT])

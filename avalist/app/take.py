@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import count, repeat
 from typing import NamedTuple
 
 import msgspec
@@ -32,7 +33,7 @@ from avalist.domain.events import (
 )
 from avalist.domain.facts import SessionState
 from avalist.domain.records import FoldKind, Record, RecordKind
-from avalist.domain.row import AT, CAPTURED_DELTA, KIND, T, head_of, pack_row, with_head
+from avalist.domain.row import head_of, with_head
 from avalist.domain.schema import Schema
 from avalist.enrich.intake import Intake
 from avalist.enrich.seal import Secret, seal
@@ -41,6 +42,8 @@ from avalist.ports.log import Log
 encode = msgspec.msgpack.Encoder().encode
 _decode_head = msgspec.msgpack.Decoder(EventHead).decode
 _LATEST_MS = 253_402_300_799_999  # the last that ISO 8601 writes in four digits of year
+_EVENT = int(RecordKind.EVENT)
+_NOTHING = hashlib.blake2b(digest_size=16)
 
 
 class Known(NamedTuple):
@@ -100,10 +103,8 @@ class Batch:
         place = self._fresh[core.event_id] = len(self.cores)
         if core.payment_id:
             first, flags = self.payment(core.payment_id)
-            self._touched[core.payment_id] = (
-                core if first == -1 else first,
-                flags_after(flags, core.row, core.checkpoint),
-            )
+            flags = flags_after(flags, core.row, core.checkpoint)
+            self._touched[core.payment_id] = core if first == -1 else first, flags
         if core.session is not None:
             self._sessions[core.session.id or ""] = core
         self.cores.append(core)
@@ -114,11 +115,8 @@ class Batch:
 
     def records(self) -> list[Record]:
         """Return the events' records."""
-        id, seq = self.merchant.id, self.merchant.seq + 1
-        return [
-            Record(id, n, RecordKind.EVENT, at_ms, encode(core), sealed)
-            for n, (core, at_ms, sealed) in enumerate(zip(self.cores, self.ats, self.sealed, strict=True), seq)
-        ]
+        ids, seqs, kinds = repeat(self.merchant.id), count(self.merchant.seq + 1), repeat(_EVENT)
+        return list(map(Record, ids, seqs, kinds, self.ats, map(encode, self.cores), self.sealed))
 
 
 class Taker:
@@ -202,13 +200,9 @@ class Taker:
         return _decode_head(self._log.get(position).core)
 
     def _payment(self, batch: Batch, event: Payment, digest: bytes, at_ms: int, asked: bool) -> EventCore:
-        known = _came_before(event, *batch.payment(event.payment_id))
+        again = _came_before(event, *batch.payment(event.payment_id))
         joined, state = self._with_session(batch, event)
-        words, facts = self._intake(batch.merchant).payment(joined, state)
-        words[AT] = words[T] = at_ms
-        if known:  # its entities' velocity holds it already
-            words[KIND], words[CAPTURED_DELTA] = FoldKind.READ_ONLY, 0
-        row = pack_row(words)
+        row, facts = self._intake(batch.merchant).payment(joined, state, at_ms=at_ms, again=again)
         return EventCore(
             event.type, event.event_id, digest, event.payment_id, event.checkpoint, row, facts, None, None, asked
         )
@@ -227,10 +221,9 @@ class Taker:
         return msgspec.structs.replace(event, session=core.session), "joined"
 
     def _identity(self, batch: Batch, event: IdentityEvent, digest: bytes, at_ms: int) -> EventCore:
-        words, facts = self._intake(batch.merchant).identity(event)
-        words[AT], words[T] = at_ms, min(to_ms(event.occurred_at), at_ms)
+        row, facts = self._intake(batch.merchant).identity(event, at_ms)
         told = event.session if isinstance(event, SessionClosed) and event.session and event.session.id else None
-        return EventCore(event.type, event.event_id, digest, "", "", pack_row(words), facts, session=told)
+        return EventCore(event.type, event.event_id, digest, "", "", row, facts, session=told)
 
     def _outcome(self, batch: Batch, event: OutcomeEvent, digest: bytes, at_ms: int) -> EventCore:
         """Join an outcome with its payment: the payment's keys, amount and time become facts of the outcome."""
@@ -353,4 +346,6 @@ def digest_of(event: WireEvent) -> bytes:
 
 
 def _digest(clear: bytes) -> bytes:
-    return hashlib.blake2b(clear, digest_size=16).digest()
+    hashed = _NOTHING.copy()  # a new one would cost twice as much
+    hashed.update(clear)
+    return hashed.digest()

@@ -346,9 +346,8 @@ class Writer:
     def _record(self, batch: Batch) -> list[int | AvalistError]:
         """Log a batch without deciding."""
         merchant = batch.merchant
-        seq, positions = merchant.seq + 1, self._log.append(batch.records())
-        for n, (core, at, position) in enumerate(zip(batch.cores, batch.ats, positions, strict=True), seq):
-            merchant.absorb(core, n, at, position)
+        positions = self._log.append(batch.records())
+        merchant.absorb_all(batch.cores, positions, batch.at_ms)
         return [
             positions[result.place]
             if isinstance(result, New)

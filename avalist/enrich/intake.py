@@ -4,42 +4,72 @@ from __future__ import annotations
 
 import hashlib
 import math
+from typing import Final
 
 from avalist.domain.errors import BadInput
 from avalist.domain.events import IdentityEvent, KycStep, Login, Payment, ProfileChange, SessionClosed, SignUp
 from avalist.domain.facts import NO_TABLES, Facts, SessionState
 from avalist.domain.records import FoldKind
-from avalist.domain.row import MISSING
+from avalist.domain.row import MISSING, pack_row
 from avalist.domain.schema import Schema
 from avalist.enrich.facts import identity_facts, payment_facts
-from avalist.enrich.quality import Quality, with_missing
+from avalist.enrich.quality import Quality, add_missing
 from avalist.enrich.sources import Sources, is_given, is_text
 from avalist.enrich.tables import Tables
 
 _MAX_WORD = 2**62
 _SMALL = 2**40
 _CACHED_KEYS = 16_384
-_ABSENT: dict[object, int] = {None: 0, "": 0}
+_NO_KEY: Final = bytes(8)
+_FIRST_KEY: Final = (1).to_bytes(8, "little")
+_ABSENT: Final[dict[object, bytes]] = {None: _NO_KEY, "": _NO_KEY}
+_PAYMENT, _READ_ONLY = int(FoldKind.PAYMENT), int(FoldKind.READ_ONLY)
+_LOGIN_OK, _LOGIN_FAILED = int(FoldKind.LOGIN_OK), int(FoldKind.LOGIN_FAILED)
 _FOLD_KIND = {
-    SignUp: FoldKind.SIGN_UP,
-    ProfileChange: FoldKind.PROFILE_CHANGE,
-    KycStep: FoldKind.KYC_STEP,
-    SessionClosed: FoldKind.SESSION,
+    SignUp: int(FoldKind.SIGN_UP),
+    ProfileChange: int(FoldKind.PROFILE_CHANGE),
+    KycStep: int(FoldKind.KYC_STEP),
+    SessionClosed: int(FoldKind.SESSION),
 }
+
+
+class _Keys(dict[object, bytes]):
+    """Keys by their texts, as they stand in rows: of nothing all zeros, else never. They are made when they are asked
+    for, and held in two generations.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        super().__init__(_ABSENT)
+        self._keyed = hashlib.blake2b(digest_size=8, key=secret)
+        self._older: dict[object, bytes] = {}
+
+    def __missing__(self, text: str) -> bytes:
+        key = self._older.get(text) or self.made(text)
+        if len(self) >= _CACHED_KEYS:
+            self._older = self.copy()
+            self.clear()
+            self.update(_ABSENT)
+        self[text] = key
+        return key
+
+    def made(self, text: str) -> bytes:
+        """Return the keyed hash of a text."""
+        keyed = self._keyed.copy()
+        keyed.update(text.encode())
+        key = keyed.digest()
+        return key if key != _NO_KEY else _FIRST_KEY
 
 
 class Intake:
     """Turns one merchant's events into facts and fold rows.
 
-    `secret` keys the hashes (32 bytes): without it a key cannot be tied to a clear value. The ``at`` and ``t`` words
-    stay 0: the writer stamps them. `tables` are those in force, and `asked_for` their number: facts are without them
-    where they could not be had.
+    `secret` keys the hashes (32 bytes): without it a key cannot be tied to a clear value. `tables` are those in force,
+    and `asked_for` their number: facts are without them where they could not be had.
     """
 
     def __init__(self, schema: Schema, secret: bytes) -> None:
         self._schema = schema
         self._quality = Quality(schema)
-        self._keyed = hashlib.blake2b(digest_size=8, key=secret)
         keys = [d.source for d in schema.entities] + [d.source for d in schema.categories]
         self._keys_of = Sources(keys)
         self._not_text = [place for place, source in enumerate(keys) if not is_text(source)]
@@ -50,72 +80,58 @@ class Intake:
         self._asked_of_callers = [(place, s) for place, s in enumerate([*numbers, *keys]) if is_given(s)]
         self._numbers = [(d.name, 10**d.decimals) for d in schema.numbers]
         self._assumed = schema.capture == "assumed"
-        self._cache: dict[object, int] = dict(_ABSENT)
-        self._older = self._cache
+        self._keys = _Keys(secret)
         self.tables: Tables | None = None
         self.asked_for = NO_TABLES
 
-    def payment(self, event: Payment, session_state: SessionState = "") -> tuple[list[int], Facts]:
-        """Return the fold row's words and the facts of a payment, joined with its session. Raises ``BadInput``."""
+    def payment(
+        self, event: Payment, session_state: SessionState = "", *, at_ms: int = 0, again: bool = False
+    ) -> tuple[bytes, Facts]:
+        """Return the fold row and the facts of a payment that arrived at `at_ms`, joined with its session.
+
+        One that came before, at another checkpoint, comes `again`: the velocity of its entities holds it already.
+        Raises ``BadInput``.
+        """
         warnings = self._quality.of(event, session_state)
         facts = payment_facts(event, self._schema, warnings, self.tables, session_state)
-        captured = self._assumed if event.captured is None else event.captured
+        captured = not again and (self._assumed if event.captured is None else event.captured)
         values, texts = self._values_of.payment(event, facts), self._keys_of.payment(event, facts)
         given = values + texts
-        missing = [source for place, source in self._asked_of_callers if given[place] is None or given[place] == ""]
+        missing = [s for place, s in self._asked_of_callers if not (v := given[place]) and (v is None or v == "")]
         if missing:
-            facts = with_missing(facts, tuple(dict.fromkeys(missing)))
-        head = [FoldKind.PAYMENT, 0, 0, int(captured), 0, facts.occurred_at_ms, facts.amount_base_minor]
+            add_missing(facts, tuple(missing))
+        kind = _READ_ONLY if again else _PAYMENT
+        head = [kind, at_ms, at_ms, int(captured), 0, facts.occurred_at_ms, facts.amount_base_minor]
         return self._row(head, values, texts, facts), facts
 
-    def identity(self, event: IdentityEvent) -> tuple[list[int], Facts]:
-        """Return the fold row's words and the facts of an identity event. Raises ``BadInput``."""
-        if isinstance(event, Login):
-            kind = FoldKind.LOGIN_OK if event.ok else FoldKind.LOGIN_FAILED
-        else:
-            kind = _FOLD_KIND[type(event)]
+    def identity(self, event: IdentityEvent, at_ms: int = 0) -> tuple[bytes, Facts]:
+        """Return the fold row and the facts of an identity event that arrived at `at_ms`. Raises ``BadInput``."""
+        kind = (_LOGIN_OK if event.ok else _LOGIN_FAILED) if isinstance(event, Login) else _FOLD_KIND[type(event)]
         facts = identity_facts(event, self.tables)
         values, texts = self._values_of.identity(event, facts), self._keys_of.identity(event, facts)
-        return self._row([kind, 0, 0, 0, 0, facts.occurred_at_ms, MISSING], values, texts, facts), facts
+        head = [kind, at_ms, min(facts.occurred_at_ms, at_ms), 0, 0, facts.occurred_at_ms, MISSING]
+        return self._row(head, values, texts, facts), facts
 
-    def _row(self, words: list[int], values: list[object], texts: list[object], facts: Facts) -> list[int]:
-        """Return the row that begins with `words`; note the categories in `facts`."""
-        for (name, scale), value in zip(self._numbers, values, strict=True):
-            if value is None:
-                words.append(MISSING)
-            elif value.__class__ is int and -_SMALL < value < _SMALL:
-                words.append(value * scale)
-            else:
-                words.append(_number(name, value, scale))
+    def _row(self, head: list[int], values: list[object], texts: list[object], facts: Facts) -> bytes:
+        """Return the row that begins with `head`; note the categories in `facts`."""
+        head += [
+            MISSING if value is None
+            else value * scale if value.__class__ is int and -_SMALL < value < _SMALL
+            else _number(name, value, scale)
+            for (name, scale), value in zip(self._numbers, values, strict=True)
+        ]  # fmt: skip
         for place in self._not_text:
             if texts[place] is not None:
                 texts[place] = str(texts[place])
-        words += self._keys(texts)
         for name, text in zip(self._names, texts[self._first_category :], strict=True):
             if text:
                 facts.categories[name] = str(text)
-        return words
-
-    def _keys(self, texts: list[object]) -> list[int]:
-        """Return the keys of texts; 0 for None and nothing."""
-        keys = list(map(self._cache.get, texts))
-        if None not in keys:
-            return keys  # type: ignore[return-value]
-        return [self.key(text) if key is None else key for key, text in zip(keys, texts, strict=True)]
+        return pack_row(head) + b"".join(map(self._keys.__getitem__, texts))
 
     def key(self, value: object) -> int:
         """Return the keyed hash of a value: a signed 64-bit word, never 0."""
         text = str(value)
-        key = self._cache.get(text, 0) or self._older.get(text, 0)
-        if key == 0:
-            keyed = self._keyed.copy()
-            keyed.update(text.encode())
-            key = int.from_bytes(keyed.digest(), "little", signed=True) or 1
-        if text:
-            if len(self._cache) >= _CACHED_KEYS:
-                self._older, self._cache = self._cache, dict(_ABSENT)
-            self._cache[text] = key
-        return key
+        return int.from_bytes(self._keys[text] if text else self._keys.made(text), "little", signed=True)
 
 
 def _number(name: str, value: object, scale: int) -> int:

@@ -71,19 +71,20 @@ class Quality:
         return tuple(found)
 
 
-def with_missing(facts: Facts, missing: tuple[str, ...]) -> Facts:
-    """Return the facts of a payment that gives nothing for some of the schema's sources; they are not empty.
+def add_missing(facts: Facts, missing: tuple[str, ...]) -> None:
+    """Note in facts that are just made that the payment gives nothing for some of the schema's sources.
 
     Where no session came it is named once, in place of each source of it.
     """
     missing, more = _told(missing, WarningCode.SESSION_MISSING in facts.warnings)
-    return msgspec.structs.replace(facts, warnings=facts.warnings + more, missing=missing)
+    msgspec.structs.force_setattr(facts, "missing", missing)  # a copy would cost ten times as much
+    if more:
+        msgspec.structs.force_setattr(facts, "warnings", facts.warnings + more)
 
 
 @functools.lru_cache(maxsize=1024)
 def _told(missing: tuple[str, ...], no_session: bool) -> tuple[tuple[str, ...], tuple[WarningCode, ...]]:
-    if no_session:
-        missing = tuple(dict.fromkeys("session" if s.startswith("session.") else s for s in missing))
+    missing = tuple(dict.fromkeys("session" if no_session and s.startswith("session.") else s for s in missing))
     unnamed = [source for source in missing if source not in _NAMED]
     return missing, (WarningCode.FIELDS_MISSING,) if unnamed else ()
 

@@ -9,13 +9,25 @@ from collections.abc import Callable
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from avalist.domain.events import from_ms
+from avalist.domain.schema import DAY_MS
 
 Secret = Callable[[str], bytes]
 """merchant -> its 32-byte secret, which keys hashes and seals."""
 
 
 @functools.lru_cache(maxsize=256)
-def _cipher(secret: bytes, month: str) -> AESGCM:
+def _nonces(secret: bytes) -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=12, key=secret)
+
+
+@functools.lru_cache(maxsize=1024)
+def _cipher(secret: bytes, day: int) -> AESGCM:
+    """Return the cipher of the month that a day since 1970 lies in."""
+    return _cipher_of(secret, f"{from_ms(day * DAY_MS):%Y-%m}")
+
+
+@functools.lru_cache(maxsize=256)
+def _cipher_of(secret: bytes, month: str) -> AESGCM:
     return AESGCM(hashlib.blake2b(month.encode(), digest_size=32, key=secret, person=b"avalist-sealed").digest())
 
 
@@ -28,19 +40,12 @@ def seal(secret: bytes, at_ms: int, name: bytes, clear: bytes) -> bytes:
     >>> unseal(b"k" * 32, 0, seal(b"k" * 32, 0, b"m/1", b"ann@example.com"))
     b'ann@example.com'
     """
-    nonce = hashlib.blake2b(name, digest_size=12, key=secret).digest()
-    return nonce + _cipher(secret, _month(at_ms)).encrypt(nonce, clear, None)
+    drawn = _nonces(secret).copy()  # a new one would cost twice as much
+    drawn.update(name)
+    nonce = drawn.digest()
+    return nonce + _cipher(secret, at_ms // DAY_MS).encrypt(nonce, clear, None)
 
 
 def unseal(secret: bytes, at_ms: int, sealed: bytes) -> bytes:
     """Decrypt what :func:`seal` made. Raises ``cryptography.exceptions.InvalidTag`` if it was altered."""
-    return _cipher(secret, _month(at_ms)).decrypt(sealed[:12], sealed[12:], None)
-
-
-@functools.lru_cache(maxsize=64)
-def _month_of_day(day: int) -> str:
-    return f"{from_ms(day * 86_400_000):%Y-%m}"
-
-
-def _month(at_ms: int) -> str:
-    return _month_of_day(at_ms // 86_400_000)
+    return _cipher(secret, at_ms // DAY_MS).decrypt(sealed[:12], sealed[12:], None)

@@ -22,7 +22,6 @@ from avalist.domain.decisions import Action, Decision, Versions
 from avalist.domain.errors import LogFailed
 from avalist.domain.events import Payment, decode_event
 from avalist.domain.records import RecordKind
-from avalist.domain.row import pack_row
 from avalist.enrich.intake import Intake
 from avalist.models.artefact import Artefact
 from avalist.models.score import Model
@@ -126,10 +125,8 @@ class Gateway:
         if decision is not None:
             return decision
         event = payment(n)
-        words, facts = Intake(SCHEMA, SECRET).payment(event)
-        core = EventCore(
-            event.type, event.event_id, b"", event.payment_id, event.checkpoint, pack_row(words), facts, asked=True
-        )
+        row, facts = Intake(SCHEMA, SECRET).payment(event)
+        core = EventCore(event.type, event.event_id, b"", event.payment_id, event.checkpoint, row, facts, asked=True)
         return fall_back(core, 0, Policy(), "live", Versions("", ""))
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from avalist.domain.errors import BadInput
 from avalist.domain.records import FoldKind
-from avalist.domain.row import CAPTURED_DELTA, KIND, MISSING, OCCURRED, VALUES
+from avalist.domain.row import CAPTURED_DELTA, KIND, MISSING, OCCURRED, VALUES, unpack_row
 from avalist.domain.schema import DIGITAL_GOODS, EntityDecl
 from avalist.enrich.facts import payment_facts
 from avalist.enrich.intake import Intake
@@ -23,8 +23,8 @@ from tests.shop import DAY_MS, SCHEMA, T0_MS, event, iso, payment
 SECRET = b"s" * 32
 
 
-def row(**changes: Any) -> list[int]:
-    return Intake(SCHEMA, SECRET).payment(payment(**changes))[0]
+def row(**changes: Any) -> tuple[int, ...]:
+    return unpack_row(Intake(SCHEMA, SECRET).payment(payment(**changes))[0])
 
 
 # --- the fold row --------------------------------------------------------------------------------------------------
@@ -39,7 +39,7 @@ def test_a_payments_row() -> None:
 
 def test_what_is_absent_is_missing_or_0() -> None:
     words = row(ip=None, customer=None, method=None)
-    assert words[VALUES + 1 :] == [MISSING, 0, 0, 0, 0]
+    assert words[VALUES + 1 :] == (MISSING, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("ip", ["192.0.2.7", "192.0.2.250"])
@@ -53,7 +53,8 @@ def test_addresses_of_a_network_share_its_key(ip: str) -> None:
 def test_an_account_without_an_id_is_known_by_its_address(customer: dict[str, str], known_as: str) -> None:
     asked, login = row(customer=customer), event("login", "l", customer=customer)
     assert asked[VALUES + 2] == Intake(SCHEMA, SECRET).key(known_as)
-    assert Intake(SCHEMA, SECRET).identity(login)[0][VALUES + 2] == asked[VALUES + 2]  # type: ignore[arg-type]
+    known, _ = Intake(SCHEMA, SECRET).identity(login)  # type: ignore[arg-type]
+    assert unpack_row(known)[VALUES + 2] == asked[VALUES + 2]
 
 
 def test_an_account_that_has_neither_is_none() -> None:
@@ -62,14 +63,15 @@ def test_an_account_that_has_neither_is_none() -> None:
 
 def test_capture_is_as_declared_unless_the_payment_says() -> None:
     assumed = Intake(msgspec.structs.replace(SCHEMA, capture="assumed"), SECRET)
-    told = [assumed.payment(payment(captured=c))[0][CAPTURED_DELTA] for c in (None, True, False)]
+    told = [unpack_row(assumed.payment(payment(captured=c))[0])[CAPTURED_DELTA] for c in (None, True, False)]
     assert told == [1, 1, 0]
     assert row(captured=True)[CAPTURED_DELTA] == 1
 
 
 @pytest.mark.parametrize(("ok", "kind"), [(True, FoldKind.LOGIN_OK), (False, FoldKind.LOGIN_FAILED)])
 def test_a_logins_row(ok: bool, kind: FoldKind) -> None:
-    words, facts = Intake(SCHEMA, SECRET).identity(event("login", "l", customer={"id": "ann"}, ok=ok, ip="192.0.2.9"))  # type: ignore[arg-type]
+    packed, facts = Intake(SCHEMA, SECRET).identity(event("login", "l", customer={"id": "ann"}, ok=ok, ip="192.0.2.9"))  # type: ignore[arg-type]
+    words = unpack_row(packed)
     assert (words[KIND], words[VALUES]) == (kind, MISSING)
     assert words[VALUES + 2] == row()[VALUES + 2]
     assert facts.email_domain == ""
@@ -128,7 +130,7 @@ def test_a_key_does_not_depend_on_what_came_before(values: list[object]) -> None
 @pytest.mark.parametrize("text", ["", "a\u0000b", "ümlaut", "😀", "x" * 128])
 def test_any_text_may_be_an_entity(text: str) -> None:
     declared = msgspec.structs.replace(SCHEMA, entities=(EntityDecl("e", "custom.x"),))
-    words, _ = Intake(declared, SECRET).payment(payment(custom={"x": text}))
+    words = unpack_row(Intake(declared, SECRET).payment(payment(custom={"x": text}))[0])
     assert (words[VALUES + 2] == 0) == (text == "")
 
 
@@ -164,7 +166,7 @@ def test_an_account_of_the_future_has_no_age(age_ms: int, age_s: int) -> None:
 
 def test_the_default_schema_takes_a_bare_payment() -> None:
     bare = payment(customer=None, method=None, ip=None)
-    words, _ = Intake(DIGITAL_GOODS, SECRET).payment(bare)
+    words = unpack_row(Intake(DIGITAL_GOODS, SECRET).payment(bare)[0])
     assert words[VALUES] == 2500
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from avalist.domain.errors import BadInput
 from avalist.domain.events import bad_body
+from avalist.domain.row import unpack_row
 from avalist.domain.schema import DIGITAL_GOODS, Schema
 from avalist.enrich.intake import Intake
 from avalist.features.derive import derive
@@ -107,7 +108,7 @@ def test_a_schema_that_passes_compiles(
         plan = compile_plan(declared, derive(declared))
     except BadInput:
         return
-    words, _ = Intake(declared, b"k" * 32).payment(payment())
+    words = unpack_row(Intake(declared, b"k" * 32).payment(payment())[0])
     assert len(words) == plan.width
     assert len(set(plan.columns)) == len(plan.columns)
 

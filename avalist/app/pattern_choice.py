@@ -40,7 +40,7 @@ BUDGET: Final = 40
 """Columns that patterns may have, about a tenth of the default plan."""
 MOST_TRIED: Final = 6
 _EVALUATION: Final = Prequential(
-    params=TrainParams(test_share=0.0, trees=80, leaves=31, learning_rate=0.1, patience=20), most_rows=200_000
+    params=TrainParams(test_share=0.0, trees=80, leaves=31, learning_rate=0.1), most_rows=200_000
 )
 _MATURE: Final = 0.3
 """What share of fraud must be reported by now for a payment to judge."""

@@ -273,7 +273,8 @@ def _first_tree(d: TrainingSet, training: I64, params: TrainParams, base_rate: f
     decided = np.full(len(rows), np.nan) if d.decided is None else d.decided[training][rows]
     y, t_ms = d.y[training][rows].astype(np.float64), d.t_ms[training][rows]
     alarmed = Alarmed(share[rows] / 100.0, y, d.reported[training][rows], t_ms, decided)
-    return trusting(trust_in(alarmed, params.trust), base_rate, column, share, d.x.shape[1])
+    trust = trust_in(alarmed, params.trust, base_rate)
+    return trusting(trust, base_rate, column, share, d.x.shape[1]) if trust > 0.0 else None
 
 
 def _settings(params: TrainParams) -> dict[str, object]:

@@ -7,10 +7,11 @@ those of π + q·s·(1 − π), where other payments have those of the merchant'
 the step in log-odds is a tree, the first of the forest, and the others grow on what it leaves. It is part of the score
 and of its reasons like any other, and an account that is known well keeps what its own past says for it.
 
-q begins as the ``trust`` of the parameters, and the merchant's own bursts correct it, (κ·q + O)/(κ + E), with
-O frauds reported among payments in alarm, and E those that fraud would have shown by now. A payment that was approved
-although in alarm looked honest, so it would have shown little: no more than its probability when it was decided. Days
-count, not payments: each is worth ``_MOST_OF_A_DAY`` expected frauds at most.
+q begins as the ``trust`` of the parameters, and the merchant's own bursts correct it, (κ·q + O − B)/(κ + E), with
+O frauds reported among payments in alarm, E those that fraud would have shown by now, and B those that the base rate
+would have shown without any burst. A payment that was approved although in alarm looked honest, so it would have shown
+little: no more than its probability when it was decided, B included. Days count, not payments: each is worth
+``_MOST_OF_A_DAY`` expected frauds at most. A shop whose alarms are bursts of honest payments comes to no trust at all.
 """
 
 from __future__ import annotations
@@ -50,22 +51,24 @@ class Alarmed(NamedTuple):
     decided: F64
 
 
-def trust_in(alarmed: Alarmed, before: float) -> float:
-    """Return the chance that a burst of this merchant is fraud, given what it was held to be before.
+def trust_in(alarmed: Alarmed, before: float, base_rate: float) -> float:
+    """Return the chance that a burst of this merchant is fraud, given what it was held to be before; 0 is none.
 
     >>> none = np.empty(0)
-    >>> trust_in(Alarmed(none, none, none, none.astype(np.int64), none), 0.5)
+    >>> trust_in(Alarmed(none, none, none, none.astype(np.int64), none), 0.5, 0.01)
     0.5
     """
     if not len(alarmed.y):
         return before
-    decided = np.where(np.isnan(alarmed.decided), 1.0, alarmed.decided / max(before, 1e-9))
+    undecided = np.isnan(alarmed.decided)
+    decided = np.where(undecided, 1.0, alarmed.decided / max(before, 1e-9))
     shown = np.minimum(alarmed.excess, decided) * alarmed.reported
+    usual = base_rate * undecided * alarmed.reported
     _, day = np.unique(alarmed.t_ms // DAY_MS, return_inverse=True)
-    expected, observed = np.bincount(day, shown), np.bincount(day, alarmed.y)
+    expected, observed = np.bincount(day, shown), np.bincount(day, alarmed.y - usual)
     worth = np.minimum(1.0, _MOST_OF_A_DAY / np.maximum(expected, 1e-9))
     now = float((_KAPPA * before + worth @ observed) / (_KAPPA + worth @ expected))
-    return min(now, _MOST_TRUST)
+    return min(max(now, 0.0), _MOST_TRUST)
 
 
 def excess_column(schema: bytes, columns: Sequence[str]) -> int:

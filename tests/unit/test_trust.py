@@ -21,6 +21,7 @@ SCHEMA = msgspec.json.encode(
         numbers=(NumberDecl("burst", "wave.excess"),),
     )
 )
+BASE = 0.01
 PARAMS = TrainParams(trees=8, leaves=4, test_share=0.0, min_data_in_leaf=20)
 
 
@@ -32,23 +33,29 @@ def bursts(days: int, each: int, fraud: float, decided: float = float("nan")) ->
 
 
 def test_bursts_that_were_fraud_raise_it_and_others_lower_it() -> None:
-    assert trust_in(bursts(8, 20, 0.9), 0.5) > 0.85
-    assert trust_in(bursts(8, 20, 0.0), 0.5) < 0.1
+    assert trust_in(bursts(8, 20, 0.9), 0.5, BASE) > 0.85
+    assert trust_in(bursts(8, 20, 0.0), 0.5, BASE) < 0.1
+
+
+def test_bursts_that_show_no_more_than_the_base_rate_end_it() -> None:
+    sales = bursts(200, 200, 0.005)
+    assert trust_in(sales, 0.5, BASE) == 0.0
+    assert trust_in(sales, 0.5, 0.0) > 0.004
 
 
 def test_one_large_burst_says_as_little_as_a_small_one() -> None:
-    large, small = (trust_in(bursts(1, each, 0.0), 0.5) for each in (400, 10))
+    large, small = (trust_in(bursts(1, each, 0.0), 0.5, BASE) for each in (400, 10))
     assert large == pytest.approx(small)
     assert large > 0.2
 
 
 def test_what_was_approved_in_an_alarm_because_it_looked_honest_hardly_counts() -> None:
-    assert trust_in(bursts(8, 5, 0.0, decided=0.01), 0.5) > 0.35
+    assert trust_in(bursts(8, 5, 0.0, decided=0.01), 0.5, BASE) > 0.35
 
 
 def test_reports_that_cannot_be_there_yet_are_not_missed() -> None:
     young = bursts(8, 20, 0.0)._replace(reported=np.full(160, 0.001))
-    assert trust_in(young, 0.5) > 0.4
+    assert trust_in(young, 0.5, BASE) > 0.4
 
 
 def tree(x: F64, n_features: int = 2) -> Trees:

@@ -11,6 +11,7 @@ import msgspec
 from avalist.app.flags import CAPTURED, CHECKPOINTS, FRAUD, flags_after
 from avalist.app.merchant import Merchant, decode_event_core
 from avalist.app.tables import LoadTables, no_tables
+from avalist.app.telling import told_by
 from avalist.domain.core import EventCore, EventHead
 from avalist.domain.errors import AvalistError, BadInput, ClockWentBack, Conflict, LogFailed, NotFound
 from avalist.domain.events import (
@@ -229,8 +230,9 @@ class Taker:
     def _identity(self, batch: Batch, event: IdentityEvent, digest: bytes, at_ms: int) -> EventCore:
         words, facts = self._intake(batch.merchant).identity(event)
         words[AT], words[T] = at_ms, min(to_ms(event.occurred_at), at_ms)
-        told = event.session if isinstance(event, SessionClosed) and event.session and event.session.id else None
-        return EventCore(event.type, event.event_id, digest, "", "", pack_row(words), facts, session=told)
+        named = event.session if isinstance(event, SessionClosed) and event.session and event.session.id else None
+        row, told = pack_row(words), told_by(event)
+        return EventCore(event.type, event.event_id, digest, "", "", row, facts, session=named, told=told)
 
     def _outcome(self, batch: Batch, event: OutcomeEvent, digest: bytes, at_ms: int) -> EventCore:
         """Join an outcome with its payment: the payment's keys, amount and time become facts of the outcome."""
@@ -248,7 +250,7 @@ class Taker:
             event.type, event.event_id, digest, event.payment_id, "", with_head(paid, kind, at_ms, t_ms, *deltas), None,
             fraud, True if deltas[0] else None, False,
             event.source == IMPUTED if isinstance(event, Label) else None,
-            verdict=f"{event.verdict} {event.by}" if isinstance(event, ReviewResult) else "",
+            verdict=f"{event.verdict} {event.by}" if isinstance(event, ReviewResult) else "", told=told_by(event),
         )  # fmt: skip
 
     def _row_of(self, first: int | EventCore) -> bytes:

@@ -19,6 +19,7 @@ from avalist.domain.events import (
     AuthorisationResult,
     Capture,
     Chargeback,
+    Custom,
     EarlyFraudWarning,
     IdentityEvent,
     Label,
@@ -180,9 +181,11 @@ class Taker:
         clear = canonical(event)
         digest = _digest(clear)
         known = batch.event(event.event_id)
+        if known is None and isinstance(event, Payment):
+            known = self._known_by_payment(batch, event)
         if known is not None:
             first = batch.cores[known.place] if isinstance(known, New) else self._head_at(known.position)
-            if first.digest != digest:
+            if first.digest != digest and not same_content(event, first.digest):
                 raise Conflict(
                     f"event id {event.event_id[:64]!r} was used before with other content: give each event its own"
                 )
@@ -195,6 +198,13 @@ class Taker:
         else:
             core = self._identity(batch, event, digest, at_ms)
         return batch.add(core, at_ms, seal(self._secret(batch.merchant.id), at_ms, digest, clear))
+
+    def _known_by_payment(self, batch: Batch, event: Payment) -> Known | None:
+        """Return where a payment stands whose event id is forgotten: payments are remembered for longer."""
+        if not batch.payment(event.payment_id)[1] & CHECKPOINTS[event.checkpoint]:
+            return None
+        position = batch.merchant.decided_at(event.payment_id, event.checkpoint)
+        return Known(position) if position >= 0 and self._head_at(position).event_id == event.event_id else None
 
     def _core_at(self, position: int) -> EventCore:
         return decode_event_core(self._log.get(position).core)
@@ -339,10 +349,17 @@ def _never_back(last_ms: int, event: WireEvent, at_ms: int) -> int:
 
 
 def canonical(event: WireEvent) -> bytes:
-    """Return the event's content less ``sent_at``: equal for a retry, however its JSON was spaced.
+    """Return the event's content less ``sent_at``: equal for a retry, however its JSON was spaced and ordered.
 
     Raises ``BadInput`` for a time that has no four-digit year in UTC.
     """
+    custom: Custom = getattr(event, "custom", {})
+    if len(custom) > 1:
+        event = msgspec.structs.replace(event, custom=dict(sorted(custom.items())))
+    return _as_sent(event)
+
+
+def _as_sent(event: WireEvent) -> bytes:
     try:
         return encode(msgspec.structs.replace(event, sent_at=None) if event.sent_at else event)
     except OverflowError:
@@ -352,6 +369,11 @@ def canonical(event: WireEvent) -> bytes:
 def digest_of(event: WireEvent) -> bytes:
     """Return the digest of an event's content, as its core keeps it. Raises as :func:`canonical`."""
     return _digest(canonical(event))
+
+
+def same_content(event: WireEvent, digest: bytes) -> bool:
+    """Tell whether an event has the content of a digest; older releases digested `custom` in the order it came in."""
+    return digest in (digest_of(event), _digest(_as_sent(event)))
 
 
 def _digest(clear: bytes) -> bytes:

@@ -9,15 +9,13 @@ from avalist.domain.errors import BadInput
 from avalist.domain.events import IdentityEvent, KycStep, Login, Payment, ProfileChange, SessionClosed, SignUp
 from avalist.domain.facts import NO_TABLES, Facts, SessionState
 from avalist.domain.records import FoldKind
-from avalist.domain.row import MISSING
+from avalist.domain.row import LARGEST_NUMBER, MISSING
 from avalist.domain.schema import Schema
 from avalist.enrich.facts import identity_facts, payment_facts
 from avalist.enrich.quality import Quality, with_missing
 from avalist.enrich.sources import Sources, is_given, is_text
 from avalist.enrich.tables import Tables
 
-_MAX_WORD = 2**62
-_SMALL = 2**40
 _CACHED_KEYS = 16_384
 _ABSENT: dict[object, int] = {None: 0, "": 0}
 _FOLD_KIND = {
@@ -48,7 +46,7 @@ class Intake:
         numbers = [d.source for d in schema.numbers]
         self._values_of = Sources(numbers)
         self._asked_of_callers = [(place, s) for place, s in enumerate([*numbers, *keys]) if is_given(s)]
-        self._numbers = [(d.name, 10**d.decimals) for d in schema.numbers]
+        self._numbers = [(d.name, 10**d.decimals, LARGEST_NUMBER // 10**d.decimals) for d in schema.numbers]
         self._assumed = schema.capture == "assumed"
         self._cache: dict[object, int] = dict(_ABSENT)
         self._older = self._cache
@@ -80,10 +78,10 @@ class Intake:
 
     def _row(self, words: list[int], values: list[object], texts: list[object], facts: Facts) -> list[int]:
         """Return the row that begins with `words`; note the categories in `facts`."""
-        for (name, scale), value in zip(self._numbers, values, strict=True):
+        for (name, scale, most), value in zip(self._numbers, values, strict=True):
             if value is None:
                 words.append(MISSING)
-            elif value.__class__ is int and -_SMALL < value < _SMALL:
+            elif value.__class__ is int and -most <= value <= most:
                 words.append(value * scale)
             else:
                 words.append(_number(name, value, scale))
@@ -122,6 +120,7 @@ def _number(name: str, value: object, scale: int) -> int:
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise BadInput("not a number", field=f"number {name}", expected="a finite number", got=str(value)[:32])
     scaled = value * scale
-    if abs(scaled) > _MAX_WORD:  # before rounding: infinity has no integer
-        raise BadInput("the number is too large", field=f"number {name}", expected="below 4.6e18", got=str(value)[:32])
+    if abs(scaled) > LARGEST_NUMBER:  # before rounding: infinity has no integer
+        most = f"at most {LARGEST_NUMBER / scale:,.15g}"
+        raise BadInput("the number is too large", field=f"number {name}", expected=most, got=str(value)[:32])
     return round(scaled)

@@ -12,6 +12,7 @@ import msgspec
 from avalist.app.flags import CAPTURED, CHECKPOINTS, FRAUD, flags_after
 from avalist.app.merchant import Merchant, decode_event_core
 from avalist.app.tables import LoadTables, no_tables
+from avalist.app.telling import told_by
 from avalist.domain.core import EventCore, EventHead
 from avalist.domain.errors import AvalistError, BadInput, ClockWentBack, Conflict, LogFailed, NotFound
 from avalist.domain.events import (
@@ -19,6 +20,7 @@ from avalist.domain.events import (
     AuthorisationResult,
     Capture,
     Chargeback,
+    Custom,
     EarlyFraudWarning,
     IdentityEvent,
     Label,
@@ -177,9 +179,11 @@ class Taker:
         clear = canonical(event)
         digest = _digest(clear)
         known = batch.event(event.event_id)
+        if known is None and isinstance(event, Payment):
+            known = self._known_by_payment(batch, event)
         if known is not None:
             first = batch.cores[known.place] if isinstance(known, New) else self._head_at(known.position)
-            if first.digest != digest:
+            if first.digest != digest and not same_content(event, first.digest):
                 raise Conflict(
                     f"event id {event.event_id[:64]!r} was used before with other content: give each event its own"
                 )
@@ -192,6 +196,13 @@ class Taker:
         else:
             core = self._identity(batch, event, digest, at_ms)
         return batch.add(core, at_ms, seal(self._secret(batch.merchant.id), at_ms, digest, clear))
+
+    def _known_by_payment(self, batch: Batch, event: Payment) -> Known | None:
+        """Return where a payment stands whose event id is forgotten: payments are remembered for longer."""
+        if not batch.payment(event.payment_id)[1] & CHECKPOINTS[event.checkpoint]:
+            return None
+        position = batch.merchant.decided_at(event.payment_id, event.checkpoint)
+        return Known(position) if position >= 0 and self._head_at(position).event_id == event.event_id else None
 
     def _core_at(self, position: int) -> EventCore:
         return decode_event_core(self._log.get(position).core)
@@ -222,8 +233,8 @@ class Taker:
 
     def _identity(self, batch: Batch, event: IdentityEvent, digest: bytes, at_ms: int) -> EventCore:
         row, facts = self._intake(batch.merchant).identity(event, at_ms)
-        told = event.session if isinstance(event, SessionClosed) and event.session and event.session.id else None
-        return EventCore(event.type, event.event_id, digest, "", "", row, facts, session=told)
+        named = event.session if isinstance(event, SessionClosed) and event.session and event.session.id else None
+        return EventCore(event.type, event.event_id, digest, "", "", row, facts, session=named, told=told_by(event))
 
     def _outcome(self, batch: Batch, event: OutcomeEvent, digest: bytes, at_ms: int) -> EventCore:
         """Join an outcome with its payment: the payment's keys, amount and time become facts of the outcome."""
@@ -241,7 +252,7 @@ class Taker:
             event.type, event.event_id, digest, event.payment_id, "", with_head(paid, kind, at_ms, t_ms, *deltas), None,
             fraud, True if deltas[0] else None, False,
             event.source == IMPUTED if isinstance(event, Label) else None,
-            verdict=f"{event.verdict} {event.by}" if isinstance(event, ReviewResult) else "",
+            verdict=f"{event.verdict} {event.by}" if isinstance(event, ReviewResult) else "", told=told_by(event),
         )  # fmt: skip
 
     def _row_of(self, first: int | EventCore) -> bytes:
@@ -330,10 +341,17 @@ def _never_back(last_ms: int, event: WireEvent, at_ms: int) -> int:
 
 
 def canonical(event: WireEvent) -> bytes:
-    """Return the event's content less ``sent_at``: equal for a retry, however its JSON was spaced.
+    """Return the event's content less ``sent_at``: equal for a retry, however its JSON was spaced and ordered.
 
     Raises ``BadInput`` for a time that has no four-digit year in UTC.
     """
+    custom: Custom = getattr(event, "custom", {})
+    if len(custom) > 1:
+        event = msgspec.structs.replace(event, custom=dict(sorted(custom.items())))
+    return _as_sent(event)
+
+
+def _as_sent(event: WireEvent) -> bytes:
     try:
         return encode(msgspec.structs.replace(event, sent_at=None) if event.sent_at else event)
     except OverflowError:
@@ -343,6 +361,11 @@ def canonical(event: WireEvent) -> bytes:
 def digest_of(event: WireEvent) -> bytes:
     """Return the digest of an event's content, as its core keeps it. Raises as :func:`canonical`."""
     return _digest(canonical(event))
+
+
+def same_content(event: WireEvent, digest: bytes) -> bool:
+    """Tell whether an event has the content of a digest; older releases digested `custom` in the order it came in."""
+    return digest in (digest_of(event), _digest(_as_sent(event)))
 
 
 def _digest(clear: bytes) -> bytes:

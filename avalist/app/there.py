@@ -8,7 +8,7 @@ import msgspec
 
 from avalist.app.index import NONE, IdIndex, hash_ids
 from avalist.app.merchant import decode_event_core
-from avalist.app.take import digest_of, effect
+from avalist.app.take import effect, same_content
 from avalist.domain.core import EventCore
 from avalist.domain.events import AuthorisationResult, IdentityEvent, Payment, WireEvent, from_ms, known_at, to_ms
 from avalist.domain.records import FoldKind, Record, RecordKind
@@ -86,7 +86,7 @@ class There:
 
 def _says(event: WireEvent, digest: bytes) -> bool:
     """Tell whether an event has the content of a digest; one that came live brought no time of arrival."""
-    return digest in (digest_of(event), digest_of(msgspec.structs.replace(event, received_at=None)))
+    return any(same_content(one, digest) for one in (event, msgspec.structs.replace(event, received_at=None)))
 
 
 def _event(event_id: str) -> str:

@@ -27,7 +27,7 @@ from avalist.app.merchant import (
 from avalist.app.snapshot import Snapshot
 from avalist.app.stages import Stages
 from avalist.app.tables import LoadTables, no_tables
-from avalist.app.take import Batch, Known, New, Taker, arrival_of, digest_of, encode
+from avalist.app.take import Batch, Known, New, Taker, arrival_of, encode, same_content
 from avalist.domain.core import (
     Control,
     DecisionCore,
@@ -397,7 +397,7 @@ class Writer:
         if position < 0:
             return False
         known = decode_event_core(self._log.get(position).core)
-        return known.event_id == event.event_id and known.digest != digest_of(event)
+        return known.event_id == event.event_id and not same_content(event, known.digest)
 
     def key(self, id: str, value: str) -> int:
         """Return the merchant's keyed hash of a clear value, as it stands in fold rows."""

@@ -13,6 +13,7 @@ from avalist.domain.facts import NO_TABLES, Facts
 from avalist.domain.schema import Schema
 
 NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
+Told = dict[str, str | int | bool | tuple[str, ...]]
 Why = Literal["deadline", "overloaded", "log"]
 Cause = Literal["first", "schedule", "labels", "drift", "operator"]
 """What made a training due."""
@@ -40,7 +41,8 @@ class EventCore(EventHead, frozen=True, array_like=True, gc=False):
     event says nothing of fraud; `captured` is True from the event that captures on. `imputed` tells of a label whether
     its time was drawn instead of known; None for other events, and for labels logged before this was noted. `session`
     is the summary that a session event gives under an id, where payments that name it find it; `verdict` what a review
-    decided, and who did.
+    decided, and who did. `told` are the fields of an outcome as they were sent, and those that only a step of identity
+    verification or a change of a profile has; empty in other events, and in those logged before this was kept.
     """
 
     facts: Facts | None = None
@@ -50,6 +52,7 @@ class EventCore(EventHead, frozen=True, array_like=True, gc=False):
     imputed: bool | None = None
     session: SessionSummary | None = None
     verdict: str = ""
+    told: Told = {}
 
 
 class MerchantCreated(msgspec.Struct, frozen=True, tag="merchant_created"):

@@ -29,6 +29,8 @@ FRAUD_DELTA: Final = 4
 OCCURRED: Final = 5
 VALUES: Final = 6
 MISSING: Final = -(2**63)
+LARGEST_NUMBER: Final = 10**12
+"""The most that a declared number may be once it is scaled, as an amount: nine million of them add up in 64 bits."""
 _HEAD: Final = struct.Struct("<5q")
 
 

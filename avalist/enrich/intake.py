@@ -10,15 +10,13 @@ from avalist.domain.errors import BadInput
 from avalist.domain.events import IdentityEvent, KycStep, Login, Payment, ProfileChange, SessionClosed, SignUp
 from avalist.domain.facts import NO_TABLES, Facts, SessionState
 from avalist.domain.records import FoldKind
-from avalist.domain.row import MISSING, pack_row
+from avalist.domain.row import LARGEST_NUMBER, MISSING, pack_row
 from avalist.domain.schema import Schema
 from avalist.enrich.facts import identity_facts, payment_facts
 from avalist.enrich.quality import Quality, add_missing
 from avalist.enrich.sources import Sources, is_given, is_text
 from avalist.enrich.tables import Tables
 
-_MAX_WORD = 2**62
-_SMALL = 2**40
 _CACHED_KEYS = 16_384
 _NO_KEY: Final = bytes(8)
 _FIRST_KEY: Final = (1).to_bytes(8, "little")
@@ -78,7 +76,7 @@ class Intake:
         numbers = [d.source for d in schema.numbers]
         self._values_of = Sources(numbers)
         self._asked_of_callers = [(place, s) for place, s in enumerate([*numbers, *keys]) if is_given(s)]
-        self._numbers = [(d.name, 10**d.decimals) for d in schema.numbers]
+        self._numbers = [(d.name, 10**d.decimals, LARGEST_NUMBER // 10**d.decimals) for d in schema.numbers]
         self._assumed = schema.capture == "assumed"
         self._keys = _Keys(secret)
         self.tables: Tables | None = None
@@ -116,9 +114,9 @@ class Intake:
         """Return the row that begins with `head`; note the categories in `facts`."""
         head += [
             MISSING if value is None
-            else value * scale if value.__class__ is int and -_SMALL < value < _SMALL
+            else value * scale if value.__class__ is int and -most <= value <= most
             else _number(name, value, scale)
-            for (name, scale), value in zip(self._numbers, values, strict=True)
+            for (name, scale, most), value in zip(self._numbers, values, strict=True)
         ]  # fmt: skip
         for place in self._not_text:
             if texts[place] is not None:
@@ -138,6 +136,7 @@ def _number(name: str, value: object, scale: int) -> int:
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise BadInput("not a number", field=f"number {name}", expected="a finite number", got=str(value)[:32])
     scaled = value * scale
-    if abs(scaled) > _MAX_WORD:  # before rounding: infinity has no integer
-        raise BadInput("the number is too large", field=f"number {name}", expected="below 4.6e18", got=str(value)[:32])
+    if abs(scaled) > LARGEST_NUMBER:  # before rounding: infinity has no integer
+        most = f"at most {LARGEST_NUMBER / scale:,.15g}"
+        raise BadInput("the number is too large", field=f"number {name}", expected=most, got=str(value)[:32])
     return round(scaled)

@@ -6,13 +6,13 @@ import numpy as np
 import polars as pl
 
 from avalist.domain.money import EXPONENT, MAX_MINOR, minor_from_text
+from avalist.domain.row import LARGEST_NUMBER
 from avalist.history.cells import LONG, Cells
 from avalist.history.columns import ISO, LATEST_US, flags, instants, missing, no_ip, numbers, text
 from avalist.history.paths import ID, IP
 from avalist.history.plan import Field
 
 _EARLIEST_US = -2_208_988_800 * 10**6
-_LARGEST = 2.0**62
 
 
 def payments_of(cells: Cells) -> pl.DataFrame:
@@ -172,7 +172,7 @@ class _Payments:
             )
             return found.set(~found.is_between(rule.low, rule.high), None).round().cast(pl.Int64)
         self._c.refuse(
-            found.abs() * 10 ** self._plan.decimals[field.path] > _LARGEST, column, "the number is too large"
+            found.abs() * 10 ** self._plan.decimals[field.path] > LARGEST_NUMBER, column, "the number is too large"
         )
         if bool((found.abs() >= LONG).any()):
             self._c.refuse_cards(text(found), column, field.path)

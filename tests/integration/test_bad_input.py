@@ -273,6 +273,7 @@ PAYMENTS: tuple[tuple[dict[str, Any], str], ...] = (
     *(({"customer": {"id": "ann", "created_at": t}}, "$.customer.created_at") for t in (*FAR, *NO_TIMES)),
     ({"custom": {"lat": 1e308}}, "number lat"),
     ({"custom": {"lat": 10**18}}, "number lat"),
+    ({"custom": {"lat": 10**9 + 1}}, "number lat"),
     ({"custom": {"lat": "north"}}, "number lat"),
     ({"custom": {"ok": 1, "x": {"deep": 1}}}, "$.custom.x"),
     ({"custom": {"ok": 1, "x": 10**30}}, "$.custom.x"),

@@ -90,11 +90,16 @@ def test_every_method_has_an_instrument(method: dict[str, Any]) -> None:
     assert row(method=method)[VALUES + 3] == Intake(SCHEMA, SECRET).key("X")
 
 
-@pytest.mark.parametrize("value", ["north", 1e300, -1e300])
+@pytest.mark.parametrize("value", ["north", 1e300, -1e300, 10**9 + 1, -(10**9) - 0.001, 4.6e15])
 def test_what_is_no_number_of_a_possible_size_is_refused(value: object) -> None:
     with pytest.raises(BadInput) as refused:
         row(custom={"lat": value})
     assert refused.value.field == "number lat"
+
+
+@pytest.mark.parametrize("value", [10**9, -(10**9), 1e9])
+def test_the_largest_numbers_are_taken(value: float) -> None:
+    assert row(custom={"lat": value})[VALUES + 1] == value * 1000
 
 
 # --- keys ----------------------------------------------------------------------------------------------------------

@@ -113,6 +113,14 @@ def test_a_row_becomes_a_payment() -> None:
     assert (payment.customer.id, payment.custom, payment.cart[0].sku) == ("3", {"lat": 1.5}, "s")
 
 
+def test_the_largest_number_is_taken_and_none_above_it() -> None:
+    (payment,) = events([row(1, lat=1e9)])
+    assert isinstance(payment, Payment)
+    assert payment.custom == {"lat": 1e9}
+    refused = refusal([row(1, lat=1e9 + 1)])
+    assert (refused["column"], refused["reason"]) == ("lat", "the number is too large")
+
+
 def test_a_hashed_column_is_hashed_before_anything_reads_it() -> None:
     one, other = events([row(1), row(2)])
     assert CARD_NUMBER not in repr(one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +14,7 @@ from avalist.app.administer import SetMode, SetPolicy
 from avalist.app.dataset import collect
 from avalist.app.flags import CAPTURED, FRAUD
 from avalist.app.merchant import decode_event_core
+from avalist.app.take import same_content
 from avalist.domain.core import ModelActivated, ModelStaged
 from avalist.domain.decisions import Action, Mode
 from avalist.domain.errors import ArtefactInvalid, BadInput, ClockWentBack, Conflict, NotFound
@@ -71,6 +73,33 @@ def test_the_same_event_id_with_other_content_is_a_conflict(shop: Shop, change: 
     with pytest.raises(Conflict, match="'e1'"):
         shop.decide(1, **change)
     assert shop.writer.merchant("shop").seq == 2
+
+
+def test_a_retry_may_order_custom_anew(shop: Shop) -> None:
+    first = shop.decide(1, custom={"b": 1, "a": 2})
+    assert shop.decide(1, custom={"a": 2, "b": 1}).position == first.position
+
+
+def test_an_event_of_a_release_that_kept_the_order_of_custom_is_known(shop: Shop) -> None:
+    sent = payment(1, custom={"b": 1, "a": 2})
+    older = blake2b(msgspec.msgpack.encode(sent), digest_size=16).digest()
+    assert same_content(sent, older)
+    assert not same_content(payment(1, custom={"b": 1, "a": 3}), older)
+
+
+@pytest.mark.parametrize(("n", "checkpoint"), [(1, "pre_auth"), (2, "post_auth"), (3, "rescore")])
+def test_a_retry_is_known_for_as_long_as_its_payment_is(shop: Shop, n: int, checkpoint: str) -> None:
+    shop.decide(1)
+    first = shop.decide(n, payment_id="p1", checkpoint=checkpoint)
+    for day in (40, 80):
+        shop.clock.ms = T0_MS + day * DAY_MS
+        shop.decide(day)
+    assert not shop.writer.knows("shop", f"e{n}")
+    seq = shop.writer.merchant("shop").seq
+    again = shop.decide(n, payment_id="p1", checkpoint=checkpoint)
+    assert (again.position, again.decision, shop.writer.merchant("shop").seq) == (first.position, first.decision, seq)
+    with pytest.raises(Conflict, match=f"'e{n}' was used before with other content"):
+        shop.decide(n, payment_id="p1", checkpoint=checkpoint, amount_minor=1)
 
 
 def test_an_event_id_belongs_to_all_types_of_event(shop: Shop) -> None:

@@ -1,0 +1,36 @@
+"""What an event says in words of its own, which stand in its core: the archive has no sealed part to look them up in.
+
+Outcomes are told whole but for their ids; of a step of identity verification and of a change of a profile, what only
+they say. None of it tells of a person: who somebody is stands in the fields that the vault keeps.
+"""
+
+from __future__ import annotations
+
+from typing import Final, get_args
+
+from avalist.app.vault import FIELDS
+from avalist.domain.core import Told
+from avalist.domain.events import Event, KycStep, OutcomeEvent, ProfileChange, WireEvent
+
+_ELSEWHERE: Final = {*Event.__struct_fields__, *FIELDS, "payment_id"}
+_OUTCOMES: Final = get_args(OutcomeEvent)
+_OWN: Final = {
+    kind: tuple(name for name in kind.__struct_fields__ if name not in _ELSEWHERE)
+    for kind in (*_OUTCOMES, KycStep, ProfileChange)
+}
+
+
+def told_by(event: WireEvent) -> Told:
+    """Return what an event says in words of its own; what it leaves out, or empty, is left out.
+
+    >>> from avalist.domain.events import decode_event
+    >>> at = b'"event_id": "e", "occurred_at": "2026-12-20T00:00:00Z", "payment_id": "p"'
+    >>> told_by(decode_event(b'{"type": "chargeback", "reason_code": "10.4", %b}' % at))
+    {'stage': 'opened', 'fraud': True, 'reason_code': '10.4', 'occurred_at': '2026-12-20T00:00:00+00:00'}
+    """
+    told: Told = {
+        name: value for name in _OWN.get(type(event), ()) if (value := getattr(event, name)) not in ("", (), None)
+    }
+    if isinstance(event, _OUTCOMES):  # its row has the time of its payment
+        told["occurred_at"] = event.occurred_at.isoformat()
+    return told

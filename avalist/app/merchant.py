@@ -136,6 +136,11 @@ def added_in(records: Iterable[tuple[int, Record]], merchant: str) -> list[bytes
     return [control.features for control in found if isinstance(control, FeaturesAdded)]
 
 
+def plans_of(created: MerchantCreated, added: Sequence[bytes]) -> list[Plan]:
+    """Return the plans that a merchant has and had, the newest last: each begins with the columns of those before."""
+    return [plan_of(created, added[:n]) for n in range(len(added) + 1)]
+
+
 def _at_checkpoint(payment_id: str, checkpoint: str) -> str:
     return f"{checkpoint}\x00{payment_id}"
 

@@ -86,10 +86,10 @@ def test_projections_are_made_again_in_another_store_and_primaries_stay(
         before = decisions(shop.installation.documents)
         shop.installation.documents.clear("shop", DECISIONS)
         with pytest.raises(DataFolderLocked):
-            rebuild(tmp_path)
+            rebuild(data=tmp_path)
     for store in ("sqlite:", url_for(mongodb, tmp_path)):
         monkeypatch.setenv("AVALIST_DOCUMENTS", store)
-        rebuild(tmp_path)
+        rebuild(moved_from="sqlite:" if store != "sqlite:" else None, data=tmp_path)
         with build(Settings(data=tmp_path, documents=store)) as installation:
             assert decisions(installation.documents) == before
             assert bool(installation.administration.keys) is (store == "sqlite:")

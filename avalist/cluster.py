@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
 
 from avalist.adapters.clock import SystemClock
 from avalist.adapters.file.blobs import FolderBlobs
@@ -96,6 +99,8 @@ class Cluster:
 
     def blobs_of(self, partition: int) -> Blobs:
         """Return the blobs that are made of a partition's log: snapshots and archive."""
+        if self.settings.blobs.startswith("s3:"):
+            return open_blobs(msgspec.structs.replace(self.settings, blobs=below(self.settings.blobs, partition)))
         return FolderBlobs(self.settings.data / "partitions" / f"{partition:04d}")
 
     @contextmanager
@@ -108,6 +113,16 @@ class Cluster:
     def partition_of(self, merchant: str) -> int:
         """Return the partition that holds a merchant's log."""
         return partition_of(merchant, self.settings.partitions)
+
+
+def below(url: str, partition: int) -> str:
+    """Return where a partition's blobs lie in an object storage, beside those of merchants: none is named so.
+
+    >>> below("s3://bucket/avalist?region=eu-west-1", 3)
+    's3://bucket/avalist/_partitions/0003?region=eu-west-1'
+    """
+    parts = urlsplit(url)
+    return parts._replace(path=f"{parts.path.rstrip('/')}/_partitions/{partition:04d}").geturl()
 
 
 @contextmanager

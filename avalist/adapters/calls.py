@@ -6,7 +6,9 @@ import http.client
 import ipaddress
 import socket
 import ssl
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -24,14 +26,20 @@ class Calls:
     reserved ones. The connection goes to the very address that was checked, so that a name that is resolved anew
     leads nowhere else. Certificates are checked against the name, by `context` or the system's authorities.
 
+    From the connection to the end of the answer, of which 64 KiB are read, a call takes `timeout_s` at most, however
+    slowly a receiver drips.
+
     Raises
     ------
     Unavailable
         If nothing takes the call, or the address may not be called.
     """
 
-    def __init__(self, *, private: bool = False, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, *, private: bool = False, context: ssl.SSLContext | None = None, timeout_s: float = _TIMEOUT_S
+    ) -> None:
         self._private = private
+        self._timeout_s = timeout_s
         self._context = context or ssl.create_default_context()
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
@@ -40,15 +48,14 @@ class Calls:
         try:
             host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
             address = self._resolved(host, port)
-            connection = _Pinned(host, port, address, self._context if parts.scheme == "https" else None)
-            try:
+            context = self._context if parts.scheme == "https" else None
+            connection = _Pinned(host, port, address, context, self._timeout_s)
+            with connection.ended_in_time():
                 path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
                 connection.request("POST", path, body, dict(headers))
                 answer = connection.getresponse()
                 answer.read(_MOST_READ)
                 return answer.status
-            finally:
-                connection.close()
         except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
             raise Unavailable(f"no answer: {error or type(error).__name__}") from error
 
@@ -82,13 +89,39 @@ def _nat64(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 class _Pinned(http.client.HTTPConnection):
     """A connection to one address, in the name of a host."""
 
-    def __init__(self, host: str, port: int, address: str, context: ssl.SSLContext | None) -> None:
-        super().__init__(host, port, timeout=_TIMEOUT_S)
-        self._address, self._context = address, context
+    def __init__(self, host: str, port: int, address: str, context: ssl.SSLContext | None, timeout_s: float) -> None:
+        super().__init__(host, port, timeout=timeout_s)
+        self._address, self._context, self._timeout_s = address, context, timeout_s
+        self._late = False
         if context is not None:
             self.default_port = _PORTS["https"]
 
     def connect(self) -> None:
-        self.sock = socket.create_connection((self._address, self.port), _TIMEOUT_S)
+        self.sock = socket.create_connection((self._address, self.port), self._timeout_s)
         if self._context is not None:
-            self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
+            self.sock = self._context.wrap_socket(
+                self.sock, server_hostname=self.host, do_handshake_on_connect=False
+            )  # so that a handshake is cut off too
+            self.sock.do_handshake()
+
+    @contextmanager
+    def ended_in_time(self) -> Iterator[None]:
+        """Close the connection at the end, and cut it off when its time is over. Raises ``TimeoutError``."""
+        clock = threading.Timer(self._timeout_s, self._cut)
+        clock.daemon = True
+        clock.start()
+        try:
+            yield
+        except (OSError, http.client.HTTPException, ValueError):
+            if not self._late:
+                raise
+        finally:
+            clock.cancel()
+            self.close()
+        if self._late:
+            raise TimeoutError(f"it took longer than {self._timeout_s:g} s")
+
+    def _cut(self) -> None:
+        self._late = True
+        with suppress(OSError, AttributeError):  # there is none yet, or no more
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)  # of TLS too: its own would race with the reader

@@ -150,7 +150,7 @@ class Explainer:
         if decision.p_fraud is None or not decision.model_version or not decided.features:
             return None
         model = self.model(merchant.id, decision.model_version)
-        if model is None or model.artefact.trees.cover is None or model.artefact.plan_hash != merchant.plan.hash:
+        if model is None or model.artefact.trees.cover is None or model.artefact.plan_hash not in merchant.plans:
             return None
         row = np.frombuffer(decided.features, "<f4").reshape(1, -1).copy()  # read-only is another type to numba
         wide = model.artefact.rows(row)
@@ -226,7 +226,7 @@ def _candidates(tried: _Tried, parts: F64) -> list[tuple[int, Change]]:
         return []
     named, currency = {feature.name: feature for feature in plan.features}, tried.merchant.schema.base_currency
     found: list[tuple[int, Change]] = []
-    for column in np.argsort(-parts[: len(plan.columns)], kind="stable").tolist():
+    for column in np.argsort(-parts[: len(tried.model.artefact.columns)], kind="stable").tolist():
         value, usual, feature = float(tried.row[0, column]), float(typical[column]), plan.features[column]
         if parts[column] <= 0.0 or len(found) == _TRIED:
             break

@@ -163,6 +163,11 @@ def check_retired(model: Artefact, plan: Plan) -> None:
         )
 
 
+def plans_of(created: MerchantCreated, added: Sequence[bytes]) -> list[Plan]:
+    """Return the plans that a merchant has and had, the newest last: each begins with the columns of those before."""
+    return [plan_of(created, added[:n]) for n in range(len(added) + 1)]
+
+
 def _at_checkpoint(payment_id: str, checkpoint: str) -> str:
     return f"{checkpoint}\x00{payment_id}"
 

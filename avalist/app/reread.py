@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from avalist.app.merchant import created_by, decode_control, decode_event_core, decode_fallback, plan_of
+from avalist.app.merchant import created_by, decode_control, decode_event_core, decode_fallback, plans_of
 from avalist.app.past import ALWAYS, UNDECIDED, Past, Period, Seen
 from avalist.domain.core import EventCore, FeaturesAdded, MerchantCreated, ModelActivated, PolicySet, Solved
 from avalist.domain.decisions import Action
@@ -130,7 +130,7 @@ class _Reader:
     def plan_of(self, model: Artefact) -> Plan:
         """Return the plan that a model was trained on: one that the merchant has or had. Raises ``ArtefactInvalid``."""
         assert self._created is not None, "the merchant is in the log"
-        plans = [plan_of(self._created, self._added[:n]) for n in range(len(self._added) + 1)]
+        plans = plans_of(self._created, self._added)
         for plan in plans:
             if plan.hash == model.plan_hash:
                 return plan

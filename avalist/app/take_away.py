@@ -64,7 +64,11 @@ what each tells, `codes` under which reason code, `typical` what it is for an ho
 
 
 def exported(artefact: Artefact, plan: Plan, rows: F32) -> dict[str, bytes]:
-    """Return the files of a model by name; `rows` float32 [n, columns] are scored for the check."""
+    """Return the files of a model by name: `plan` is the one that it was trained on.
+
+    `rows` float32 [n, columns] are scored for the check: of a later plan, what was added to it is left out.
+    """
+    rows = rows[:, : len(artefact.columns)]
     prior = artefact.prior_trees
     model = {
         "format": 1, "version": artefact.version, "trained": artefact.trained, "plan": artefact.plan_hash,

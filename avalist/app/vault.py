@@ -6,7 +6,7 @@ of a person, keyed with the merchant's secret: without the secret nobody can ask
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final, Literal, TypeVar, get_args
 
@@ -204,6 +204,20 @@ class Vault:
                     id=id, at_ms=at_ms, type=event["type"], event_id=event["event_id"], fields=(*fields,), sealed=sealed
                 ),
             )
+
+
+def copy_erasures(old: Documents, new: Documents, merchants: Iterable[str]) -> int:
+    """Take along what was noted of erasures and reads to another store; return how many erasures there are.
+
+    What is read from the log again there stays erased.
+    """
+    erasures = 0
+    for merchant in merchants:
+        for collection in (ERASURES, READS):
+            found = [*old.find(merchant, collection, limit=_MOST_NOTED)]
+            new.put_many([(merchant, collection, id, body) for id, body in reversed(found)])
+            erasures += len(found) if collection == ERASURES else 0
+    return erasures
 
 
 def key_of(secret: bytes, by: By, value: str) -> str:

@@ -25,6 +25,7 @@ _REGISTER: Final = "webhook_merchants"
 _MOST: Final = 20
 _MOST_MERCHANTS: Final = 1_000_000
 _MOST_SHOWN: Final = 1_000
+_PAGE: Final = 200
 
 Url = Annotated[str, msgspec.Meta(min_length=8, max_length=512)]
 WebhookId = Annotated[str, msgspec.Meta(pattern="^wh_[0-9a-f]{12}$")]
@@ -223,6 +224,19 @@ class Webhooks:
     def waiting(self, merchant: str, webhook: str, limit: int = 200, collection: str = PENDING) -> list[Delivery]:
         """Return a webhook's oldest deliveries, in the order of their messages."""
         return [_delivery(body) for _, body in self._documents.find_by(merchant, collection, webhook, limit=limit)]
+
+    def queued(self, merchant: str, webhook: str, order: int | None = None) -> Iterator[Delivery]:
+        """Yield a webhook's deliveries in the order of their messages, from `order` on; where a page of them ends, one
+        may come twice.
+        """
+        before = None if order is None else 1 - order
+        while True:
+            page = list(self._documents.find_by(merchant, PENDING, webhook, before=before, limit=_PAGE))
+            yield from (_delivery(body) for _, body in page)
+            if len(page) < _PAGE:
+                return
+            last = page[-1][0]  # others may have the same place
+            before = last if last + 1 == before else last + 1
 
 
 def _delivery(body: bytes) -> Delivery:

@@ -36,6 +36,8 @@ from avalist.follow.share import Following, Owning
 _IDLE_S: Final = 0.05
 _EVERY: Final = 5
 """Each so many seconds a follower says in documents what it found, and a trainer reads how models stand."""
+_SWEEP_EVERY: Final = 3600
+"""A follower deletes what has ended at its start, and each so many seconds."""
 
 run_app = typer.Typer(help="Run one role over Kafka, until Ctrl-C.", no_args_is_help=True)
 dead_letters_app = typer.Typer(help="Messages that no decider could take, and their way back.", no_args_is_help=True)
@@ -93,7 +95,14 @@ def follower(config: Config = None, port: Port = None, host: Host = None) -> Non
             following.step(_IDLE_S)
             if due:
                 role.attempt(partial(_show_followed, role, following, turn % _EVERY == 0))
+                if turn % _SWEEP_EVERY == 0:
+                    role.attempt(partial(_sweep, role))
                 turn += 1
+
+
+def _sweep(role: Role[FollowerMetrics]) -> None:
+    """Delete documents whose end has come, for stores that do not do so themselves."""
+    role.cluster.documents.sweep(SystemClock().now_ms())
 
 
 def _show_followed(role: Role[FollowerMetrics], following: Following, telling: bool) -> None:

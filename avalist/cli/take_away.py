@@ -10,15 +10,20 @@ import typer
 from rich.markup import escape
 
 from avalist.app.administer import ActivateModel
+from avalist.app.merchant import added_in, created_in, plans_of
 from avalist.app.take_away import brought, exported
 from avalist.bootstrap import keep_model, load_artefact, open_blobs
 from avalist.cli.models import show_report
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, Port, console
+from avalist.cli.reading import open_reading
 from avalist.cli.replayed import replayed as replay_of
-from avalist.config import settings_from
+from avalist.config import Settings, settings_from
 from avalist.domain.errors import BadInput, NotFound
 from avalist.domain.events import to_ms
+from avalist.domain.records import RecordKind
+from avalist.features.plan import Plan
+from avalist.models.artefact import Artefact
 
 _LATER = 0.7
 
@@ -38,12 +43,23 @@ def export_model(
     if not version:
         raise NotFound(f"{merchant} has no active model: 'avalist train {merchant}' makes one")
     artefact = load_artefact(open_blobs(settings), merchant, version)
-    if artefact.plan_hash != replayed.plan.hash:
-        raise BadInput("the model is for another plan", field="--version", expected=replayed.plan.hash, got=version)
+    plan = _plan_of(settings, merchant, artefact)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in exported(artefact, replayed.plan, replayed.x[-200:]).items():
+    for name, content in exported(artefact, plan, replayed.x[-200:]).items():
         (folder / name).write_bytes(content)
     console.print(f"wrote model {version} to [bold]{escape(str(folder))}[/]; try: python score.py --check")
+
+
+def _plan_of(settings: Settings, merchant: str, artefact: Artefact) -> Plan:
+    """Return the plan of the merchant's that a model was trained on, of now or of before features were added."""
+    with open_reading(settings, merchant) as archive:
+        records = list(archive.read(merchant=merchant, kind=RecordKind.CONTROL))
+    plans = {plan.hash: plan for plan in plans_of(created_in(records, merchant), added_in(records, merchant))}
+    if artefact.plan_hash not in plans:
+        raise BadInput(
+            "the model is for another plan", field="--version", expected=" or ".join(plans), got=artefact.plan_hash
+        )
+    return plans[artefact.plan_hash]
 
 
 def import_model(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, Protocol
+
+import msgspec
 
 from avalist.app.deciding import Noted, untold
 from avalist.app.webhooks import Webhooks
 from avalist.domain.errors import NotFound, Unavailable
 from avalist.domain.webhooks import Delivery, Webhook, signed
 
-_AT_ONCE: Final = 16
+_AT_ONCE: Final = 32
+_OF_A_MERCHANT: Final = 8
 _OF_A_WEBHOOK: Final = 4
+_LOOK_AGAIN_MS: Final = 10_000
+"""What was put among those that wait, as a dead letter is that is replayed, is found after so long."""
 
 
 class Posts(Protocol):
@@ -22,6 +27,18 @@ class Posts(Protocol):
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
         """Post and return the status. Raises ``Unavailable``."""
         ...
+
+
+class _Passed(msgspec.Struct):
+    """How much of a webhook's queue is nothing to send before `until_ms`: the messages of `subjects` up to `order`.
+
+    `oldest_ms` is the time of the first.
+    """
+
+    until_ms: int
+    order: int | None = None
+    oldest_ms: int | None = None
+    subjects: set[str] = msgspec.field(default_factory=set)
 
 
 def _everybody(merchant: str) -> bool:
@@ -36,6 +53,9 @@ class Notifier:
 
     Of one subject the messages to a webhook go one after the other, in the order of the log: the next waits until the
     one before it was taken or is a dead letter.
+
+    A receiver that failed with several messages and takes one again gets all that wait for it at once; where it fails
+    then, they wait as long as they would have.
     """
 
     def __init__(self, webhooks: Webhooks, posts: Posts, note: Noted = untold) -> None:
@@ -46,6 +66,9 @@ class Notifier:
         self.oldest_ms: int | None = None
         self._pool = ThreadPoolExecutor(_AT_ONCE, "webhook")
         self._sent: dict[tuple[str, str], tuple[Delivery, Future[str]]] = {}
+        self._passed: dict[str, _Passed] = {}
+        self._failing: defaultdict[str, set[str]] = defaultdict(set)
+        self._recovered: set[str] = set()
 
     def step(self, now_ms: int, ours: Callable[[str], bool] = _everybody) -> int:
         """Note what became of those that were sent, and send what is due; return how many are on their way.
@@ -76,19 +99,40 @@ class Notifier:
         self._pool.shutdown(cancel_futures=True)
 
     def _send_due(self, merchant: str, webhook: Webhook, now_ms: int) -> None:
-        subjects: set[str] = set()
-        sending = sum(one.webhook == webhook.id for one, _ in self._sent.values())
-        for delivery in self._webhooks.waiting(merchant, webhook.id):
-            self.oldest_ms = min(self.oldest_ms or delivery.message.at_ms, delivery.message.at_ms)
-            if sending >= _OF_A_WEBHOOK:
-                return
-            first = delivery.message.subject not in subjects
-            subjects.add(delivery.message.subject)
-            if first and delivery.due_ms <= now_ms and (merchant, delivery.id) not in self._sent:
-                headers = self._headers(merchant, webhook, delivery, now_ms)
-                done = self._pool.submit(self._post, webhook.url, headers, delivery.message.body.encode())
-                self._sent[merchant, delivery.id] = delivery, done
-                sending += 1
+        """Send what is due, and remember what is not: thousands that wait for their time are not read at each step."""
+        passed = self._passed.get(webhook.id)
+        if passed is None or passed.until_ms <= now_ms:
+            passed = self._passed[webhook.id] = _Passed(now_ms + _LOOK_AGAIN_MS)
+        free, passing, later = self._free(merchant, webhook.id), True, set[str]()
+        oldest_ms = passed.oldest_ms
+        for delivery in self._webhooks.queued(merchant, webhook.id, passed.order):
+            message = delivery.message
+            oldest_ms = message.at_ms if oldest_ms is None else oldest_ms
+            if free == 0:
+                break
+            sent = (merchant, delivery.id) in self._sent
+            first = message.subject not in passed.subjects and message.subject not in later
+            due = first and not sent and (delivery.due_ms <= now_ms or webhook.id in self._recovered)
+            if due:
+                self._send(merchant, webhook, delivery, now_ms)
+                free -= 1
+            passing = passing and not due and not sent
+            if passing:
+                passed.order, passed.oldest_ms = message.order, oldest_ms
+                passed.until_ms = min(passed.until_ms, delivery.due_ms) if first else passed.until_ms
+            (passed.subjects if passing else later).add(message.subject)
+        if oldest_ms is not None:
+            self.oldest_ms = min(self.oldest_ms or oldest_ms, oldest_ms)
+
+    def _free(self, merchant: str, webhook: str) -> int:
+        """Return how many more may be on their way to a webhook: a merchant keeps others from none."""
+        mine = [one.webhook for (owner, _), (one, _) in self._sent.items() if owner == merchant]
+        return max(0, min(_OF_A_WEBHOOK - mine.count(webhook), _OF_A_MERCHANT - len(mine)))
+
+    def _send(self, merchant: str, webhook: Webhook, delivery: Delivery, now_ms: int) -> None:
+        headers = self._headers(merchant, webhook, delivery, now_ms)
+        done = self._pool.submit(self._post, webhook.url, headers, delivery.message.body.encode())
+        self._sent[merchant, delivery.id] = delivery, done
 
     def _headers(self, merchant: str, webhook: Webhook, delivery: Delivery, now_ms: int) -> dict[str, str]:
         body, message = delivery.message.body.encode(), delivery.message
@@ -108,7 +152,8 @@ class Notifier:
             self._webhooks.get(merchant, delivery.webhook)
         except NotFound:  # removed meanwhile, and its messages with it
             return
-        again = delivery.after(failed, now_ms) if failed else None
+        self._learn(delivery, failed)
+        again = None if not failed else delivery if delivery.due_ms > now_ms else delivery.after(failed, now_ms)
         if not failed:
             self._webhooks.done(merchant, delivery)
         elif again is not None:
@@ -117,3 +162,15 @@ class Notifier:
             self._webhooks.bury(merchant, delivery.dead(failed))
             self._note("dead letter", merchant=merchant, webhook=delivery.webhook, message=delivery.message.id)
         self.ended["taken" if not failed else "again" if again is not None else "dead"] += 1
+
+    def _learn(self, delivery: Delivery, failed: str) -> None:
+        """Take note of whether a receiver takes messages: one that fails may be to blame itself, several are not."""
+        failing, webhook = self._failing[delivery.webhook], delivery.webhook
+        if failed:
+            failing.add(delivery.id)
+            self._recovered.discard(webhook)
+            return
+        if len(failing) > 1:
+            self._recovered.add(webhook)
+            self._passed.pop(webhook, None)
+        failing.clear()

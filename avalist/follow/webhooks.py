@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
+from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
 
 from avalist.app.merchant import decode_control, decode_event_core, decode_fallback
 from avalist.app.stored import folded
+from avalist.app.waves import ALERTS, Alert
 from avalist.app.webhooks import Entry, Row, Webhooks
 from avalist.app.writer import decode_decision
 from avalist.domain.core import EventCore, FallbackCore, ModelActivated
@@ -17,7 +19,6 @@ from avalist.domain.events import from_ms
 from avalist.domain.records import FoldKind, Record, RecordKind
 from avalist.domain.row import KIND, unpack_row
 from avalist.domain.webhooks import Message, Topic, body_of
-from avalist.features.wave import QUIET_MS
 from avalist.follow.place import Place
 from avalist.ports.documents import Documents
 
@@ -26,14 +27,19 @@ _STATE: Final = "webhook_state"
 _ID: Final = "state"
 _OUTCOMES: Final = (FoldKind.OUTCOME, FoldKind.AUTH_APPROVED, FoldKind.AUTH_DECLINED)
 _SEQS: Final = 1 << 20
+_ALERTS: Final = 200
+"""The newest alerts, in which waves are looked for that nobody was told of."""
 _HELD: Final = 10_000
 """Decisions that are remembered, to tell a late one from the fallback that was answered."""
 
 
 class _State(msgspec.Struct, kw_only=True):
-    """What is to be known of a merchant's past: when its last wave was, and the models that were active."""
+    """What is to be known of a merchant's past: when it was last in a wave, the waves that were told, and the models
+    that were active.
+    """
 
-    wave_ms: int = -QUIET_MS
+    wave_ms: int = 0
+    waves: list[str] = []
     models: list[str] = []
 
 
@@ -52,6 +58,8 @@ class WebhookFold:
         self._states: dict[str, _State] = {}
         self._touched: set[str] = set()
         self._messages: defaultdict[str, list[Message]] = defaultdict(list)
+        self._warned: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        self._last_ms: dict[str, int] = {}
         self._decided: OrderedDict[tuple[str, str], Decision] = OrderedDict()
 
     @property
@@ -76,6 +84,8 @@ class WebhookFold:
 
     def keep(self, stop: int) -> int:
         """Store the messages for those who want them; return how many."""
+        for merchant in self._warned:
+            self._waves(merchant)
         rows: list[Row] = []
         entries: list[Entry] = []
         for merchant, messages in self._messages.items():
@@ -86,6 +96,7 @@ class WebhookFold:
         rows += [(m, _STATE, _ID, msgspec.json.encode(self._states[m])) for m in sorted(self._touched)]
         self._place.put(rows, stop, keys=entries)
         self._messages.clear()
+        self._warned.clear()
         self._touched.clear()
         self._known = {*self._webhooks.merchants()}
         return count
@@ -111,7 +122,8 @@ class WebhookFold:
         else:
             self._remember(key, decision)
         if WarningCode.WAVE in decision.warnings:
-            self._wave(record, decision)
+            self._warned[record.merchant][decision.payment_id] = decision.event_id
+            self._last_ms[record.merchant] = record.received_at_ms
 
     def _fallback(self, record: Record, fallback: FallbackCore) -> None:
         key = record.merchant, fallback.event_id
@@ -135,23 +147,35 @@ class WebhookFold:
         }  # fmt: skip
         self._tell(record, "decision.revised", f"payment/{decision.payment_id}", data)
 
-    def _wave(self, record: Record, decision: Decision) -> None:
-        """Tell of a wave's first payment; a wave that is quiet for long is over, and the next one is news."""
-        state, at_ms = self._state(record.merchant), record.received_at_ms
-        if at_ms - state.wave_ms > QUIET_MS:
-            data = {"payment_id": decision.payment_id, "event_id": decision.event_id}
-            self._tell(record, "wave.alert", "wave", data)
-        state.wave_ms = at_ms
-        self._touched.add(record.merchant)
+    def _waves(self, merchant: str) -> None:
+        """Tell of the waves that were opened since payments of the merchant were last in one."""
+        state, warned = self._state(merchant), self._warned[merchant]
+        found = self._documents.find(merchant, ALERTS, limit=_ALERTS)
+        alerts = [msgspec.json.decode(body, type=Alert) for _, body in found]
+        for alert in sorted(alerts, key=lambda one: (one.at_ms, one.wave)):
+            if alert.type == "wave.opened" and alert.at_ms >= state.wave_ms and alert.wave not in state.waves:
+                data = {
+                    "wave": alert.wave, "payment_id": alert.wave, "event_id": warned.get(alert.wave),
+                    "payments": alert.payments, "amount_minor": alert.amount_minor, "currency": alert.currency,
+                    "words": alert.words,
+                }  # fmt: skip
+                number = int.from_bytes(blake2b(alert.wave.encode(), digest_size=6).digest())
+                self._queue(merchant, number, alert.at_ms, "wave.alert", f"wave/{alert.wave}", data)
+                state.waves = [*state.waves, alert.wave][-_ALERTS:]
+        state.wave_ms = self._last_ms[merchant]
+        self._touched.add(merchant)
 
     def _tell(self, record: Record, topic: Topic, subject: str, data: dict[str, Any]) -> None:
-        if record.merchant in self._known:
-            at_ms = record.received_at_ms
-            id = f"msg_{record.merchant}_{self._generation}_{record.seq}_{topic}"
-            body = body_of(id, topic, record.merchant, from_ms(at_ms).isoformat(), data)
-            order = at_ms * _SEQS + record.seq % _SEQS  # grows with the merchant's log, over generations too
+        self._queue(record.merchant, record.seq, record.received_at_ms, topic, subject, data)
+
+    def _queue(self, merchant: str, number: int, at_ms: int, topic: Topic, subject: str, data: dict[str, Any]) -> None:
+        """Put a message among those to be stored; `number` and topic name it for ever."""
+        if merchant in self._known:
+            id = f"msg_{merchant}_{self._generation}_{number}_{topic}"
+            body = body_of(id, topic, merchant, from_ms(at_ms).isoformat(), data)
+            order = at_ms * _SEQS + number % _SEQS  # grows with the merchant's log, over generations too
             message = Message(id=id, topic=topic, subject=subject, at_ms=at_ms, order=order, body=body)
-            self._messages[record.merchant].append(message)
+            self._messages[merchant].append(message)
 
     def _state(self, merchant: str) -> _State:
         if merchant not in self._states:

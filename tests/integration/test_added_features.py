@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -145,6 +148,20 @@ def test_training_sees_them_from_the_first_payment_on(lived: Shop) -> None:
     logged = np.array([[one[name] for name in data.plan.columns] for one in seen], np.float32)
     assert data.x[30:].tobytes() == logged.tobytes()
     assert np.isfinite(data.x[9:20, -4]).all()
+
+
+def test_a_model_of_before_is_taken_away(tmp_path: Path, artefact: Artefact) -> None:
+    with opened(tmp_path / "data") as shop:
+        shop.create()
+        grown(shop, artefact)
+    words = ["models", "export", "shop", str(tmp_path / "model"), "--data", str(tmp_path / "data")]
+    ran = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert ran.exit_code == 0, ran.output
+    plan = json.loads((tmp_path / "model" / "plan.json").read_text())
+    assert (plan["hash"], len(plan["features"])) == (artefact.plan_hash, len(artefact.columns))
+    script = [sys.executable, "-I", "score.py", "--check"]
+    checked = subprocess.run(script, cwd=tmp_path / "model", capture_output=True, text=True)
+    assert (checked.returncode, checked.stdout) == (0, "40 of 40 rows score as they did\n"), checked.stderr
 
 
 def test_a_start_from_the_log_or_a_snapshot_goes_on_the_same(tmp_path: Path, artefact: Artefact) -> None:

@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -62,6 +62,8 @@ class Roles:
         )  # fmt: skip
         self.settings: Settings = settings_from({}, file=self.installation.config)
         self.live(int(time.time() * 1000) - 60 * DAY_MS)
+        with closing(open_documents(self.settings)) as documents:
+            documents.put_many([("shop", "vault", "ended", b"{}")], ends=[("shop", "vault", "ended", 1)])
         begun = self.installation.start("gateway", "decider", "follower", "trainer", "notifier")
         self.of: dict[Role, Process] = {one.role: one for one in begun}
         with self.office() as office:
@@ -146,6 +148,11 @@ def test_a_trace_goes_from_the_gateway_over_kafka_to_the_decider_and_back(roles:
     assert asked.attributes | sent.attributes | decided.attributes <= {f"avalist.{one}" for one in get_type_hints(Said)}
     told = b"".join(roles.collector.bodies)
     assert [clear for clear in TELLING if clear.encode() in told] == []
+
+
+def test_the_follower_deletes_what_has_ended(roles: Roles) -> None:
+    with closing(open_documents(roles.settings)) as documents:
+        assert until(lambda: documents.get("shop", "vault", "ended") is None, 20)
 
 
 def test_the_notifier_sends_what_the_follower_queued(roles: Roles) -> None:

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from avalist.adapters.file.secrets import FolderSecrets
+from avalist.adapters.kafka.topics import Topics
 from avalist.adapters.memory.documents import MemoryDocuments
 from avalist.app.lookup import Archive, Lookup
 from avalist.app.stored import DECISIONS
-from avalist.bootstrap import build, open_follower
+from avalist.bootstrap import build, open_blobs, open_follower
 from avalist.cli.documents import rebuild
+from avalist.cluster import Cluster
 from avalist.config import Settings
 from avalist.domain.errors import BadInput, DataFolderLocked, NotFound, Unavailable
 from avalist.models.artefact import Artefact
@@ -86,10 +89,10 @@ def test_projections_are_made_again_in_another_store_and_primaries_stay(
         before = decisions(shop.installation.documents)
         shop.installation.documents.clear("shop", DECISIONS)
         with pytest.raises(DataFolderLocked):
-            rebuild(tmp_path)
+            rebuild(data=tmp_path)
     for store in ("sqlite:", url_for(mongodb, tmp_path)):
         monkeypatch.setenv("AVALIST_DOCUMENTS", store)
-        rebuild(tmp_path)
+        rebuild(moved_from="sqlite:" if store != "sqlite:" else None, data=tmp_path)
         with build(Settings(data=tmp_path, documents=store)) as installation:
             assert decisions(installation.documents) == before
             assert bool(installation.administration.keys) is (store == "sqlite:")
@@ -119,3 +122,15 @@ def test_a_backend_that_is_none_is_told_without_its_password(tmp_path: Path) -> 
         build(Settings(data=tmp_path, documents="mysql://root:hunter2@db/x"))
     assert "hunter2" not in f"{refused.value} {refused.value.got}"
     assert "mongodb:" in refused.value.expected
+
+
+def test_a_partitions_snapshots_and_archive_lie_in_object_storage_beside_the_models(tmp_path: Path, s3: Server) -> None:
+    settings = Settings(data=tmp_path, blobs=url_of(s3, tmp_path.name))
+    blobs, secrets = open_blobs(settings), FolderSecrets(tmp_path)
+    cluster = Cluster(settings, {}, Topics("a", 2, 1), MemoryDocuments(), blobs, secrets)
+    blobs.put("shop", "snapshot/1", b"models")
+    for n in range(2):
+        cluster.blobs_of(n).put("shop", "snapshot/1", b"%d" % n)
+    assert [cluster.blobs_of(n).get("shop", "snapshot/1") for n in range(2)] == [b"0", b"1"]
+    assert (blobs.get("shop", "snapshot/1"), [*blobs.names("shop")]) == (b"models", ["snapshot/1"])
+    assert not (tmp_path / "partitions").exists()

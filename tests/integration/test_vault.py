@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from avalist.app.vault import VAULT
+from avalist.adapters.sqlite.documents import SqliteDocuments
+from avalist.app.vault import ERASURES, VAULT
+from avalist.cli import documents as documents_module
+from avalist.cli.documents import rebuild
 from avalist.cli.vault import erase, log, read
+from avalist.config import Settings
+from avalist.domain.errors import BadInput
+from avalist.ports.documents import Documents
 from tests.shop import Shop, event, opened
 
 
@@ -48,6 +55,41 @@ def test_an_erased_person_is_gone_from_the_file_and_stays_gone(data: Path) -> No
         follow(shop)
         left = [msgspec.json.decode(body)["event_id"] for _, body in documents.find("shop", VAULT)]
     assert left == ["l1"]
+
+
+def moved(data: Path) -> list[str]:
+    """Return the events that the vault holds."""
+    with opened(data) as shop:
+        follow(shop)
+        found = shop.installation.documents.find("shop", VAULT)
+        return [msgspec.json.decode(body)["event_id"] for _, body in found]
+
+
+def test_an_erasure_outlives_a_move_to_another_store(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    erase("shop", "customer_id", "ann", "request 8", True, data)
+    (data / "documents.sqlite").rename(data / "old.sqlite")
+    with pytest.raises(BadInput, match="it would hold who was erased"):
+        rebuild(data=data)
+    monkeypatch.setattr(documents_module, "open_documents", old_or_new(data))
+    rebuild(moved_from="sqlite:old", data=data)
+    assert moved(data) == ["l1"]
+    with opened(data) as shop:
+        assert len(list(shop.installation.documents.find("shop", ERASURES))) == 1
+
+
+def old_or_new(data: Path) -> Callable[[Settings], Documents]:
+    """Return what opens the store of before by a URL of its own: SQLite's lies at one place in a data folder."""
+
+    def opening(settings: Settings) -> Documents:
+        return SqliteDocuments(data / ("old.sqlite" if settings.documents == "sqlite:old" else "documents.sqlite"))
+
+    return opening
+
+
+def test_who_was_never_erased_needs_no_old_store(data: Path) -> None:
+    (data / "documents.sqlite").unlink()
+    rebuild(nobody_erased=True, data=data)
+    assert sorted(moved(data)) == ["e1", "l1"]
 
 
 def test_a_decision_outlives_the_erasure(data: Path) -> None:

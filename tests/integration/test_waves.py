@@ -13,6 +13,7 @@ from avalist.app.followed import Followed, tell
 from avalist.app.followed import told as told_by
 from avalist.app.replay import replay
 from avalist.app.waves import ALERTS, Alert, Wave, waves_of
+from avalist.bootstrap import open_webhooks
 from avalist.cli import app
 from avalist.domain.decisions import WarningCode
 from avalist.domain.events import Payment
@@ -54,6 +55,29 @@ def _by(n: int, at_ms: int | None, screen: str) -> Payment:
     device = {"id": f"d{n}", "user_agent": AGENT, "screen": screen}
     changes = {"received_at": iso(at_ms), "occurred_at": iso(at_ms)} if at_ms else {}
     return payment(n, customer={"id": f"c{n}"}, device=device, **changes)
+
+
+def test_a_webhook_is_told_of_a_wave(tmp_path: Path) -> None:
+    with opened(tmp_path) as shop:
+        shop.create(schema=WATCHED)
+        here = shop.installation
+        webhooks = open_webhooks(here.settings, here.documents)
+        shop.clock.ms = T0_MS
+        id = webhooks.add("shop", "https://shop.example/hooks", ["wave.alert"], T0_MS).webhook
+        for n in range(USUAL):
+            shop.record(_by(n, T0_MS + n * 3 * DAY_MS // USUAL, f"{n % 97}x{n % 89}"))
+        for n in range(WAVE):
+            shop.clock.ms = T0_MS + 3 * DAY_MS + n * 60_000
+            shop.writer.decide("shop", _by(USUAL + n, None, "1024x1"), shop.clock.ms)
+        here.log.sync()
+        follower = shop.follower()
+        while follower.behind_bytes:
+            follower.advance()
+        (sent,) = [msgspec.json.decode(one.message.body) for one in webhooks.waiting("shop", id)]
+        (alert,) = [msgspec.json.decode(body, type=Alert) for _, body in here.documents.find("shop", ALERTS)]
+    assert (sent["data"]["wave"], sent["data"]["words"]) == (alert.wave, alert.words)
+    assert sent["data"]["payments"] == alert.payments > 1
+    assert sent["data"]["event_id"]
 
 
 @pytest.fixture(scope="module")

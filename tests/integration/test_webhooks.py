@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from avalist.app.waves import ALERTS, Alert, alert_id
 from avalist.app.webhook_office import AddWebhook
 from avalist.app.webhooks import Webhooks
 from avalist.app.writer import Answer
@@ -96,16 +97,30 @@ def test_a_late_decision_is_told_though_the_follower_had_read_it(told: Told) -> 
     assert [body["type"] for body in told.bodies()] == ["decision.revised"]
 
 
-def test_a_wave_is_told_once_until_it_was_quiet(told: Told) -> None:
+def open_wave(told: Told, wave: str, at_ms: int, payments: int = 8) -> None:
+    alert = Alert(
+        type="wave.opened", wave=wave, at_ms=at_ms, words="8 payments share the device", payments=payments,
+        amount_minor=100, currency="EUR", first_ms=at_ms, last_ms=at_ms, patterns=(), shared=(), listed=(),
+    )  # fmt: skip
+    told.shop.installation.documents.put_many([("shop", ALERTS, alert_id(alert), msgspec.json.encode(alert))])
+
+
+def test_each_wave_is_told_once_with_its_words(told: Told) -> None:
     shop, documents = told.shop, told.shop.installation.documents
     decision = msgspec.structs.replace(shop.decide(1).decision, warnings=(WarningCode.WAVE,))
-    for n, hours in ((1, 0), (2, 1), (3, 13), (4, 26)):
+    for n, opened in enumerate(["p1", None, "p3", None], 1):  # the second begins while the first goes on
+        at_ms = shop.clock.ms + n * 60_000
+        if opened:
+            open_wave(told, opened, at_ms)
+        open_wave(told, "p1", shop.clock.ms + 60_000, payments=8 + n)  # it grows, and is no other wave for it
         fold = WebhookFold(told.webhooks, documents, 0)  # what is known of the past is stored, not held
-        core = msgspec.msgpack.encode(DecisionCore(msgspec.structs.replace(decision, payment_id=f"p{n}"), b""))
-        fold.take(Record("shop", n, RecordKind.DECISION, shop.clock.ms + hours * 3_600_000, core), n)
+        named = msgspec.structs.replace(decision, payment_id=f"p{n}", event_id=f"e{n}")
+        core = msgspec.msgpack.encode(DecisionCore(named, b""))
+        fold.take(Record("shop", n, RecordKind.DECISION, at_ms, core), n)
         fold.keep(n)
-    waiting = told.webhooks.waiting("shop", told.id)
-    assert [msgspec.json.decode(one.message.body)["data"]["payment_id"] for one in waiting] == ["p1", "p4"]
+    bodies = [msgspec.json.decode(one.message.body)["data"] for one in told.webhooks.waiting("shop", told.id)]
+    assert [(one["wave"], one["event_id"], one["payments"]) for one in bodies] == [("p1", "e1", 9), ("p3", "e3", 8)]
+    assert bodies[0]["words"] == "8 payments share the device"
 
 
 def test_the_log_read_again_queues_the_same_messages(told: Told) -> None:

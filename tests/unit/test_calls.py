@@ -7,8 +7,10 @@ import http.server
 import socket
 import ssl
 import threading
+import time
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,31 @@ def test_nobody_there_is_unavailable() -> None:
         port = listener.getsockname()[1]
     with pytest.raises(Unavailable, match="no answer"):
         Calls(private=True).post(f"http://127.0.0.1:{port}/", {}, b"")
+
+
+@pytest.mark.sockets
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_receiver_that_drips_is_cut_off(head: bytes, scheme: str) -> None:
+    """Over TLS it drips through the handshake."""
+
+    def drip() -> None:
+        taken, _ = listener.accept()
+        with taken, suppress(OSError):
+            taken.sendall(head if scheme == "http" else b"\x16\x03\x03\x40\x00")  # a record that is yet to come
+            while not over.wait(0.03):
+                taken.sendall(b"x")
+
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip)
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match=r"longer than 0.2 s"):
+            Calls(private=True, timeout_s=0.2).post(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/", {}, b"{}")
+        assert time.monotonic() - began < 2
+        over.set()
+        thread.join()
 
 
 def certificate(folder: Path, name: str) -> Path:

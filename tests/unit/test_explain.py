@@ -15,6 +15,7 @@ from avalist.app.stored import StoredDecision
 from avalist.domain.decisions import Action, Reason
 from avalist.features.codes import CODES, code_of
 from avalist.features.derive import derive
+from avalist.features.own import decode_own
 from avalist.features.plan import compile_plan
 from avalist.models.score import Model
 from avalist.models.train import TrainingSet, TrainParams, train
@@ -87,6 +88,20 @@ def test_every_way_to_be_approved_would_be(shop: Shop) -> None:
     row = {**stored.features, COUNT: change.instead}
     again = model.score(np.array([[np.nan if v is None else v for v in row.values()]], np.float32))[0]
     assert again.p_fraud == by_feature[COUNT].p_fraud
+
+
+def test_features_that_were_added_change_no_explanation(shop: Shop, tmp_path: Path) -> None:
+    with opened(tmp_path / "plain") as plain:
+        plain.create()
+        model = shop.writer.merchant("shop").model
+        assert model is not None
+        plain.activate(model.artefact)
+        wanted = declined(plain).explanation
+    assert wanted is not None
+    assert wanted.approved_if
+    own = decode_own('[[feature]]\naggregate = "variance"\nentity = "card"\nwindow = "30d"')
+    shop.writer.add_features("shop", own, shop.clock.ms)
+    assert declined(shop).explanation == wanted
 
 
 def test_an_approval_needs_no_way(shop: Shop) -> None:

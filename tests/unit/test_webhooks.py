@@ -153,6 +153,103 @@ def test_of_one_subject_the_next_waits_for_the_one_before(
     assert receiver.taken == ["m3", "m1", "m2"]
 
 
+FAILED = 201  # more than a page of the queue
+
+
+@pytest.fixture
+def down(webhooks: Webhooks, notifier: Notifier, receiver: Receiver) -> Receiver:
+    """Return a receiver that failed with more messages than are read at once."""
+    webhooks.add("shop", URL, [], T0_MS)
+    queue(webhooks, *[message(n) for n in range(FAILED)])
+    receiver.status = 503
+    step(notifier, T0_MS)
+    assert len(receiver.calls) == FAILED
+    return receiver
+
+
+def test_a_new_message_does_not_wait_behind_many_that_fail(
+    webhooks: Webhooks, notifier: Notifier, down: Receiver
+) -> None:
+    queue(webhooks, message(FAILED))
+    step(notifier, T0_MS + 1)
+    assert (len(down.calls), down.calls[-1][1]["webhook-id"]) == (FAILED + 1, f"m{FAILED}")
+    queue(webhooks, message(FAILED + 1))
+    step(notifier, T0_MS + 2)
+    assert (len(down.calls), down.calls[-1][1]["webhook-id"]) == (FAILED + 2, f"m{FAILED + 1}")
+    assert notifier.oldest_ms == T0_MS
+
+
+def test_a_receiver_that_takes_messages_again_gets_all_that_waited(
+    webhooks: Webhooks, notifier: Notifier, down: Receiver
+) -> None:
+    step(notifier, T0_MS + WAITS_S[0] * 1000)
+    down.status = 200
+    queue(webhooks, message(FAILED))
+    step(notifier, T0_MS + WAITS_S[0] * 1000 + 1)  # half a minute before the others are due
+    assert sorted(down.taken) == sorted(f"m{n}" for n in range(FAILED + 1))
+    step(notifier, T0_MS + WAITS_S[0] * 1000 + 2)
+    assert notifier.oldest_ms is None
+
+
+def test_a_try_ahead_of_its_time_that_fails_takes_nothing_of_a_messages_patience(
+    webhooks: Webhooks, notifier: Notifier, down: Receiver
+) -> None:
+    (id,) = [one.id for one in webhooks.of("shop")]
+    before = {one.id: one for one in webhooks.queued("shop", id)}
+    queue(webhooks, message(FAILED))
+    down.answers[f"m{FAILED}"] = 200
+    step(notifier, T0_MS + 1)
+    assert down.taken == [f"m{FAILED}"]
+    assert len(down.calls) <= FAILED + 1 + 4  # those that were on their way when the first of them failed
+    assert {one.id: one for one in webhooks.queued("shop", id)} == before
+
+
+def test_one_message_that_is_refused_is_not_tried_at_each_success(
+    webhooks: Webhooks, notifier: Notifier, receiver: Receiver
+) -> None:
+    webhooks.add("shop", URL, [], T0_MS)
+    receiver.answers["m0"] = 400
+    for n in range(9):
+        queue(webhooks, message(n))
+        step(notifier, T0_MS + n)
+    assert len(receiver.calls) == 9
+
+
+def test_a_dead_letter_that_is_replayed_is_found_among_those_that_wait(
+    webhooks: Webhooks, notifier: Notifier, down: Receiver
+) -> None:
+    (id,) = [one.id for one in webhooks.of("shop")]
+    first = next(webhooks.queued("shop", id))
+    webhooks.bury("shop", first.dead("gone"))
+    step(notifier, T0_MS + 1)
+    webhooks.replay("shop", [first.id], T0_MS + 2)
+    step(notifier, T0_MS + 4_999)
+    step(notifier, T0_MS + 10_001)
+    assert {headers["webhook-id"] for _, headers, _ in down.calls[FAILED:]} >= {"m0"}
+
+
+def test_a_merchant_whose_receivers_hang_leaves_threads_to_others(webhooks: Webhooks) -> None:
+    hang, got = threading.Event(), threading.Event()
+
+    class Hanging:
+        def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+            got.set() if "rival" in url else hang.wait(20)
+            return 200
+
+    for n in range(12):
+        webhooks.add("shop", f"{URL}/{n}", [], T0_MS)
+    webhooks.add("zrival", "https://rival.example/", [], T0_MS)  # its turn is the last
+    queue(webhooks, *[message(n) for n in range(50)])
+    queue(webhooks, message(1), merchant="zrival")
+    here = Notifier(webhooks, Hanging())
+    try:
+        assert here.step(T0_MS) == 9
+        assert got.wait(5)
+    finally:
+        hang.set()
+        here.close()
+
+
 def test_a_dead_letter_lets_the_next_go_and_is_replayed(
     webhooks: Webhooks, notifier: Notifier, receiver: Receiver
 ) -> None:

@@ -75,7 +75,9 @@ class Explorer:
         counts = [f"{names[n]}__count__events" for n in patterns]
         self._shared = [(column(f"{count}__1d"), column(f"{count}__30d")) for count in counts]
         self._hour, self._week = (column(name) for name in _MERCHANT)
-        self.missing += [" or ".join(of) for of, found in ((_IDENTITIES, identities), (_PATTERNS, patterns)) if not found]
+        self.missing += [
+            " or ".join(of) for of, found in ((_IDENTITIES, identities), (_PATTERNS, patterns)) if not found
+        ]
 
     def quiet(self, event: EventCore, features: F32) -> bool:
         """Tell whether no key of a payment was busy before it; a later checkpoint has itself behind it."""

@@ -117,7 +117,7 @@ def logged(rng: np.random.Generator, payments: Payments) -> tuple[Logged, F64]:
 
 def reported(payments: Payments) -> F64:
     """Return the share of frauds reported at each payment's age."""
-    return as_declared(LAW).reported_by(payments.day + 0.5)
+    return as_declared(LAW).reported_by(payments.day.astype(np.float64) + 0.5)
 
 
 def labels(rng: np.random.Generator, payments: Payments, share: F64) -> F64:

@@ -72,7 +72,7 @@ def test_a_model_that_comes_with_evidence_is_on_trial_whoever_let_it_in() -> Non
 def test_a_promoted_model_takes_what_the_gate_found_against_the_active_one() -> None:
     old, new = (msgspec.structs.replace(GOOD, against=active) for active in ("a", "b"))
     _, steps = lineage(
-        told(ModelStaged("c", "", "labels", old), ModelStaged("c"), ModelRefused("d", "", "labels", new)), "shop"
+        told(ModelStaged("c", "", "labels", old), ModelStaged("c", ""), ModelRefused("d", "", "labels", new)), "shop"
     )
     assert evidence_of(steps, "c", "a") == old
     assert evidence_of(steps, "c", "b") is None

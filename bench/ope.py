@@ -30,20 +30,23 @@ from avalist.policy.economics import Policy, expected_profit
 
 RUNS, PAYMENTS, POPULATION, WORLDS = 200, 100_000, 2_000_000, 5
 ATTACKS = 0.02
-LAW, AGES_D = DelayLaw(25.0, 90.0), (45.0, 120.0)
+LAW, AGES_D = DelayLaw(25.0, 90.0), (45, 120)
 RELEASED, FLOOR, CAP = 0.02, 0.005, 0.25
 OUT = Path(__file__).parent / "out" / "ope.json"
 OLD = Policy(margin=0.08)
 
 
 class Payments(NamedTuple):
-    """What came in: the generator's probability, two models' words, amounts in minor units, keys that share a draw."""
+    """What came in: the generator's probability, two models' words, amounts in minor units, keys that share a draw, and
+    the day, as an age: a key's payments are of one day, and days are the clusters, as in a backtest.
+    """
 
     truth: F64
     p: F64
     other: F64
     amount: F64
     key: I64
+    day: I64
 
 
 class Candidate(NamedTuple):
@@ -73,8 +76,9 @@ def imagine(rng: np.random.Generator, n: int) -> Payments:
     prior = np.log(ATTACKS / (1.0 - ATTACKS))
     one = prior + 3.5 * first - 6.125
     both = one + 0.8 * second - 0.32
+    day = rng.integers(*AGES_D, n * 3 // 4)[key]
     amount = np.asarray(np.round(np.exp(rng.normal(7.9, 0.9, n))) + 100.0, dtype=np.float64)
-    return Payments(_fraud(attack), _fraud(_p(0.9 * one - 0.3)), _fraud(_p(both)), amount, key)
+    return Payments(_fraud(attack), _fraud(_p(0.9 * one - 0.3)), _fraud(_p(both)), amount, key, day)
 
 
 def approves(payments: Payments, candidate: Candidate) -> F64:
@@ -106,14 +110,14 @@ def logged(rng: np.random.Generator, payments: Payments) -> tuple[Logged, F64]:
     propensity = explore(payments, approved)
     draw = rng.random(int(payments.key.max()) + 1)[payments.key]
     let_in = draw < propensity
-    ones, share = np.ones(len(draw)), reported(rng, payments)
+    ones, share = np.ones(len(draw)), reported(payments)
     fraud = let_in * labels(rng, payments, share)
-    return Logged(let_in, propensity, let_in * ones, fraud, ones, payments.p, share, payments.key), approved
+    return Logged(let_in, propensity, let_in * ones, fraud, ones, payments.p, share, payments.day), approved
 
 
-def reported(rng: np.random.Generator, payments: Payments) -> F64:
+def reported(payments: Payments) -> F64:
     """Return the share of frauds reported at each payment's age."""
-    return as_declared(LAW).reported_by(rng.uniform(*AGES_D, len(payments.truth)))
+    return as_declared(LAW).reported_by(payments.day.astype(np.float64) + 0.5)
 
 
 def labels(rng: np.random.Generator, payments: Payments, share: F64) -> F64:
@@ -124,8 +128,8 @@ def labels(rng: np.random.Generator, payments: Payments, share: F64) -> F64:
 
 def on_policy(rng: np.random.Generator, payments: Payments, share: F64) -> Interval:
     """Return the interval that as many payments would give, decided by the candidate itself."""
-    fraud = labels(rng, payments, reported(rng, payments))
-    return mean(share * worth(payments.amount).of(np.ones(len(share)), fraud), payments.key)
+    fraud = labels(rng, payments, reported(payments))
+    return mean(share * worth(payments.amount).of(np.ones(len(share)), fraud), payments.day)
 
 
 def truths() -> dict[str, tuple[float, float]]:

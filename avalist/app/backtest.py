@@ -18,9 +18,10 @@ from avalist.domain.decisions import Action, Versions
 from avalist.domain.delay import DelayLaw
 from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
-from avalist.models.delay import LEAST_REPORTED, as_declared
+from avalist.models.delay import LEAST_REPORTED, ReportDelay, as_declared
 from avalist.models.judge import Draws, blocks
-from avalist.models.off_policy import Logged, Worth, false_declines, pseudo
+from avalist.models.metrics import Interval
+from avalist.models.off_policy import Logged, Worth, difference, false_declines, pseudo
 from avalist.models.off_policy import evaluate as evaluate_off_policy
 from avalist.models.score import Scored
 from avalist.models.trees import F64, I64
@@ -88,13 +89,16 @@ def backtest(
     policy: Policy | None = None,
     model: str = "",
     learnt_ms: int = 0,
+    delay: ReportDelay | None = None,
 ) -> Backtest:
     """Grade payments that were decided again. `policy` counts the money, the merchant's own if None.
 
     `model` names the candidate's model, which learnt from payments up to `learnt_ms`.
+    `delay` is how long reports take as the active model estimated it; the schema's declared law if None.
     """
     policy = policy or past.policy
-    reported = as_declared(DelayLaw(*past.schema.report_delay_d)).reported_by((past.cut_ms - past.t_ms) / DAY_MS)
+    delay = delay or as_declared(DelayLaw(*past.schema.report_delay_d))
+    reported = delay.reported_by((past.cut_ms - past.t_ms) / DAY_MS)
     logged, worth = logged_of(past, reported), worth_of(past, policy)
     block, name = blocks(past.t_ms)
     book = _book(past, after, logged, worth, block)
@@ -111,9 +115,10 @@ def backtest(
         undecided=sum([seen.action == UNDECIDED for seen in past.payments]),
         learnt=int((past.t_ms <= learnt_ms).sum()),
         reported=float(reported.mean()),
+        delay_reports=delay.reports,
         block=name,
-        whole=_compared("all payments", book, policy),
-        segments=tuple(_segments(past, book, policy)),
+        whole=_compared("all payments", book, policy, _gain(logged, book, worth)),
+        segments=tuple(_segments(past, book, policy, logged, worth)),
         weeks=tuple(_weeks(past.t_ms, book, policy)),
         unknown=_unknown(book, logged),
         off_policy=_off_policy(logged, book.after, worth),
@@ -194,7 +199,13 @@ def worth_of(past: Past, policy: Policy) -> Worth:
     return Worth(honest, fraud - honest)
 
 
-def _compared(name: str, book: _Book, policy: Policy) -> Compared:
+def _gain(logged: Logged, book: _Book, worth: Worth) -> Interval:
+    """Return what the change earns, by the estimator that ``bench ope`` holds against the truth."""
+    found, n = difference(logged, book.after - book.before, worth), len(book.block)
+    return Interval(n * found.value, n * found.low, n * found.high)
+
+
+def _compared(name: str, book: _Book, policy: Policy, gain: Interval) -> Compared:
     draws, more = Draws(book.block), book.after - book.before
     return Compared(
         name=name,
@@ -202,7 +213,7 @@ def _compared(name: str, book: _Book, policy: Policy) -> Compared:
         changed=int(np.count_nonzero(more)),
         before=_side(book, book.before, policy, draws),
         after=_side(book, book.after, policy, draws),
-        gain_minor=draws.total(more * book.worth),
+        gain_minor=gain,
     )
 
 
@@ -225,11 +236,15 @@ def _side(book: _Book, kept: F64, policy: Policy, draws: Draws) -> Side:
     )
 
 
-def _segments(past: Past, book: _Book, policy: Policy) -> Iterator[Segment]:
+def _segments(past: Past, book: _Book, policy: Policy, logged: Logged, worth: Worth) -> Iterator[Segment]:
+    def group(name: str, rows: I64) -> Compared:
+        some = book.only(rows)
+        return _compared(name, some, policy, _gain(logged.only(rows), some, worth.only(rows)))
+
     for by, (names, place) in past.groups.items():
         largest = np.argsort(-np.bincount(place), kind="stable")[:_MOST_VALUES].tolist()
         if len(largest) > 1:
-            groups = (_compared(names[k], book.only(np.flatnonzero(place == k)), policy) for k in largest)
+            groups = (group(names[k], np.flatnonzero(place == k)) for k in largest)
             yield Segment(by, tuple(groups))
 
 

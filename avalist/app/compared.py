@@ -89,7 +89,9 @@ class Backtest(msgspec.Struct, frozen=True, kw_only=True):
     """A backtest, as data. `asked` says what was; `policy` holds the economics that count the money.
 
     `undecided` payments had no live decision: what became of them stands for it. `learnt` payments are older than the
-    last that the candidate's model learnt from: there it is judged on what it knew. `block` is what intervals draw.
+    last that the candidate's model learnt from: there it is judged on what it knew. `block` is what intervals draw, but
+    for gains and off-policy estimates: there days are the clusters. The delay law was estimated from `delay_reports` of
+    the merchant's reports; 0 is the declared law.
     """
 
     format: int = FORMAT
@@ -105,6 +107,7 @@ class Backtest(msgspec.Struct, frozen=True, kw_only=True):
     undecided: int
     learnt: int
     reported: float
+    delay_reports: int
     block: str
     whole: Compared
     segments: tuple[Segment, ...]

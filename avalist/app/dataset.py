@@ -33,7 +33,7 @@ from avalist.features.own import OwnFeature
 from avalist.features.plan import Plan
 from avalist.features.state import State
 from avalist.features.wave import Watch
-from avalist.policy.choose import UNSOLVED, Desk, Sold
+from avalist.policy.choose import UNSOLVED, Desk, Sold, sold_of
 from avalist.policy.economics import Policy, decode_policy
 
 _BATCH: Final = 16_384
@@ -215,9 +215,7 @@ class _Collector:
             self._run()
 
     def _pay(self, core: EventCore) -> None:
-        sold = (
-            _NOTHING if core.facts is None else Sold(core.facts.item_kind, core.facts.product, core.facts.account_age_s)
-        )
+        sold = _NOTHING if core.facts is None else sold_of(core.facts)
         self._sold.append(sold)
         if core.facts is not None:
             total = self._currencies.setdefault(core.facts.currency, [0, 0])

@@ -153,11 +153,12 @@ def _noted(records: Records, merchant: str, standing: Standing) -> Iterator[tupl
 
 def _train(tools: Tools, merchant: str, data: Dataset, standing: Standing, done: Done, cause: Cause) -> Done:
     try:
+        check_parity(tools.documents, merchant, tools.part)  # an hour's training would only be refused by the gate
         model = _trained(tools, merchant, data, done.at_ms, cause, standing.learning.trust)
         active = tools.load(standing.active) if standing.active else None
         _check_news(model.artefact, active.artefact if active is not None else None)
         evidence = evidence_for(tools, merchant, model, active, data.cut_ms)
-    except BadInput as error:
+    except (BadInput, ReplayMismatch) as error:
         return msgspec.structs.replace(done, cause=cause, verdict="not trained", words=(*done.words, str(error)))
     verdict = _judged(tools, merchant, model.artefact, standing, evidence, done.at_ms, cause)
     tools.documents.put_many([(merchant, _COLLECTION, _JOB, b"null")])

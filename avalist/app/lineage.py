@@ -109,9 +109,9 @@ class Standing(msgspec.Struct):
         return self.earlier[-1] if self.earlier else ""
 
     def watched(self, now_ms: int) -> bool:
-        """Tell whether the active model is on trial: the gate let it in, and there is one to go back to."""
+        """Tell whether the active model is on trial: it came with evidence, and there is one to go back to."""
         inside = now_ms - self.activated_ms < self.learning.watch_h * HOUR_MS
-        return self.by == "gate" and bool(self.previous) and inside
+        return self.by != "rollback" and self.evidence is not None and bool(self.previous) and inside
 
     def may_activate(self, now_ms: int) -> bool:
         """Tell whether a model that passes the gate decides at once, or waits for a person: a first one always does."""
@@ -147,6 +147,12 @@ def lineage(records: Records, merchant: str) -> tuple[Standing, list[Step]]:
 
 def _of(records: Records, merchant: str) -> Iterator[Record]:
     return (record for _, record in records if record.merchant == merchant)
+
+
+def evidence_of(steps: list[Step], version: str, active: str) -> Evidence | None:
+    """Return what the gate found last when it compared a model with the one that is active, if it did."""
+    found = (step.told.evidence for step in reversed(steps) if step.version == version and step.what != "rolled back")
+    return next((one for one in found if one is not None and one.against == active), None)
 
 
 def named(steps: list[Step], text: str) -> str:

@@ -14,7 +14,7 @@ from avalist.domain.core import EventCore
 from avalist.domain.facts import Facts
 from avalist.domain.schema import Schema
 from avalist.models.trees import F64, I64
-from avalist.policy.choose import Desk, Sold
+from avalist.policy.choose import Desk, Sold, sold_of
 from avalist.policy.economics import Policy
 
 UNDECIDED: Final = ""
@@ -73,7 +73,7 @@ class Past:
     def sold(self) -> list[Sold]:
         """Return what a policy asks of each payment besides its amount."""
         facts = [seen.core.facts or _NOTHING for seen in self.payments]
-        return [Sold(one.item_kind, one.product, one.account_age_s) for one in facts]
+        return [sold_of(one) for one in facts]
 
     @cached_property
     def groups(self) -> dict[str, tuple[list[str], I64]]:

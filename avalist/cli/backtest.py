@@ -87,6 +87,7 @@ def backtest_command(
         policy=candidate if policy else None,
         model=scorer.version if scorer else "",
         learnt_ms=scorer.data.last_ms if scorer else 0,
+        delay=load_model(open_blobs(settings), merchant, past.model).artefact.delay if past.model else None,
     )
     _write(msgspec.structs.replace(made, simulated=simulated), past, after, out or Path(f"{merchant}-backtest"))
 

@@ -14,7 +14,7 @@ from avalist.adapters.clock import SystemClock
 from avalist.app.administer import ActivateModel, AdminRequest, RefuseModel, SetLearning
 from avalist.app.learn import Tools, evidence_for, last_done
 from avalist.app.learn import learn as learn_merchant
-from avalist.app.lineage import Standing, Step, lineage, named
+from avalist.app.lineage import Standing, Step, evidence_of, lineage, named
 from avalist.cli.learn import print_checks, print_done, tools_for
 from avalist.cli.models import show_report
 from avalist.cli.office import office
@@ -73,12 +73,17 @@ def compare(merchant: Merchant, version: Version, data: Data = None) -> None:
 
 @app.command("promote")
 def promote(merchant: Merchant, version: Version, data: Data = None, port: Port = None) -> None:
-    """Activate a model that was trained before, whatever the gate said of it: your word counts."""
+    """Activate a model that was trained before, whatever the gate said of it: your word counts.
+
+    What the gate found against the active model goes with it, and it is watched as one that the gate let in.
+    """
     settings = settings_from(data=data, port=port)
-    with _opened(settings, merchant) as (tools, _, steps):
+    with _opened(settings, merchant) as (tools, standing, steps):
         version = named(steps, version)
-        plan_hash = tools.load(version).artefact.plan_hash
-    _activate(settings, ActivateModel(merchant, version, plan_hash))
+        plan_hash, evidence = tools.load(version).artefact.plan_hash, evidence_of(steps, version, standing.active)
+    _activate(settings, ActivateModel(merchant, version, plan_hash, evidence=evidence))
+    if evidence is None or not evidence.against:
+        console.print("it is not watched: the gate has not compared it with the model that was active")
 
 
 @app.command("rollback")
@@ -119,7 +124,7 @@ def set_learning(
     approval: Annotated[str | None, typer.Option(help="automatic, or manual: what passes waits for a person")] = None,
     every_d: Annotated[float | None, typer.Option(help="Train so many days after the last training; 0: never")] = None,
     labels: Annotated[int | None, typer.Option(help="Train once so many new fraud reports are logged")] = None,
-    watch_h: Annotated[float | None, typer.Option(help="Watch a model that the gate let in for so many hours")] = None,
+    watch_h: Annotated[float | None, typer.Option(help="Watch a model that was let in for so many hours")] = None,
     rest_d: Annotated[float | None, typer.Option(help="After a rollback activate none by itself for so long")] = None,
     trust: Annotated[float | None, typer.Option(help="Chance that a wave's alarm is fraud, at first; 0: off")] = None,
     data: Data = None,

@@ -75,7 +75,7 @@ class Logged:
         """Return 1 / propensity where let in, clipped, else 0."""
         return np.asarray(self.let_in / np.maximum(self.propensity, 1.0 / MOST_WEIGHT), dtype=np.float64)
 
-    def only(self, rows: Bools) -> Logged:
+    def only(self, rows: Bools | I64) -> Logged:
         """Return some of the decisions."""
         return Logged(*(getattr(self, field.name)[rows] for field in fields(self)))
 
@@ -92,6 +92,10 @@ class Worth(NamedTuple):
     def of(self, taken: F64, fraud: F64) -> F64:
         """Return the worth of payments that were taken, and frauds, so much."""
         return np.asarray(self.sale * taken + self.fraud * fraud, dtype=np.float64)
+
+    def only(self, rows: Bools | I64) -> Worth:
+        """Return that of some payments."""
+        return Worth(self.sale[rows], self.fraud[rows])
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,17 @@ from avalist.domain.core import Solved
 from avalist.domain.decisions import Action, Factor
 from avalist.domain.facts import Facts
 from avalist.models.trees import F64, I64
-from avalist.policy.economics import Number, Policy, challenged, expected_profit, margin_of, policy_version, reviewed
+from avalist.policy.economics import (
+    Number,
+    Policy,
+    Rates,
+    challenged,
+    expected_profit,
+    margin_of,
+    policy_version,
+    rates_of,
+    reviewed,
+)
 from avalist.policy.explore import chance
 
 UNSOLVED: Final = Solved(policy="")
@@ -37,17 +47,24 @@ class Sold(NamedTuple):
     item_kind: str
     product: str
     account_age_s: float | None
+    issuer_country: str = ""
+
+
+def sold_of(facts: Facts) -> Sold:
+    """Return what a policy asks of a payment with these facts."""
+    return Sold(facts.item_kind, facts.product, facts.account_age_s, facts.issuer_country)
 
 
 class Offers(NamedTuple):
     """Payments as a policy sees them: P(fraud report), amount in base minor units, margin, float64 [n]; `barred` [n]
-    may not be approved just so.
+    may not be approved just so. `rates` are those of 3-D Secure at the issuers, the policy's own if None.
     """
 
     p: F64
     amount: F64
     margin: F64
     barred: F64
+    rates: Rates | None = None
 
 
 class Chosen(NamedTuple):
@@ -78,6 +95,7 @@ class Desk:
         self._review = solved.review_minor if policy.review is not None else 0.0
         limits = policy.limits
         self._limited = bool(limits.by_product or limits.by_item_kind or limits.new_account_minor is not None)
+        self._issuers = bool(policy.challenge and policy.challenge.by_issuer_country)
         margins = policy.margin_by_item_kind or policy.margin_by_product
         priced = self._count or self._value
         self._plain = not (margins or priced or self._limited or policy.challenge or policy.review)
@@ -96,7 +114,7 @@ class Desk:
             action = _APPROVE if approve >= decline else _DECLINE
             return Choice(action, {"approve": round(approve), "decline": round(decline)})
         margin = margin_of(policy, facts.item_kind, facts.product)
-        found = prospects(p_fraud, amount, policy, margin, facts.issuer_country)
+        found = prospects(p_fraud, amount, policy, margin, self._rates(facts.issuer_country))
         barred = self._barred(facts) if self._limited else None
         if barred:
             del found[_APPROVE]
@@ -120,9 +138,9 @@ class Desk:
         return self.policy.exploration.on and self.solved.explore_share > 0.0
 
     def choose_many(self, offers: Offers) -> Chosen:
-        """Choose for many payments at once. Issuers' own rates of 3-D Secure are not looked at."""
+        """Choose for many payments at once."""
         worth = np.full((len(ORDER), len(offers.p)), -np.inf)
-        for action, found in prospects(offers.p, offers.amount, self.policy, offers.margin).items():
+        for action, found in prospects(offers.p, offers.amount, self.policy, offers.margin, offers.rates).items():
             worth[ORDER.index(action)] = self._worth(action, *found, offers.amount)
         worth[0][offers.barred > 0] = -np.inf
         return taken(self.policy, worth.argmax(axis=0), offers)
@@ -152,18 +170,26 @@ class Desk:
         margin = [margin_of(self.policy, one.item_kind, one.product) for one in sold]
         barred = np.zeros(len(p))
         if self._limited:
-            barred[:] = [self._bars(a, *one) is not None for a, one in zip(amount.tolist(), sold, strict=True)]
-        return Offers(p, amount, np.array(margin, np.float64), barred)
+            barred[:] = [self._bars(a, *one[:3]) is not None for a, one in zip(amount.tolist(), sold, strict=True)]
+        own = [self._rates(one.issuer_country) for one in sold] if self._issuers else []
+        rates = Rates(*np.array(own, np.float64).T) if own else None
+        return Offers(p, amount, np.array(margin, np.float64), barred, rates)
+
+    def _rates(self, issuer: str) -> Rates | None:
+        challenge = self.policy.challenge
+        return None if challenge is None else rates_of(challenge, issuer)
 
 
 def prospects(
-    p_fraud: Number, amount: Number | int, policy: Policy, margin: Number | float, issuer: str = ""
+    p_fraud: Number, amount: Number | int, policy: Policy, margin: Number | float, rates: Rates | None = None
 ) -> dict[Action, tuple[Number, Number]]:
     """Return what each action within the merchant's capabilities is expected to earn, and its chargebacks, in order."""
     approve, decline = expected_profit(p_fraud, amount, policy, margin)
     found = {_APPROVE: (approve, p_fraud * policy.dispute_share)}
     if policy.challenge is not None:
-        found[_CHALLENGE] = challenged(p_fraud, amount, policy, policy.challenge, margin, issuer)
+        found[_CHALLENGE] = challenged(
+            p_fraud, amount, policy, policy.challenge, margin, rates or rates_of(policy.challenge, "")
+        )
     if policy.review is not None:
         found[_REVIEW] = reviewed(p_fraud, amount, policy, policy.review, margin)
     found[_DECLINE] = (decline, p_fraud * 0.0)
@@ -173,7 +199,7 @@ def prospects(
 def taken(policy: Policy, action: I64, offers: Offers) -> Chosen:
     """Return what actions [n], places in ``ORDER``, are expected to bring in a policy's money."""
     profit, lost = np.zeros((2, len(ORDER), len(action)))
-    for one, found in prospects(offers.p, offers.amount, policy, offers.margin).items():
+    for one, found in prospects(offers.p, offers.amount, policy, offers.margin, offers.rates).items():
         profit[ORDER.index(one)], lost[ORDER.index(one)] = found
     every = np.arange(len(action))
     return Chosen(action, profit[action, every], lost[action, every])

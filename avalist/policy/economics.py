@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -31,18 +31,22 @@ class Fallback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Action.APPROVE if amount_base_minor <= self.approve_up_to_minor else Action(self.beyond)
 
 
-class IssuerRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How 3-D Secure goes at one issuer country: the shares of honest customers and of fraud that get through."""
+class IssuerRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How 3-D Secure goes at one issuer country: the shares of honest customers and of fraud that get through.
+
+    `shift` replaces the challenge's own where it is said.
+    """
 
     passes_honest: Share
     passes_fraud: Share
+    shift: Share | None = None
 
 
 class Challenge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What 3-D Secure costs and does; the defaults are guesses to replace.
 
     `shift` is the share of fraud that got through whose liability lies with the issuer; `by_issuer_country` replaces
-    the pass rates where the issuer's country is known.
+    the rates where the issuer's country is known.
     """
 
     cost_minor: Minor = 10
@@ -179,22 +183,39 @@ def expected_profit(
     return approve - policy.attempt_cost_minor, -(1.0 - p_fraud) * policy.lifetime_value_minor
 
 
+class Rates(NamedTuple):
+    """How 3-D Secure goes: of one payment, or float64 [n] of many."""
+
+    passes_honest: Any
+    passes_fraud: Any
+    shift: Any
+
+
+def rates_of(challenge: Challenge, issuer: str) -> Rates:
+    """Return how 3-D Secure goes at an issuer's country: its own rates, where they are declared.
+
+    >>> rates_of(Challenge(by_issuer_country={"DE": IssuerRates(0.8, 0.1, 0.5)}), "DE")
+    Rates(passes_honest=0.8, passes_fraud=0.1, shift=0.5)
+    """
+    found = challenge.by_issuer_country.get(issuer, challenge)
+    return Rates(found.passes_honest, found.passes_fraud, challenge.shift if found.shift is None else found.shift)
+
+
 def challenged(
     p_fraud: Number,
     amount_minor: Number | int,
     policy: Policy,
     challenge: Challenge,
     margin: Number | float,
-    issuer: str = "",
+    rates: Rates,
 ) -> tuple[Number, Number]:
     """Return the expected profit of asking for 3-D Secure, and the chargebacks to expect.
 
     (1−p)·s_g·m·a − (1−p)·(1−s_g)·L − p·s_f·(1−shift)·[(1−m)·a + φ] − c: an honest customer who gives up is lost as
     one declined.
     """
-    rates = challenge.by_issuer_country.get(issuer, challenge)
     p = p_fraud * policy.dispute_share
-    lost = p * rates.passes_fraud * (1.0 - challenge.shift)
+    lost = p * rates.passes_fraud * (1.0 - rates.shift)
     earned, honest = margin * amount_minor, rates.passes_honest
     profit = (1.0 - p) * honest * earned - (1.0 - p_fraud) * (1.0 - honest) * policy.lifetime_value_minor
     profit = profit - lost * (amount_minor - earned + policy.chargeback_cost_minor)

@@ -15,12 +15,12 @@ import numpy as np
 
 from avalist.domain.core import EventCore
 from avalist.domain.row import AT, keys_at
-from avalist.domain.schema import DAY_MS, Schema
+from avalist.domain.schema import DAY_MS, PATTERN_SOURCES, Schema
 from avalist.models.trees import F32, F64
 from avalist.policy.economics import Exploration, Policy
 
 _IDENTITIES: Final = ("customer.id", "method.fingerprint", "device.id")
-_PATTERNS: Final = ("email_shape", "device_shape")
+_PATTERNS: Final = ("email_shape", "device_shape", *PATTERN_SOURCES)
 _BUSY: Final = 2.0
 """So many times its usual rate, and a pattern or the whole merchant is in a wave."""
 _WORD: Final = struct.Struct("<q")
@@ -51,9 +51,9 @@ def chances(p: F64, amount: F64, margin: F64, policy: Policy, scale: float) -> F
 class Explorer:
     """Says of a merchant's would-be declines with which chance they are released, and whether they are.
 
-    A payment may be released only if its account, card and device made no other payment within a day, if the shapes of
-    its e-mail address and device were seen at most twice as often as usual within a day (of a shape never seen before:
-    not at all), and if the merchant's last hour was at most twice the usual.
+    A payment may be released only if its account, card and device made no other payment within a day, if it has a
+    pattern and each of its patterns was seen at most twice as often as usual within a day (one never seen before: not
+    at all), and if the merchant's last hour was at most twice the usual.
     """
 
     def __init__(self, schema: Schema, columns: tuple[str, ...]) -> None:
@@ -75,13 +75,16 @@ class Explorer:
         counts = [f"{names[n]}__count__events" for n in patterns]
         self._shared = [(column(f"{count}__1d"), column(f"{count}__30d")) for count in counts]
         self._hour, self._week = (column(name) for name in _MERCHANT)
-        if not identities:
-            self.missing.append(" or ".join(_IDENTITIES))
+        self.missing += [
+            " or ".join(of) for of, found in ((_IDENTITIES, identities), (_PATTERNS, patterns)) if not found
+        ]
 
     def quiet(self, event: EventCore, features: F32) -> bool:
         """Tell whether no key of a payment was busy before it; a later checkpoint has itself behind it."""
         own = 0.0 if event.checkpoint == "pre_auth" else 1.0
         if any(features[n] > own for n in self._own):  # NaN, an absent entity, is not above
+            return False
+        if all(math.isnan(features[day]) for day, _ in self._shared):
             return False
         for day, month in self._shared:
             if features[day] > own + _BUSY * _known(features[month]) / 30.0:

@@ -213,9 +213,12 @@ def _segment(made: Backtest, by: str, groups: tuple[Compared, ...]) -> Table:
 
 def limits(made: Backtest) -> Iterator[str]:
     """Yield the limits that apply."""
+    law = (
+        f"the delay estimated from {count(made.delay_reports)} reports" if made.delay_reports else "the declared delay"
+    )
     yield (
         f"On average {percent(made.reported)} of the fraud of these payments should be reported by now. Projected "
-        "figures divide what is reported by that share at its age, so they hold as far as the declared delay does; for "
+        f"figures divide what is reported by that share at its age, so they hold as far as {law} does; for "
         "payments too young to say anything they take what the model expects."
     )
     if made.undecided:
@@ -226,4 +229,7 @@ def limits(made: Backtest) -> Iterator[str]:
     yield "A payment counts by its first checkpoint. Reviews and challenges count as let in, whatever came of them."
     yield "A declined payment is taken to be captured as often as those let in."
     yield "Later payments are as they were: whoever is declined may try again, and fraudsters change their ways."
-    yield f"Intervals draw whole {made.block}s together, and do not cover a change of fraud that the period never saw."
+    yield (
+        f"Intervals draw whole {made.block}s together, those of gains and of exploration days, and do not cover "
+        "a change of fraud that the period never saw."
+    )

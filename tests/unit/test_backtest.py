@@ -9,18 +9,21 @@ import msgspec
 import numpy as np
 import pytest
 
-from avalist.app.backtest import backtest, changed, decide_again, threshold, was
+from avalist.app.backtest import backtest, changed, decide_again, logged_of, threshold, was, worth_of
 from avalist.app.compared import Backtest
 from avalist.app.merchant import created_by
 from avalist.app.past import UNDECIDED, Past, Period, Seen
 from avalist.app.reread import read_past
 from avalist.domain.core import EventCore
 from avalist.domain.decisions import Action
+from avalist.domain.delay import DelayLaw
 from avalist.domain.errors import ArtefactInvalid, BadInput, NotFound
 from avalist.domain.facts import Facts
 from avalist.domain.records import Record
 from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact
+from avalist.models.delay import as_declared
+from avalist.models.off_policy import difference
 from avalist.policy.choose import Desk
 from avalist.policy.economics import Policy
 from avalist.render import backtest_page, html_page, markdown_page
@@ -191,6 +194,25 @@ def test_a_report_that_may_still_come_is_projected() -> None:
     after = graded(young, [APPROVE] * 2).whole.after
     assert after.matured == 1.0
     assert after.projected.value == pytest.approx(2.0, abs=0.01)
+
+
+def test_reports_that_take_longer_than_declared_are_projected_by_the_estimated_law() -> None:
+    past = past_of([APPROVE] * 2, [1, 0], [0.1, 0.1])
+    young = replace(past, cut_ms=int(past.t_ms[0]) + 25 * DAY_MS)
+    slow = msgspec.structs.replace(as_declared(DelayLaw(40.0, 130.0)), reports=70)
+    declared, made = (backtest(young, [APPROVE] * 2, "shop", "a change", delay=law) for law in (None, slow))
+    assert made.whole.after.projected.value > 1.5 * declared.whole.after.projected.value
+    assert "estimated from 70 reports" in markdown_page(backtest_page(made))
+    assert "the declared delay" in markdown_page(backtest_page(declared))
+
+
+def test_the_gain_is_the_estimate_that_is_held_against_the_truth() -> None:
+    past = past_of([APPROVE] * 40, [n % 9 == 0 for n in range(40)], [0.1] * 40)
+    after = [DECLINE if n % 3 == 0 else APPROVE for n in range(40)]
+    logged, worth = logged_of(past, np.ones(40)), worth_of(past, Policy())
+    more = -np.array([action is DECLINE for action in after], np.float64)
+    found, gain = difference(logged, more, worth), graded(past, after).whole.gain_minor
+    assert (gain.value, gain.low, gain.high) == pytest.approx((40 * found.value, 40 * found.low, 40 * found.high))
 
 
 def test_the_released_speak_for_the_declined() -> None:

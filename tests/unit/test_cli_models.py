@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from avalist.app.administer import RefuseModel
+from avalist.app.administer import RefuseModel, StageModel
 from avalist.app.learn import last_done
 from avalist.app.lineage import Standing, lineage
 from avalist.bootstrap import keep_model, open_documents
@@ -62,6 +62,21 @@ def test_every_step_is_listed_and_shown_with_its_evidence(lived: Path) -> None:
     shown = run(lived, "show", "shop", versions[-1][:6])
     assert WORDS in shown
     assert "refused (cause: labels; fails profit)" in shown
+
+
+def test_what_a_person_promotes_is_watched(lived: Path) -> None:
+    _, versions = models_of(lived)
+    assert "it is not watched" in run(lived, "promote", "shop", versions[0])
+    before = versions[0]
+    with opened(lived) as shop:
+        evidence = Evidence(against=before, checks=(Check("profit", True, WORDS),))
+        staged = StageModel("shop", versions[-1], shop.writer.merchant("shop").plan.hash, "labels", evidence)
+        shop.installation.administration.carry_out(staged, T0_MS)
+    assert "not watched" not in run(lived, "promote", "shop", versions[-1])
+    with opened(lived) as shop:
+        standing, _ = lineage(shop.installation.log.read(), "shop")
+    assert (standing.by, standing.evidence, standing.previous) == ("operator", evidence, before)
+    assert standing.watched(standing.activated_ms)
 
 
 def test_rollback_promote_and_refuse(lived: Path, artefact: Artefact) -> None:

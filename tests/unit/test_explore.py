@@ -11,7 +11,7 @@ from avalist.app.replay import replay
 from avalist.domain.core import Solved
 from avalist.domain.decisions import Action, Decision, Factor
 from avalist.domain.errors import BadInput, Conflict
-from avalist.domain.schema import EntityDecl, Schema
+from avalist.domain.schema import DIGITAL_GOODS, EntityDecl, Schema
 from avalist.features.derive import derive
 from avalist.features.plan import compile_plan
 from avalist.models.artefact import Artefact
@@ -28,9 +28,8 @@ STRICT = Policy(margin=0.0, lifetime_value_minor=0, exploration=OFTEN)
 """Declines whatever has a risk at all, and releases every second of those that may be."""
 
 
-@pytest.fixture(scope="module")
-def model() -> Artefact:
-    plan = compile_plan(SCHEMA, derive(SCHEMA))
+def model_for(schema: Schema) -> Artefact:
+    plan = compile_plan(schema, derive(schema))
     rng = np.random.default_rng(0)
     x = rng.random((1000, len(plan.columns))).astype(np.float32)
     y = (rng.random(len(x)) < 0.5).astype(np.int64)
@@ -38,10 +37,19 @@ def model() -> Artefact:
     return train(rows, TrainParams(trees=2, leaves=4, test_share=0.0)).artefact
 
 
+@pytest.fixture(scope="module")
+def model() -> Artefact:
+    return model_for(SCHEMA)
+
+
 @pytest.fixture
 def busy(shop: Shop, model: Artefact) -> Shop:
+    return opened_with(shop, SCHEMA, model)
+
+
+def opened_with(shop: Shop, schema: Schema, model: Artefact) -> Shop:
     """Return a shop with a merchant, ``game``, that has had two payments an hour for eight days, and explores."""
-    shop.create("game", SCHEMA)
+    shop.create("game", schema)
     for n in range(2 * 24 * 8):
         at = T0_MS - 8 * DAY_MS + n * DAY_MS // 48
         pay(shop, f"old-{n}", n, at, decide=False)
@@ -57,12 +65,13 @@ def explore(shop: Shop, policy: Policy) -> None:
 
 
 def pay(
-    shop: Shop, who: str, n: int, at: int, *, decide: bool = True, mail: str = "", amount: int = 500
+    shop: Shop, who: str, n: int, at: int, *, decide: bool = True, mail: str = "", amount: int = 500, agent: str = ""
 ) -> Decision | None:
     made = payment(
-        f"{who}-{n}", customer={"id": who, "email": mail or f"{who}@x.org"}, device={"id": f"dev-{who}"}, ip=None,
+        f"{who}-{n}", customer={"id": who, "email": mail or f"{who}@x.org"}, ip=None,
+        device={"id": f"dev-{who}", "user_agent": agent} if agent else {"id": f"dev-{who}"},
         method={"kind": "card", "fingerprint": f"card-{who}"}, occurred_at=iso(at), received_at=iso(at),
-        amount_minor=500,
+        amount_minor=amount,
     )  # fmt: skip
     if not decide:
         shop.writer.record("game", made, 0)
@@ -91,6 +100,24 @@ def test_about_as_many_are_released_as_declared(busy: Shop) -> None:
 def test_a_wave_with_retries_gains_one_release_at_most(busy: Shop) -> None:
     found = [pay(busy, f"bot{n // 4}", n, T0_MS + n * 1000, mail="wave77@x.org") for n in range(1000)]
     assert sum(map(released, found)) <= 1
+
+
+def test_a_slow_wave_of_fresh_addresses_gains_one_release_at_most_on_the_default_plan(shop: Shop) -> None:
+    game, gap_ms = opened_with(shop, DIGITAL_GOODS, model_for(DIGITAL_GOODS)), HOUR_MS // 3
+    mails = [f"{letters(n) * (1 + n % 9)}{'7' * (n // 9 % 9)}@{letters(n)}.org" for n in range(1000)]
+    told = {"amount": 9_000, "agent": "Bot/1.0"}
+    found = [
+        pay(game, f"bot{n if n % 4 else n - 1}", n, T0_MS + n * gap_ms, mail=mails[n], **told)  # type: ignore[arg-type]
+        for n in range(1000)
+    ]
+    assert sum(d is not None and d.propensity < 1.0 for d in found) <= 1
+    assert sum(map(released, found)) <= 1
+
+
+def test_a_usual_payment_is_released_on_the_default_plan(shop: Shop) -> None:
+    game = opened_with(shop, DIGITAL_GOODS, model_for(DIGITAL_GOODS))
+    found = [pay(game, f"w{n}", n, T0_MS + n * (DAY_MS + HOUR_MS), mail="ann@x.org") for n in range(40)]
+    assert 5 < sum(map(released, found)) < 35
 
 
 def test_a_retry_shares_the_draw_and_is_never_first(busy: Shop) -> None:
@@ -139,6 +166,14 @@ def test_a_plan_without_the_columns_cannot_explore(shop: Shop) -> None:
     with pytest.raises(BadInput) as refused:
         shop.installation.administration.carry_out(SetPolicy("till", msgspec.Raw(msgspec.json.encode(STRICT))), 0)
     assert refused.value.field == "$.exploration.on"
+
+
+def test_a_schema_without_a_pattern_cannot_explore(shop: Shop) -> None:
+    plain = Schema(base_currency="EUR", entities=SCHEMA.entities[:3])
+    shop.create("plain", plain)
+    with pytest.raises(BadInput) as refused:
+        shop.installation.administration.carry_out(SetPolicy("plain", msgspec.Raw(msgspec.json.encode(STRICT))), 0)
+    assert "pattern.payment" in refused.value.expected
 
 
 def test_budgets_solved_for_another_policy_are_refused(shop: Shop) -> None:

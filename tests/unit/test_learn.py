@@ -15,9 +15,11 @@ import pytest
 
 from avalist.app.administer import ActivateModel, SetLearning
 from avalist.app.dataset import collect
+from avalist.app.followed import Followed, tell
 from avalist.app.gate import MOST_TREES, judge, last_days, shadow, shares_from
-from avalist.app.learn import Done, Tools, evidence_for, last_done, learn, watch
+from avalist.app.learn import Done, Tools, _judged, evidence_for, last_done, learn, watch
 from avalist.app.lineage import HOUR_MS, Step, lineage
+from avalist.app.parity import Checked
 from avalist.app.replay import replay
 from avalist.bootstrap import keep_model
 from avalist.domain.core import Evidence, LearningSet
@@ -146,6 +148,16 @@ def test_broken_parity_shuts_the_gate(lived: Lived) -> None:
     assert "parity" not in failed(judge(seen, lived.active))
 
 
+def test_nothing_is_trained_while_parity_is_broken(lived: Lived) -> None:
+    kept: list[Artefact] = []
+    broken = Followed(at_ms=0, position=0, snapshot=0, parity={"shop": Checked(plan="plan", checked=9, different=3)})
+    tell(lived.tools.documents, broken)
+    done = learn(lived.tools._replace(keep=kept.append), "shop", lived.shop.clock.ms, "schedule")
+    tell(lived.tools.documents, msgspec.structs.replace(broken, parity={}))
+    assert (done.verdict, kept) == ("not trained", [])
+    assert "parity is broken" in done.words[-1]
+
+
 def test_a_risk_score_means_the_same_in_the_next_model(lived: Lived) -> None:
     x = collect(lived.tools.read, "shop").x[: DAYS * PER_DAY][-28 * PER_DAY :]
     other = replace(lived.active, percentiles=lived.active.percentiles - 1.0)
@@ -159,8 +171,13 @@ def test_a_risk_score_means_the_same_in_the_next_model(lived: Lived) -> None:
 def test_what_passes_waits_where_a_person_approves(lived: Lived) -> None:
     lived.tools.carry_out(SetLearning("shop", LearningSet(approval="manual")))
     standing, _ = lineage(lived.tools.read(), "shop")
-    assert not standing.may_activate(lived.shop.clock.ms)
+    before, passed = lived.active, Evidence(against=lived.active.version)
+    tools, now_ms = lived.tools, lived.shop.clock.ms
+    assert _judged(tools, "shop", before, standing, passed, now_ms, "schedule") == "staged"
+    assert (lived.steps[-1].what, lived.active.version) == ("staged", before.version)
     lived.tools.carry_out(SetLearning("shop", LearningSet()))
+    standing, _ = lineage(tools.read(), "shop")
+    assert _judged(tools, "shop", before, standing, passed, now_ms, "schedule") == "activated"
 
 
 def test_a_killed_training_is_not_done_again(lived: Lived) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from avalist.app.lineage import HOUR_MS, Standing, due, lineage, named
+from avalist.app.lineage import HOUR_MS, Standing, due, evidence_of, lineage, named
 from avalist.app.merchant import decode_control
 from avalist.domain.core import (
     Check,
@@ -60,11 +60,23 @@ def test_the_same_model_again_is_no_model_to_go_back_to() -> None:
     assert standing(*activated("a", "a")).previous == ""
 
 
-def test_a_model_of_the_gate_is_on_trial_and_one_of_a_person_is_not() -> None:
+def test_a_model_that_comes_with_evidence_is_on_trial_whoever_let_it_in() -> None:
     assert standing(*activated("a", "b")).watched(T0_MS + DAY_MS)
     assert not standing(*activated("a", "b")).watched(T0_MS + 4 * DAY_MS)
     assert not standing(*activated("a")).watched(T0_MS + DAY_MS)
+    assert standing(*activated("a"), ModelActivated("b", "operator", GOOD)).watched(T0_MS + DAY_MS)
     assert not standing(*activated("a"), ModelActivated("b")).watched(T0_MS + DAY_MS)
+    assert not standing(*activated("a", "b", "c"), ModelActivated("b", "rollback", GOOD)).watched(T0_MS + DAY_MS)
+
+
+def test_a_promoted_model_takes_what_the_gate_found_against_the_active_one() -> None:
+    old, new = (msgspec.structs.replace(GOOD, against=active) for active in ("a", "b"))
+    _, steps = lineage(
+        told(ModelStaged("c", "", "labels", old), ModelStaged("c", ""), ModelRefused("d", "", "labels", new)), "shop"
+    )
+    assert evidence_of(steps, "c", "a") == old
+    assert evidence_of(steps, "c", "b") is None
+    assert evidence_of(steps, "d", "b") == new
 
 
 def test_manual_approval_waits_for_a_person() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from avalist.domain.core import Solved
 from avalist.domain.decisions import Action, Factor
 from avalist.domain.facts import Facts
 from avalist.policy.budgets import expected, solve, trace
-from avalist.policy.choose import ORDER, Desk, Offers, Sold, in_words
+from avalist.policy.choose import ORDER, Desk, Offers, Sold, in_words, sold_of
 from avalist.policy.economics import (
     PRESETS,
     Budgets,
@@ -54,6 +55,31 @@ def test_many_are_chosen_for_as_one_by_one(p: float, amount: int) -> None:
     many = desk.choose_many(desk.offers(np.array([p]), np.array([float(amount)]), [Sold("", "", None)]))
     assert ORDER[many.action[0]] == one.action
     assert round(many.profit[0]) == one.profits[one.action]
+
+
+ISSUERS = Challenge(by_issuer_country={"XX": IssuerRates(0.1, 0.9, 0.0), "YY": IssuerRates(0.95, 0.1)})
+
+
+@given(RISKS, AMOUNTS, st.sampled_from(["XX", "YY", "ZZ", ""]))
+def test_many_are_chosen_for_by_their_issuers_rates(p: float, amount: int, issuer: str) -> None:
+    desk = Desk(msgspec.structs.replace(EVERYTHING, challenge=ISSUERS), PRICES)
+    facts = Facts(amount_base_minor=amount, issuer_country=issuer)
+    one, sold = desk.choose(p, facts), [sold_of(facts), Sold("", "", None, "YY")]
+    many = desk.choose_many(desk.offers(np.full(2, p), np.full(2, float(amount)), sold))
+    assert ORDER[many.action[0]] == one.action
+    assert round(many.profit[0]) == one.profits[one.action]
+
+
+def test_an_issuer_without_a_shift_costs_what_it_does() -> None:
+    facts = Facts(amount_base_minor=5000, issuer_country="XX")
+    shifts = (ISSUERS, Challenge(by_issuer_country={"XX": IssuerRates(0.1, 0.9)}))
+    none, most = (Desk(Policy(challenge=one)).choose(0.5, facts).profits["challenge"] for one in shifts)
+    assert most - none == pytest.approx(0.5 * 0.9 * 0.9 * (0.92 * 5000 + 2000), abs=1)
+
+
+def test_a_policy_without_shifts_keeps_its_version() -> None:
+    rates = IssuerRates(0.1, 0.9)
+    assert msgspec.json.encode(rates) == b'{"passes_honest":0.1,"passes_fraud":0.9}'
 
 
 def test_a_choice_that_a_budget_turned_says_so() -> None:

@@ -163,7 +163,7 @@ def test_a_retry_is_the_same_however_it_is_written() -> None:
     assert canonical(first) == canonical(decode_payment(json.dumps(other).encode()))
 
 
-@pytest.mark.parametrize("body", [b"{", b"", b"\xff", b'{"a": "\xff"}'])
+@pytest.mark.parametrize("body", [b"{", b"", b"\xff"])
 def test_what_is_no_json_is_told_what_was_expected(body: bytes) -> None:
     with pytest.raises(BadInput) as refused:
         decode_payment(body)

@@ -266,9 +266,8 @@ def test_events_of_history_are_wire_events() -> None:
         assert msgspec.json.decode(msgspec.json.encode(event), type=WireEvent) == event
 
 
-@pytest.mark.parametrize("heading", ["card 4111 1111 1111 1111", CARD_NUMBER])
-def test_a_card_number_in_a_heading_is_refused_and_not_shown(tmp_path: Path, heading: str) -> None:
-    (file := tmp_path / "shop.csv").write_text(f"time;{heading}\n2026-01-01;1\n")
+def test_a_card_number_in_a_heading_is_refused_and_not_shown(tmp_path: Path) -> None:
+    (file := tmp_path / "shop.csv").write_text("time;card 4111 1111 1111 1111\n2026-01-01;1\n")
     with pytest.raises(BadInput, match="column's name") as raised:
         Table(file)
     assert (raised.value.field, raised.value.got) == ("column 2", "(not shown)")

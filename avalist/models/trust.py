@@ -11,7 +11,8 @@ q begins as the ``trust`` of the parameters, and the merchant's own bursts corre
 O frauds reported among payments in alarm, E those that fraud would have shown by now, and B those that the base rate
 would have shown without any burst. A payment that was approved although in alarm looked honest, so it would have shown
 little: no more than its probability when it was decided, B included. Days count, not payments: each is worth
-``_MOST_OF_A_DAY`` expected frauds at most. A shop whose alarms are bursts of honest payments comes to no trust at all.
+``_MOST_OF_A_DAY`` expected frauds at most. What is left of a
+fifth of the trust or less is dropped: a shop whose alarms are bursts of honest payments is not trusted in part.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ WAVE_EXCESS: Final = "wave.excess"
 _KAPPA: Final = 3.0
 _MOST_OF_A_DAY: Final = 3.0
 _MOST_TRUST: Final = 0.98
+_LEAST_SHARE: Final = 0.2
+"""A shop whose bursts left less of the trust than this has sales, not waves: it is not trusted in part."""
 _STEPS: Final = (0.5, 15.5, 30.5, 45.5, 60.5, 75.5, 85.5, 92.5)
 """Where the tree parts the payments, in hundredths of excess."""
 _AMONG: Final = (0.0, 8.0, 23.0, 38.0, 53.0, 68.0, 81.0, 89.5, 96.0)
@@ -68,7 +71,7 @@ def trust_in(alarmed: Alarmed, before: float, base_rate: float) -> float:
     expected, observed = np.bincount(day, shown), np.bincount(day, alarmed.y - usual)
     worth = np.minimum(1.0, _MOST_OF_A_DAY / np.maximum(expected, 1e-9))
     now = float((_KAPPA * before + worth @ observed) / (_KAPPA + worth @ expected))
-    return min(max(now, 0.0), _MOST_TRUST)
+    return min(now, _MOST_TRUST) if now >= _LEAST_SHARE * before else 0.0
 
 
 def excess_column(schema: bytes, columns: Sequence[str]) -> int:

@@ -25,6 +25,7 @@ from avalist.bootstrap import load_model
 from avalist.cli import app
 from avalist.domain.core import PolicySet
 from avalist.domain.errors import ArtefactInvalid, BadInput
+from avalist.domain.schema import EntityDecl
 from avalist.features.own import OwnFeature, decode_own
 from avalist.models.artefact import Artefact
 from avalist.policy.economics import Exploration, Policy
@@ -285,10 +286,13 @@ def test_a_model_and_a_plan_without_its_columns_do_not_meet(shop: Shop, artefact
 
 
 def test_a_policy_that_explores_keeps_the_columns_that_it_asks_for(shop: Shop) -> None:
+    shop.create(
+        "curious", msgspec.structs.replace(SCHEMA, entities=(*SCHEMA.entities, EntityDecl("shape", "email_shape")))
+    )
     explores = Policy(exploration=Exploration(on=True))
-    shop.writer.control("shop", PolicySet(msgspec.json.encode(explores)), 0)
+    shop.writer.control("curious", PolicySet(msgspec.json.encode(explores)), 0)
     with pytest.raises(BadInput, match="nothing can be explored"):
-        add(shop, decode_own('[[feature]]\naggregate = "retired"\nentity = "card"'))
+        shop.writer.add_features("curious", decode_own('[[feature]]\naggregate = "retired"\nentity = "card"'), 0)
 
 
 @pytest.mark.parametrize(

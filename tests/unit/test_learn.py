@@ -28,7 +28,7 @@ from avalist.models.train import TrainParams
 from bench import _bad
 from tests.shop import DAY_MS, SCHEMA, T0_MS, Shop, event, iso, opened, payment
 
-PARAMS = TrainParams(test_share=0.0, trees=15, leaves=6, min_data_in_leaf=20, learning_rate=0.3)
+PARAMS = TrainParams(test_share=0.0, trees=15, leaves=6, min_data_in_leaf=20, learning_rate=0.3, early_stopping=False)
 DAYS, PER_DAY = 50, 40
 
 

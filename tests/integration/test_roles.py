@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -19,7 +19,10 @@ from typer.testing import CliRunner
 
 from avalist.api.health import DeciderMetrics, FollowerMetrics, NotifierMetrics, RoleMetrics, TrainerMetrics
 from avalist.api.metrics import GatewayMetrics
+from avalist.app.administer import SetAlerts
 from avalist.app.asked import partition_of
+from avalist.app.dataset import collect
+from avalist.app.health import kept
 from avalist.app.learn import Done, last_done
 from avalist.app.lineage import lineage
 from avalist.app.network import keep_prior
@@ -28,6 +31,7 @@ from avalist.bootstrap import open_blobs, open_documents
 from avalist.cli import app
 from avalist.cluster import _partition_opener, open_cluster, open_tools
 from avalist.config import Settings, settings_from
+from avalist.domain.alerts import Alert, AlertKind
 from avalist.models.prior import shipped
 from avalist.ports.tracing import Said
 from tests.cluster.running import Installation, Process, Role, until
@@ -50,6 +54,7 @@ CLEAR = {
 }  # fmt: skip
 TELLING = ("ann-clear", "ann.clear", "15550100777", "192.0.2.77", "fp-clear", "Clearname", "Cleartown")
 DAYS, PER_DAY = 50, 20
+GONE = Alert(kind="missing", subject="ip", value=0.5, words="an alert that stood, and does so no longer")
 
 
 class Roles:
@@ -59,6 +64,7 @@ class Roles:
         self.collector, self.receiver = collector, receiver
         self.installation = Installation(
             folder, broker.servers, copies=1, partitions=2, traces=collector.url, webhook_private=1, train_budget_s=100,
+            health_s=30,
         )  # fmt: skip
         self.settings: Settings = settings_from({}, file=self.installation.config)
         self.live(int(time.time() * 1000) - 60 * DAY_MS)
@@ -75,6 +81,7 @@ class Roles:
         with open_cluster(self.settings) as cluster:
             opened = _partition_opener(cluster)(partition_of("shop", 2))
             opened.partition.writer.create("shop", schema, from_ms)
+            opened.partition.administration.carry_out(SetAlerts("shop", (GONE,), 1), from_ms)
             for n in range(DAYS * PER_DAY):
                 pay(opened.partition.writer, n, from_ms + n * DAY_MS // PER_DAY)
             opened.log.close()
@@ -202,6 +209,20 @@ def test_the_trainer_trains_whose_time_has_come_and_its_verdict_stands_in_the_lo
     assert (learnt["merchant"], learnt["verdict"]) == ("shop", "staged")
 
 
+def test_the_trainer_checks_health_and_what_changed_stands_in_the_log(roles: Roles) -> None:
+    assert until(lambda: "avalist_health_alerts/shop/missing" in roles.measured("trainer"), 90, 0.5)
+    with open_tools(roles.settings, "shop") as tools:
+        found, stand = kept(tools.documents, "shop"), collect(tools.read, "shop").background.alerts
+    assert found is not None
+    assert found.payments >= PER_DAY
+    assert GONE not in stand
+    assert stand == found.alerts
+    shown = sum(roles.measured("trainer")[f"avalist_health_alerts/shop/{kind}"] for kind in get_args(AlertKind))
+    assert shown == len(stand)
+    checked = [line for line in roles.log_of("trainer") if line["event"] == "checked" and "merchant" in line]
+    assert (checked[0]["merchant"], checked[0]["changed"]) == ("shop", True)
+
+
 def test_a_model_that_waits_is_let_in_through_the_gateway_and_decides(roles: Roles) -> None:
     with open_tools(roles.settings, "shop") as tools:
         (step,) = lineage(tools.read(), "shop")[1]
@@ -227,6 +248,7 @@ def test_an_operator_reads_a_merchants_past_over_kafka_and_changes_its_policy(ro
     assert "against the policy now" in run("policy", "preview", "shop", "protect")
     assert "decides from now on" in run("policy", "switch-back", "shop", "--no-solve")
     run("waves", "shop")
+    assert "checks of" in run("health", "shop")
     run("backtest", "shop", "--threshold", 0.5, "--out", tmp_path / "backtest")
     run("report", "shop", "--folds", 1, "--out", tmp_path / "report")
     run("models", "export", "shop", tmp_path / "model")

@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 
 from avalist.api.health import DeciderMetrics, FollowerMetrics, NotifierMetrics, RoleMetrics, TrainerMetrics
 from avalist.api.metrics import GatewayMetrics
-from avalist.app.administer import SetAlerts
 from avalist.app.asked import partition_of
 from avalist.app.dataset import collect
 from avalist.app.health import kept
@@ -32,6 +31,7 @@ from avalist.cli import app
 from avalist.cluster import _partition_opener, open_cluster, open_tools
 from avalist.config import Settings, settings_from
 from avalist.domain.alerts import Alert, AlertKind
+from avalist.domain.core import AlertsSet
 from avalist.models.prior import shipped
 from avalist.ports.tracing import Said
 from tests.cluster.running import Installation, Process, Role, until
@@ -81,7 +81,7 @@ class Roles:
         with open_cluster(self.settings) as cluster:
             opened = _partition_opener(cluster)(partition_of("shop", 2))
             opened.partition.writer.create("shop", schema, from_ms)
-            opened.partition.administration.carry_out(SetAlerts("shop", (GONE,), 1), from_ms)
+            opened.partition.writer.control("shop", AlertsSet((GONE,), 1), from_ms)
             for n in range(DAYS * PER_DAY):
                 pay(opened.partition.writer, n, from_ms + n * DAY_MS // PER_DAY)
             opened.log.close()

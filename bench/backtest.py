@@ -27,11 +27,11 @@ from avalist.bootstrap import build, load_model, open_blobs, open_log
 from avalist.config import Settings, settings_from
 from avalist.domain.errors import AvalistError
 from avalist.domain.events import Capture, from_ms
+from bench._raw import keep
 from bench.decide import LEAN, prepare
 from bench.recovery import START_MS, payments
 
 FIRST, BATCH, TIMES = 1_000_000, 64, 5
-OUT = Path(__file__).parent / "out" / "backtest.json"
 BEGIN_MS = START_MS + 40 * 86_400_000
 
 
@@ -81,8 +81,7 @@ def main() -> None:
         settings = settings_from({}, data=Path(folder))
         version = live(settings, wanted)
         raw = measure(settings, version)
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(raw))
+    keep("backtest", raw)
     result: dict[str, object] = {"bench": "backtest", "payments": wanted}
     for name, runs in raw.items():
         best, by_wall = (round(wanted / min(run[k] for run in runs)) for k in (0, 1))

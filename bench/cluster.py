@@ -35,6 +35,7 @@ from avalist.adapters.file.secrets import FolderSecrets
 from avalist.app.asked import Decide, encode_message, partition_of, sealed
 from bench._load import Load, Target
 from bench._payments import bodies
+from bench._raw import keep
 from bench.decide import LEAN
 from tests.cluster.running import Installation, Process, until
 from tests.live import Connection, Service
@@ -82,6 +83,7 @@ def latency(port: int, keys: list[str], seconds: float, first: int) -> dict[str,
     top = load.closed(bodies(first + 10**6, 10**7), seconds)
     calm = load.open(bodies(first + 2 * 10**6, 10**7), 0.3 * top.per_s, seconds)
     load.close()
+    keep(f"cluster-{first}", {"closed_ms": top.latency_ms.tolist(), "open_ms": calm.latency_ms.tolist()})
     figures = {
         "per_s": round(top.per_s),
         "p50": round(calm.quantile_ms(0.5), 2),

@@ -44,9 +44,9 @@ from avalist.policy.choose import Desk
 from avalist.policy.economics import Policy
 from avalist.simulator import Attempt, World, WorldConfig, load_world, play
 from avalist.simulator.config import Vertical
+from bench._raw import keep
 from bench.policy import Lived, Truth, truth_of
 
-OUT = Path(__file__).parent / "out" / "coldstart.json"
 WEEK_MS: Final = 7 * DAY_MS
 WAYS: Final = ("prior", "own", "avalist")
 TREES: Final = TrainParams(test_share=0.0, trees=80, leaves=15, learning_rate=0.1, min_data_in_leaf=40)
@@ -170,8 +170,7 @@ def main() -> None:
                 "weeks": weeks_of(lived(world_of(kind, seed), 7 * given.weeks), given.weeks),
             }
         )
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(raw, indent=1))
+    keep("coldstart", raw)
     print(json.dumps(summary(raw)))
 
 

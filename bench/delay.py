@@ -13,7 +13,6 @@ import argparse
 import json
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -27,8 +26,8 @@ from avalist.models.train import TrainingSet, TrainParams, train
 from avalist.models.trees import F64
 from avalist.simulator import World
 from bench._late import Lived, attack, lived, slow_world
+from bench._raw import keep
 
-OUT = Path(__file__).parent / "out" / "delay.json"
 MEDIAN_D, P95_D = 35.0, 110.0
 CUT_D, GRADED_D, ATTACK_D = 120, 14, 24
 PER_DAY, ATTACK_PER_DAY = 800.0, 250
@@ -97,8 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.delay", description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=2, help="merchants to live")
     runs = [run(seed) for seed in range(1, parser.parse_args().seeds + 1)]
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(runs, indent=1))
+    keep("delay", runs)
 
     def mean(name: str, metric: str) -> float:
         return float(np.mean([r[name][metric] for r in runs]))  # type: ignore[index]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -23,9 +22,9 @@ from avalist.app.prior import at_level, prior_of
 from avalist.app.train import known_by
 from avalist.domain.schema import DAY_MS
 from avalist.simulator import World
+from bench._raw import keep
 from bench.coldstart import lived
 
-OUT = Path(__file__).parent / "out" / "health.json"
 FROM_D: Final = 45
 PER_DAY: Final = 200.0
 
@@ -104,8 +103,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     given = parser.parse_args()
     runs = [run(seed, given.days) for seed in range(1, given.seeds + 1)]
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(runs, indent=1))
+    keep("health", runs)
     years = given.seeds * (given.days - FROM_D) / 365.0
     kinds = [kind for one in runs for day in one["daily"] for kind, _ in day["alerts"]]
     print(

@@ -32,6 +32,7 @@ from avalist.domain.events import Payment, decode_payment
 from avalist.domain.keys import HOUSE
 from bench._load import Load, Target
 from bench._payments import bodies
+from bench._raw import keep
 from bench.decide import LEAN, LOAD_CORE, SERVER_CORE
 from tests.cluster.running import until
 from tests.live import Service
@@ -107,6 +108,7 @@ def compare(folder: Path, merchants: int, seconds: float) -> dict[str, float]:
             per_s = per_s or 0.3 * found["per_s"]
             turns[name].append(found)
             print(name or "many", {key: round(value, 2) for key, value in found.items()}, file=sys.stderr)
+    keep("idle", turns)
     figures = {f"{key}{name}": round(median(one[key] for one in found), 2) for name, found in turns.items()
                for key in found[0]}  # fmt: skip
     return {

@@ -32,10 +32,10 @@ from avalist.history.mapping import Mapping, decode_mapping
 from avalist.history.rejects import Rejects
 from avalist.history.rowfile import RowHistory
 from avalist.simulator import World, history
+from bench._raw import keep
 
 DATA = Path("../shared/data/handbook/transactions.parquet")
 MAPPING = Path("docs/mappings/handbook.toml")
-OUT = Path(__file__).parent / "out" / "import.json"
 DAYS, SEED = 30.0, 1
 
 
@@ -111,8 +111,7 @@ def main() -> None:
             samples["handbook"] = child("whole", str(DATA), str(MAPPING))
             samples["handbook_reader"] = child("reader", str(DATA), str(MAPPING))
             samples["handbook_half"] = child("whole", str(half), str(MAPPING))
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(samples))
+    keep("import", samples)
     print(json.dumps(result(samples)))
 
 

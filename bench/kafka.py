@@ -19,11 +19,11 @@ from confluent_kafka import Producer
 
 from avalist.adapters.kafka.log import KafkaLog
 from avalist.domain.records import Record, RecordKind, encode_record
+from bench._raw import keep
 from tests.services.kafka import Broker, start
 
 RECORD = Record("shop", 1, RecordKind.EVENT, 0, os.urandom(2000))
 COMMITS, TRANSACTIONS, GETS, OPENINGS, WARM = 3000, 500, 500, 5, 200
-OUT = Path(__file__).parent / "out" / "kafka.json"
 
 
 def timed(call: Callable[[], object], times: int) -> list[float]:
@@ -86,8 +86,7 @@ def measure(broker: Broker) -> None:
     for name, values in samples.items():
         figures |= {f"{name}_p{q}_ms": round(float(np.percentile(values, q)), 2) for q in (50, 99)}
     log.close()
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps({"figures": figures, "samples_ms": samples}))
+    keep("kafka", {"figures": figures, "samples_ms": samples})
     print(json.dumps(figures))
 
 

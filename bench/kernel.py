@@ -32,15 +32,17 @@ from avalist.features.plan import Plan, compile_plan
 from avalist.features.state import State
 from avalist.render.blocks import Chart, Page, Series
 from avalist.render.html import page
+from bench import recovery
 from bench._live import START_MS, WIDE, flatness, live, payments_of
 from bench._protocol import Payments, load
+from bench._raw import OUT, keep
 from bench.handbook import DATA, events_of
 
 AGGREGATES: Final[tuple[Aggregate, ...]] = ("count", "sum", "mean", "max")
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
-OUT: Final = Path(__file__).parent / "out"
+_BEFORE, _TAIL = 50_000, 1_000_000
 HOUR_MS: Final = 3_600_000
 WINDOWS_MS: Final = (600_000, HOUR_MS, DAY_MS, 7 * DAY_MS, 30 * DAY_MS)
 DISTINCT_MS: Final = (DAY_MS, 30 * DAY_MS)
@@ -64,7 +66,7 @@ def replay(payments: Payments) -> dict[str, object]:
     plan = compile_plan(WIDE, derive(WIDE))
     rows = events_of(payments, WIDE, (payments.customer, payments.terminal, payments.terminal // 100))
     taken = timed_parts(plan, rows, rows[:, KIND] == 0)
-    (OUT / "kernel-replay.json").write_text(json.dumps(taken.tolist()))
+    keep("kernel-replay", taken.tolist())
     warm, cold = float(np.median(taken[len(taken) // 2 :])), float(np.median(taken[:COLD]))
     return {
         "replay_events": len(rows),
@@ -177,7 +179,7 @@ def cost_curve() -> dict[str, object]:
         points["entities"].append((entities, _cost(rng, entities, 4, AGGREGATES)))
     for aggregates in range(1, 5):
         points["features"].append((16 * aggregates, _cost(rng, 4, 4, AGGREGATES[:aggregates])))
-    (OUT / "kernel-cost.json").write_text(json.dumps(points))
+    keep("kernel-cost", points)
     charts = []
     for name, values in points.items():
         x, y = zip(*values, strict=True)
@@ -199,20 +201,26 @@ def _cost(rng: np.random.Generator, entities: int, windows: int, aggregates: tup
     return float(np.median(timed_parts(plan, rows, np.ones(events, dtype=np.bool_))[-3:]))
 
 
+def recovered() -> dict[str, object]:
+    """Return how long a start from a snapshot and a million events takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = recovery.measure(Path(folder), _BEFORE, _TAIL, ["tail"])
+    return {name: found[name] for name in ("recovery_s", "recovery_cpu_s", "events_in_tail", "events_before")}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.kernel", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA, help="the Handbook's table (Parquet)")
     parser.add_argument("--keys", type=int, default=1_000_000, help="keys of each entity in the live part")
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="the core to run on")
-    parser.add_argument("--parts", default="replay,peers,live,flatness,cost", help="what to run")
+    parser.add_argument("--parts", default="replay,peers,live,flatness,cost,recovery", help="what to run")
     options = parser.parse_args()
     os.sched_setaffinity(0, {options.core})
-    OUT.mkdir(exist_ok=True)
     parts: dict[str, Callable[[], dict[str, object]]] = {"live": lambda: live(options.keys), "flatness": flatness}
     if options.data.exists():
         payments = load(options.data)
         parts |= {"replay": lambda: replay(payments), "peers": lambda: beside_peers(payments)}
-    parts["cost"] = cost_curve
+    parts |= {"cost": cost_curve, "recovery": recovered}
     result: dict[str, object] = {"bench": "kernel"}
     for name in options.parts.split(","):
         found = parts[name]() if name in parts else {f"{name}_skipped": f"no data at {options.data}"}

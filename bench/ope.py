@@ -15,7 +15,6 @@ import argparse
 import json
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,12 +26,12 @@ from avalist.models.metrics import Interval
 from avalist.models.off_policy import Logged, Worth, difference, evaluate, false_declines, mean
 from avalist.models.trees import F64, I64
 from avalist.policy.economics import Policy, expected_profit
+from bench._raw import keep
 
 RUNS, PAYMENTS, POPULATION, WORLDS = 200, 100_000, 2_000_000, 5
 ATTACKS = 0.02
 LAW, AGES_D = DelayLaw(25.0, 90.0), (45, 120)
 RELEASED, FLOOR, CAP = 0.02, 0.005, 0.25
-OUT = Path(__file__).parent / "out" / "ope.json"
 OLD = Policy(margin=0.08)
 
 
@@ -188,8 +187,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=RUNS)
     wanted, begun, truth = parser.parse_args().runs, time.perf_counter(), truths()
     runs = [run(seed, truth) for seed in range(wanted)]
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(runs))
+    keep("ope", runs)
     names = ("doubly_robust", "ips", "snips", "incremental", "false_declines", "false_declines_snips", "on_policy")
     for name in names:
         print(f"{name:22} covers {covered(runs, name):.3f}   mean width {width(runs, name):10.4f}")

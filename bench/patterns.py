@@ -49,9 +49,9 @@ from avalist.policy.economics import Policy
 from avalist.simulator import World, load_world
 from bench import handbook, wave
 from bench._protocol import DAY_MS, DELAY_D, I64, Mask, Payments, assessed, folds, load
+from bench._raw import keep
 
 DATA: Final = Path("../shared/data")
-OUT: Final = Path(__file__).parent / "out" / "patterns.json"
 MAPPING: Final = Path("docs/mappings/sparkov.toml")
 PARAMS: Final = TrainParams(test_share=0.0, trees=120, leaves=31, learning_rate=0.08, num_threads=1)
 WAVES: Final = tuple(NumberDecl(source.replace(".", "_"), source) for source in WAVE_SOURCES)
@@ -312,8 +312,7 @@ def main() -> None:
 def _save(results: dict[str, list[Scored]]) -> None:
     """Write each slice's average precision: scores of single payments stay out, for the data may not be passed on."""
     raw = {data: [plain(one) for one in slices] for data, slices in results.items()}
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(raw))
+    keep("patterns", raw)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from avalist.domain.errors import AvalistError
 from avalist.domain.events import Payment, decode_payment, from_ms
 from avalist.follow import Follower
 from bench._payments import payment
+from bench._raw import keep
 from bench.decide import LEAN
 
 START_MS = 1_767_225_600_000
@@ -147,7 +148,7 @@ def measure(folder: Path, before: int, events: int, parts: list[str]) -> dict[st
     with build(settings_from({}, data=folder)) as here:
         record(here, before, events)
         found["log_mb"] = round(here.log.end / 1e6)
-    states = set()
+    states, starts = set(), {}
     for part, named in PARTS.items():
         if part not in parts:
             continue
@@ -155,10 +156,11 @@ def measure(folder: Path, before: int, events: int, parts: list[str]) -> dict[st
             found |= snapshot(folder)
         elif part == "whole":
             shutil.rmtree(folder / "blobs")
-        start = started(folder)
+        start = starts[part] = started(folder)
         states.add((start["digest"], start["seq"]))
         found |= {f"recovery{named}_{unit}": round(start[unit], 2) for unit in ("s", "cpu_s")}
         found.setdefault("rss_mb", start["rss_mb"])
+    keep("recovery", starts)
     assert len(states) == 1, "every start gives the same state"
     return found
 

@@ -9,7 +9,6 @@ import ctypes
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import lightgbm as lgb
 import numpy as np
@@ -18,9 +17,9 @@ from avalist.models.artefact import Artefact, DataRange
 from avalist.models.calibrate import calibrate
 from avalist.models.score import Model
 from avalist.models.trees import F32, F64, Trees, score_and_attribute
+from bench._raw import keep
 
 COLUMNS, TREES, LEAVES, ROWS, TIMED = 120, 300, 63, 40_000, 4000
-OUT = Path(__file__).parent / "out" / "score.json"
 _FLOAT32, _RAW_SCORE = 0, 1
 
 
@@ -115,8 +114,7 @@ def main() -> None:
         assert fast(x[0]) == margins[0], "the C API disagrees"
         calls["lightgbm_c_fast"] = fast
     raw = {name: sample(call, x if name != "lightgbm_contributions" else x[:40]) for name, call in calls.items()}
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(raw))
+    keep("score", raw)
     result: dict[str, object] = {"bench": "score", "trees": len(trees.roots), "leaves": LEAVES, "columns": COLUMNS}
     result |= {"artefact_bytes": len(artefact.to_bytes()), "load_ms": round(load_ms, 1)}
     for name, times in raw.items():

@@ -13,14 +13,13 @@ import sys
 import time
 from collections import Counter
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
 from avalist.simulator import Attempt, World, play
+from bench._raw import keep
 
 DAYS, SAMPLE, SEED = 30.0, 20_000, 1
-OUT = Path(__file__).parent / "out" / "simulate.json"
 
 
 def run(world: World, days: float, attempts: list[Attempt]) -> tuple[list[tuple[int, int, int]], Counter[str]]:
@@ -72,8 +71,7 @@ def main() -> None:
     days = float(sys.argv[1]) if len(sys.argv) > 1 else DAYS
     world, attempts = World(seed=SEED), list[Attempt]()
     samples, types = run(world, days, attempts)
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(samples))
+    keep("simulate", samples)
     events, wall, cpu = np.array(samples).sum(axis=0)
     rates = [n / ns * 1e9 for n, ns, _ in samples]
     print(" ".join(f"{name} {n}" for name, n in sorted(types.items())))

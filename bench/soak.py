@@ -22,6 +22,7 @@ import msgspec
 from rich.progress import Progress
 
 from bench._payments import bodies
+from bench._raw import keep
 from bench.cluster import MERCHANTS, PARTITIONS, create
 from tests.cluster.checker import check, documents_equal, documents_in, records
 from tests.cluster.running import Given, Installation
@@ -101,6 +102,7 @@ def _soaked(here: Installation, brokers: Cluster, count: int) -> dict[str, Any]:
         callers.run()
         took_s = time.perf_counter() - start_s
     late = resident_kb(here)
+    keep("soak", {"took_s": took_s, "rss_kb": [early[0], late], "given": [given.event_id for given in callers.given]})
     client: dict[str, Any] = {"bootstrap.servers": brokers.servers, "log_level": 0}
     checked = check(client, here.name, callers.given)
     with documents_in(here.folder / "data" / "documents.sqlite") as look:

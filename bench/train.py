@@ -28,10 +28,10 @@ from avalist.app.train import known_by
 from avalist.bootstrap import open_log
 from avalist.config import settings_from
 from avalist.models.train import TrainingSet
+from bench._raw import keep
 
 DATA: Final = Path("../shared/data/handbook/transactions.parquet")
 MAPPING: Final = Path("docs/mappings/handbook.toml")
-OUT: Final = Path(__file__).parent / "out" / "train.json"
 BARE: Final[dict[str, object]] = {
     "objective": "binary", "num_leaves": 63, "num_threads": 2, "deterministic": True, "force_col_wise": True,
     "verbosity": -1,
@@ -81,8 +81,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="avalist-train-") as folder:
         raw = measure(options.data, options.payments, Path(folder))
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(raw))
+    keep("train", raw)
     bare_s = float(np.mean([raw["bare_before_s"], raw["bare_after_s"]]))
     print(
         json.dumps(

@@ -43,8 +43,8 @@ from avalist.policy.economics import Policy, expected_profit
 from avalist.simulator import Attempt, Truth, World, WorldConfig, load_world, play
 from bench import _ladder
 from bench._protocol import DAY_MS, Mask
+from bench._raw import keep
 
-OUT = Path(__file__).parent / "out" / "wave.json"
 _SHAPES: Final = (EntityDecl("email_shape", "email_shape"), EntityDecl("device_shape", "device_shape"))
 _SILENT: Final = tuple(n for n in DIGITAL_GOODS.numbers if n.source not in WAVE_SOURCES)
 _THINGS: Final = (*(e for e in DIGITAL_GOODS.entities if e.source not in PATTERN_SOURCES), *_SHAPES)
@@ -217,8 +217,7 @@ def main() -> None:
     runs = []
     for seed in map(int, given.seeds.split(",")):
         runs.append(measure(load_world(given.world), seed, given.days, given.rounds, given.payments_per_day, models))
-        OUT.parent.mkdir(exist_ok=True)
-        OUT.write_text(json.dumps([asdict(run) for run in runs]))
+        keep("wave", [asdict(run) for run in runs])
         print(json.dumps({"bench": "wave", **vars(given), **summary(runs)}), flush=True)
 
 

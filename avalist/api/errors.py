@@ -68,17 +68,16 @@ def problem_of(error: e.AvalistError) -> Problem:
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
     name = type(error).__name__
     title = "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
-    bad = error if isinstance(error, e.BadInput) else None
-    if bad and bad.detail.startswith(_NO_JSON):
+    if isinstance(error, e.BadInput) and error.detail.startswith(_NO_JSON):
         status = 400
     return Problem(
         type=f"/problems#{title.replace(' ', '-')}",
         title=title.capitalize(),
         status=status,
         detail=shown(str(error)),
-        field=shown(bad.field) if bad else "",
-        expected=shown(bad.expected) if bad else "",
-        got=shown(bad.got) if bad else "",
+        field=shown(error.field),
+        expected=shown(error.expected),
+        got=shown(error.got),
     )
 
 

@@ -1,12 +1,13 @@
 """A payment's request and answer on a connection: no task, no ASGI messages, one write.
 
-It stands where uvicorn keeps its own ``RequestResponseCycle``, which costs more than a decision may (ADR 11).
+It stands where uvicorn keeps its own ``RequestResponseCycle``, which costs more than a decision may (ADR 12).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -110,7 +111,8 @@ class Exchange:
             more = (*self._asking.headers_of_refusal(), *status_headers(problem.status))
             self._write(problem.status, [PROBLEM, VERSION, *more], encode_json(problem))
         else:
-            _LOGGER.error("a decision broke", exc_info=error)
+            where = traceback.extract_tb(error.__traceback__)[-1:]  # no texts of errors: they may repeat what came
+            _LOGGER.error("a decision broke: %s at %s", type(error).__name__, [f"{f.name}:{f.lineno}" for f in where])
             self.keep_alive = False
             self._asking.broke("a decision broke", 500)
             self._write(500, [PROBLEM], _BROKEN)

@@ -259,4 +259,9 @@ def _bears(given: Given, hash: str) -> bool:
 def check_clock(key: ApiKey, event: WireEvent) -> None:
     """Raise ``NotAllowed`` when a live key supplies the time: choosing the clock could dodge velocity."""
     if event.received_at is not None and not key.supplies_time:
-        raise NotAllowed("received_at is the writer's; only import, sandbox and simulation keys may supply it")
+        raise NotAllowed(
+            "received_at is the writer's; only import, sandbox and simulation keys may supply it",
+            field="$.received_at",
+            expected="nothing, of a live key",
+            got=event.received_at.isoformat(),
+        )

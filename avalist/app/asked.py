@@ -151,18 +151,13 @@ def tell(error: AvalistError) -> Told:
     >>> raised(tell(BadInput("no such currency", field="$.currency"))).field
     '$.currency'
     """
-    kind = type(error).__name__
-    if isinstance(error, BadInput):
-        return Told(kind, error.detail, error.field, error.expected, error.got)
-    return Told(kind, str(error))
+    return Told(type(error).__name__, str(error), error.field, error.expected, error.got)
 
 
 def raised(told: Told) -> AvalistError:
     """Return the error that travelled."""
     kind: type[AvalistError] = getattr(errors, told.kind, Unavailable)
-    if issubclass(kind, BadInput):
-        return kind(told.message, field=told.field, expected=told.expected, got=told.got)
-    return kind(told.message)
+    return kind(told.message, field=told.field, expected=told.expected, got=told.got)
 
 
 def partition_of(merchant: str, partitions: int) -> int:

@@ -282,4 +282,5 @@ def _off_policy(logged: Logged, after: F64, worth: Worth) -> OffPolicy | None:
         after=evaluate_off_policy(logged, after, worth),
         false_declines=false_declines(logged, logged.explored),
         released=int(released.sum()),
+        cost_minor=-float(worth.of(logged.taken, logged.fraud)[released].sum()),
     )

@@ -77,12 +77,16 @@ class Week(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OffPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What exploration says: both ways' profit a payment over declining all, the false declines among economic ones."""
+    """What exploration says: both ways' profit a payment over declining all, the false declines among economic ones.
+
+    `cost_minor` is what the `released` lost against declining them, by their labels; less than 0 if they earned.
+    """
 
     before: Estimate
     after: Estimate
     false_declines: Estimate | None
     released: int
+    cost_minor: float
 
 
 class Backtest(msgspec.Struct, frozen=True, kw_only=True):

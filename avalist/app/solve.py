@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,6 +20,8 @@ from avalist.domain.core import Solved
 from avalist.domain.decisions import Action
 from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
+from avalist.models.judge import Draws
+from avalist.models.metrics import Interval
 from avalist.models.score import Model
 from avalist.models.trees import F64, I64
 from avalist.policy.budgets import Expected, expected, solve, summed, trace
@@ -129,6 +131,38 @@ def _tighter(policy: Policy, seen: Recent) -> tuple[float, float]:
     budgets = policy.budgets.count_bps, policy.budgets.value_bps
     found = [min(max(2.0 - s / b, _TIGHTEST), 1.0) if b else 1.0 for s, b in zip(spent, budgets, strict=True)]
     return found[0], found[1]
+
+
+class Spent(NamedTuple):
+    """What of a budget approved payments have spent, in basis points: `matured` is reported by now, `projected` what
+    will have been reported.
+    """
+
+    budget: float | None
+    matured: float
+    projected: Interval
+
+
+def spending(data: Dataset, model: Model, days: float = DAYS) -> dict[str, Spent]:
+    """Return the fraud chargebacks of approved payments of the last days, by count and by value, beside the budgets.
+
+    Empty where no decision approved a payment that was taken. Raises ``BadInput`` where there is no payment.
+    """
+    policy, seen = data.background.policy, recent(data, model, days)
+    rows = np.flatnonzero((seen.approved > 0) & ~np.isnan(seen.ultimate))
+    if not len(rows):
+        return {}
+    bps = 1e4 * policy.dispute_share
+    fraud = data.known_at(data.cut_ms)[1][seen.rows][rows].astype(np.float64)
+    draws = Draws(data.t_ms[seen.rows][rows] // DAY_MS)
+    found = {}
+    for by, budget, each in (
+        ("count", policy.budgets.count_bps, np.ones(len(rows))),
+        ("value", policy.budgets.value_bps, seen.amount[rows]),
+    ):
+        matured = bps * float(fraud @ each) / max(float(each.sum()), 1.0)
+        found[by] = Spent(budget, matured, draws.ratio(bps * seen.ultimate[rows] * each, each))
+    return found
 
 
 class Changed(msgspec.Struct, frozen=True):

@@ -185,7 +185,10 @@ class Taker:
             first = batch.cores[known.place] if isinstance(known, New) else self._head_at(known.position)
             if first.digest != digest and not same_content(event, first.digest):
                 raise Conflict(
-                    f"event id {event.event_id[:64]!r} was used before with other content: give each event its own"
+                    f"event id {event.event_id[:64]!r} was used before with other content: give each event its own",
+                    field="$.event_id",
+                    expected="an id that no other event has, or the same content",
+                    got=event.event_id[:64],
                 )
             return known
         at_ms = _never_back(batch.at_ms, event, at_ms)
@@ -240,7 +243,7 @@ class Taker:
         """Join an outcome with its payment: the payment's keys, amount and time become facts of the outcome."""
         first, flags = batch.payment(event.payment_id)
         if first == -1:
-            raise NotFound(f"no payment {event.payment_id[:64]!r} of this merchant: send it before its outcomes")
+            raise _unknown(event.payment_id, "of this merchant: send it before its outcomes")
         paid, kind = self._row_of(first), FoldKind.OUTCOME
         captured, fraud = effect(event)
         _, _, t_ms, _, _ = head_of(paid)
@@ -290,11 +293,19 @@ def _came_before(event: Payment, first: int | EventCore, flags: int) -> bool:
     if flags & CHECKPOINTS[event.checkpoint] and not rescore:
         raise Conflict(
             f"payment {event.payment_id[:64]!r} came before at {event.checkpoint} under another event id: "
-            "retry with the same event_id, or use checkpoint post_auth or rescore"
+            "retry with the same event_id, or use checkpoint post_auth or rescore",
+            field="$.payment_id",
+            expected=f"a payment that did not come at {event.checkpoint} yet",
+            got=event.payment_id[:64],
         )
     if rescore and first == -1:
-        raise NotFound(f"no payment {event.payment_id[:64]!r} to rescore: ask at pre_auth first")
+        raise _unknown(event.payment_id, "to rescore: ask at pre_auth first")
     return first != -1
+
+
+def _unknown(payment_id: str, more: str) -> NotFound:
+    expected, got = "a payment that was sent before", payment_id[:64]
+    return NotFound(f"no payment {got!r} {more}", field="$.payment_id", expected=expected, got=got)
 
 
 def _deltas(flags: int, captured: bool, fraud: bool | None) -> tuple[int, int]:

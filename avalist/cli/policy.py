@@ -13,7 +13,7 @@ from rich.table import Table
 from avalist.app.administer import SetPolicy, SetSolved
 from avalist.app.dataset import Dataset
 from avalist.app.merchant import decode_control
-from avalist.app.solve import DAYS, Frontier, Preview, frontier, preview, solve_budgets
+from avalist.app.solve import DAYS, Frontier, Preview, frontier, preview, solve_budgets, spending
 from avalist.bootstrap import load_model, open_blobs
 from avalist.cli.office import Office, office
 from avalist.cli.options import Data, Merchant, Port, console
@@ -91,6 +91,15 @@ def solve_again(merchant: Merchant, days: Days = DAYS, data: Data = None, port: 
     found, model = _with_model(settings, merchant)
     with office(settings) as here:
         _set_solved(here, merchant, found.background.policy, solve_budgets(found, model, days=days))
+    for by, spent in spending(found, model, days).items():
+        budget = "no budget" if spent.budget is None else f"a budget of {spent.budget:.1f}"
+        console.print(
+            f"approved payments, by {by}: {spent.matured:.1f} bps of fraud chargebacks by now, "
+            f"{spent.projected.value:.1f} ({spent.projected.low:.1f} to {spent.projected.high:.1f} with 90 %) when all "
+            f"reports are in; {budget}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @app.command("preview")

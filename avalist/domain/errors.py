@@ -31,16 +31,7 @@ from typing import Self
 
 
 class AvalistError(Exception):
-    """Base of every deliberate error; its message says what to do next."""
-
-    def alone(self) -> Self:
-        """Return self without traceback and context, to be kept: their frames would hold whatever keeps it, a cycle."""
-        self.__context__ = None
-        return self.with_traceback(None)
-
-
-class BadInput(AvalistError):
-    """Input the caller can mend.
+    """Base of every deliberate error; its message says what to do next.
 
     Parameters
     ----------
@@ -54,9 +45,18 @@ class BadInput(AvalistError):
         What came, shortened; never a card number.
     """
 
-    def __init__(self, detail: str, *, field: str = "", expected: str = "", got: str = "") -> None:
+    def __init__(self, detail: str = "", *, field: str = "", expected: str = "", got: str = "") -> None:
         super().__init__(detail)
         self.detail, self.field, self.expected, self.got = detail, field, expected, got
+
+    def alone(self) -> Self:
+        """Return self without traceback and context, to be kept: their frames would hold whatever keeps it, a cycle."""
+        self.__context__ = None
+        return self.with_traceback(None)
+
+
+class BadInput(AvalistError):
+    """Input the caller can mend."""
 
 
 class CardNumberRefused(BadInput):

@@ -411,6 +411,8 @@ _UNSEEN = re.compile(f"[{UNSEEN}]")
 UNDECODABLE = (ValueError, RecursionError)
 """What decoders raise: ``msgspec.DecodeError`` and ``UnicodeDecodeError`` are ``ValueError`` too."""
 _SHOWN, _LONGEST = 300, 400
+_MALFORMED: Final = ("JSON is malformed", "Input data was truncated")
+_JSON: Final = "one JSON value in UTF-8"
 _NAMED = re.compile(r"(missing required|unknown) field `(.*)`", re.DOTALL)
 _EARLIEST, _LATEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
 
@@ -550,7 +552,9 @@ def bad_body(error: Exception, body: bytes = b"", kind: Any = None) -> BadInput:
     """
     if not isinstance(error, msgspec.DecodeError):
         nested = isinstance(error, RecursionError)
-        return BadInput("the body is nested too deeply" if nested else "the body is not valid UTF-8 JSON", field="$")
+        return BadInput(
+            "the body is nested too deeply" if nested else "the body is not valid UTF-8 JSON", field="$", expected=_JSON
+        )
     message, _, path = str(error).rpartition(" - at ") if " - at " in str(error) else (str(error), "", "")
     field = path[path.find("$") :].strip("`") or "$"
     named = _NAMED.search(message)
@@ -568,7 +572,9 @@ def bad_body(error: Exception, body: bytes = b"", kind: Any = None) -> BadInput:
     return BadInput(
         f"{message[:_SHOWN]}{where}",
         field=field[:_SHOWN],
-        expected=said or (expected[:_SHOWN].replace("`", "") if named or message.startswith("Expected ") else ""),
+        expected=said
+        or (_JSON if message.startswith(_MALFORMED) else "")
+        or (expected[:_SHOWN].replace("`", "") if named or message.startswith("Expected ") else ""),
         got=got[:_SHOWN].strip("`"),
     )
 

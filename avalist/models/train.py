@@ -34,7 +34,7 @@ _FEWEST_BLOCKS: Final = 40
 _STAGES: Final = 12
 _NEXT_STAGE: Final = 0.8
 _WORSE: Final = 0.5
-"""Standard errors; chosen on five simulated merchants of 52 to 304 reports (ADR 35). None and one did worse."""
+"""Standard errors; chosen on five simulated merchants of 52 to 304 reports (ADR 33). None and one did worse."""
 Progress = Callable[[int, int], None]
 """(trees grown, trees wanted)."""
 Enough = Callable[[], bool]

@@ -164,7 +164,11 @@ def _explored(made: Backtest) -> Iterator[Block]:
 
 
 def _estimates(made: Backtest, found: OffPolicy) -> Iterator[Block]:
-    yield Text(f"{count(found.released)} would-be declines were released by a draw whose chances were logged.")
+    verb = "cost" if found.cost_minor >= 0.0 else "earned"
+    yield Text(
+        f"{count(found.released)} would-be declines were released by a draw whose chances were logged. "
+        f"Against declining them that {verb} {money(abs(found.cost_minor), made.currency)}."
+    )
     rows = (*_estimate("as it was", found.before, made.currency), *_estimate("after", found.after, made.currency))
     yield Table(
         ("a payment's profit over declining all", "estimator", "value", "90 % interval", "effective payments"),

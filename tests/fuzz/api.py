@@ -31,6 +31,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from avalist.adapters.file.secrets import FolderSecrets
+from avalist.api.operations import OPERATIONS
 from avalist.api.version import CURRENT, VERSION_HEADER
 from avalist.bootstrap import open_log
 from avalist.config import Settings
@@ -44,6 +45,7 @@ CHECKS: Final = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+_ACCESS: Final = {(op.method, op.path): op.access for op in OPERATIONS}
 GROWN_RSS_MB: Final = 64.0
 GROWN_FILES: Final = 8
 
@@ -54,7 +56,8 @@ class Fuzz:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._url = f"http://127.0.0.1:{service.port}"
-        self._admin = FolderSecrets(service.folder / "secrets").admin_token()
+        secrets = FolderSecrets(service.folder / "secrets")
+        self._tokens = {"admin": secrets.admin_token(), "metrics": secrets.metrics_token()}
         self._key = self._prepare()
         self._log = open_log(Settings(data=service.folder), readonly=True)
         self._at = 0
@@ -66,7 +69,7 @@ class Fuzz:
         self.schema = schemathesis.openapi.from_url(f"{self._url}/openapi.json")
 
     def _prepare(self) -> str:
-        with Connection(self._service.port, self._admin) as admin:
+        with Connection(self._service.port, self._tokens["admin"]) as admin:
             schema = {name: getattr(SCHEMA, name) for name in SCHEMA.__struct_fields__}
             admin.json("POST", "/v1/admin", {"do": "create_merchant", "merchant": "shop", "schema": schema})
             answer = admin.json("POST", "/v1/admin", {"do": "issue_key", "merchant": "shop", "kind": "simulation"})
@@ -107,7 +110,8 @@ class Fuzz:
         send()
 
     def _send(self, case: Case[Any]) -> None:
-        bearer = self._admin if case.operation.path == "/v1/admin" else self._key
+        access = _ACCESS[case.operation.method.upper(), case.operation.path]
+        bearer = self._tokens.get(access, self._key)
         headers = {"Authorization": f"Bearer {bearer}"}
         if case.operation.body:  # else most that do not fit would be refused for this alone
             headers[VERSION_HEADER] = CURRENT

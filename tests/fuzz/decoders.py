@@ -13,14 +13,17 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from avalist.api import examples
 from avalist.api.errors import Problem, problem_of
+from avalist.api.routes.lookup import decode_lookup
 from avalist.api.scan import check_body
-from avalist.app.administer import CreateMerchant, decode_request
+from avalist.app.administer import CreateMerchant, decode_request, decode_tables
 from avalist.app.take import canonical
+from avalist.app.webhook_office import decode_webhook_request
 from avalist.domain.cards import holds_card_number, refuse_card_numbers
 from avalist.domain.duplicates import find_duplicate_key
 from avalist.domain.errors import BadInput, CardNumberRefused
-from avalist.domain.events import Payment, decode_any, decode_event, decode_payment
+from avalist.domain.events import Payment, decode_any, decode_event, decode_payment, decode_session
 from avalist.domain.schema import Schema
 from avalist.enrich.intake import Intake
 from avalist.history.mapping import decode_mapping
@@ -71,7 +74,21 @@ def _mapping(body: bytes) -> None:
         _or_bad_input(lambda m: m.merchant_schema(), mapping)
 
 
-TARGETS: Final = (_event, _payment, _request, _policy, _mapping)
+def _scanned(decode: Callable[[bytes], Any]) -> Callable[[bytes], None]:
+    """Return what decodes a body and looks it over, as its route does."""
+
+    def target(body: bytes) -> None:
+        wanted = _kept(decode, body)
+        if wanted is not None:
+            _scan(body, wanted)
+
+    return target
+
+
+TARGETS: Final = (
+    _event, _payment, _request, _policy, _mapping,
+    _scanned(decode_lookup), _scanned(decode_session), _scanned(decode_webhook_request), _scanned(decode_tables),
+)  # fmt: skip
 
 
 def _or_bad_input(call: Callable[[Any], Any], given: Any) -> Any:
@@ -146,5 +163,9 @@ def corpus() -> list[bytes]:
         [json.dumps(r).encode() for r in requests],
         [b'{"margin": 0.2, "deadline_ms": 40}'],
         [mapping.encode()],
+        [json.dumps(one).encode() for one in (examples.LOOKUP, examples.LOOKUP_PAYMENT)],
+        [json.dumps(one).encode() for one in (examples.SESSION, examples.SESSION_LATER)],
+        [json.dumps(one).encode() for one in examples.WEBHOOKS.values()],
+        [b'{"version": 1}'],
     )
     return [bytes([target]) + body for target, bodies in enumerate(by_target) for body in bodies]

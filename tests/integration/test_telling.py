@@ -29,7 +29,7 @@ OUTCOMES: dict[str, dict[str, Any]] = {
     "label": {"fraud": False, "source": "bureau"},
     "review": {"verdict": "approve", "by": "eve"},
 }  # fmt: skip
-IDENTITY = {
+IDENTITY: dict[str, dict[str, Any]] = {
     "kyc_step": {"step": "passport", "result": "pending"},
     "profile_change": {"changed": ["email", "phone"]},
 }

@@ -110,7 +110,9 @@ EVENT = st.fixed_dictionaries({
     "late": st.sampled_from([0, 0, 0, 0, 1, 3, 4, 5, 8, 9, 96, MEMORY_STEPS, MEMORY_STEPS + 1]),
     "jitter": st.tuples(st.integers(-1, 1), st.integers(-1, 1)),
     "deltas": st.tuples(st.integers(0, 1), st.integers(-1, 1)),
-    "values": st.tuples(st.sampled_from([0, 1, 250, 10**12]), st.sampled_from([MISSING, -LARGEST_NUMBER, -7, 0, 3, LARGEST_NUMBER])),
+    "values": st.tuples(
+        st.sampled_from([0, 1, 250, 10**12]), st.sampled_from([MISSING, -LARGEST_NUMBER, -7, 0, 3, LARGEST_NUMBER])
+    ),
     "keys": st.tuples(KEY, KEY, KEY),
 })  # fmt: skip
 

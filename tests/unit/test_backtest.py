@@ -229,6 +229,9 @@ def test_the_released_speak_for_the_declined() -> None:
     found = made.off_policy.false_declines.doubly_robust
     assert found.value == pytest.approx(0.4, abs=0.06)
     assert found.low < found.value < found.high < found.low + 0.1
+    # a released fraud loses 112.00, an honest one earns 11.00
+    lost, earned = 11_200 * (fraud & released).sum(), 1_100 * (~fraud & released).sum()
+    assert made.off_policy.cost_minor == pytest.approx(lost - earned, rel=1e-3)
     assert made.whole.after.projected.value == pytest.approx(0.6 * n, rel=0.1)
     assert (made.unknown.payments, made.unknown.explored, made.unknown.released) == (n, n, released.sum())
     assert "false-decline rate" in html_page(backtest_page(made))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from avalist.app.dataset import collect
 from avalist.app.replay import replay
-from avalist.app.solve import recent, solve_budgets
+from avalist.app.solve import recent, solve_budgets, spending
 from avalist.cli.policy import app
 from avalist.domain.errors import BadInput, NotFound
 from avalist.models.artefact import Artefact
@@ -133,3 +134,24 @@ def test_reports_correct_the_models_word(lived: Path, artefact: Artefact) -> Non
     said = data.background.decided[:, 0]
     assert ((seen.p > said[seen.rows]) == (seen.odds > 1.0)).all()
     assert solve_budgets(data, model, Policy(budgets=Budgets(value_bps=9000.0))).value == 0.0
+
+
+def test_what_was_spent_is_told_beside_the_budget(lived: Path) -> None:
+    run(lived, "set", "shop", written(lived, Policy(margin=0.2, budgets=Budgets(value_bps=100.0))))
+    said = " ".join(run(lived, "solve", "shop").split())
+    assert "bps of fraud chargebacks by now" in said
+    assert "when all reports are in; a budget of 100.0" in said
+    assert "when all reports are in; no budget" in said
+    with opened(lived) as shop:
+        data = collect(shop.installation.log.read, "shop")
+        model = shop.writer.merchant("shop").model
+    assert model is not None
+    seen, fraud = recent(data, model), data.known_at(data.cut_ms)[1]
+    rows = (seen.approved > 0) & ~np.isnan(seen.ultimate)
+    spent = spending(data, model)
+    assert spent["count"].matured == pytest.approx(1e4 * fraud[seen.rows][rows].mean())
+    assert spent["value"].projected.value == pytest.approx(
+        1e4 * float(seen.ultimate[rows] @ seen.amount[rows]) / float(seen.amount[rows].sum())
+    )
+    assert all(one.matured <= one.projected.value for one in spent.values())
+    assert (spent["count"].budget, spent["value"].budget) == (None, 100.0)

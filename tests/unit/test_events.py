@@ -163,6 +163,13 @@ def test_a_retry_is_the_same_however_it_is_written() -> None:
     assert canonical(first) == canonical(decode_payment(json.dumps(other).encode()))
 
 
+@pytest.mark.parametrize("body", [b"{", b"", b"\xff"])
+def test_what_is_no_json_is_told_what_was_expected(body: bytes) -> None:
+    with pytest.raises(BadInput) as refused:
+        decode_payment(body)
+    assert (refused.value.field, refused.value.expected) == ("$", "one JSON value in UTF-8")
+
+
 @given(st.sampled_from(["amount_minor", "payment_id", "ip", "custom", "occurred_at"]))
 def test_any_other_content_is_another(field: str) -> None:
     changes: dict[str, Any] = {

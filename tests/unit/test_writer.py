@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from avalist.app.administer import SetMode, SetPolicy
+from avalist.app.asked import raised, tell
 from avalist.app.dataset import collect
 from avalist.app.flags import CAPTURED, FRAUD
 from avalist.app.merchant import decode_event_core
 from avalist.app.take import same_content
 from avalist.domain.core import ModelActivated, ModelStaged
 from avalist.domain.decisions import Action, Mode
-from avalist.domain.errors import ArtefactInvalid, BadInput, ClockWentBack, Conflict, NotFound
+from avalist.domain.errors import ArtefactInvalid, AvalistError, BadInput, ClockWentBack, Conflict, NotFound
 from avalist.domain.records import FoldKind, RecordKind
 from avalist.domain.row import CAPTURED_DELTA, FRAUD_DELTA, KIND, VALUES, T, unpack_row
 from avalist.models.artefact import Artefact
@@ -73,6 +74,17 @@ def test_the_same_event_id_with_other_content_is_a_conflict(shop: Shop, change: 
     with pytest.raises(Conflict, match="'e1'"):
         shop.decide(1, **change)
     assert shop.writer.merchant("shop").seq == 2
+
+
+def test_a_refusal_names_the_field_what_was_expected_and_what_came(shop: Shop) -> None:
+    shop.decide(1)
+    wrong = [payment(1, amount_minor=1), payment(2, payment_id="p1"), event("void", "v1", payment_id="p9")]
+    errors = [error for error in shop.writer.record_many("shop", wrong, T0_MS) if isinstance(error, AvalistError)]
+    assert [(error.field, error.got) for error in errors] == [
+        ("$.event_id", "e1"), ("$.payment_id", "p1"), ("$.payment_id", "p9"),
+    ]  # fmt: skip
+    assert all(error.expected for error in errors)
+    assert [vars(raised(tell(error))) for error in errors] == [vars(error) for error in errors]
 
 
 def test_a_retry_may_order_custom_anew(shop: Shop) -> None:

@@ -41,13 +41,18 @@ async def _of_payment(service: Service, merchant: str, wanted: Lookup) -> Found:
     return page_of(found, wanted)
 
 
+def decode_lookup(body: bytes) -> Lookup:
+    """Decode what is looked for from JSON. Raises ``BadInput``."""
+    try:
+        return _LOOKUP.decode(body)
+    except UNDECODABLE as error:
+        raise bad_body(error, kind=Lookup) from None
+
+
 async def look_up(service: Service, request: Request, caller: Caller) -> Found:
     """Return the decisions on payments that share a value; off the event loop."""
     body = await read_body(headers_of(request.scope["headers"]), request.receive, service.settings.body_limit_bytes)
-    try:
-        wanted = _LOOKUP.decode(body)
-    except UNDECODABLE as error:
-        raise bad_body(error, kind=Lookup) from None
+    wanted = decode_lookup(body)
     check_body(body, wanted)
     archive, merchant = service.archive, caller.key.merchant
     if wanted.by == "payment_id":

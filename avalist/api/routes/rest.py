@@ -194,7 +194,9 @@ async def _admin(service: Service, request: Request, caller: None) -> dict[str, 
 
 async def _tables(service: Service, request: Request, caller: None) -> TablesInForce:
     body = await _body(service, request)
-    return await service.set_tables(decode_tables(body))
+    wanted = decode_tables(body)
+    check_body(body, wanted)
+    return await service.set_tables(wanted)
 
 
 async def _webhooks(service: Service, request: Request, caller: None) -> dict[str, Any]:

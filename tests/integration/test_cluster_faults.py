@@ -1,12 +1,11 @@
 """Faults of a cluster that take long, each followed by the checker: ``make faults``.
 
 Brokers gone, standing still, with a full disk; documents out of reach; clocks that jump; two versions at once; a
-follower that comes back; a full disk below the roles; a trainer and a notifier that are killed in the middle of it.
+follower that comes back; a full disk below the roles.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import resource
 import time
@@ -22,13 +21,11 @@ from avalist.app.snapshot import FORMAT
 from tests.cluster.altered import UNKNOWN
 from tests.cluster.checker import documents_equal, documents_in, records
 from tests.cluster.disk import small_disk
-from tests.cluster.receiving import Holding, receiving
 from tests.cluster.running import until
-from tests.cluster.under_test import MERCHANTS, UnderTest, under_load
+from tests.cluster.under_test import UnderTest, under_load
 from tests.services import mongodb
 from tests.services.kafka import Broker
 from tests.services.server import Unobtainable
-from tests.shop import payment_json
 
 pytestmark = [
     pytest.mark.sockets,
@@ -209,63 +206,3 @@ def spooled(folder: Path) -> bool:
     found = any(True for _ in log.read())
     log.close()
     return found
-
-
-def test_a_notifier_killed_with_messages_on_their_way_loses_none(cluster: UnderTest, tmp_path: Path) -> None:
-    with receiving() as receiver:
-        told = UnderTest(tmp_path / "told", cluster.brokers, cluster.restart_brokers, each=1, webhook_private=True)
-        try:
-            (notifier,) = told.installation.start("notifier")
-            subscribe(told, receiver)
-            receiver.open.clear()
-            before = len(receiver.got)
-
-            def kill() -> None:
-                outcomes(told, "told", 20)
-                assert until(lambda: len(receiver.got) > before, 30)
-                notifier.kill()
-                receiver.open.set()
-                told.installation.start("notifier")
-
-            under_load(told, kill)
-            assert until(lambda: told_of(receiver) == {f"ptold{n}": OUTCOMES for n in range(20)}, 60), receiver.got
-            held = receiver.ids()[before]
-            assert receiver.ids().count(held) >= 2  # nobody knew that it was taken
-        finally:
-            told.installation.stop()
-
-
-OUTCOMES = ("capture", "early_fraud_warning")
-
-
-def subscribe(told: UnderTest, receiver: Holding) -> None:
-    """Have a merchant's outcomes told; return once the follower knows."""
-    add = {"do": "add_webhook", "merchant": MERCHANTS[0], "url": receiver.url, "topics": ["outcome.recorded"]}
-    with told.installation.office(told.gateway.port) as office:
-        office.json("POST", "/v1/admin/webhooks", add)
-    tried = itertools.count()
-
-    def heard() -> bool:
-        outcomes(told, f"first{next(tried)}-", 1)
-        return bool(receiver.got)
-
-    assert until(heard, 60, 1.0)
-
-
-def outcomes(told: UnderTest, name: str, many: int) -> None:
-    """Let payments come, and of each every outcome, one after the other."""
-    for id in (f"{name}{n}" for n in range(many)):
-        told.send(told.gateway.port, "POST", "/v1/decisions", payment_json(id))
-        about = {"payment_id": f"p{id}", "occurred_at": "2026-11-01T00:00:00Z"}
-        for type in OUTCOMES:
-            sent = {**about, "type": type, "event_id": f"{type}-{id}"}
-            assert told.send(told.gateway.port, "POST", "/v1/events", sent)[0] == 200
-
-
-def told_of(receiver: Holding) -> dict[str, tuple[str, ...]]:
-    """Return which outcomes of each payment were told, in the order in which each came first."""
-    came: dict[str, dict[str, None]] = {}
-    for data in (message["data"] for message in receiver.got):
-        if data["payment_id"].startswith("ptold"):
-            came.setdefault(data["payment_id"], {})[data["outcome"]] = None
-    return {payment: tuple(outcomes) for payment, outcomes in came.items()}

@@ -33,7 +33,7 @@ pytestmark = [
 
 def test_a_notifier_killed_with_messages_on_their_way_loses_none(cluster: UnderTest, tmp_path: Path) -> None:
     with receiving() as receiver:
-        told = UnderTest(tmp_path / "told", cluster.brokers, cluster.restart_brokers, each=1, webhook_private=True)
+        told = UnderTest(tmp_path / "told", cluster.brokers, cluster.restart_brokers, each=1, webhook_private=1)
         try:
             (notifier,) = told.installation.start("notifier")
             subscribe(told, receiver)

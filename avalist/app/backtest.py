@@ -35,7 +35,7 @@ _DECLINE: Final = Action.DECLINE.value
 
 
 class _Book(NamedTuple):
-    """Columns [n]: what was and would be let in (1 or 0), amounts, labels known, and what taking and fraud come to.
+    """Columns [n]: what was and would be let in (1 or 0), amounts, disputes known, and what taking and fraud come to.
 
     `taken` and `fraud` are doubly robust: the label where known, the released ones' word or the model's elsewhere.
     `worth` is what letting in earns more than declining; `block` is drawn together.
@@ -44,7 +44,7 @@ class _Book(NamedTuple):
     before: F64
     after: F64
     amount: F64
-    known: F64
+    disputed: F64
     taken: F64
     fraud: F64
     worth: F64
@@ -101,7 +101,7 @@ def backtest(
     reported = delay.reported_by((past.cut_ms - past.t_ms) / DAY_MS)
     logged, worth = logged_of(past, reported), worth_of(past, policy)
     block, name = blocks(past.t_ms)
-    book = _book(past, after, logged, worth, block)
+    book = _book(past, after, logged, worth, block, policy)
     return Backtest(
         merchant=merchant,
         asked=asked,
@@ -176,14 +176,14 @@ def logged_of(past: Past, reported: F64, least: float = LEAST_REPORTED) -> Logge
     )
 
 
-def _book(past: Past, after: Sequence[Action], logged: Logged, worth: Worth, block: I64) -> _Book:
+def _book(past: Past, after: Sequence[Action], logged: Logged, worth: Worth, block: I64, policy: Policy) -> _Book:
     ones, none = np.ones(len(block)), np.zeros(len(block))
     taken, fraud = pseudo(logged, Worth(ones, none)), pseudo(logged, Worth(none, ones))
     return _Book(
         logged.let_in.astype(np.float64),
         kept_by(after).astype(np.float64),
         past.amount_minor,
-        past.fraud * logged.taken,
+        (policy.dispute_share * past.fraud if past.charged_back is None else past.charged_back) * logged.taken,
         taken,
         fraud,
         worth.of(taken, fraud),
@@ -224,8 +224,8 @@ def _side(book: _Book, kept: F64, policy: Policy, draws: Draws) -> Side:
     return Side(
         let_in=int(kept.sum()),
         approval_rate=float(kept.mean()),
-        matured=float(policy.dispute_share * (kept @ book.known)),
-        matured_minor=float(policy.dispute_share * (kept @ (book.known * money))),
+        matured=float(kept @ book.disputed),
+        matured_minor=float(kept @ (book.disputed * money)),
         projected=draws.total(disputes),
         projected_minor=draws.total(lost),
         projected_share=draws.ratio(lost, kept * book.taken * money),

@@ -52,8 +52,9 @@ class Past:
     """Payments of a period in order of arrival, and what became of each by `cut_ms`, the end of the log; arrays [n].
 
     `p` is the probability to decide by: the named model's, or what was logged. `issuer_declined` tells those that
-    failed at the issuer. `policy` and `model` stand at the end of the log; `replayed` says that features were computed
-    anew.
+    failed at the issuer. `charged_back` has 1 where a fraud chargeback stands, and is None where the log has none,
+    but maybe other reports. `policy` and `model` stand at the end of the log; `replayed` says that features were
+    computed anew.
     """
 
     schema: Schema
@@ -68,6 +69,7 @@ class Past:
     policy: Policy
     model: str
     replayed: bool
+    charged_back: F64 | None = None
 
     @property
     def sold(self) -> list[Sold]:

@@ -29,6 +29,8 @@ from avalist.policy.economics import Policy, decode_policy
 
 _BATCH: Final = 8_192
 _HEAD: Final = max(KIND, AT, CAPTURED_DELTA, FRAUD_DELTA) + 1
+_GIVEN_UP: Final = ("won", "withdrawn")
+"""Stages of a chargeback after which the money is the merchant's again."""
 Progress = Callable[[int], None]
 Records = Iterable[tuple[int, Record]]
 
@@ -107,6 +109,7 @@ class _Reader:
         self._fraud: list[int] = []
         self._t_ms: list[int] = []
         self._declined: set[int] = set()
+        self._charged_back: dict[int, bool] = {}
         self._fallbacks: dict[int, str] = {}
         self._held: tuple[EventCore, int] | None = None
         self._features: list[bytes] = []
@@ -200,6 +203,8 @@ class _Reader:
             self._fraud[place] += row[FRAUD_DELTA]
             if row[KIND] == FoldKind.AUTH_DECLINED:
                 self._declined.add(place)
+            if core.type == "chargeback" and core.told.get("fraud", True):
+                self._charged_back[place] = core.told.get("stage") not in _GIVEN_UP
         self._pass(core)
 
     def _pass(self, core: EventCore) -> None:
@@ -252,6 +257,8 @@ class _Reader:
             payments[place] = payments[place]._replace(action=action, propensity=1.0)
         declined = np.zeros(len(payments), np.bool_)
         declined[list(self._declined)] = True
+        charged_back = np.zeros(len(payments))
+        charged_back[[place for place, stands in self._charged_back.items() if stands]] = 1.0
         facts = [seen.core.facts for seen in payments]
         return Past(
             self._created.schema,
@@ -266,6 +273,7 @@ class _Reader:
             self._desk.policy,
             self.model,
             self.replayed,
+            charged_back if self._charged_back else None,
         )
 
 

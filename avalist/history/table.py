@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from avalist.domain.cards import holds_card_number
 from avalist.domain.errors import BadInput
 from avalist.history.rejects import Reject
 from avalist.history.sniff import (
@@ -61,7 +62,8 @@ class Lines(NamedTuple):
 class Table:
     """A file of rows. `names` are its columns; `rejects` fills with rows that could not be told apart, while reading.
 
-    Raises ``BadInput`` for a file that is none of the known kinds.
+    Raises ``BadInput`` for a file that is none of the known kinds, or has a card number in a column's name, where it
+    would be shown and written to the mapping.
     """
 
     def __init__(self, file: Path) -> None:
@@ -73,6 +75,14 @@ class Table:
         self.encoding = encoding_of(file, head) if self.kind == "csv" else "utf-8"
         self.delimiter, self.has_header = ",", True
         self.names: list[str] = self._read_names(head)
+        for place, name in enumerate(self.names, 1):
+            if holds_card_number(name):
+                raise BadInput(
+                    "a card number stands in a column's name",
+                    field=f"column {place}",
+                    expected="a name",
+                    got="(not shown)",
+                )
 
     def batches(self, columns: Sequence[str] | None = None, rows: int = BATCH_ROWS) -> Iterator[Batch]:
         """Yield the rows in the order of the file; of every column, or of some."""

@@ -100,7 +100,7 @@ def _sides(made: Backtest) -> Table:
 
     rows = (
         whole("payments let in", "let_in"),
-        whole("fraud chargebacks, matured (reported, and let in then)", "matured"),
+        whole("fraud chargebacks, matured (come in, and let in then)", "matured"),
         drawn("fraud chargebacks, projected", "projected"),
         drawn("their money, projected", "projected_minor", of_money=True),
         drawn("fraud money declined", "caught_minor", of_money=True),

@@ -120,6 +120,18 @@ def test_a_later_outcome_is_known_and_another_checkpoint_is_not_another_payment(
     assert past.fraud.nonzero()[0].tolist() == [1]
 
 
+def test_chargebacks_count_apart_from_other_reports_until_they_are_won(live: Shop) -> None:
+    live.record(event("early_fraud_warning", "f1", payment_id="p1"))
+    assert read(live).charged_back is None
+    for n in (2, 3):
+        live.record(event("chargeback", f"opened{n}", payment_id=f"p{n}"))
+    live.record(event("chargeback", "service", payment_id="p4", fraud=False))
+    live.record(event("chargeback", "won", payment_id="p3", stage="won"))
+    past = read(live)
+    assert past.charged_back is not None
+    assert (past.charged_back.nonzero()[0].tolist(), past.fraud.nonzero()[0].tolist()) == ([2], [1, 2, 3])
+
+
 def test_a_fallback_was_the_answer_in_force(live: Shop) -> None:
     answer = live.decide("late")
     live.writer.fallback("shop", answer, live.clock.ms, "deadline")
@@ -256,3 +268,9 @@ def test_payments_the_model_learnt_from_are_told() -> None:
     assert made.learnt == 2
     assert "learnt from" in next(caveats(made))
     assert "not clearly" in markdown_page(backtest_page(made))
+
+
+def test_logged_chargebacks_count_as_they_stand_and_not_by_reports() -> None:
+    past = replace(past_of([APPROVE] * 3, [1, 1, 0], [0.1] * 3), charged_back=np.array([1.0, 0.0, 0.0]))
+    made = graded(past, [APPROVE, APPROVE, APPROVE])
+    assert (made.whole.after.matured, made.whole.after.matured_minor) == (1.0, 10_000.0)

@@ -309,6 +309,14 @@ def test_a_card_number_is_not_even_sent() -> None:
     assert not Played(ok(DECIDED), check_cards=False).decide(custom={"note": CARD_NUMBER}).local
 
 
+@pytest.mark.parametrize("ask", [lambda p: p.get(CARD_NUMBER, ""), lambda p: p.lookup({"payment_id": CARD_NUMBER})])
+def test_a_card_number_is_not_looked_up(ask: Callable[[Protocol], Any]) -> None:
+    played = Played()
+    with pytest.raises(ac.CardNumberRefused):
+        next(ask(played.protocol))
+    assert played.sent == []
+
+
 # --- both clients, over httpx ----------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from avalist.history.mapping import Mapping, decode_mapping
 from avalist.history.rejects import Rejects
 from avalist.history.rowfile import RowHistory
 from avalist.history.source import Survey
+from avalist.history.table import Table
 from tests.shop import CARD_NUMBER
 
 MAPPING = """
@@ -263,3 +264,10 @@ def test_a_mapping_that_makes_no_sense_is_bad_input(text: str) -> None:
 def test_events_of_history_are_wire_events() -> None:
     for event in events([row(0, bad=1), row(9)]):
         assert msgspec.json.decode(msgspec.json.encode(event), type=WireEvent) == event
+
+
+def test_a_card_number_in_a_heading_is_refused_and_not_shown(tmp_path: Path) -> None:
+    (file := tmp_path / "shop.csv").write_text("time;card 4111 1111 1111 1111\n2026-01-01;1\n")
+    with pytest.raises(BadInput, match="column's name") as raised:
+        Table(file)
+    assert (raised.value.field, raised.value.got) == ("column 2", "(not shown)")

@@ -134,13 +134,14 @@ class Protocol:
 
     def get(self, payment_id: str, checkpoint: str) -> Steps[types.StoredDecision]:
         """Return a decision as first answered. Raises ``NotFound``."""
+        self._encoded(payment_id)  # a card number may not stand in a path either
         path = f"/v1/decisions/{quote(payment_id, safe='')}?checkpoint={quote(checkpoint)}"
         reply = yield from self._answer(Request("GET", path), self.settings.other_timeout_ms)
         return _decoded(reply, types.StoredDecision)
 
     def lookup(self, query: types.Lookup) -> Steps[types.Found]:
         """Return the decisions on payments that share something."""
-        request = Request("POST", "/v1/lookup", _encode(query))
+        request = Request("POST", "/v1/lookup", self._encoded(query))
         reply = yield from self._answer(request, self.settings.other_timeout_ms)
         return _decoded(reply, types.Found)
 

@@ -47,7 +47,7 @@ services: setup ## Start real servers on loopback, without Docker: three Kafka b
 	@$(PY) -m tests.services.kafka $(if $(DOWN),down,up) --brokers 3 --folder build/services/cluster
 
 faults: setup ## Break an installation over Kafka in every way we know, a few minutes long (Java 17, Maven)
-	@AVALIST_FAULTS=1 $(PY) -m pytest tests/integration/test_cluster.py tests/integration/test_cluster_faults.py tests/integration/test_full_disk.py $(ARGS)
+	@AVALIST_FAULTS=1 $(PY) -m pytest tests/integration/test_cluster.py tests/integration/test_cluster_faults.py tests/integration/test_killed_workers.py tests/integration/test_full_disk.py $(ARGS)
 
 fuzz: setup ## Fuzz a service of its own from its OpenAPI document: make fuzz MINUTES=60
 	@$(PY) -m tests.fuzz.api --minutes $(MINUTES) $(ARGS)

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from avalist.api.metrics import raise_to
+from avalist.api.metrics import HealthGauges, raise_to
 from avalist.app.followed import Followed
 
 
@@ -64,6 +64,7 @@ class TrainerMetrics(RoleMetrics):
         self.runs = Counter(
             "avalist_trainings_total", "Runs that ended, by verdict", ["verdict"], registry=self.registry
         )
+        self.health = HealthGauges(self.registry)
 
 
 class NotifierMetrics(RoleMetrics):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from avalist.app.administer import ActivateModel, AdminRequest, RefuseModel, StageModel
-from avalist.app.followed import Followed
+from avalist.app.followed import Checkup, Followed
+from avalist.domain.alerts import AlertKind
 from avalist.domain.decisions import Action
 
 _LATENCY_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.035, 0.05, 0.1, 0.25, 1.0)
@@ -64,6 +67,34 @@ class GatewayMetrics(Metrics):
         )
 
 
+class HealthGauges:
+    """What health checks found, in the registry of whoever has them run."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.alerts = Gauge(
+            "avalist_health_alerts", "Alerts that stand, by merchant and kind", ["merchant", "kind"], registry=registry
+        )
+        self.level_z = Gauge(
+            "avalist_health_level_z",
+            "By how much reports are beyond 1.3 times those expected, in standard deviations",
+            ["merchant"],
+            registry=registry,
+        )
+        self._shown: frozenset[str] = frozenset()
+
+    def show(self, found: Mapping[str, Checkup]) -> None:
+        """Show the latest checks, and those of no merchant that is not among them."""
+        for merchant in self._shown - found.keys():
+            self.level_z.remove(merchant)
+            for kind in get_args(AlertKind):
+                self.alerts.remove(merchant, kind)
+        for merchant, checkup in found.items():
+            self.level_z.labels(merchant).set(math.nan if checkup.z is None else checkup.z)
+            for kind, count in checkup.alerts.items():
+                self.alerts.labels(merchant, kind).set(count)
+        self._shown = frozenset(found)
+
+
 class EmbeddedMetrics(Metrics):
     """Those of ``avalist up``: of its decider too, and what its follower says."""
 
@@ -86,16 +117,7 @@ class EmbeddedMetrics(Metrics):
         self.parity_different = Counter(
             "avalist_parity_different_total", "Those whose features differ from the logged", registry=self.registry
         )
-        self.health_alerts = Gauge(
-            "avalist_health_alerts", "Alerts that stand, by merchant and kind", ["merchant", "kind"],
-            registry=self.registry,
-        )  # fmt: skip
-        self.health_z = Gauge(
-            "avalist_health_level_z",
-            "By how much reports are beyond 1.3 times those expected, in standard deviations",
-            ["merchant"],
-            registry=self.registry,
-        )  # fmt: skip
+        self.health = HealthGauges(self.registry)
         self._parity = (0, 0)
 
     def followed(self, said: Followed | None, at_ms: int, end: int) -> None:
@@ -109,10 +131,7 @@ class EmbeddedMetrics(Metrics):
         self.parity_checked.inc(max(now[0] - self._parity[0], 0))
         self.parity_different.inc(max(now[1] - self._parity[1], 0))
         self._parity = now
-        for merchant, checkup in said.health.items() if said else ():
-            self.health_z.labels(merchant).set(math.nan if checkup.z is None else checkup.z)
-            for kind, count in checkup.alerts.items():
-                self.health_alerts.labels(merchant, kind).set(count)
+        self.health.show(said.health if said else {})
 
 
 def raise_to(counter: Counter, value: int) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
-from typing import Annotated
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Final
 
 import typer
 from rich.markup import escape
@@ -12,13 +16,16 @@ from rich.table import Table
 from avalist.app.administer import SetAlerts
 from avalist.app.dataset import Dataset
 from avalist.app.health import Health, check, keep
-from avalist.bootstrap import open_documents
-from avalist.cli.office import office
-from avalist.cli.options import Data, Port, console
+from avalist.app.partition import reason_of
+from avalist.cli.learn import patiently, run_beside, tools_for
+from avalist.cli.office import carry_out
+from avalist.cli.options import Config, Data, Port, console
 from avalist.cli.replayed import replayed as replay_of
+from avalist.cli.roles import telling
 from avalist.config import Settings, settings_from
+from avalist.domain.errors import AvalistError
 
-_MOST_ROWS = 8
+_MOST_ROWS: Final = 8
 
 
 def health(
@@ -27,33 +34,62 @@ def health(
     record: Annotated[
         bool, typer.Option(help="Log an event where other alerts stand than before, and keep the check for the metrics")
     ] = True,
+    parent: Annotated[int, typer.Option(help="Process that started this one, to end with it")] = 0,
     data: Data = None,
     port: Port = None,
+    config: Config = None,
 ) -> None:
     """Check merchants: are as many frauds reported as expected by now, have columns moved, are fields missing?
 
     It reads the log beside a running service, which does the same by itself every few hours. Alerts are events in the
     merchant's log and change no decision.
     """
-    settings = settings_from(data=data, port=port)
+    settings = settings_from(file=config, data=data, port=port)
+    if parent:
+        run_beside(parent)
+        if settings.log.startswith("kafka:"):
+            _tell(settings, merchants, days)
+            return
     for merchant in merchants:
-        with tempfile.TemporaryFile() as spill:
-            replayed = replay_of(settings, merchant, spill=spill)
-        found = check(replayed, merchant, days)
+        replayed, found = _checked(settings, merchant, days, show=not parent)
         _show(found)
-        if record:
-            _record(settings, replayed, found)
+        if record and _record(settings, replayed, found):
+            console.print("logged: the alerts that stand have changed")
 
 
-def _record(settings: Settings, data: Dataset, found: Health) -> None:
-    documents = open_documents(settings)
-    keep(documents, found)
-    documents.close()
+def command(where: Sequence[str]) -> list[str]:
+    """Return the command that checks merchants for this process, but for their ids; `where` finds the installation."""
+    return [sys.executable, "-P", "-m", "avalist", "health", "--parent", str(os.getpid()), *where]
+
+
+def _tell(settings: Settings, merchants: Sequence[str], days: int) -> None:
+    """Check merchants for a trainer, and tell in its log; one that cannot be checked keeps no other back."""
+    with telling("trainer") as say:
+        for merchant in merchants:
+            try:
+                replayed, found = _checked(settings, merchant, days, show=False)
+                changed = _record(settings, replayed, found)
+            except AvalistError as error:
+                say.error("cannot check", merchant=merchant, reason=reason_of(error))
+            else:
+                say.info("checked", merchant=merchant, alerts=len(found.alerts), changed=changed)
+
+
+def _checked(settings: Settings, merchant: str, days: int, *, show: bool) -> tuple[Dataset, Health]:
+    with tempfile.TemporaryFile() as spill:
+        replayed = replay_of(settings, merchant, spill=spill, show=show)
+    return replayed, check(replayed, merchant, days)
+
+
+def _record(settings: Settings, data: Dataset, found: Health) -> bool:
+    """Keep a check, and have the alerts logged where others stand than before; tell whether they do."""
     stood = {(alert.kind, alert.subject) for alert in data.background.alerts}
-    if stood != {(alert.kind, alert.subject) for alert in found.alerts}:
-        with office(settings) as here:
-            here.carry_out(SetAlerts(found.merchant, found.alerts, found.at_ms))
-        console.print("logged: the alerts that stand have changed")
+    changed = stood != {(alert.kind, alert.subject) for alert in found.alerts}
+    with tools_for(settings, found.merchant, partial(carry_out, settings)) as tools:
+        keep(tools.documents, found)
+        if changed:
+            patiently(tools.carry_out, SetAlerts(found.merchant, found.alerts, found.at_ms))
+    return changed
 
 
 def _show(found: Health) -> None:

@@ -142,8 +142,7 @@ def learn(
 ) -> None:
     """Do a merchant's daily work on its models (started by the follower, or a trainer)."""
     if parent:
-        os.nice(_NICENESS)
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        run_beside(parent)
     settings, now_ms = settings_from(file=config, data=data, port=port, host=host), SystemClock().now_ms()
     if settings.log.startswith("kafka:"):
         with telling("trainer", merchant=merchant) as say, tools_for(settings, merchant, None) as tools:
@@ -158,7 +157,7 @@ def learn(
 
 def _work_told(tools: Tools, merchant: str, now_ms: int, cause: Cause | None, watching: bool, say: Any) -> None:
     """Do the work, and say in the process's log what came of it."""
-    tools = tools._replace(carry_out=partial(_patiently, tools.carry_out))
+    tools = tools._replace(carry_out=partial(patiently, tools.carry_out))
     if not watching:
         say.info("learnt", **msgspec.to_builtins(learn_merchant(tools, merchant, now_ms, cause)))
     elif found := watch(tools, merchant, now_ms):
@@ -210,10 +209,10 @@ def by_service(settings: Settings, request: AdminRequest) -> dict[str, Any]:
             answer: dict[str, Any] = client.call("POST", "/v1/admin", msgspec.json.encode(request))
         return answer
 
-    return _patiently(call, request)
+    return patiently(call, request)
 
 
-def _patiently(carry_out: Office, request: AdminRequest) -> dict[str, Any]:
+def patiently(carry_out: Office, request: AdminRequest) -> dict[str, Any]:
     """Have a request carried out; again where nobody was there to answer. Twice would say the same."""
     end_s = time.monotonic() + _PATIENCE_S
     while True:
@@ -229,6 +228,12 @@ def _cause(text: str | None) -> Cause | None:
     if text is not None and text not in get_args(Cause):
         raise BadInput("no such cause", field="--cause", expected=" or ".join(get_args(Cause)), got=text[:64])
     return text  # type: ignore[return-value]
+
+
+def run_beside(parent: int) -> None:
+    """Run at the lowest priority, and end when the process that started this one has died."""
+    os.nice(_NICENESS)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
 def _end_with(parent: int) -> None:

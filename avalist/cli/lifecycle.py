@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, Final
+from functools import partial
+from typing import Annotated, Final
 
 import msgspec
 import typer
 from rich.table import Table
 
 from avalist.adapters.clock import SystemClock
-from avalist.app.administer import ActivateModel, AdminRequest, RefuseModel, SetLearning
+from avalist.app.administer import ActivateModel, RefuseModel, SetLearning
 from avalist.app.learn import Tools, evidence_for, last_done
 from avalist.app.learn import learn as learn_merchant
 from avalist.app.lineage import Standing, Step, evidence_of, lineage, named
 from avalist.cli.learn import print_checks, print_done, tools_for
 from avalist.cli.models import show_report
-from avalist.cli.office import office
+from avalist.cli.office import carry_out
 from avalist.cli.options import Data, Merchant, Port, console
 from avalist.config import Settings, settings_from
 from avalist.domain.core import Evidence, LearningSet, ModelActivated
@@ -106,7 +107,7 @@ def refuse(merchant: Merchant, version: Version, data: Data = None, port: Port =
         if version == standing.active:
             raise Conflict(f"model {version} decides now: 'avalist models rollback {merchant}' takes it back")
         plan_hash = tools.load(version).artefact.plan_hash
-    _carry_out(settings, RefuseModel(merchant, version, plan_hash))
+    carry_out(settings, RefuseModel(merchant, version, plan_hash))
     console.print(f"model [bold]{version}[/] is refused")
 
 
@@ -141,23 +142,18 @@ def set_learning(
         learning = msgspec.convert(said, LearningSet)
     except msgspec.ValidationError as error:
         raise BadInput(f"not a setting: {error}", field="options") from None
-    _carry_out(settings, SetLearning(merchant, learning))
+    carry_out(settings, SetLearning(merchant, learning))
     console.print(_learning(learning))
 
 
 @contextmanager
 def _opened(settings: Settings, merchant: str) -> Iterator[tuple[Tools, Standing, list[Step]]]:
-    with tools_for(settings, merchant, lambda request: _carry_out(settings, request)) as tools:
+    with tools_for(settings, merchant, partial(carry_out, settings)) as tools:
         yield tools, *lineage(tools.read(), merchant)
 
 
-def _carry_out(settings: Settings, request: AdminRequest) -> dict[str, Any]:
-    with office(settings) as here:
-        return here.carry_out(request)
-
-
 def _activate(settings: Settings, request: ActivateModel) -> None:
-    _carry_out(settings, request)
+    carry_out(settings, request)
     console.print(f"model [bold]{request.version}[/] is active from the next decision on")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing, nullcontext
+from contextlib import closing
 from functools import partial
 from typing import Annotated
 
@@ -90,12 +90,11 @@ def trained(settings: Settings, training: Training, merchant: str, *, show: bool
         check_parity(documents, merchant, part_for(settings, merchant))
     with (
         open_reading(settings, merchant) as archive,
-        progress_bar("replaying the log, training", archive.log_end) if show else nullcontext() as bar,
+        progress_bar("replaying the log, training", archive.log_end, show=show) as bar,
     ):
         read = partial(archive.read, merchant=merchant)
-        artefact = train_model(read, merchant, training, replayed=bar.at if bar else lambda position: None)
-        if bar:
-            bar.done(archive.log_end)
+        artefact = train_model(read, merchant, training, replayed=bar.at)
+        bar.done(archive.log_end)
     keep_model(open_blobs(settings), merchant, artefact)
     if show:
         show_report(merchant, artefact)

@@ -84,3 +84,9 @@ def office(settings: Settings) -> Iterator[Office]:
     else:
         with installation:
             yield _Here(installation)
+
+
+def carry_out(settings: Settings, request: AdminRequest) -> dict[str, Any]:
+    """Have an office carry out one request, and return what it says."""
+    with office(settings) as here:
+        return here.carry_out(request)

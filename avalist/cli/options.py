@@ -22,8 +22,8 @@ console = Console()
 
 
 @contextmanager
-def progress_bar(label: str, total: int | None) -> Iterator[Bar]:
-    """Show a progress bar; it falls silent where nobody watches."""
+def progress_bar(label: str, total: int | None, *, show: bool = True) -> Iterator[Bar]:
+    """Show a progress bar, or none; it falls silent where nobody watches."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -31,7 +31,7 @@ def progress_bar(label: str, total: int | None) -> Iterator[Bar]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=False) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=False, disable=not show) as progress:
         yield Bar(progress, label, total)
 
 

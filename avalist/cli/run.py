@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -23,12 +23,14 @@ from avalist.app.learn import last_done
 from avalist.app.lineage import Standing
 from avalist.app.warm import warm_up
 from avalist.bootstrap import open_notifier
+from avalist.cli.health import command as health_command
 from avalist.cli.learn import Trainer
 from avalist.cli.options import Config, console
 from avalist.cli.roles import Role, running, say_when, telling, wiring
 from avalist.cli.serve import listening, uvicorn_config
 from avalist.config import settings_from
 from avalist.domain.events import from_ms
+from avalist.follow.health import Checkups
 from avalist.follow.learning import standings_of
 from avalist.follow.notifier import Notifier
 from avalist.follow.share import Following, Owning
@@ -117,13 +119,19 @@ def _show_followed(role: Role[FollowerMetrics], following: Following, telling: b
 
 @run_app.command("trainer")
 def trainer(config: Config = None, port: Port = None, host: Host = None) -> None:
-    """Train, judge and watch models of a share of the merchants; ``--port`` serves /readyz and /metrics."""
+    """Train, judge and watch models of a share of the merchants, and check their health; ``--port`` serves /readyz and
+    /metrics.
+    """
     settings, here = settings_from(file=config, port=port, host=host), wiring()
     with running("trainer", settings, TrainerMetrics()) as role:
         where = ("--config", str(config)) if config is not None else ()
         starting = Trainer(settings, where, settle_s=0.0, note=_counting(role))
-        with here.open_owning(role.cluster, "trainers", role.note, starting.end) as owning:
-            training = _Training(role, owning, starting)
+        checkups = Checkups(role.cluster.documents, health_command(where), settings.health_s, note=role.note)
+        with (
+            closing(checkups),
+            here.open_owning(role.cluster, "trainers", role.note, starting.end) as owning,
+        ):
+            training = _Training(role, owning, starting, checkups)
             for due in role.turns(lambda: owning.joined and training.looked):
                 owning.step(_IDLE_S)
                 if due:
@@ -133,8 +141,8 @@ def trainer(config: Config = None, port: Port = None, host: Host = None) -> None
 class _Training:
     """Starts what is due for the merchants that are ours; how they stand is read anew each few seconds."""
 
-    def __init__(self, role: Role[TrainerMetrics], owning: Owning, trainer: Trainer) -> None:
-        self._role, self._owning, self._trainer = role, owning, trainer
+    def __init__(self, role: Role[TrainerMetrics], owning: Owning, trainer: Trainer, checkups: Checkups) -> None:
+        self._role, self._owning, self._trainer, self._checkups = role, owning, trainer, checkups
         self._standings: dict[str, Standing] = {}
         self._turn = 0
         self.looked = False
@@ -149,6 +157,8 @@ class _Training:
         metrics.partitions.set(len(self._owning.owned))
         metrics.running.set(bool(self._trainer.running))
         metrics.waiting.set(self._trainer.waiting)
+        self._checkups.tick(mine)
+        metrics.health.show(self._checkups.found)
 
     def _read(self) -> None:
         parts = [wiring().part_of(partition) for partition in sorted(self._owning.owned)]

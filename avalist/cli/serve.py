@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 import time
 from typing import Annotated, Any
 
@@ -20,6 +19,7 @@ from avalist.api.service import Service
 from avalist.app.followed import tell
 from avalist.app.warm import warm_up
 from avalist.bootstrap import build, open_blobs, open_documents, open_follower, open_log, open_notifier
+from avalist.cli.health import command as health_command
 from avalist.cli.learn import Trainer, place_of
 from avalist.cli.options import Data, Port, console, progress_bar
 from avalist.cli.supervise import Supervisor
@@ -116,8 +116,7 @@ def follow(
     documents = open_documents(settings)
     follower = open_follower(settings, log, documents, open_blobs(settings))
     notifier, trainer = open_notifier(settings, documents), Trainer(settings, place_of(settings))
-    checkups = Checkups(documents, _health_command(settings), settings.health_s)
-    checkups.read(follower.states.merchants)
+    checkups = Checkups(documents, health_command(("--data", str(settings.data))), settings.health_s)
     clock, due_s, sweep_due_s = SystemClock(), 0.0, 0.0
     try:
         while os.getppid() == parent:
@@ -140,11 +139,6 @@ def follow(
         notifier.close()
         documents.close()
         log.close()
-
-
-def _health_command(settings: Settings) -> list[str]:
-    """Return the command that checks merchants, but for their ids; what it logs goes through the service."""
-    return [sys.executable, "-P", "-m", "avalist", "health", "--data", str(settings.data)]
 
 
 def _log_of(settings: Settings, parent: int) -> Log | None:

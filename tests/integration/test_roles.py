@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -19,23 +19,26 @@ from typer.testing import CliRunner
 
 from avalist.api.health import DeciderMetrics, FollowerMetrics, NotifierMetrics, RoleMetrics, TrainerMetrics
 from avalist.api.metrics import GatewayMetrics
-from avalist.app.asked import partition_of
+from avalist.app.dataset import collect
+from avalist.app.health import kept
 from avalist.app.learn import Done, last_done
 from avalist.app.lineage import lineage
 from avalist.app.network import keep_prior
-from avalist.app.writer import Writer
 from avalist.bootstrap import open_blobs, open_documents
 from avalist.cli import app
-from avalist.cluster import _partition_opener, open_cluster, open_tools
+from avalist.cluster import open_tools
 from avalist.config import Settings, settings_from
+from avalist.domain.alerts import Alert, AlertKind
+from avalist.domain.core import AlertsSet
 from avalist.models.prior import shipped
 from avalist.ports.tracing import Said
+from tests.cluster.lived import DAYS, PER_DAY, live
 from tests.cluster.running import Installation, Process, Role, until
 from tests.collector import PARENT, TRACE, Collector, collecting
 from tests.integration.test_webhooks_live import Receiver, signed
 from tests.live import Connection
 from tests.services.kafka import Broker
-from tests.shop import DAY_MS, SCHEMA, event, iso, payment, payment_json
+from tests.shop import DAY_MS, payment_json
 
 pytestmark = [pytest.mark.sockets, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -49,7 +52,7 @@ CLEAR = {
     "billing": {"name": "Ann Clearname", "city": "Cleartown", "country": "DE"},
 }  # fmt: skip
 TELLING = ("ann-clear", "ann.clear", "15550100777", "192.0.2.77", "fp-clear", "Clearname", "Cleartown")
-DAYS, PER_DAY = 50, 20
+GONE = Alert(kind="missing", subject="ip", value=0.5, words="an alert that stood, and does so no longer")
 
 
 class Roles:
@@ -59,25 +62,22 @@ class Roles:
         self.collector, self.receiver = collector, receiver
         self.installation = Installation(
             folder, broker.servers, copies=1, partitions=2, traces=collector.url, webhook_private=1, train_budget_s=100,
+            health_s=30,
         )  # fmt: skip
         self.settings: Settings = settings_from({}, file=self.installation.config)
-        self.live(int(time.time() * 1000) - 60 * DAY_MS)
+        live(self.settings, int(time.time() * 1000) - 60 * DAY_MS, AlertsSet((GONE,), 1))
         with closing(open_documents(self.settings)) as documents:
             documents.put_many([("shop", "vault", "ended", b"{}")], ends=[("shop", "vault", "ended", 1)])
         begun = self.installation.start("gateway", "decider", "follower", "trainer", "notifier")
         self.of: dict[Role, Process] = {one.role: one for one in begun}
         with self.office() as office:
             self.key = office.json("POST", "/v1/admin", {"do": "issue_key", "merchant": "shop"})["key"]
+        assert until(self.heard)
 
-    def live(self, from_ms: int) -> None:
-        """Let a decider of long ago take what came in then."""
-        schema = msgspec.structs.replace(SCHEMA, report_delay_d=(0.5, 1.0))
-        with open_cluster(self.settings) as cluster:
-            opened = _partition_opener(cluster)(partition_of("shop", 2))
-            opened.partition.writer.create("shop", schema, from_ms)
-            for n in range(DAYS * PER_DAY):
-                pay(opened.partition.writer, n, from_ms + n * DAY_MS // PER_DAY)
-            opened.log.close()
+    def heard(self) -> bool:
+        """Tell whether the gateway has heard of the key: it does a moment after it was issued."""
+        with self.caller() as caller:
+            return caller.send("GET", "/v1/decisions/none")[0] != 401
 
     def office(self) -> Connection:
         return self.installation.office(self.of["gateway"].port)
@@ -103,20 +103,6 @@ class Roles:
             sample.name + "".join(f"/{value}" for value in sample.labels.values()): sample.value
             for family in families for sample in family.samples
         }  # fmt: skip
-
-
-def pay(writer: Writer, n: int, at_ms: int) -> None:
-    """Let a payment come: one in ten is of few cards, most of them fraud, reported at once."""
-    bad = n % 10 == 3
-    made = {
-        "customer": {"id": f"bad{n % 3}" if bad else f"c{n % 397}"}, "amount_minor": 4000 + 37 * (n % 499),
-        "method": {"kind": "card", "fingerprint": f"k{n % 3 if bad else n}"}, "custom": {"lat": n % 101},
-    }  # fmt: skip
-    about = {"payment_id": f"p{n}", "occurred_at": iso(at_ms)}
-    writer.record("shop", payment(n, occurred_at=iso(at_ms), **made), at_ms)
-    writer.record("shop", event("capture", f"cap{n}", **about), at_ms)
-    if (bad and n % 7 < 5) or n % 53 == 0:
-        writer.record("shop", event("early_fraud_warning", f"f{n}", **about), at_ms)
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +188,19 @@ def test_the_trainer_trains_whose_time_has_come_and_its_verdict_stands_in_the_lo
     assert (learnt["merchant"], learnt["verdict"]) == ("shop", "staged")
 
 
+def test_the_trainer_checks_health_and_what_changed_stands_in_the_log(roles: Roles) -> None:
+    assert until(lambda: "avalist_health_level_z/shop" in roles.measured("trainer"), 90, 0.5), roles.log_of("trainer")
+    with open_tools(roles.settings, "shop") as tools:
+        found, stand = kept(tools.documents, "shop"), collect(tools.read, "shop").background.alerts
+    assert found is not None
+    assert GONE not in stand
+    assert stand == found.alerts
+    shown = sum(roles.measured("trainer")[f"avalist_health_alerts/{kind}/shop"] for kind in get_args(AlertKind))
+    assert shown == len(stand)
+    checked = [line for line in roles.log_of("trainer") if line["event"] == "checked" and "merchant" in line]
+    assert (checked[0]["merchant"], checked[0]["changed"]) == ("shop", True)
+
+
 def test_a_model_that_waits_is_let_in_through_the_gateway_and_decides(roles: Roles) -> None:
     with open_tools(roles.settings, "shop") as tools:
         (step,) = lineage(tools.read(), "shop")[1]
@@ -227,6 +226,7 @@ def test_an_operator_reads_a_merchants_past_over_kafka_and_changes_its_policy(ro
     assert "against the policy now" in run("policy", "preview", "shop", "protect")
     assert "decides from now on" in run("policy", "switch-back", "shop", "--no-solve")
     run("waves", "shop")
+    assert "checks of" in run("health", "shop")
     run("backtest", "shop", "--threshold", 0.5, "--out", tmp_path / "backtest")
     run("report", "shop", "--folds", 1, "--out", tmp_path / "report")
     run("models", "export", "shop", tmp_path / "model")

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace as replace_struct
 
+from avalist.api.health import TrainerMetrics
 from avalist.api.metrics import EmbeddedMetrics
 from avalist.app.administer import SetAlerts
 from avalist.app.dataset import Dataset, collect
@@ -90,15 +92,53 @@ def test_the_follower_tells_metrics_what_a_check_found(tmp_path: Path) -> None:
         keep(documents, health)
         assert kept(documents, "shop") == health
         checkups = Checkups(documents, ["true"], 0)
-        checkups.read(["shop", "other"])
+        checkups.tick(["shop", "other"])
         tell(documents, Followed(at_ms=1, position=0, snapshot=0, health=checkups.found))
         said = told(documents)
         assert said is not None
         assert said.health == {"shop": Checkup.of(health)}
         metrics = EmbeddedMetrics()
         metrics.followed(said, 1, 0)
-        assert metrics.health_alerts.labels("shop", "level")._value.get() >= 1
-        assert metrics.health_z.labels("shop")._value.get() > 5.0
+        assert metrics.health.alerts.labels("shop", "level")._value.get() >= 1
+        assert metrics.health.level_z.labels("shop")._value.get() > 5.0
+
+
+def test_a_trainer_shows_the_checks_of_its_own_merchants_alone(tmp_path: Path) -> None:
+    metrics, health = TrainerMetrics(), check(dataset(150), "shop")
+    with opened(tmp_path) as shop:
+        for id in ("shop", "kiosk"):
+            keep(shop.installation.documents, replace_struct(health, merchant=id))
+        checkups = Checkups(shop.installation.documents, ["true"], 0)
+        shown = []
+        for ours in (["shop", "kiosk"], ["kiosk"], [], ["shop"]):
+            checkups.tick(ours)
+            metrics.health.show(checkups.found)
+            (family,) = metrics.health.alerts.collect()
+            shown.append({sample.labels["merchant"] for sample in family.samples})
+    assert shown == [{"shop", "kiosk"}, {"kiosk"}, set(), {"shop"}]
+
+
+def test_a_check_that_ended_is_noted_and_read(tmp_path: Path) -> None:
+    noted: list[tuple[str, dict[str, object]]] = []
+    now = [0.0]
+    with opened(tmp_path) as shop:
+        documents = shop.installation.documents
+        checkups = Checkups(
+            documents,
+            ["sh", "-c", "exit 3"],
+            60,
+            lambda: now[0],
+            note=lambda what, /, **more: noted.append((what, more)),
+        )
+        checkups.tick(["shop"])
+        now[0] = 61.0
+        checkups.tick(["shop"])
+        assert checkups._running is not None
+        checkups._running.wait()
+        keep(documents, check(dataset(150), "shop"))
+        checkups.tick(["shop"])
+    assert noted == [("checks", {"merchants": 1}), ("check broke off", {"exit_code": 3})]
+    assert set(checkups.found) == {"shop"}
 
 
 def test_checks_run_when_they_are_due_and_never_two_at_once(tmp_path: Path) -> None:

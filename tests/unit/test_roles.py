@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
 from avalist.api.health import TrainerMetrics
+from avalist.cli.health import _tell
 from avalist.cli.roles import Role, telling
 from avalist.config import Settings
 from avalist.domain.errors import BadInput, Unavailable
+from tests.shop import opened
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +90,15 @@ def test_a_store_that_does_not_answer_is_noted_and_counted(capsys: pytest.Captur
         role.attempt(fails)
     assert [(one["event"], one["reason"]) for one in lines(capsys)[1:2]] == [("waits for a store", "no documents")]
     assert role.metrics.notes.labels("waits for a store")._value.get() == 1.0
+
+
+def test_a_merchant_that_cannot_be_checked_keeps_no_other_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with opened(tmp_path) as shop:
+        shop.create()
+        shop.decide(1)
+    _tell(Settings(data=tmp_path), ["nobody", "shop"], 7)
+    told = {one["merchant"]: one for one in lines(capsys) if "merchant" in one}
+    assert (told["nobody"]["event"], told["nobody"]["level"]) == ("cannot check", "error")
+    assert (told["shop"]["event"], told["shop"]["alerts"], told["shop"]["changed"]) == ("checked", 0, False)

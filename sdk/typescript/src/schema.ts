@@ -527,7 +527,7 @@ export interface components {
          * @description What 3-D Secure costs and does; the defaults are guesses to replace.
          *
          *     `shift` is the share of fraud that got through whose liability lies with the issuer; `by_issuer_country` replaces
-         *     the pass rates where the issuer's country is known.
+         *     the rates where the issuer's country is known.
          */
         Challenge: {
             /** @default {} */
@@ -1154,10 +1154,14 @@ export interface components {
         /**
          * IssuerRates
          * @description How 3-D Secure goes at one issuer country: the shares of honest customers and of fraud that get through.
+         *
+         *     `shift` replaces the challenge's own where it is said.
          */
         IssuerRates: {
             passes_fraud: number;
             passes_honest: number;
+            /** @default null */
+            shift?: number | null;
         };
         /**
          * KeyIssued

@@ -195,7 +195,7 @@ def open_decider(cluster: Cluster, note: Noted) -> Iterator[Deciding]:
         closing(Writers(cluster.client, _OPENING_THREADS)) as writers,
     ):
         outbox, tracer = KafkaOutbox(cluster.client, cluster.topics), open_tracer(settings, "avalist-decider")
-        deciding = Deciding(outbox, SystemClock(), _partition_opener(cluster, writers), executor, note, tracer)
+        deciding = Deciding(outbox, SystemClock(), partition_opener(cluster, writers), executor, note, tracer)
         deciding.inbox = inbox = KafkaInbox(
             cluster.client, cluster.topics.events, f"{cluster.topics.prefix}.deciders", deciding,
             session_timeout_ms=settings.session_timeout_ms,
@@ -209,18 +209,15 @@ def open_decider(cluster: Cluster, note: Noted) -> Iterator[Deciding]:
                 tracer.close()
 
 
-def _partition_opener(cluster: Cluster, writers: Writers | None = None) -> Callable[[int], Opened]:
+def partition_opener(cluster: Cluster, writers: Writers) -> Callable[[int], Opened]:
+    """Return what opens a partition for its decider."""
     held = lru_cache(maxsize=_HELD_MODELS)(partial(load_model, cluster.blobs))
     tables = open_tables(cluster.blobs)
 
     def open_partition(partition: int) -> Opened:
         log = KafkaLog(
-            cluster.client,
-            cluster.topics.decisions,
-            partition,
-            timeout_s=_LOG_S,
-            producer=writers.take() if writers else None,
-        )
+            cluster.client, cluster.topics.decisions, partition, timeout_s=_LOG_S, producer=writers.take()
+        )  # fmt: skip
         with ExitStack() as failed:
             failed.callback(log.close)
             log.remember(_NEWEST)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -26,6 +25,7 @@ from avalist.api.http import (
 )
 from avalist.api.routes.decisions import Asking
 from avalist.api.service import Service
+from avalist.app.partition import reason_of
 from avalist.app.writer import Answer
 from avalist.domain.decisions import Decision
 from avalist.domain.errors import AvalistError
@@ -111,8 +111,7 @@ class Exchange:
             more = (*self._asking.headers_of_refusal(), *status_headers(problem.status))
             self._write(problem.status, [PROBLEM, VERSION, *more], encode_json(problem))
         else:
-            where = traceback.extract_tb(error.__traceback__)[-1:]  # no texts of errors: they may repeat what came
-            _LOGGER.error("a decision broke: %s at %s", type(error).__name__, [f"{f.name}:{f.lineno}" for f in where])
+            _LOGGER.error("a decision broke: %s", reason_of(error))
             self.keep_alive = False
             self._asking.broke("a decision broke", 500)
             self._write(500, [PROBLEM], _BROKEN)

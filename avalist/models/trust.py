@@ -11,8 +11,8 @@ q begins as the ``trust`` of the parameters, and the merchant's own bursts corre
 O frauds reported among payments in alarm, E those that fraud would have shown by now, and B those that the base rate
 would have shown without any burst. A payment that was approved although in alarm looked honest, so it would have shown
 little: no more than its probability when it was decided, B included. Days count, not payments: each is worth
-``_MOST_OF_A_DAY`` expected frauds at most. What is left of a
-fifth of the trust or less is dropped: a shop whose alarms are bursts of honest payments is not trusted in part.
+``_MOST_OF_A_DAY`` expected frauds at most. Less than a fifth of the trust is dropped: a shop whose alarms are bursts of
+honest payments is not trusted in part.
 """
 
 from __future__ import annotations

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from avalist.adapters.kafka.log import Writers
 from avalist.app.asked import partition_of
 from avalist.app.writer import Writer
-from avalist.cluster import _partition_opener, open_cluster
+from avalist.cluster import open_cluster, partition_opener
 from avalist.config import Settings
 from avalist.domain.core import Control
 from tests.shop import DAY_MS, SCHEMA, event, iso, payment
@@ -18,7 +19,7 @@ def live(settings: Settings, from_ms: int, *controls: Control) -> None:
     """Let a decider take what came in then, of a shop that has frauds enough to train on."""
     schema = msgspec.structs.replace(SCHEMA, report_delay_d=(0.5, 1.0))
     with open_cluster(settings) as cluster:
-        opened = _partition_opener(cluster)(partition_of("shop", settings.partitions))
+        opened = partition_opener(cluster, Writers(cluster.client, 0))(partition_of("shop", settings.partitions))
         opened.partition.writer.create("shop", schema, from_ms)
         for control in controls:
             opened.partition.writer.control("shop", control, from_ms)

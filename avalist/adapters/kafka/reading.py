@@ -135,12 +135,19 @@ class Reading:
         """Yield the messages from offset `start` on; the caller knows where to stop."""
         with translated(self._name):
             reader.assign([TopicPartition(self._topic, self._partition, start)])
-            while (message := reader.poll(self._timeout_s)) is not None:
-                error = message.error()
-                if error is not None:
-                    raise mapped(error, self._name)
-                yield message
-        raise LogFailed(f"{self._name}: no broker sent what was acknowledged in {self._timeout_s:g} s; try again")
+        while True:
+            yield self.next_of(reader)
+
+    def next_of(self, reader: Consumer) -> Message:
+        """Return the next message, which the brokers have. Raises ``LogFailed`` if none comes in time."""
+        with translated(self._name):
+            message = reader.poll(self._timeout_s)
+        if message is None:
+            raise LogFailed(f"{self._name}: no broker sent what was acknowledged in {self._timeout_s:g} s; try again")
+        error = message.error()
+        if error is not None:
+            raise mapped(error, self._name)
+        return message
 
 
 def offset_of(message: Message) -> int:

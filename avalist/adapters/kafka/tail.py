@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from avalist.adapters.kafka.errors import mapped, translated
+from avalist.adapters.kafka.errors import translated
 from avalist.adapters.kafka.reading import READING, Client, Reading, offset_of, stands
-from avalist.domain.errors import LogFailed, NotFound
+from avalist.domain.errors import AvalistError, LogFailed, NotFound
 from avalist.domain.records import Record, decode_record
 
 _READ_ONLY = "the log is open for reading alone"
@@ -94,12 +94,8 @@ class KafkaTail(Reading):
                 yield at, decode_record(value, at)
 
     def _message(self) -> Message:
-        with translated(self._name):
-            message = self._following.poll(self._timeout_s)
-        if message is None:
-            raise LogFailed(f"{self._name}: no broker sent what was acknowledged in {self._timeout_s:g} s; try again")
-        error = message.error()
-        if error is not None:
+        try:
+            return self.next_of(self._following)
+        except AvalistError:
             self._next = _NOWHERE
-            raise mapped(error, self._name)
-        return message
+            raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import os
 import signal
 import socket
@@ -30,10 +31,19 @@ def environment() -> dict[str, str]:
     return {**kept, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
 
 
+_OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_FIRST_PORT = 12_000
+_PORTS = max(int(_OUTGOING.read_text().split()[0]) - _FIRST_PORT, 1000) if _OUTGOING.exists() else 20_000
+_TRIED = itertools.count(os.getpid() * 131)
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on. No outgoing connection gets it meanwhile, and it is not given twice."""
+    while True:
+        port = _FIRST_PORT + next(_TRIED) % _PORTS
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Connection:

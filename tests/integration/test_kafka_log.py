@@ -191,7 +191,7 @@ def test_a_tail_reads_what_is_acknowledged_beside_the_writer_and_writes_nothing(
             tail.append([record(3)])
         log.append([record(3)])
         log.sync()
-        assert [found.seq for _, found in tail.read(positions[1])] == [2, 3]
+        assert until(lambda: [found.seq for _, found in tail.read(positions[1])] == [2, 3])  # told of it a moment later
 
 
 def test_a_writer_that_gave_up_its_turn_writes_nothing_more(open_log: Open) -> None:

@@ -13,6 +13,7 @@ import msgspec
 import uvicorn
 
 from avalist.cli.serve import uvicorn_config
+from tests.cluster.running import until
 from tests.gateway import Gateway
 from tests.live import free_port
 from tests.shop import Shop
@@ -66,7 +67,14 @@ class OverHttp:
         self._thread = threading.Thread(target=self._server.run)
         self._thread.start()
         while not self._server.started:
+            assert self._thread.is_alive(), "the server did not start"
             time.sleep(0.01)
+        assert until(self._knows_its_key)
+
+    def _knows_its_key(self) -> bool:
+        """Tell whether the key opens the door: a gateway hears of a new one a moment later."""
+        headers = {"Authorization": f"Bearer {self.key}"}
+        return self.send("GET", "/v1/decisions/none", b"", headers).status == 404
 
     def send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)

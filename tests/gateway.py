@@ -10,6 +10,7 @@ import httpx
 import msgspec
 
 from avalist.api.app import App
+from tests.cluster.running import until
 from tests.shop import Shop, payment_json
 
 T = TypeVar("T")
@@ -28,6 +29,11 @@ class Gateway:
         transport = httpx.ASGITransport(App(self.service))
         self.client = httpx.AsyncClient(transport=transport, base_url="http://avalist", timeout=20)
         self.run(self._start())
+        self.know(self.key)
+
+    def know(self, key: str) -> None:
+        """Wait until a new key is known: a gateway before deciders hears of it a moment later."""
+        assert until(lambda: self.get("/v1/decisions/none", key=key).status_code == 404)
 
     async def _start(self) -> None:
         self.service.start()

@@ -19,7 +19,7 @@ import msgspec
 _READY_S = 240.0
 
 
-def avalist(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def avalist(*arguments: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     command = [sys.executable, "-m", "avalist", *map(str, arguments)]
     return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=timeout, check=False)
@@ -88,12 +88,10 @@ class Service:
     def _wait(self) -> None:
         until = time.monotonic() + _READY_S
         while time.monotonic() < until and self.process.poll() is None:
-            try:
-                with Connection(self.port, "") as connection:
-                    if connection.send("GET", "/readyz")[0] == 200:
-                        return
-            except OSError:
-                time.sleep(0.05)
+            with suppress(OSError, http.client.HTTPException), Connection(self.port, "") as connection:
+                if connection.send("GET", "/readyz")[0] == 200:
+                    return
+            time.sleep(0.05)
         said = Path(self._said.name).read_text()[-2000:]
         self.kill()
         raise AssertionError(f"the service did not get ready: {said}")
@@ -121,6 +119,6 @@ class Service:
     def stop(self) -> int:
         """Ask it to stop; return its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(60)
+        code = self.process.wait(120)
         self._said.close()
         return code

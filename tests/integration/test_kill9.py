@@ -26,6 +26,7 @@ from avalist.app.merchant import decode_event_core
 from avalist.app.replay import replay
 from avalist.domain.records import RecordKind
 from avalist.models.artefact import Artefact
+from tests.cluster.running import until
 from tests.live import Connection, Service, avalist
 from tests.shop import opened, payment_json
 
@@ -33,7 +34,7 @@ pytestmark = [pytest.mark.sockets, pytest.mark.slow, pytest.mark.timeout(900)]
 
 KILLS = int(os.environ.get("AVALIST_KILLS", "4"))
 CALLERS = 6
-TAKE_OVER_S = 10.0  # with room for a busy machine; docs/how-to/operate.md says what to expect
+TAKE_OVER_S = 10.0  # docs/how-to/operate.md says what to expect
 
 
 class Load:
@@ -98,12 +99,15 @@ def events_of(folder: Path) -> Counter[str]:
 def followed(folder: Path, ids: list[str]) -> list[str]:
     """Return the ids whose decisions are documents once the follower has caught up, or after a while."""
     documents = SqliteDocuments(folder / "documents.sqlite")
-    until = time.monotonic() + 90
-    while documents.get("shop", "decisions", f"p{ids[-1]}/pre_auth") is None and time.monotonic() < until:
-        time.sleep(0.1)
-    found = [id for id in ids if documents.get("shop", "decisions", f"p{id}/pre_auth") is not None]
+    found: set[str] = set()
+
+    def all_found() -> bool:
+        found.update(id for id in ids if id not in found and documents.get("shop", "decisions", f"p{id}/pre_auth"))
+        return len(found) == len(ids)
+
+    until(all_found, 90, 0.1)
     documents.close()
-    return found
+    return [id for id in ids if id in found]
 
 
 @pytest.fixture
@@ -127,6 +131,7 @@ def test_every_acknowledged_decision_survives(folder: Path, key: str) -> None:
         check(load, service.port, last)
         before, acknowledged = set(load.sent), len(load.answers)
         load.start(service.port)
+        assert until(lambda: len(load.answers) > acknowledged)
         kill_at(service, draw.uniform(0.02, 1.5), draw.uniform(0.02, 1.5) if kill % 2 else None)
         load.join()
         last = sorted(set(load.sent) - before)
@@ -146,18 +151,20 @@ def kill_at(service: Service, after_s: float, follower_after_s: float | None) ->
 
 def test_a_new_decider_answers_at_once_when_one_was_killed(folder: Path, key: str) -> None:
     """Callers wait, connected, and are never refused: the parent holds the socket."""
-    load, service = Load(key), Service(folder)
+    load, began_s = Load(key), time.monotonic()
+    service = Service(folder)
+    most_s = max(TAKE_OVER_S, 2 * (time.monotonic() - began_s))  # on a machine so busy that a start takes longer
     for _ in range(2):
         before = set(load.sent)
         load.start(service.port)
-        time.sleep(0.5)
+        assert until(lambda: bool(set(load.answers) - before))
         os.kill(service.decider(), signal.SIGKILL)
         began_s = time.monotonic()
         with Connection(service.port, key) as connection:
             connection.json("POST", "/v1/decisions", payment_json(f"after-{began_s}"))
         took_s = time.monotonic() - began_s
         print(f"\na new decider answered after {took_s:.1f} s")
-        assert took_s < TAKE_OVER_S
+        assert took_s < most_s
         load.join()
         check(load, service.port, sorted(set(load.sent) - before))
     assert service.stop() == 0
@@ -169,10 +176,7 @@ def test_children_end_with_their_parent(folder: Path, key: str) -> None:
     service = Service(folder)
     children = [service.decider(), service.follower()]
     service.process.kill()
-    until = time.monotonic() + 20
-    while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+    assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
     with opened(folder) as shop:
         assert list(shop.writer.merchants) == ["shop"]
     service.kill()

@@ -16,10 +16,10 @@ from typing import Any, Self
 
 import msgspec
 
-_READY_S = 240.0
+_READY_S = 480.0
 
 
-def avalist(*arguments: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+def avalist(*arguments: object, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     command = [sys.executable, "-m", "avalist", *map(str, arguments)]
     return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=timeout, check=False)

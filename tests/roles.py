@@ -13,15 +13,16 @@ import pytest
 from avalist.adapters.clock import SystemClock
 from avalist.adapters.kafka.tail import KafkaTail
 from avalist.api.gateway import Gateway
-from avalist.app.administer import Administration, AdminRequest, CreateMerchant, IssueKey
+from avalist.app.administer import ActivateModel, Administration, AdminRequest, CreateMerchant, IssueKey
 from avalist.app.deciding import Deciding
 from avalist.app.writer import Writer
-from avalist.bootstrap import follower_of
+from avalist.bootstrap import follower_of, keep_model
 from avalist.cluster import Cluster, open_cluster, open_decider, open_gateway, open_tools, part_of
 from avalist.config import Settings
 from avalist.domain.keys import KeyKind
 from avalist.domain.schema import Schema
 from avalist.follow import Follower
+from avalist.models.artefact import Artefact
 from tests.cluster.running import until
 from tests.services.kafka import Broker
 from tests.shop import SCHEMA, FakeClock, Shop
@@ -71,6 +72,10 @@ class Roles(Shop):
     def key(self, merchant: str = "shop", kind: KeyKind = "live") -> str:
         return str(self._carry_out(IssueKey(merchant, kind))["key"])
 
+    def activate(self, artefact: Artefact, merchant: str = "shop") -> None:
+        keep_model(self.installation.cluster.blobs, merchant, artefact)
+        self._carry_out(ActivateModel(merchant, artefact.version, artefact.plan_hash))
+
     def _carry_out(self, request: AdminRequest) -> dict[str, Any]:
         with open_tools(self.installation.settings, request.merchant) as tools:
             return tools.carry_out(request)
@@ -115,7 +120,7 @@ def _working(deciding: Deciding) -> Iterator[None]:
     thread = threading.Thread(target=work, name="decider")
     thread.start()
     try:
-        assert until(lambda: deciding.ready, 60)
+        assert until(lambda: deciding.ready and 0 in deciding.owned, 60)
         yield
     finally:
         over.set()

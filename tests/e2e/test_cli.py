@@ -13,7 +13,7 @@ from tests.live import Connection, Service, avalist
 from tests.shop import CARD_NUMBER, T0_MS
 from tests.tables import archive
 
-pytestmark = [pytest.mark.sockets, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.sockets, pytest.mark.slow]
 
 MAPPING = """
 payment_id = "id"

@@ -22,7 +22,7 @@ from tests import files
 from tests.files import write_csv
 from tests.live import avalist, environment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.slow
 
 ROWS = 9_000
 SMALL_BUFFER = """

@@ -17,7 +17,7 @@ from tests.integration.test_kill9 import Load, finish, followed
 from tests.live import Connection, Service, avalist
 from tests.shop import SCHEMA, opened
 
-pytestmark = [pytest.mark.sockets, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.sockets, pytest.mark.slow]
 
 LOG_FITS_MB = 320  # the log's segment, allocated ahead, and room for the documents of all that is decided
 
@@ -50,7 +50,6 @@ def test_a_log_that_is_full_stops_the_service_and_what_was_acknowledged_is_there
 ) -> None:
     load, service = made(disk.folder, artefact), Service(disk.folder)  # what it says goes beside the disk
     load.start(service.port)
-    assert until(lambda: len(load.answers) > 100)
     disk.fill()
     assert service.process.wait(60) == 1
     service.kill()  # nothing of it is left but an open file

@@ -40,7 +40,7 @@ from tests.live import Connection
 from tests.services.kafka import Broker
 from tests.shop import DAY_MS, payment_json
 
-pytestmark = [pytest.mark.sockets, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.sockets, pytest.mark.slow]
 
 METRICS: dict[Role, Callable[[], GatewayMetrics | RoleMetrics]] = {
     "gateway": GatewayMetrics, "decider": DeciderMetrics, "follower": FollowerMetrics, "trainer": TrainerMetrics,

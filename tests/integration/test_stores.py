@@ -19,6 +19,7 @@ from avalist.config import Settings
 from avalist.domain.errors import BadInput, DataFolderLocked, NotFound, Unavailable
 from avalist.models.artefact import Artefact
 from avalist.ports.documents import Documents
+from tests.absent import skip
 from tests.services import mongodb as service
 from tests.services.s3 import url_of
 from tests.services.server import Server, Unobtainable
@@ -51,7 +52,7 @@ def own_mongodb(tmp_path: Path) -> Server:
     try:
         return service.start(tmp_path / "mongodb")
     except Unobtainable as error:
-        pytest.skip(f"no MongoDB server: {error}")
+        skip("go", f"no MongoDB server: {error}")
 
 
 def test_while_the_server_is_away_decisions_go_on_and_documents_catch_up(tmp_path: Path, own_mongodb: Server) -> None:

@@ -7,13 +7,11 @@ import pytest
 from tests.absent import skip
 
 
-@pytest.mark.parametrize(
-    ("required", "outcome"),
-    [("", pytest.skip.Exception), ("node", pytest.skip.Exception), ("node,java", pytest.fail.Exception)],
-)
-def test_what_is_required_fails(
-    monkeypatch: pytest.MonkeyPatch, required: str, outcome: type[pytest.skip.Exception | pytest.fail.Exception]
-) -> None:
+@pytest.mark.parametrize(("required", "outcome"), [("", "Skipped"), ("node", "Skipped"), ("node,java", "Failed")])
+def test_what_is_required_fails(monkeypatch: pytest.MonkeyPatch, required: str, outcome: str) -> None:
     monkeypatch.setenv("TEST_REQUIRE", required)
-    with pytest.raises(outcome, match="not on PATH: java"):
+    try:
         skip("java", "not on PATH: java")
+    except BaseException as raised:  # noqa: BLE001  pytest's outcomes are no Exceptions
+        said = raised
+    assert (type(said).__name__, "not on PATH: java" in str(said)) == (outcome, True)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import itertools
 import os
@@ -181,6 +182,22 @@ def test_children_end_with_their_parent(folder: Path, key: str) -> None:
     with opened(folder) as shop:
         assert list(shop.writer.merchants) == ["shop"]
     service.kill()
+
+
+def test_it_ends_in_peace_whichever_of_its_threads_is_told(folder: Path, key: str) -> None:
+    service = Service(folder)
+    pid = service.process.pid
+    other = next(
+        int(task.name) for task in Path(f"/proc/{pid}/task").iterdir() if unblocked(task) and task.name != str(pid)
+    )
+    assert ctypes.CDLL(None, use_errno=True).tgkill(pid, other, signal.SIGTERM) == 0
+    assert service.process.wait(120) == 0
+    service.kill()
+
+
+def unblocked(task: Path) -> bool:
+    """Tell whether a thread takes every signal: those of libraries may."""
+    return "SigBlk:\t0000000000000000" in (task / "status").read_text()
 
 
 def finish(folder: Path, load: Load) -> None:

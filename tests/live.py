@@ -46,7 +46,7 @@ def avalist_here(*arguments: object) -> subprocess.CompletedProcess[str]:
             code = ended.code or 0
         finally:
             gc.enable()  # an import has no use for it
-    return subprocess.CompletedProcess(arguments, int(code), out.getvalue(), err.getvalue())
+    return subprocess.CompletedProcess("avalist", int(code), out.getvalue(), err.getvalue())
 
 
 def environment() -> dict[str, str]:

@@ -17,6 +17,7 @@ from avalist.features.derive import derive
 from avalist.features.plan import compile_plan
 from avalist.models.artefact import Artefact
 from avalist.models.train import TrainingSet, TrainParams, train
+from tests.absent import skip
 from tests.gateway import Gateway
 from tests.services import mongodb as mongodb_service
 from tests.services import s3 as s3_service
@@ -71,12 +72,12 @@ def gateway(shop: Shop) -> Iterator[Gateway]:
 Started = TypeVar("Started", Broker, server.Server)
 
 
-def running(start: Callable[[Path], Started], folder: Path, what: str) -> Iterator[Started]:
-    """Run a server while its tests run; where there is none to be had they skip."""
+def running(start: Callable[[Path], Started], folder: Path, what: str, tool: str) -> Iterator[Started]:
+    """Run a server while its tests run; where there is none to be had, for want of `tool`, they skip."""
     try:
         started = start(folder)
     except (Unobtainable, server.Unobtainable) as error:
-        pytest.skip(f"no {what}: {error}")
+        skip(tool, f"no {what}: {error}")
     yield started
     started.kill()
 
@@ -84,19 +85,19 @@ def running(start: Callable[[Path], Started], folder: Path, what: str) -> Iterat
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """Return a real broker. Tests that ask for it are marked ``sockets``."""
-    yield from running(start, tmp_path_factory.mktemp("kafka"), "Kafka broker")
+    yield from running(start, tmp_path_factory.mktemp("kafka"), "Kafka broker", "java")
 
 
 @pytest.fixture(scope="session")
 def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
     """Return a server that speaks MongoDB's protocol. Tests that ask for it are marked ``sockets``."""
-    yield from running(mongodb_service.start, tmp_path_factory.mktemp("mongodb"), "MongoDB server")
+    yield from running(mongodb_service.start, tmp_path_factory.mktemp("mongodb"), "MongoDB server", "go")
 
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
     """Return a server that speaks S3. Tests that ask for it are marked ``sockets``."""
-    yield from running(s3_service.start, tmp_path_factory.mktemp("s3"), "S3 server")
+    yield from running(s3_service.start, tmp_path_factory.mktemp("s3"), "S3 server", "go")
 
 
 @pytest.hookimpl(tryfirst=True)

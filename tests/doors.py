@@ -13,7 +13,8 @@ import msgspec
 import uvicorn
 
 from avalist.cli.serve import uvicorn_config
-from tests.gateway import Gateway
+from tests.cluster.running import until
+from tests.gateway import Gateway, knows
 from tests.live import free_port
 from tests.shop import Shop
 
@@ -62,11 +63,14 @@ class OverHttp:
         self.key, self.admin = shop.key(), shop.installation.secrets.admin_token()
         settings = msgspec.structs.replace(shop.installation.settings, port=free_port())
         self.port = settings.port
-        self._server = uvicorn.Server(uvicorn_config(shop.installation.service(), settings))
+        service = shop.installation.service()
+        self._server = uvicorn.Server(uvicorn_config(service, settings))
         self._thread = threading.Thread(target=self._server.run)
         self._thread.start()
         while not self._server.started:
+            assert self._thread.is_alive(), "the server did not start"
             time.sleep(0.01)
+        assert until(lambda: knows(service, self.key))  # a gateway before deciders hears of it a moment later
 
     def send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)

@@ -138,15 +138,19 @@ class Gateway(Service):
         looking.add_done_callback(self._looking.discard)
 
     async def _look_then_fall_back(self, asking: _Asking) -> None:
-        event, found = asking.asked.event, None
-        if asking.name not in self._given:
-            with suppress(NotFound, Unavailable, TimeoutError):
-                get = self.read_decision(asking.asked.merchant, event.payment_id, event.checkpoint)
-                found = (await asyncio.wait_for(get, _LOOK_UP_S)).decision
-        if found is not None and found.event_id == event.event_id and not found.degraded:
+        found = None if asking.name in self._given else await self._look_up(asking.asked)
+        if found is not None and found.event_id == asking.asked.event.event_id and not found.degraded:
             _settle(asking.done, found)
         else:
             self._fall_back(asking, "deadline")
+
+    async def _look_up(self, asked: Asked) -> Decision | None:
+        """Return the decision among the documents; nothing where there is none, or no answer in a moment."""
+        event = asked.event
+        with suppress(NotFound, Unavailable, TimeoutError):
+            async with asyncio.timeout(_LOOK_UP_S):  # wait_for would leave a cycle behind what is raised in it
+                return (await self.read_decision(asked.merchant, event.payment_id, event.checkpoint)).decision
+        return None
 
     def _fall_back(self, asking: _Asking, why: Why) -> None:
         """Give the fallback once it is an event, or in the spool: it is the first answer from then on."""

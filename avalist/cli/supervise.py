@@ -7,6 +7,7 @@ one begins at once to read the newest snapshot. Meanwhile callers' connections w
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -39,21 +40,29 @@ class Supervisor:
         self._deaths: dict[Child, int] = {"decider": 0, "follower": 0}
         self._due_s: dict[Child, float] = {"decider": 0.0, "follower": 0.0}
         self._stopping = False
+        self._told, self._tell = os.pipe()
 
     def run(self) -> int | None:
         """Return None in a decider, and in the parent, when all is over, the exit code of the last one."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+        os.set_blocking(self._tell, False)
+        signal.set_wakeup_fd(self._tell, warn_on_full_buffer=False)
+        for number in _HANDLED:  # a library's thread may get the signal: without a handler the process would end
+            signal.signal(number, lambda *_: None)
         while True:
             for child in [child for child, due_s in self._due_s.items() if due_s <= time.monotonic()]:
                 if not self._start(child):
                     return None
             wait_s = min([due_s - time.monotonic() for due_s in self._due_s.values()], default=_LONGEST_S)
-            received = signal.sigtimedwait(_HANDLED, max(wait_s, 0.0))
-            if received is not None and received.si_signo != signal.SIGCHLD:
+            if {signal.SIGINT, signal.SIGTERM} & self._wait(max(wait_s, 0.0)):
                 self._end("decider")
             code = self._reap()
             if code is not None:
                 return code
+
+    def _wait(self, most_s: float) -> set[int]:
+        """Return the signals that came, to whichever thread, after waiting so long for one."""
+        ready, _, _ = select.select([self._told], [], [], most_s)
+        return set(os.read(self._told, 4096)) if ready else set()
 
     def _start(self, child: Child) -> bool:
         """Start a child; return False in the decider itself."""
@@ -62,12 +71,26 @@ class Supervisor:
         parent = os.getpid()
         if child == "follower":
             pid = os.posix_spawn(sys.executable, self._follow, self._environment, setsigmask=())
-        elif (pid := os.fork()) == 0:
+        else:
+            signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+            pid = os.fork()
+            if not pid:
+                self._become_decider(parent)
+                return False
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
-            threading.Thread(target=_end_with, args=(parent,), name="parent-watch", daemon=True).start()
-            return False
         self._pids[pid] = child
         return True
+
+    def _become_decider(self, parent: int) -> None:
+        """Leave the parent's signals to it; what came for this process meanwhile takes effect now."""
+        signal.set_wakeup_fd(-1)
+        for end in (self._told, self._tell):
+            os.close(end)
+        for number in _HANDLED:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+        threading.Thread(target=_end_with, args=(parent,), name="parent-watch", daemon=True).start()
 
     def _end(self, child: Child) -> None:
         """Ask a child to end; nothing is started any more."""

@@ -21,7 +21,7 @@ from tests.live import Connection, environment, free_port
 from tests.shop import SCHEMA, payment_json
 
 Role = Literal["gateway", "decider", "follower", "trainer", "notifier"]
-READY_S = 240.0
+READY_S = 480.0
 """As for a service: the first start in a checkout compiles."""
 _ROOT = Path(__file__).parents[2]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from avalist.domain.events import from_ms
-from tests.live import Connection, Service, avalist
+from tests.live import Connection, Service, avalist, avalist_here
 from tests.shop import CARD_NUMBER, T0_MS
 from tests.tables import archive
 
-pytestmark = [pytest.mark.sockets, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.sockets, pytest.mark.slow]
 
 MAPPING = """
 payment_id = "id"
@@ -73,9 +73,16 @@ def run(desk: Path, *arguments: object) -> str:
     return ran.stdout
 
 
+def tell(desk: Path, *arguments: object) -> str:
+    """Do as :func:`run`, in this process."""
+    ran = avalist_here(*arguments, "--data", desk / "data")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
 def failing(desk: Path, *arguments: object) -> str:
-    """Run a command that is to fail in one clear message; return it on one line."""
-    ran = avalist(*arguments, "--data", desk / "data")
+    """Run a command, in this process, that is to fail in one clear message; return it on one line."""
+    ran = avalist_here(*arguments, "--data", desk / "data")
     assert ran.returncode == 1, ran.stdout + ran.stderr
     assert "error:" in ran.stderr
     assert "Traceback" not in ran.stderr
@@ -100,23 +107,23 @@ def decide(port: int, key: str, n: int, card: str, amount_minor: int) -> dict[st
 
 
 def test_a_merchant_is_served_by_a_model_of_its_own(desk: Path, service: Service) -> None:
-    key = run(desk, "merchant", "key", "shop", "--port", service.port).strip()
+    key = tell(desk, "merchant", "key", "shop", "--port", service.port).strip()
     cheap, dear = (decide(service.port, key, n, f"new-{n}", a) for n, a in enumerate((1000, 80_000)))
     assert cheap["action"] == "approve"
     assert dear["action"] == "decline"
     assert dear["reasons"]
-    shown = run(desk, "merchant", "show", "shop", "--port", service.port)
+    shown = tell(desk, "merchant", "show", "shop", "--port", service.port)
     assert str(dear["model_version"]) in shown
 
 
 def test_the_running_service_takes_operators_requests(desk: Path, service: Service) -> None:
-    assert "observe" in run(desk, "merchant", "mode", "shop", "observe", "--port", service.port)
-    key = run(desk, "merchant", "key", "shop", "--port", service.port).strip()
+    assert "observe" in tell(desk, "merchant", "mode", "shop", "observe", "--port", service.port)
+    key = tell(desk, "merchant", "key", "shop", "--port", service.port).strip()
     assert decide(service.port, key, 10, "c", 100)["action"] == "not_reviewed"
     policy = desk / "policy.json"
-    policy.write_text(avalist("policy", "example").stdout)
-    run(desk, "policy", "set", "shop", policy, "--port", service.port)
-    run(desk, "merchant", "mode", "shop", "live", "--port", service.port)
+    policy.write_text(avalist_here("policy", "example").stdout)
+    tell(desk, "policy", "set", "shop", policy, "--port", service.port)
+    tell(desk, "merchant", "mode", "shop", "live", "--port", service.port)
 
 
 def test_a_model_is_trained_beside_the_service(desk: Path, service: Service) -> None:
@@ -124,21 +131,21 @@ def test_a_model_is_trained_beside_the_service(desk: Path, service: Service) -> 
 
 
 def test_tables_are_put_in_force_beside_the_service(desk: Path, service: Service) -> None:
-    assert "news for 1 merchants" in run(desk, "intel", "update", "--offline", "--port", service.port)
-    key = run(desk, "merchant", "key", "shop", "--port", service.port).strip()
+    assert "news for 1 merchants" in tell(desk, "intel", "update", "--offline", "--port", service.port)
+    key = tell(desk, "merchant", "key", "shop", "--port", service.port).strip()
     decide(service.port, key, 20, "c", 100)
     with Connection(service.port, key) as connection:
         facts = connection.json("GET", "/v1/decisions/live-20")["facts"]
-    assert f"reference tables {facts['tables_version']}" in run(desk, "intel", "status")
+    assert f"reference tables {facts['tables_version']}" in tell(desk, "intel", "status")
     (desk / "archives").mkdir()
     (desk / "archives" / "ip-location-db-asn-country-0.0.1.tgz").write_bytes(
         archive("asn-country", [("9.0.0.0/8", "DE")])
     )
-    said = run(desk, "intel", "update", "--from", desk / "archives", "--port", service.port)
+    said = tell(desk, "intel", "update", "--from", desk / "archives", "--port", service.port)
     assert "@ip-location-db/asn-country" in said
     assert "left as it was: disposable e-mail domains" in said
-    assert "stored too" in run(desk, "intel", "status")
-    assert "tables 1 are in force" in run(desk, "intel", "use", 1, "--port", service.port)
+    assert "stored too" in tell(desk, "intel", "status")
+    assert "tables 1 are in force" in tell(desk, "intel", "use", 1, "--port", service.port)
     assert "no tables" in failing(desk, "intel", "use", 77, "--port", service.port)
 
 
@@ -152,7 +159,7 @@ def test_a_wrong_port_is_guessed_at(desk: Path, service: Service) -> None:
 
 
 def test_replay_verifies_what_was_served(desk: Path, service: Service) -> None:
-    key = run(desk, "merchant", "key", "shop", "--port", service.port).strip()
+    key = tell(desk, "merchant", "key", "shop", "--port", service.port).strip()
     decide(service.port, key, 99, "c", 100)
     said = run(desk, "replay", "--verify")
     assert "0 differ" in said

@@ -11,7 +11,7 @@ from avalist.policy.economics import Policy
 from tests.e2e.test_cli import HEAD, MAPPING, table
 from tests.live import avalist
 
-pytestmark = [pytest.mark.sockets, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.sockets, pytest.mark.slow]
 HOSTILE = "shop<script>alert(1)</script>"
 STRANGE = MAPPING.replace("[outcomes]", f'"custom.{HOSTILE}" = "{HOSTILE}"\n[outcomes]').replace(
     "[schema.settings]", f'[schema.categories]\nshop = "custom.{HOSTILE}"\n[schema.settings]'

@@ -9,7 +9,6 @@ import select
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,10 +18,11 @@ from avalist.adapters.file.log import FileLog
 from avalist.adapters.file.watermark import Watermark
 from avalist.history.mapping import decode_mapping
 from tests import files
+from tests.cluster.running import until
 from tests.files import write_csv
 from tests.live import avalist, environment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.slow
 
 ROWS = 9_000
 SMALL_BUFFER = """
@@ -127,18 +127,25 @@ def recording(data: Path) -> bool:
     return (Watermark.stored(data / "log" / "durable") or 0) > 1_500_000
 
 
+def kill(folder: Path, due: Callable[[Path], bool]) -> None:
+    """Begin an import and kill it when that is due."""
+    process = subprocess.Popen([sys.executable, "-c", SMALL_BUFFER, str(folder / "data"), str(folder / "book")])
+    assert until(lambda: process.poll() is not None or due(folder / "data"), 300, 0.001)
+    process.kill()
+    process.wait(30)
+
+
 @pytest.mark.parametrize("due", [sorting, recording])
 def test_an_import_that_was_killed_goes_on_to_the_same_log(
     whole: Path, tmp_path: Path, due: Callable[[Path], bool]
 ) -> None:
-    shutil.copytree(whole / "data" / "secrets", tmp_path / "data" / "secrets")
     shutil.copy(whole / "book", tmp_path / "book")
-    process = subprocess.Popen([sys.executable, "-c", SMALL_BUFFER, str(tmp_path / "data"), str(tmp_path / "book")])
-    while not due(tmp_path / "data"):
-        assert process.poll() is None, "it ended before it was killed"
-        time.sleep(0.001)
-    process.kill()
-    process.wait(30)
+    for _ in range(3):  # on a busy machine one may end before it is killed
+        shutil.rmtree(tmp_path / "data", ignore_errors=True)
+        shutil.copytree(whole / "data" / "secrets", tmp_path / "data" / "secrets")
+        kill(tmp_path, due)
+        if sorting(tmp_path / "data"):
+            break
     assert sorting(tmp_path / "data"), "a kill leaves the sorted runs"
     imported(tmp_path)
     assert records(tmp_path) == records(whole)

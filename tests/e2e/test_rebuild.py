@@ -15,7 +15,7 @@ from tests.histories import lived, parted, written
 from tests.live import Connection, Service
 from tests.shop import opened, payment_json
 
-pytestmark = [pytest.mark.sockets, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.sockets, pytest.mark.slow]
 
 
 def run(*words: object) -> str:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from avalist.models.artefact import Artefact
+from tests.absent import skip
 from tests.cluster.under_test import UnderTest
+from tests.integration.typescript import missing
 from tests.live import Connection, Service
 from tests.services.kafka import BUILD, Unobtainable, running_cluster, start_cluster
 from tests.shop import opened
@@ -44,6 +46,13 @@ def running(tmp_path_factory: pytest.TempPathFactory, artefact: Artefact) -> Ite
     running.service.stop()
 
 
+@pytest.fixture(scope="session")
+def node() -> None:
+    """Skip where TypeScript cannot be tested."""
+    if why := missing():
+        skip("node", why)
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UnderTest]:
     """Return two gateways, two deciders and a follower over three real brokers."""
@@ -51,7 +60,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UnderTest]:
     try:
         brokers = there or start_cluster(tmp_path_factory.mktemp("brokers"))
     except Unobtainable as error:
-        pytest.skip(f"no Kafka brokers: {error}")
+        skip("java", f"no Kafka brokers: {error}")
     folder = brokers.brokers[0].folder.parent
     restart = partial(start_cluster, folder, outlives=there is not None)
     cluster = UnderTest(tmp_path_factory.mktemp("cluster"), brokers, restart)

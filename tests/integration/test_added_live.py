@@ -19,6 +19,7 @@ from avalist.app.replay import replay
 from avalist.app.stages import Stages
 from avalist.domain.errors import Conflict
 from avalist.models.artefact import Artefact
+from tests.cluster.running import until
 from tests.gateway import Gateway
 from tests.integration.test_added_features import FIRST, NAMES, all_at_once, live, replayed
 from tests.live import Connection, Service, avalist
@@ -201,8 +202,7 @@ def test_the_command_adds_them_to_a_service_under_load(tmp_path: Path, artefact:
         load = Load(service.port, key)
         ran = avalist("features", "add", "shop", file, "--data", folder, "--port", service.port)
         before = len(load.statuses)
-        while len(load.statuses) < before + 20:
-            pass
+        assert until(lambda: len(load.statuses) >= before + 20)
         statuses = load.stop()
     finally:
         service.stop()

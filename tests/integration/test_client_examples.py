@@ -9,7 +9,7 @@ import pytest
 from avalist_client import Avalist
 from tests.docs.pages import Block, blocks
 from tests.integration.conftest import Running
-from tests.integration.examples import check, told
+from tests.integration.examples import PATIENT_PYTHON, check, told
 
 _OTHERS = "docs/how-to/python.md", "docs/how-to/webhooks.md"  # these need no service
 EXAMPLES = [block for block in blocks("python") if block.page not in _OTHERS]
@@ -23,7 +23,7 @@ def test_python_runs(
     monkeypatch.setenv("AVALIST_KEY", running.sandbox_key())
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    exec(compile(told(block, running.url, ", timeout_ms=20_000"), str(block), "exec"), names)
+    exec(compile(told(block, running.url, PATIENT_PYTHON), str(block), "exec"), names)
     if isinstance(client := names.get("client"), Avalist):
         client.close(0)
     printed = capsys.readouterr().out

@@ -9,8 +9,8 @@ import pytest
 
 from tests.docs.pages import Block, blocks
 from tests.integration.conftest import Running
-from tests.integration.examples import check, told
-from tests.integration.typescript import PACKAGE, compile_all, install, needs_node, run
+from tests.integration.examples import PATIENT_TYPESCRIPT, check, told
+from tests.integration.typescript import PACKAGE, compile_all, install, run
 
 EXAMPLES = blocks("ts")
 
@@ -20,31 +20,29 @@ def name_of(block: Block) -> str:
 
 
 @pytest.fixture(scope="module")
-def compiled(running: Running) -> Path:
+def compiled(node: None, running: Running) -> Path:
     """Return the folder of the compiled tests and examples."""
-    return compile_all({name_of(block): told(block, running.url, ", timeoutMs: 20_000") for block in EXAMPLES})
+    return compile_all({name_of(block): told(block, running.url, PATIENT_TYPESCRIPT) for block in EXAMPLES})
 
 
-@needs_node
 @pytest.mark.sockets
 @pytest.mark.slow
-def test_its_own_tests(running: Running, compiled: Path) -> None:
+def test_its_own_tests(compiled: Path, running: Running) -> None:
     where = {"AVALIST_TEST_URL": running.url, "AVALIST_TEST_KEY": running.sandbox_key()}
     printed = run("node", "--test", *sorted(compiled.glob("*.test.js")), **where)
     assert re.search(r"^# pass (\d{2,})$", printed, re.MULTILINE), printed
     assert re.search(r"^# skipped 0$", printed, re.MULTILINE), printed
 
 
-@needs_node
 @pytest.mark.sockets
 @pytest.mark.parametrize("block", EXAMPLES, ids=str)
-def test_examples_run(block: Block, running: Running, compiled: Path) -> None:
+def test_examples_run(block: Block, compiled: Path, running: Running) -> None:
     printed = run("node", compiled / f"examples/{name_of(block)}.js", AVALIST_KEY=running.sandbox_key())
     assert printed
     check(block, printed)
 
 
-@needs_node
+@pytest.mark.usefixtures("node")
 def test_types_are_those_of_the_document() -> None:
     install()
     run("npm", "run", "types", "--", "--check")  # stale: make sdk

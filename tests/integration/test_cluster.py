@@ -18,7 +18,7 @@ from tests.cluster.under_test import UnderTest, under_load
 from tests.live import avalist
 from tests.shop import payment_json
 
-pytestmark = [pytest.mark.sockets, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.sockets, pytest.mark.slow]
 
 
 def test_a_decision_is_given_found_and_given_again(cluster: UnderTest) -> None:

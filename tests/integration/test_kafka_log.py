@@ -58,11 +58,11 @@ def write(kafka: Broker, topic: str, value: bytes, place: int | None, transactio
     """Write to the log's partition as another client would."""
     producer = Producer({**kafka.client, **({"transactional.id": transaction} if transaction else {})})
     if transaction:
-        producer.init_transactions(20)
+        producer.init_transactions(60)
         producer.begin_transaction()
     producer.produce(topic, value, partition=0, headers=[] if place is None else [(PLACE, place.to_bytes(8, "big"))])
     if transaction:
-        producer.commit_transaction(20)
+        producer.commit_transaction(60)
     assert producer.flush(20) == 0
 
 

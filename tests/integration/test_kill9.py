@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import itertools
 import os
@@ -26,14 +27,15 @@ from avalist.app.merchant import decode_event_core
 from avalist.app.replay import replay
 from avalist.domain.records import RecordKind
 from avalist.models.artefact import Artefact
+from tests.cluster.running import until
 from tests.live import Connection, Service, avalist
 from tests.shop import opened, payment_json
 
-pytestmark = [pytest.mark.sockets, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.sockets, pytest.mark.slow]
 
 KILLS = int(os.environ.get("AVALIST_KILLS", "4"))
 CALLERS = 6
-TAKE_OVER_S = 10.0  # with room for a busy machine; docs/how-to/operate.md says what to expect
+TAKE_OVER_S = 10.0  # docs/how-to/operate.md says what to expect
 
 
 class Load:
@@ -48,11 +50,14 @@ class Load:
         self._round = 0
 
     def start(self, port: int) -> None:
+        """Return once there are answers."""
         self._round += 1
         self._stop.clear()
         self._threads = [threading.Thread(target=self._call, args=(port, n)) for n in range(CALLERS)]
+        before = len(self.answers)
         for thread in self._threads:
             thread.start()
+        assert until(lambda: len(self.answers) > before)
 
     def join(self) -> None:
         self._stop.set()
@@ -98,12 +103,15 @@ def events_of(folder: Path) -> Counter[str]:
 def followed(folder: Path, ids: list[str]) -> list[str]:
     """Return the ids whose decisions are documents once the follower has caught up, or after a while."""
     documents = SqliteDocuments(folder / "documents.sqlite")
-    until = time.monotonic() + 90
-    while documents.get("shop", "decisions", f"p{ids[-1]}/pre_auth") is None and time.monotonic() < until:
-        time.sleep(0.1)
-    found = [id for id in ids if documents.get("shop", "decisions", f"p{id}/pre_auth") is not None]
+    found: set[str] = set()
+
+    def all_found() -> bool:
+        found.update(id for id in ids if id not in found and documents.get("shop", "decisions", f"p{id}/pre_auth"))
+        return len(found) == len(ids)
+
+    until(all_found, 90, 0.1)
     documents.close()
-    return found
+    return [id for id in ids if id in found]
 
 
 @pytest.fixture
@@ -146,18 +154,19 @@ def kill_at(service: Service, after_s: float, follower_after_s: float | None) ->
 
 def test_a_new_decider_answers_at_once_when_one_was_killed(folder: Path, key: str) -> None:
     """Callers wait, connected, and are never refused: the parent holds the socket."""
-    load, service = Load(key), Service(folder)
+    load, began_s = Load(key), time.monotonic()
+    service = Service(folder)
+    most_s = max(TAKE_OVER_S, 2 * (time.monotonic() - began_s))  # on a machine so busy that a start takes longer
     for _ in range(2):
         before = set(load.sent)
         load.start(service.port)
-        time.sleep(0.5)
         os.kill(service.decider(), signal.SIGKILL)
         began_s = time.monotonic()
         with Connection(service.port, key) as connection:
             connection.json("POST", "/v1/decisions", payment_json(f"after-{began_s}"))
         took_s = time.monotonic() - began_s
         print(f"\na new decider answered after {took_s:.1f} s")
-        assert took_s < TAKE_OVER_S
+        assert took_s < most_s
         load.join()
         check(load, service.port, sorted(set(load.sent) - before))
     assert service.stop() == 0
@@ -169,13 +178,25 @@ def test_children_end_with_their_parent(folder: Path, key: str) -> None:
     service = Service(folder)
     children = [service.decider(), service.follower()]
     service.process.kill()
-    until = time.monotonic() + 20
-    while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+    assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
     with opened(folder) as shop:
         assert list(shop.writer.merchants) == ["shop"]
     service.kill()
+
+
+def test_it_ends_in_peace_whichever_of_its_threads_is_told(folder: Path, key: str) -> None:
+    service = Service(folder)
+    pid = service.process.pid
+    threads = [task for task in Path(f"/proc/{pid}/task").iterdir() if task.name != str(pid) and unblocked(task)]
+    other = int(threads[0].name) if threads else pid
+    assert ctypes.CDLL(None, use_errno=True).tgkill(pid, other, signal.SIGTERM) == 0
+    assert service.process.wait(120) == 0
+    service.kill()
+
+
+def unblocked(task: Path) -> bool:
+    """Tell whether a thread takes every signal: those of libraries may."""
+    return "SigBlk:\t0000000000000000" in (task / "status").read_text()
 
 
 def finish(folder: Path, load: Load) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from avalist.bootstrap import open_documents
 from avalist.cli.learn import by_service
 from avalist.config import Settings
 from avalist.domain.core import LearningSet
+from tests.cluster.running import until
 from tests.live import Service, avalist
 from tests.shop import opened
 
@@ -29,10 +29,7 @@ def test_the_service_logs_it_and_the_follower_follows(tmp_path: Path) -> None:
         assert by_service(settings, SetLearning("shop", LearningSet(every_d=3.0)))["merchant"] == "shop"
         ran = avalist("models", "list", "shop", "--data", folder)
         documents = open_documents(settings)
-        until = time.monotonic() + 60
-        while told(documents) is None and time.monotonic() < until:
-            time.sleep(0.1)
-        assert told(documents) is not None, "the follower runs with the options of this version"
+        assert until(lambda: told(documents) is not None, 60), "the follower runs with the options of this version"
         documents.close()
     finally:
         service.kill()

@@ -20,7 +20,7 @@ from tests.histories import lived, parted, written
 from tests.live import environment
 from tests.shop import T0_MS, FakeClock, opened, payment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("AVALIST_KILLS", "4"))
 KILLER = """
@@ -93,7 +93,7 @@ class Ground:
         for name in ("whole", *(f"data-{place}" for place in range(KILLS + 2))):
             shutil.copytree(folder / "data", folder / name)
         command = [sys.executable, "-c", KILLER, str(folder), str(KILLS)]
-        ran = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=500, check=False)
+        ran = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=800, check=False)
         assert ran.returncode == 0, ran.stderr
         self.after = state(folder / "whole")
 

@@ -14,17 +14,15 @@ import pytest
 
 from avalist.app.administer import IssueKey, SetMode, SetPolicy
 from avalist.app.replay import Replayed, replay
-from avalist.app.writer import Asked, decode_decision
+from avalist.app.writer import decode_decision
 from avalist.bootstrap import Installation
 from avalist.domain.decisions import Action, Mode
 from avalist.domain.errors import (
     AvalistError,
     CardNumberRefused,
-    Conflict,
     DataFolderLocked,
     NotFound,
     ReplayMismatch,
-    UnknownCurrency,
 )
 from avalist.domain.events import decode_event
 from avalist.domain.records import RecordKind
@@ -321,41 +319,7 @@ def test_an_administrator_cannot_forge_a_key_for_nobody(shop: Shop) -> None:
         shop.installation.administration.carry_out(IssueKey("nobody"), 0)
 
 
-# --- a decision leaves no cycles -----------------------------------------------------------------------------------
-
-
-def test_a_decision_leaves_no_reference_cycles(shop: Shop, artefact: Artefact) -> None:
-    shop.activate(artefact)
-    for n in range(5):
-        shop.decide(n)
-    gc.collect()
-    gc.disable()
-    try:
-        for n in range(100, 150):
-            shop.decide(n, occurred_at=iso(shop.clock.ms))
-            shop.decide(n, occurred_at=iso(shop.clock.ms))
-        assert gc.collect() == 0
-    finally:
-        gc.enable()
-
-
-def test_a_refusal_leaves_no_reference_cycles(shop: Shop) -> None:
-    def refusals(n: int) -> list[object]:
-        bad = ({"amount_minor": n + 1}, {"currency": "XXX"}, {"checkpoint": "rescore"})
-        asked = [Asked("shop", payment(f"{n}-{i}" if i else n, **c), shop.clock.ms) for i, c in enumerate(bad)]  # type: ignore[arg-type]
-        return [type(error) for error in shop.writer.decide_many(asked)]
-
-    for n in range(20):
-        shop.decide(n)
-    assert refusals(0) == [Conflict, UnknownCurrency, NotFound]
-    gc.collect()
-    gc.disable()
-    try:
-        for n in range(1, 20):
-            refusals(n)
-        assert gc.collect() == 0
-    finally:
-        gc.enable()
+# --- what is let go (test_cycles.py has what decisions leave) ------------------------------------------------------
 
 
 def test_refused_events_are_not_held(gateway: Gateway) -> None:

@@ -40,7 +40,7 @@ from tests.live import Connection
 from tests.services.kafka import Broker
 from tests.shop import DAY_MS, payment_json
 
-pytestmark = [pytest.mark.sockets, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.sockets, pytest.mark.slow]
 
 METRICS: dict[Role, Callable[[], GatewayMetrics | RoleMetrics]] = {
     "gateway": GatewayMetrics, "decider": DeciderMetrics, "follower": FollowerMetrics, "trainer": TrainerMetrics,
@@ -70,9 +70,10 @@ class Roles:
             documents.put_many([("shop", "vault", "ended", b"{}")], ends=[("shop", "vault", "ended", 1)])
         begun = self.installation.start("gateway", "decider", "follower", "trainer", "notifier")
         self.of: dict[Role, Process] = {one.role: one for one in begun}
-        with self.office() as office:
-            self.key = office.json("POST", "/v1/admin", {"do": "issue_key", "merchant": "shop"})["key"]
-        assert until(self.heard)
+        with self.installation.dismissed_on_failure(begun):
+            with self.office() as office:
+                self.key = office.json("POST", "/v1/admin", {"do": "issue_key", "merchant": "shop"})["key"]
+            assert until(self.heard)
 
     def heard(self) -> bool:
         """Tell whether the gateway has heard of the key: it does a moment after it was issued."""
@@ -86,7 +87,8 @@ class Roles:
         return Connection(self.of["gateway"].port, self.key)
 
     def log_of(self, role: Role) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.of[role].said.read_text().splitlines()]
+        whole, _, _ = self.of[role].said.read_text().rpartition("\n")  # the last line may be half written
+        return [json.loads(line) for line in whole.splitlines()]
 
     def events(self, role: Role) -> set[str]:
         return {line["event"] for line in self.log_of(role)}
@@ -138,7 +140,7 @@ def test_a_trace_goes_from_the_gateway_over_kafka_to_the_decider_and_back(roles:
 
 def test_the_follower_deletes_what_has_ended(roles: Roles) -> None:
     with closing(open_documents(roles.settings)) as documents:
-        assert until(lambda: documents.get("shop", "vault", "ended") is None, 20)
+        assert until(lambda: documents.get("shop", "vault", "ended") is None)
 
 
 def test_the_notifier_sends_what_the_follower_queued(roles: Roles) -> None:
@@ -151,8 +153,8 @@ def test_the_notifier_sends_what_the_follower_queued(roles: Roles) -> None:
         headers, body = first_told(caller, roles.receiver)
     assert signed(headers, body, secret)
     assert msgspec.json.decode(body)["data"]["payment_id"] == "phooked"
-    assert until(lambda: roles.measured("notifier").get("avalist_webhook_attempts_total/taken", 0) >= 1)
-    assert roles.measured("notifier")["avalist_webhook_attempts_total/again"] >= 1  # the receiver refused the first
+    attempts = {f"avalist_webhook_attempts_total/{outcome}" for outcome in ("again", "taken")}  # it refused the first
+    assert until(lambda: attempts <= {name for name, count in roles.measured("notifier").items() if count >= 1})
 
 
 def first_told(caller: Connection, receiver: Receiver) -> tuple[dict[str, str], bytes]:
@@ -191,12 +193,14 @@ def test_the_trainer_trains_whose_time_has_come_and_its_verdict_stands_in_the_lo
 def test_the_trainer_checks_health_and_what_changed_stands_in_the_log(roles: Roles) -> None:
     assert until(lambda: "avalist_health_level_z/shop" in roles.measured("trainer"), 90, 0.5), roles.log_of("trainer")
     with open_tools(roles.settings, "shop") as tools:
-        found, stand = kept(tools.documents, "shop"), collect(tools.read, "shop").background.alerts
-    assert found is not None
-    assert GONE not in stand
-    assert stand == found.alerts
-    shown = sum(roles.measured("trainer")[f"avalist_health_alerts/{kind}/shop"] for kind in get_args(AlertKind))
-    assert shown == len(stand)
+
+        def same() -> bool:  # another check may come between
+            found, stand = kept(tools.documents, "shop"), collect(tools.read, "shop").background.alerts
+            told = roles.measured("trainer")
+            shown = sum(told[f"avalist_health_alerts/{kind}/shop"] for kind in get_args(AlertKind))
+            return found is not None and GONE not in stand and stand == found.alerts and shown == len(stand)
+
+        assert until(same)
     checked = [line for line in roles.log_of("trainer") if line["event"] == "checked" and "merchant" in line]
     assert (checked[0]["merchant"], checked[0]["changed"]) == ("shop", True)
 

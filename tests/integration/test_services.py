@@ -7,12 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.cluster.running import until
 from tests.services import kafka as services
 from tests.services.kafka import Broker, Unobtainable, running
 
@@ -74,13 +74,6 @@ def test_a_stale_note_is_forgotten(tmp_path: Path, pid: int) -> None:
 def test_a_broker_ends_with_the_process_that_started_it(tmp_path: Path, kafka: Broker) -> None:
     command = [sys.executable, "-m", "tests.services.kafka", "run", "--folder", str(tmp_path)]
     with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as process:
-        assert becomes(lambda: running(tmp_path) is not None)
+        assert until(lambda: running(tmp_path) is not None, 120)
         process.send_signal(signal.SIGKILL)
-    assert becomes(lambda: running(tmp_path) is None)
-
-
-def becomes(true: Callable[[], bool]) -> bool:
-    until = time.monotonic() + 60
-    while not true() and time.monotonic() < until:
-        time.sleep(0.05)
-    return true()
+    assert until(lambda: running(tmp_path) is None, 60)

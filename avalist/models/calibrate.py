@@ -213,15 +213,15 @@ def _platt(seen: _Seen) -> tuple[float, float]:
         curvature = (design.T * information) @ design + np.diag(precision)
         return float(loss.sum() + 0.5 * off @ (at - prior)), design.T @ gradient + off, curvature
 
-    loss, gradient, curvature = fit(theta)
+    fitted = fit(theta)
     for _ in range(100):
+        loss, gradient, curvature = fitted
         step = np.linalg.solve(curvature, gradient)
-        while fit(theta - step)[0] > loss and np.abs(step).max() > 1e-10:
+        while (fitted := fit(theta - step))[0] > loss and np.abs(step).max() > 1e-10:
             step *= 0.5
         if np.abs(step).max() <= 1e-10:
             break
         theta = theta - step
-        loss, gradient, curvature = fit(theta)
     slope = max(float(theta[0]), _LEAST_SLOPE)
     return slope, float(theta[1]) - slope * centre
 

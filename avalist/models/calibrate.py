@@ -30,7 +30,7 @@ import numpy as np
 from avalist.domain.errors import BadInput
 from avalist.features.elementary import ln, sigmoid
 from avalist.features.jit import jit
-from avalist.models.trees import F64, I64
+from avalist.models.trees import F32, F64, I64
 
 FEWEST_FRAUDS: Final = 50
 """Below this Platt's line stands alone."""
@@ -175,20 +175,27 @@ def _losses(z: F64, y: F64, reported: F64, loss: F64) -> None:
 def report_gradient(z: F64, y: F64, reported: F64) -> tuple[F64, F64]:
     """Return the derivative in z of :func:`report_loss`, and its Fisher information, both [n]."""
     gradient, information = np.empty(len(z)), np.empty(len(z))
-    _gradients(z, y, reported, gradient, information)
+    _gradients(z, y, reported, np.ones(len(z)), gradient, information)
+    return gradient, information
+
+
+def weighted_gradient(z: F64, y: F64, reported: F64, weight: F64) -> tuple[F32, F32]:
+    """Return :func:`report_gradient` of weighted rows as LightGBM takes it, both float32 [n]."""
+    gradient, information = np.empty(len(z), np.float32), np.empty(len(z), np.float32)
+    _gradients(z, y, reported, weight, gradient, information)
     return gradient, information
 
 
 @jit
-def _gradients(z: F64, y: F64, reported: F64, gradient: F64, information: F64) -> None:
+def _gradients(z: F64, y: F64, reported: F64, weight: F64, gradient: F64 | F32, information: F64 | F32) -> None:
     """Fill both in one pass: a training calls this once a tree, for every row."""
     for n in range(z.size):
         p = 1.0 / (1.0 + math.exp(-min(max(z[n], -500.0), 500.0)))
         honest = max(1.0 - p, 1e-15)
         expected = p * reported[n]
         share = honest / (honest + p - expected)
-        gradient[n] = share * (expected - y[n])
-        information[n] = share * honest * expected
+        gradient[n] = weight[n] * (share * (expected - y[n]))
+        information[n] = weight[n] * (share * honest * expected)
 
 
 def _platt(seen: _Seen) -> tuple[float, float]:
@@ -206,15 +213,15 @@ def _platt(seen: _Seen) -> tuple[float, float]:
         curvature = (design.T * information) @ design + np.diag(precision)
         return float(loss.sum() + 0.5 * off @ (at - prior)), design.T @ gradient + off, curvature
 
-    loss, gradient, curvature = fit(theta)
+    fitted = fit(theta)
     for _ in range(100):
+        loss, gradient, curvature = fitted
         step = np.linalg.solve(curvature, gradient)
-        while fit(theta - step)[0] > loss and np.abs(step).max() > 1e-10:
+        while (fitted := fit(theta - step))[0] > loss and np.abs(step).max() > 1e-10:
             step *= 0.5
         if np.abs(step).max() <= 1e-10:
             break
         theta = theta - step
-        loss, gradient, curvature = fit(theta)
     slope = max(float(theta[0]), _LEAST_SLOPE)
     return slope, float(theta[1]) - slope * centre
 

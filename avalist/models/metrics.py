@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from avalist.domain.errors import BadInput
+from avalist.features.jit import jit
 from avalist.models.trees import F64, I64
 
 APPROVAL_RATES: Final = (0.97, 0.98, 0.99)
 DECILES: Final = 10
+Mask = npt.NDArray[np.bool_]
+_AP, _AUC, _LEVEL, _RECALL = range(4)
+"""Places of what is measured; the value recalls stand last."""
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -45,30 +50,69 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Ranked:
-    """Rows from risky to safe, equal probabilities in one group, so that a reweighting costs no sort."""
+    """Payments from risky to safe, to be measured again and again under weights by block, in one pass and no sort."""
 
-    def __init__(self, y: F64, p: F64, amount: F64) -> None:
+    def __init__(self, y: F64, p: F64, amount: F64, expected: F64, blocks: I64) -> None:
         self.order = np.argsort(-p, kind="stable")
         descending = p[self.order]
-        self.ends = np.flatnonzero(np.append(descending[1:] != descending[:-1], True))
-        self.y, self.amount = y[self.order], amount[self.order]
+        self._end = np.append(descending[1:] != descending[:-1], True)  # equal probabilities are one group
+        self.y, self._amount, self.expected = y[self.order], amount[self.order], expected[self.order]
+        _, self._block = np.unique(blocks, return_inverse=True)
+        self._rows = np.bincount(self._block).astype(np.float64)
+        self._frauds = np.bincount(self._block, y)
+        self._block = self._block[self.order]
 
-    def cumulate(self, values: F64) -> F64:
-        return np.asarray(np.cumsum(values)[self.ends], dtype=np.float64)
+    def measure(self, rates: Sequence[float], weight: F64 | None = None) -> F64:
+        """Return average precision, ROC AUC, Σ y / Σ expected and the value recalls; `weight` [blocks], None: ones."""
+        weight = np.ones(len(self._rows)) if weight is None else weight
+        declined = (1.0 - np.asarray(rates, np.float64)) * (weight @ self._rows)
+        found = np.zeros(_RECALL + len(declined))
+        _measure(weight, self._block, self._end, self.y, self._amount, self.expected, declined, found)
+        return found
 
-    def roc_auc(self, weight: F64) -> float:
-        tp, fp = self.cumulate(weight * self.y), self.cumulate(weight * (1.0 - self.y))
-        return float(np.trapezoid(np.append(0.0, tp), np.append(0.0, fp)) / (tp[-1] * fp[-1]))
+    def drawn(self, rates: Sequence[float], resamples: int, seed: int) -> tuple[Interval, ...]:
+        """Return what :meth:`measure` does with intervals: Poisson(1) weights; draws of one class are left out."""
+        rng, found = np.random.default_rng(seed), [np.full(_RECALL + len(rates), np.nan)]
+        for _ in range(resamples):
+            weight = rng.poisson(1.0, len(self._rows)).astype(np.float64)
+            if 0.0 < weight @ self._frauds < weight @ self._rows:
+                found.append(self.measure(rates, weight))
+        low, high = np.quantile(found[1:] or found, [0.05, 0.95], axis=0).tolist()
+        return tuple(map(Interval, self.measure(rates).tolist(), low, high))
 
-    def average_precision(self, weight: F64) -> float:
-        tp, n = self.cumulate(weight * self.y), self.cumulate(weight)
-        return float(np.sum(np.diff(tp, prepend=0.0) * tp / np.maximum(n, 1e-300)) / tp[-1])
 
-    def value_recall(self, weight: F64, approval_rates: Sequence[float]) -> list[float]:
-        caught, n = self.cumulate(weight * self.y * self.amount), self.cumulate(weight)
-        declined = (1.0 - np.asarray(approval_rates)) * n[-1]
-        stopped = np.interp(declined, np.append(0.0, n), np.append(0.0, caught)) / max(float(caught[-1]), 1e-300)
-        return [float(share) for share in stopped]
+@jit
+def _measure(
+    weight: F64, block: I64, end: Mask, y: F64, amount: F64, expected: F64, declined: F64, found: F64
+) -> None:  # fmt: skip
+    """Fill `found` (zeros) from the riskiest payment to the safest: areas under steps of one probability each."""
+    n, tp, caught, due = 0.0, 0.0, 0.0, 0.0
+    n_before, tp_before, caught_before = 0.0, 0.0, 0.0
+    for i in range(y.size):
+        w = weight[block[i]]
+        n += w
+        tp += w * y[i]
+        caught += w * y[i] * amount[i]
+        due += w * expected[i]
+        if not end[i] or n == n_before:
+            continue
+        found[_AP] += (tp - tp_before) * tp / n
+        found[_AUC] += (n - tp - n_before + tp_before) * (tp + tp_before) / 2.0
+        for k in range(declined.size):
+            if n_before <= declined[k] < n:
+                share = (declined[k] - n_before) / (n - n_before)
+                found[_RECALL + k] = caught_before + share * (caught - caught_before)
+        n_before, tp_before, caught_before = n, tp, caught
+    found[_AP] /= tp
+    found[_AUC] /= tp * (n - tp)
+    found[_LEVEL] = tp / due
+    for k in range(declined.size):
+        found[_RECALL + k] = (found[_RECALL + k] if declined[k] < n else caught) / max(caught, 1e-300)
+
+
+def _alone(y: F64, p: F64, amount: F64 | None = None) -> _Ranked:
+    """Return rows that are measured as they are."""
+    return _Ranked(y, p, np.ones(len(y)) if amount is None else amount, np.ones(len(y)), np.zeros(len(y), np.int64))
 
 
 def roc_auc(y: F64, p: F64) -> float:
@@ -77,7 +121,7 @@ def roc_auc(y: F64, p: F64) -> float:
     >>> roc_auc(np.array([0.0, 1.0, 1.0]), np.array([0.1, 0.1, 0.9]))
     0.75
     """
-    return _Ranked(y, p, np.ones(len(y))).roc_auc(np.ones(len(y)))
+    return float(_alone(y, p).measure(())[_AUC])
 
 
 def average_precision(y: F64, p: F64) -> float:
@@ -86,7 +130,7 @@ def average_precision(y: F64, p: F64) -> float:
     >>> average_precision(np.array([0.0, 1.0]), np.array([0.9, 0.1]))
     0.5
     """
-    return _Ranked(y, p, np.ones(len(y))).average_precision(np.ones(len(y)))
+    return float(_alone(y, p).measure(())[_AP])
 
 
 def value_recall(y: F64, p: F64, amount: F64, approval_rate: float) -> float:
@@ -96,27 +140,14 @@ def value_recall(y: F64, p: F64, amount: F64, approval_rate: float) -> float:
     >>> value_recall(np.array([1.0, 1.0, 0.0, 0.0]), np.array([0.9, 0.1, 0.2, 0.3]), amount, 0.75)
     0.75
     """
-    return _Ranked(y, p, amount).value_recall(np.ones(len(y)), (approval_rate,))[0]
+    return float(_alone(y, p, amount).measure((approval_rate,))[_RECALL])
 
 
 def value_recalls(
     y: F64, p: F64, amount: F64, rates: Sequence[float], *, groups: I64, resamples: int = 200, seed: int = 0
 ) -> tuple[Interval, ...]:
     """Return :func:`value_recall` at each approval rate with the interval that :func:`report` would give it."""
-    ranked = _Ranked(y, p, amount)
-
-    def measure(weight: F64) -> list[float]:
-        return ranked.value_recall(weight, rates)
-
-    return _intervals(measure, _draws(groups, ranked, resamples, seed), len(y), len(rates))
-
-
-def _intervals(
-    measure: Callable[[F64], list[float]], draws: Iterator[F64], n: int, wanted: int
-) -> tuple[Interval, ...]:
-    drawn = np.array([measure(weight) for weight in draws] or [[np.nan] * wanted])
-    low, high = np.quantile(drawn, [0.05, 0.95], axis=0).tolist()
-    return tuple(map(Interval, measure(np.ones(n)), low, high))
+    return _Ranked(y, p, amount, np.ones(len(y)), groups).drawn(rates, resamples, seed)[_RECALL:]
 
 
 def report(
@@ -157,44 +188,20 @@ def report(
     if not 0 < frauds < len(y):
         raise BadInput("metrics need frauds and honest payments: widen the last slice", got=f"{frauds} of {len(y)}")
     expected = p if reported is None else p * reported
-    ranked = _Ranked(y, p, amount)
-    expected_ranked = expected[ranked.order]
-    draws = _draws(np.arange(len(y)) if groups is None else groups, ranked, resamples, seed)
-    intervals = _intervals(_measures(ranked, expected_ranked), draws, len(y), 3 + len(APPROVAL_RATES))
+    ranked = _Ranked(y, p, amount, expected, np.arange(len(y)) if groups is None else groups)
+    intervals = ranked.drawn(APPROVAL_RATES, resamples, seed)
     return Report(
         rows=len(y),
         frauds=frauds,
         prevalence=frauds / len(y),
-        average_precision=intervals[0],
-        roc_auc=intervals[1],
-        observed_expected=intervals[2],
-        value_recall=intervals[3:],
-        by_decile=_by_decile(ranked.y[::-1], expected_ranked[::-1]),
+        average_precision=intervals[_AP],
+        roc_auc=intervals[_AUC],
+        observed_expected=intervals[_LEVEL],
+        value_recall=intervals[_RECALL:],
+        by_decile=_by_decile(ranked.y[::-1], ranked.expected[::-1]),
         brier=float(np.mean((expected - y) ** 2)),
         log_loss=float(-np.mean(np.log(np.where(y > 0.0, np.maximum(expected, 1e-12), 1.0 - expected)))),
     )
-
-
-def _measures(ranked: _Ranked, expected: F64) -> Callable[[F64], list[float]]:
-    """Return what measures ranking, level and money under weights [n] of the ranked rows, `expected` their reports."""
-
-    def measures(weight: F64) -> list[float]:
-        level = float(weight @ ranked.y / (weight @ expected))
-        recalls = ranked.value_recall(weight, APPROVAL_RATES)
-        return [ranked.average_precision(weight), ranked.roc_auc(weight), level, *recalls]
-
-    return measures
-
-
-def _draws(groups: I64, ranked: _Ranked, resamples: int, seed: int) -> Iterator[F64]:
-    """Yield Poisson(1) weights by group in ranked order; draws without both classes are left out."""
-    rng = np.random.default_rng(seed)
-    _, inverse = np.unique(groups, return_inverse=True)
-    size = int(inverse.max()) + 1
-    for _ in range(resamples):
-        weight = rng.poisson(1.0, size).astype(np.float64)[inverse][ranked.order]
-        if weight @ ranked.y > 0.0 and weight @ (1.0 - ranked.y) > 0.0:
-            yield weight
 
 
 def _by_decile(y: F64, expected: F64) -> tuple[float, ...]:

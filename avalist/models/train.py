@@ -19,7 +19,7 @@ import numpy.typing as npt
 from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact, DataRange, Held
-from avalist.models.calibrate import calibrate, recalibrated_loss, report_gradient
+from avalist.models.calibrate import calibrate, recalibrated_loss, weighted_gradient
 from avalist.models.metrics import Report, report
 from avalist.models.trees import F32, F64, I64, Trees
 from avalist.models.trust import Alarmed, excess_column, trust_in, trusting
@@ -252,9 +252,8 @@ def _grow(d: TrainingSet, training: I64, params: TrainParams, callbacks: list[Ca
     first = _first_tree(d, training, params, mean)
     start = np.full(len(y), base) if first is None else base + first.score_many(d.x[training])
 
-    def objective(raw: F64, _: lgb.Dataset) -> tuple[F64, F64]:
-        gradient, information = report_gradient(raw, y, reported)
-        return weight * gradient, weight * information
+    def objective(raw: F64, _: lgb.Dataset) -> tuple[F32, F32]:
+        return weighted_gradient(raw, y, reported, weight)
 
     rows = lgb.Dataset(d.x[training], y, init_score=start)
     settings = {**_settings(params), "objective": objective}

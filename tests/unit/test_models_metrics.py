@@ -65,3 +65,14 @@ def test_the_prevalence_is_beside_the_precision() -> None:
 def test_one_class_is_refused(y: F64) -> None:
     with pytest.raises(BadInput, match="frauds and honest"):
         report(y, np.full(len(y), 0.1), np.ones(len(y)))
+
+
+def test_a_block_drawn_twice_is_as_good_as_there_twice() -> None:
+    y, p, amount = sample(600)
+    blocks, found = np.arange(600) % 3, np.random.default_rng(6).poisson(1.0, 3)
+    copies = np.repeat(np.arange(600), found[blocks])
+    drawn = report(y, p, amount, groups=blocks, resamples=1, seed=6)
+    again = report(y[copies], p[copies], amount[copies], resamples=0)
+    for name in ("average_precision", "roc_auc", "observed_expected"):
+        assert getattr(drawn, name).low == pytest.approx(getattr(again, name).value)
+    assert [one.low for one in drawn.value_recall] == pytest.approx([one.value for one in again.value_recall])

@@ -43,6 +43,28 @@ class _Ignored:
     def set(self) -> None: ...
 
 
+class Turn:
+    """The requests that came in whole in one turn of the event loop: each step is done for all of them before the next,
+    so that it finds its code and its tables in the cache.
+    """
+
+    def __init__(self) -> None:
+        self._whole: list[Exchange] = []
+
+    def add(self, exchange: Exchange) -> None:
+        """Add a request whose body is whole."""
+        self._whole.append(exchange)
+        if len(self._whole) == 1:
+            asyncio.get_running_loop().call_soon(self._ask)  # after those that are being read
+
+    def _ask(self) -> None:
+        whole, self._whole = self._whole, []
+        for step in (Exchange.decode, Exchange.check, Exchange.ask):
+            for exchange in whole:
+                if not exchange.done():
+                    exchange.take(step)
+
+
 class Exchange:
     """One request whose head is read. What the protocol reads of a cycle is the same here.
 
@@ -80,12 +102,24 @@ class Exchange:
         if len(self._body) > limit:
             self.set_exception(too_large(limit))
 
-    def ask(self) -> None:
-        """Ask, for the body is whole."""
+    def take(self, step: Callable[[Exchange], None]) -> None:
+        """Take a step of those that follow, and answer what goes wrong."""
         try:
-            self._asking.ask(self._body, self)
+            step(self)
         except Exception as error:  # noqa: BLE001  told and logged, as a server does
             self.set_exception(error)
+
+    def decode(self) -> None:
+        """Decode the body, which is whole."""
+        self._asking.decode(self._body)
+
+    def check(self) -> None:
+        """Look for what a decoder lets pass."""
+        self._asking.check(self._body)
+
+    def ask(self) -> None:
+        """Ask."""
+        self._asking.ask(self)
 
     def done(self) -> bool:
         """Tell whether the answer is known, written or yet to be: a rehearsed one may be late."""

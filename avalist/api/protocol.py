@@ -114,7 +114,7 @@ class Protocol(HttpToolsProtocol):
         if self._exchange is None:
             super().on_message_complete()
         elif not self._exchange.response_complete:
-            self._exchange.ask()
+            cast(App, self.app).turn.add(self._exchange)
 
     def handle_websocket_upgrade(self) -> None:
         """Refuse to switch protocols."""

@@ -19,6 +19,7 @@ class App:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.turn = Turn()
+        service.on_settled = self.turn.send
         self._rest = rest(service)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

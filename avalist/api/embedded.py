@@ -60,7 +60,7 @@ class Embedded(Service):
 
     def start(self) -> None:
         """Begin to answer; called on the event loop."""
-        self._commit = GroupCommit(self._log, lambda: self.on_log_failure())
+        self._commit = GroupCommit(self._log, lambda: self.on_log_failure(), self.on_settled)
         self.decider = Decider(self.writer, self._commit)
         super().start()
 

@@ -74,8 +74,10 @@ class Protocol(HttpToolsProtocol):
         """Begin a decision, or what else is asked."""
         self._moved = True
         if self._is_decision():
+            app = cast(App, self.app)
             self._exchange = Exchange(
-                cast(App, self.app).service,
+                app.service,
+                app.turn,
                 self.headers,
                 self.transport,
                 self.parser.should_keep_alive(),

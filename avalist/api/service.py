@@ -72,6 +72,7 @@ class Service(ABC):
         self.look_up = asyncio.Semaphore(_LOOK_UPS)
         self.ready = False
         self.on_log_failure: Callable[[], None] = lambda: None
+        self.on_settled: Callable[[], None] = lambda: None
         self.tracer: Tracer | None = None
         self._keyring = keyring
         self._documents = documents

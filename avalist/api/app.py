@@ -18,7 +18,7 @@ class App:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self.turn = Turn()
+        self.turn = Turn(service)
         service.on_settled = self.turn.send
         self._rest = rest(service)
 

@@ -54,9 +54,7 @@ class GroupCommit:
     `on_synced`.
     """
 
-    def __init__(
-        self, log: Log, on_failure: Callable[[], None], on_settled: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, log: Log, on_failure: Callable[[], None], on_settled: Callable[[], None] = lambda: None) -> None:
         self._log = log
         self._on_failure = on_failure
         self._on_settled = on_settled

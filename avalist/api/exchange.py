@@ -44,19 +44,20 @@ class _Ignored:
 
 
 class Turn:
-    """The requests that came in whole in one turn of the event loop, and those that are answered in one: each step is
+    """The requests that are decided in one turn of the event loop, and those that are answered in one: each step is
     done for all of them before the next, so that it finds its code and its tables in the cache.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, service: Service) -> None:
+        self._service = service
         self._whole: list[Exchange] = []
         self._answered: list[Exchange] = []
 
     def add(self, exchange: Exchange) -> None:
         """Add a request whose body is whole."""
+        exchange.begin()
         self._whole.append(exchange)
-        if len(self._whole) == 1:
-            asyncio.get_running_loop().call_soon(self._ask)  # after those that are being read
+        self._service.gather(self._ask)
 
     def _ask(self) -> None:
         whole, self._whole = self._whole, []
@@ -131,6 +132,10 @@ class Exchange:
     def check(self) -> None:
         """Look for what a decoder lets pass."""
         self._asking.check(self._body)
+
+    def begin(self) -> None:
+        """Take note of when the body was whole."""
+        self._asking.begin()
 
     def ask(self) -> None:
         """Ask."""

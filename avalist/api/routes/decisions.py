@@ -67,9 +67,12 @@ class Asking:
         caller.admit("decisions:write", self._admitted_ms)
         return given
 
+    def begin(self) -> None:
+        """Take note of the time, for the body is whole."""
+        self._began_s, self._began_ms = time.perf_counter(), self._service.clock.now_ms()
+
     def decode(self, body: bytes) -> None:
         """Decode the payment."""
-        self._began_s, self._began_ms = time.perf_counter(), self._service.clock.now_ms()
         if self._service.tracer is not None:
             self._trace(self._service.tracer)
         self._event = decode_payment(body)
@@ -82,7 +85,7 @@ class Asking:
         """Ask; `done` gets the answer once it is durable, or when the time is out."""
         service, key, event = self._service, self._key, self._event
         check_clock(key, event)
-        timeout_s = _timeout_s(service, self.given, key.merchant)
+        timeout_s = _timeout_s(service, self.given, key.merchant) - (time.perf_counter() - self._began_s)
         if key.kind == "sandbox":
             self._word = _rehearsal(key, event)
         degraded = self._word == DEGRADED
@@ -150,6 +153,7 @@ async def decide(service: Service, asking: Asking, scope: Scope, receive: Receiv
     given = asking.admit(scope["headers"])
     body = await read_body(given, receive, service.settings.body_limit_bytes)
     done: asyncio.Future[Kept[Answer] | Decision] = asyncio.get_running_loop().create_future()
+    asking.begin()
     asking.decode(body)
     asking.check(body)
     asking.ask(done)

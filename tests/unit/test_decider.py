@@ -32,13 +32,14 @@ async def decided(counts: list[int], pause_s: float = 0.0) -> list[int]:
         for _ in range(count):
             here.ask(None, 1.0, done)  # type: ignore[arg-type]
         await asyncio.sleep(pause_s)
-    await asyncio.sleep(0.05)
+    while sum(writer.batches) < sum(counts):
+        await asyncio.sleep(0.01)
     return writer.batches
 
 
 @pytest.fixture(autouse=True)
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decider, "GATHER_S", 0.02)
+    monkeypatch.setattr(decider, "GATHER_S", 0.5)
 
 
 def test_a_payment_of_a_quiet_moment_is_decided_at_once() -> None:

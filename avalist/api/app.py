@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 
+from avalist.api.exchange import Turn
 from avalist.api.http import PROBLEM, Receive, Scope, Send, encode_json, send_json, status_headers
 from avalist.api.routes.decisions import PATH, Asking, decide
 from avalist.api.routes.rest import rest
@@ -17,6 +18,8 @@ class App:
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self.turn = Turn(service)
+        service.on_settled = self.turn.send
         self._rest = rest(service)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -50,12 +50,14 @@ class GroupCommit:
     """Syncs the log on a thread of its own while the event loop goes on.
 
     When the log fails, whatever waits gets ``LogFailed`` and `on_failure` is called, for the decider must stop.
-    `on_synced` is called on the event loop when a sync has ended.
+    `on_settled` is called on the event loop when a sync has ended and all that waited for it is settled, then
+    `on_synced`.
     """
 
-    def __init__(self, log: Log, on_failure: Callable[[], None]) -> None:
+    def __init__(self, log: Log, on_failure: Callable[[], None], on_settled: Callable[[], None] = lambda: None) -> None:
         self._log = log
         self._on_failure = on_failure
+        self._on_settled = on_settled
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Waiter] = deque()
         self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
@@ -118,6 +120,7 @@ class GroupCommit:
             waiter = waiting.popleft()
             if not waiter.done.done():
                 waiter.done.set_result(Kept(waiter.what, True))
+        self._on_settled()
         self.on_synced()
 
     def fail(self, error: LogFailed) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from avalist.api.commit import GroupCommit, Kept, Settles
@@ -60,7 +60,7 @@ class Embedded(Service):
 
     def start(self) -> None:
         """Begin to answer; called on the event loop."""
-        self._commit = GroupCommit(self._log, lambda: self.on_log_failure())
+        self._commit = GroupCommit(self._log, lambda: self.on_log_failure(), self.on_settled)
         self.decider = Decider(self.writer, self._commit)
         super().start()
 
@@ -90,6 +90,10 @@ class Embedded(Service):
     def policy(self, merchant: str) -> Policy:
         """Return a merchant's policy. Raises ``NotFound``."""
         return self.writer.merchant(merchant).policy
+
+    def gather(self, ask: Callable[[], None]) -> None:
+        """Have a request wait for others; all that wait are asked by `ask` when they can be decided."""
+        self.decider.gather(ask)
 
     def ask(self, asked: Asked, timeout_s: float, done: Settles[Kept[Answer] | Decision]) -> None:
         """Give `done` the answer once it is durable, or not yet so when the time is out; the fallback at once where too

@@ -43,6 +43,42 @@ class _Ignored:
     def set(self) -> None: ...
 
 
+class Turn:
+    """The requests that are decided in one turn of the event loop, and those that are answered in one: each step is
+    done for all of them before the next, so that it finds its code and its tables in the cache.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._whole: list[Exchange] = []
+        self._answered: list[Exchange] = []
+
+    def add(self, exchange: Exchange) -> None:
+        """Add a request whose body is whole."""
+        exchange.begin()
+        self._whole.append(exchange)
+        self._service.gather(self._ask)
+
+    def _ask(self) -> None:
+        whole, self._whole = self._whole, []
+        for step in (Exchange.decode, Exchange.check, Exchange.ask):
+            for exchange in whole:
+                if not exchange.done():
+                    exchange.take(step)
+
+    def answer(self, exchange: Exchange) -> None:
+        """Add a request whose answer is made."""
+        self._answered.append(exchange)
+        if len(self._answered) == 1:
+            asyncio.get_running_loop().call_soon(self.send)  # unless someone knows sooner that this is all
+
+    def send(self) -> None:
+        """Write the answers."""
+        answered, self._answered = self._answered, []
+        for exchange in answered:
+            exchange.send()
+
+
 class Exchange:
     """One request whose head is read. What the protocol reads of a cycle is the same here.
 
@@ -54,17 +90,19 @@ class Exchange:
     def __init__(
         self,
         service: Service,
+        turn: Turn,
         headers: Sequence[Header],
         transport: asyncio.WriteTransport,
         keep_alive: bool,
         sent: Callable[[], None],
     ) -> None:
-        self._body = b""
+        self._body = self._answer = b""
         self.keep_alive = keep_alive
         self.disconnected = False
         self.response_complete = False
         self._settled = False
         self._service = service
+        self._turn = turn
         self._transport = transport
         self._sent = sent
         self._asking = Asking(service)
@@ -80,19 +118,35 @@ class Exchange:
         if len(self._body) > limit:
             self.set_exception(too_large(limit))
 
-    def ask(self) -> None:
-        """Ask, for the body is whole."""
+    def take(self, step: Callable[[Exchange], None]) -> None:
+        """Take a step of those that follow, and answer what goes wrong."""
         try:
-            self._asking.ask(self._body, self)
+            step(self)
         except Exception as error:  # noqa: BLE001  told and logged, as a server does
             self.set_exception(error)
+
+    def decode(self) -> None:
+        """Decode the body, which is whole."""
+        self._asking.decode(self._body)
+
+    def check(self) -> None:
+        """Look for what a decoder lets pass."""
+        self._asking.check(self._body)
+
+    def begin(self) -> None:
+        """Take note of when the body was whole."""
+        self._asking.begin()
+
+    def ask(self) -> None:
+        """Ask."""
+        self._asking.ask(self)
 
     def done(self) -> bool:
         """Tell whether the answer is known, written or yet to be: a rehearsed one may be late."""
         return self._settled
 
     def set_result(self, found: Kept[Answer] | Decision, /) -> None:
-        """Write the answer."""
+        """Make the answer, to be written in this turn."""
         self._settled = True
         try:
             body, headers = self._asking.answer(found), [JSON, VERSION, *self._asking.headers()]
@@ -102,7 +156,8 @@ class Exchange:
         if self._asking.pause_s:
             asyncio.get_running_loop().call_later(self._asking.pause_s, self._write, 200, headers, body)
         else:
-            self._write(200, headers, body)
+            self._answer = response(200, headers, body, keep_alive=self.keep_alive)
+            self._turn.answer(self)
 
     def set_exception(self, error: BaseException, /) -> None:
         """Write a problem document."""
@@ -117,11 +172,18 @@ class Exchange:
             self._write(500, [PROBLEM], _BROKEN)
 
     def _write(self, status: int, headers: Headers, body: bytes) -> None:
-        self.response_complete = self._settled = True
+        self._settled = True
+        self._answer = response(status, headers, body, keep_alive=self.keep_alive)
+        self.send()
+
+    def send(self) -> None:
+        """Write the answer, which is made."""
+        self.response_complete = True
         sent, self._sent, self._body = self._sent, _nothing, b""  # what is done holds nothing
+        answer, self._answer = self._answer, b""
         if self.disconnected or self._transport.is_closing():
             return
-        self._transport.write(response(status, headers, body, keep_alive=self.keep_alive))
+        self._transport.write(answer)
         if not self.keep_alive:
             self._transport.close()
         sent()

@@ -74,8 +74,10 @@ class Protocol(HttpToolsProtocol):
         """Begin a decision, or what else is asked."""
         self._moved = True
         if self._is_decision():
+            app = cast(App, self.app)
             self._exchange = Exchange(
-                cast(App, self.app).service,
+                app.service,
+                app.turn,
                 self.headers,
                 self.transport,
                 self.parser.should_keep_alive(),
@@ -114,7 +116,7 @@ class Protocol(HttpToolsProtocol):
         if self._exchange is None:
             super().on_message_complete()
         elif not self._exchange.response_complete:
-            self._exchange.ask()
+            cast(App, self.app).turn.add(self._exchange)
 
     def handle_websocket_upgrade(self) -> None:
         """Refuse to switch protocols."""

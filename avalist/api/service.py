@@ -72,6 +72,7 @@ class Service(ABC):
         self.look_up = asyncio.Semaphore(_LOOK_UPS)
         self.ready = False
         self.on_log_failure: Callable[[], None] = lambda: None
+        self.on_settled: Callable[[], None] = lambda: None
         self.tracer: Tracer | None = None
         self._keyring = keyring
         self._documents = documents
@@ -81,6 +82,7 @@ class Service(ABC):
         self._met: dict[bytes, Caller] = {}
         self._callers: dict[str, Caller] = {}
         self._saving: asyncio.TimerHandle | None = None
+        self._gathering = False
 
     # --- who answers -----------------------------------------------------------------------------------------------
 
@@ -123,6 +125,16 @@ class Service(ABC):
     def timeout_s(self, merchant: str) -> float:
         """Return how long a merchant waits for a decision where it says nothing."""
         return self.policy(merchant).deadline_ms / 1000.0
+
+    def gather(self, ask: Callable[[], None]) -> None:
+        """Have a request wait for others; all that wait are asked by `ask`, together."""
+        if not self._gathering:
+            self._gathering = True
+            asyncio.get_running_loop().call_soon(self._gathered, ask)  # after those that are being read
+
+    def _gathered(self, ask: Callable[[], None]) -> None:
+        self._gathering = False
+        ask()
 
     @abstractmethod
     def ask(self, asked: Asked, timeout_s: float, done: Settles[Kept[Answer] | Decision]) -> None:

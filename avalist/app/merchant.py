@@ -178,8 +178,8 @@ class Merchant:
     `seq` counts its inputs; `at_ms` is the last arrival of an event (what operators do has the wall's time, which does
     not bind history or a simulation). `events` finds an event's record by its id, `payments` that
     of a payment at a checkpoint with its flags (captured, fraud), `fallbacks` the fallback that answered an event,
-    `sessions` what told of a session last. `plans` are those whose columns its plan begins with, its own too: a model
-    of any of them can score.
+    `sessions` what told of a session last; the last fallback stands `fell_back_at`. `plans` are those whose columns its
+    plan begins with, its own too: a model of any of them can score.
     """
 
     def __init__(
@@ -197,6 +197,7 @@ class Merchant:
         self.payments = Generations(PAYMENT_MEMORY_MS)
         self.fallbacks = Generations(PAYMENT_MEMORY_MS)
         self.sessions = Generations(SESSION_MEMORY_MS)
+        self.fell_back_at = -1
         self.past = Past()
         self.sandbox = is_twin(id)
         self.seq = 0
@@ -243,6 +244,7 @@ class Merchant:
             self.apply(decode_control(record.core))
         elif record.kind == RecordKind.FALLBACK:
             self.fallbacks.put(hash_ids([decode_fallback(record.core).event_id]), [position], [self.at_ms])
+            self.fell_back_at = position
 
     def absorb(self, core: EventCore, seq: int, at_ms: int, position: int, logged: bytes = b"") -> None:
         """Fold an event that asks for no decision; it waits in a batch. `logged` features are given to `compare`."""

@@ -60,6 +60,11 @@ class New(NamedTuple):
     place: int
 
 
+class _Content(NamedTuple):
+    clear: bytes
+    digest: bytes
+
+
 class Carried(NamedTuple):
     """An event that an earlier generation of the log holds, on its way into the next."""
 
@@ -77,6 +82,7 @@ class Batch:
         self.cores: list[EventCore] = []
         self.sealed: list[bytes] = []
         self.ats: list[int] = []
+        self.clear: list[tuple[int, bytes]] = []
         self.results: list[AvalistError | Known | New] = []
         self._fresh: dict[str, int] = {}
         self._sessions: dict[str, EventCore] = {}
@@ -115,6 +121,11 @@ class Batch:
         self.at_ms = at_ms
         return New(place)
 
+    def seal(self, secret: bytes) -> None:
+        """Seal what was added in clear."""
+        for place, clear in self.clear:
+            self.sealed[place] = seal(secret, self.ats[place], self.cores[place].digest, clear)
+
     def records(self) -> list[Record]:
         """Return the events' records."""
         ids, seqs, kinds = repeat(self.merchant.id), count(self.merchant.seq + 1), repeat(_EVENT)
@@ -152,32 +163,38 @@ class Taker:
         `ats` are their arrivals, see :func:`arrival_of`.
         """
         batch = Batch(merchant, events)
-        for event, at_ms in zip(events, ats, strict=True):
-            batch.results.append(self._result(batch, event, at_ms, asked))
+        for event, content, at_ms in zip(events, _contents(events), ats, strict=True):
+            batch.results.append(self._result(batch, event, content, at_ms, asked))
+        batch.seal(self._secret(merchant.id))
         return batch
 
     def merge(self, merchant: Merchant, events: Sequence[WireEvent | Carried]) -> Batch:
         """Make cores of events, in order of known time; those that are carried over are joined again."""
         batch = Batch(merchant, [event.core if isinstance(event, Carried) else event for event in events])
         for event in events:
-            batch.results.append(
-                batch.add(self._joined_again(batch, event.core), event.at_ms, event.sealed)
-                if isinstance(event, Carried)
-                else self._result(batch, event, arrival_of(event, batch.at_ms), asked=False)
-            )
+            if isinstance(event, Carried):
+                batch.results.append(batch.add(self._joined_again(batch, event.core), event.at_ms, event.sealed))
+            else:
+                (content,) = _contents([event])
+                at_ms = arrival_of(event, batch.at_ms)
+                batch.results.append(self._result(batch, event, content, at_ms, asked=False))
+        batch.seal(self._secret(merchant.id))
         return batch
 
-    def _result(self, batch: Batch, event: WireEvent, at_ms: int, asked: bool) -> AvalistError | Known | New:
+    def _result(
+        self, batch: Batch, event: WireEvent, content: _Content | BadInput, at_ms: int, asked: bool
+    ) -> AvalistError | Known | New:
+        if isinstance(content, BadInput):
+            return content
         try:
-            return self._taken(batch, event, at_ms, asked)
+            return self._taken(batch, event, content, at_ms, asked)
         except LogFailed:
             raise
         except AvalistError as error:
             return error.alone()
 
-    def _taken(self, batch: Batch, event: WireEvent, at_ms: int, asked: bool) -> Known | New:
-        clear = canonical(event)
-        digest = _digest(clear)
+    def _taken(self, batch: Batch, event: WireEvent, content: _Content, at_ms: int, asked: bool) -> Known | New:
+        clear, digest = content
         known = batch.event(event.event_id)
         if known is None and isinstance(event, Payment):
             known = self._known_by_payment(batch, event)
@@ -198,7 +215,8 @@ class Taker:
             return batch.add(self._outcome(batch, event, digest, at_ms), at_ms, b"")
         else:
             core = self._identity(batch, event, digest, at_ms)
-        return batch.add(core, at_ms, seal(self._secret(batch.merchant.id), at_ms, digest, clear))
+        batch.clear.append((len(batch.cores), clear))
+        return batch.add(core, at_ms, b"")
 
     def _known_by_payment(self, batch: Batch, event: Payment) -> Known | None:
         """Return where a payment stands whose event id is forgotten: payments are remembered for longer."""
@@ -367,6 +385,20 @@ def _as_sent(event: WireEvent) -> bytes:
         return encode(msgspec.structs.replace(event, sent_at=None) if event.sent_at else event)
     except OverflowError:
         raise BadInput("a time is out of range", field="$", expected="times in the years 1 to 9999, in UTC") from None
+
+
+def _contents(events: Sequence[WireEvent]) -> list[_Content | BadInput]:
+    """Return the events' contents, or what is wrong with them: all are encoded, then all are hashed, each step warm."""
+    return [
+        clear if isinstance(clear, BadInput) else _Content(clear, _digest(clear)) for clear in [*map(_clear, events)]
+    ]
+
+
+def _clear(event: WireEvent) -> bytes | BadInput:
+    try:
+        return canonical(event)
+    except BadInput as error:
+        return error.alone()
 
 
 def digest_of(event: WireEvent) -> bytes:

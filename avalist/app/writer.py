@@ -382,7 +382,10 @@ class Writer:
 
     def first(self, id: str, answer: Answer) -> Decision:
         """Return the first answer given to an event: the fallback, where one was logged, else the decision."""
-        fallen = self.merchant(id).fallback_at(answer.core.event_id)
+        merchant = self.merchant(id)
+        if merchant.fell_back_at < answer.position:  # mostly: none was logged since
+            return answer.decision
+        fallen = merchant.fallback_at(answer.core.event_id)
         return answer.decision if fallen < 0 else decode_fallback(self._log.get(fallen).core).answer
 
     def knows(self, id: str, event_id: str) -> bool:

@@ -41,12 +41,15 @@ _MAX_DEADLINE_MS = 10_000
 
 
 class Asking:
-    """One payment on its way: :meth:`admit` its caller, :meth:`ask` with its body, then :meth:`answer`.
+    """One payment on its way: :meth:`admit` its caller, :meth:`decode` its body, :meth:`check` it, :meth:`ask`, then
+    :meth:`answer`.
 
     Each raises what becomes a problem document.
     """
 
-    __slots__ = ("_admitted_ms", "_asked", "_began_ms", "_began_s", "_service", "_span", "_word", "caller", "given")
+    __slots__ = (
+        "_admitted_ms", "_asked", "_began_ms", "_began_s", "_event", "_service", "_span", "_word", "caller", "given",
+    )  # fmt: skip
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -64,18 +67,29 @@ class Asking:
         caller.admit("decisions:write", self._admitted_ms)
         return given
 
-    def ask(self, body: bytes, done: Settles[Kept[Answer] | Decision]) -> None:
-        """Decode and ask; `done` gets the answer once it is durable, or when the time is out."""
-        service, key = self._service, self._key
-        self._began_s, self._began_ms = time.perf_counter(), service.clock.now_ms()
-        traceparent = b"" if service.tracer is None else self._trace(service.tracer)
-        event = decode_payment(body)
-        check_body(body, event)
+    def begin(self) -> None:
+        """Take note of the time, for the body is whole."""
+        self._began_s, self._began_ms = time.perf_counter(), self._service.clock.now_ms()
+
+    def decode(self, body: bytes) -> None:
+        """Decode the payment."""
+        if self._service.tracer is not None:
+            self._trace(self._service.tracer)
+        self._event = decode_payment(body)
+
+    def check(self, body: bytes) -> None:
+        """Look for what a decoder lets pass."""
+        check_body(body, self._event)
+
+    def ask(self, done: Settles[Kept[Answer] | Decision]) -> None:
+        """Ask; `done` gets the answer once it is durable, or when the time is out."""
+        service, key, event = self._service, self._key, self._event
         check_clock(key, event)
-        timeout_s = _timeout_s(service, self.given, key.merchant)
+        timeout_s = _timeout_s(service, self.given, key.merchant) - (time.perf_counter() - self._began_s)
         if key.kind == "sandbox":
             self._word = _rehearsal(key, event)
         degraded = self._word == DEGRADED
+        traceparent = b"" if self._span is None else self._span.traceparent
         self._asked = Asked(key.merchant, event, self._began_ms, traceparent, degraded)
         service.ask(self._asked, timeout_s, done)
 
@@ -99,10 +113,9 @@ class Asking:
         if self._span is not None:
             self._span.end(what if status >= 500 else "", status=status)
 
-    def _trace(self, tracer: Tracer) -> bytes:
+    def _trace(self, tracer: Tracer) -> None:
         parent = self.given.get(b"traceparent", b"")
         self._span = tracer.begin(f"POST {PATH}", "server", parent, merchant=self._key.merchant)
-        return self._span.traceparent
 
     def _first(self, kept: Kept[Answer]) -> Decision:
         """Return the first answer: the fallback, where the decision is not durable in time and becomes advice."""
@@ -140,7 +153,10 @@ async def decide(service: Service, asking: Asking, scope: Scope, receive: Receiv
     given = asking.admit(scope["headers"])
     body = await read_body(given, receive, service.settings.body_limit_bytes)
     done: asyncio.Future[Kept[Answer] | Decision] = asyncio.get_running_loop().create_future()
-    asking.ask(body, done)
+    asking.begin()
+    asking.decode(body)
+    asking.check(body)
+    asking.ask(done)
     answer = asking.answer(await done)
     if asking.pause_s:
         await asyncio.sleep(asking.pause_s)

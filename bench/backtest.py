@@ -88,7 +88,7 @@ def rates(wanted: int = PAYMENTS) -> dict[str, int]:
         version = live(settings, wanted)
         raw = measure(settings, version)
     keep("backtest", raw)
-    result = {}
+    result: dict[str, int] = {}
     for name, runs in raw.items():
         best, by_wall = (round(wanted / min(run[k] for run in runs)) for k in (0, 1))
         result |= {f"{name}_payments_per_s": best, f"{name}_payments_per_s_by_wall": by_wall}

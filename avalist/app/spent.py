@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 import msgspec
 import numpy as np
 
 from avalist.app.dataset import Dataset
-from avalist.app.solve import DAYS, Recent, offered, recent
+from avalist.app.solve import DAYS, Recent, recent
 from avalist.domain.events import from_ms
 from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact
 from avalist.models.judge import Draws
 from avalist.models.metrics import Interval
 from avalist.models.trees import F64, I64
-from avalist.policy.economics import Policy, expected_profit
+from avalist.policy.choose import Desk
+from avalist.policy.economics import expected_profit
 
 MONTH_D: Final = 30
 """So many days stand for the calendar month of a scheme's programme."""
@@ -162,32 +164,29 @@ def _explored(data: Dataset, seen: Recent) -> Iterator[ExploredMonth]:
     rows = data.background.released
     if not len(rows):
         return
-    captured, fraud = data.known_at(data.cut_ms)
-    by_now, in_the_end = (
-        _cost(data, seen, np.where(captured, label, np.nan))[rows]
-        for label in (fraud.astype(np.float64), seen.ultimate)
-    )
+    captured, fraud = (column[rows] for column in data.known_at(data.cut_ms))
+    by_now, in_the_end = (_cost(data, seen, label) for label in (fraud.astype(np.float64), seen.ultimate[rows]))
     first = np.array([_month(at) for at in data.t_ms[rows].tolist()])
     for begin in np.unique(first).tolist():
         here = first == begin
-        those = rows[here]
         yield ExploredMonth(
             month=f"{from_ms(begin):%Y-%m}",
-            released=len(those),
-            taken=int(captured[those].sum()),
-            reported=int((captured & fraud)[those].sum()),
-            matured_minor=float(by_now[here].sum()),
-            projected_minor=Draws(data.t_ms[those] // DAY_MS).total(in_the_end[here]),
+            released=int(here.sum()),
+            taken=int(captured[here].sum()),
+            reported=int((captured & fraud)[here].sum()),
+            matured_minor=float(by_now[here & captured].sum()),
+            projected_minor=Draws(data.t_ms[rows[here]] // DAY_MS).total(np.where(captured, in_the_end, 0.0)[here]),
             budget_minor=_allowed(data.background.exploring, begin, min(_month(begin + 32 * DAY_MS), data.cut_ms)),
         )
 
 
 def _cost(data: Dataset, seen: Recent, label: F64) -> F64:
-    """Return what letting in costs more than declining, [n]; nothing where a payment was not taken (label NaN)."""
-    policy: Policy = data.background.policy
-    margin = offered(policy, data, seen).margin
-    approve, decline = expected_profit(label, seen.amount, policy, margin)
-    return np.nan_to_num(decline - approve)
+    """Return what letting in each released payment costs more than declining it, had it been taken, [released]."""
+    rows, policy = data.background.released, data.background.policy
+    sold = [data.background.sold[row] for row in rows.tolist()]
+    offers = Desk(policy).offers(seen.p[rows], seen.amount[rows], sold)
+    approve, decline = expected_profit(label, offers.amount, policy, offers.margin)
+    return np.asarray(decline - approve, dtype=np.float64)
 
 
 def _month(at_ms: int) -> int:
@@ -202,14 +201,13 @@ def _allowed(exploring: tuple[tuple[int, int], ...], begin_ms: int, end_ms: int)
     >>> _allowed(((0, 100), (2 * DAY_MS, 0)), DAY_MS, 5 * DAY_MS)
     100.0
     """
-    ends = [at for at, _ in exploring[1:]] + [end_ms]
-    overlaps = (max(min(end, end_ms) - max(at, begin_ms), 0) for (at, _), end in zip(exploring, ends, strict=True))
-    return sum(daily * overlap for (_, daily), overlap in zip(exploring, overlaps, strict=True)) / DAY_MS
+    stretches = pairwise([*exploring, (end_ms, 0)])
+    return sum(a * max(min(end, end_ms) - max(at, begin_ms), 0) for (at, a), (end, _) in stretches) / DAY_MS
 
 
 def _schemes(data: Dataset, seen: Recent, rows: I64) -> Iterator[SchemeSpent]:
     """Yield each scheme's, that of most payments first."""
-    of = np.array(data.background.scheme)
+    of = np.array(data.background.scheme, np.str_)
     names, counts = np.unique(of[rows], return_counts=True)
     for name in names[np.argsort(-counts, kind="stable")].tolist():
         if not name:

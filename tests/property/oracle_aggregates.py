@@ -12,6 +12,7 @@ from avalist.features.elementary import distance_km
 
 Row = Sequence[int]
 NAN = math.nan
+JUDGED = ("captured", "frauds", "fraud_mean", "clean", "rate", "since_fraud", "since_first_fraud")
 
 
 class Seen(NamedTuple):
@@ -44,7 +45,8 @@ def aggregate(s: Seen, values: dict[str, float]) -> float:
         return always.get(f.aggregate, NAN)
     if f.aggregate == "speed":
         return speed(s)
-    return (latest(s) if f.latest else {**counted(s), **judged(s, values.get(f.prior, NAN))}).get(f.aggregate, NAN)
+    told = latest(s) if f.latest else judged(s, values.get(f.prior, NAN)) if f.aggregate in JUDGED else counted(s)
+    return told.get(f.aggregate, NAN)
 
 
 def counted(s: Seen) -> dict[str, float]:

@@ -32,11 +32,13 @@ from avalist.app.archive import Archive
 from avalist.app.backfill import backfill_from
 from avalist.app.deciding import Noted, untold
 from avalist.app.explain import Explainer
+from avalist.app.reviews import REVIEWS
 from avalist.app.snapshot import Snapshots
 from avalist.app.stages import Stages
-from avalist.app.stored import folded
+from avalist.app.stored import DECISIONS, folded
 from avalist.app.tables import StoredTables
 from avalist.app.vault import Vault, days_of
+from avalist.app.waves import ALERTS, WAVES
 from avalist.app.webhooks import Webhooks
 from avalist.app.whole import WholeLog
 from avalist.app.writer import Writer
@@ -299,6 +301,18 @@ def follower_of(
         waves.begin(states.position, states.merchants, lambda merchant: log.read())
     learning = LearningFold(documents, states.merchants, log.end, generation, part)
     return Follower(log, states, learning, *folds)
+
+
+def projections(generation: int) -> dict[str, tuple[str, ...]]:
+    """Return what documents are made of the log: the mark of each fold, with the collections that it alone writes.
+
+    Standings are among them without a collection: they are written over, beside what trainings note.
+    """
+    return {
+        folded(generation): (DECISIONS, REVIEWS),
+        waves_mark(generation): (WAVES, ALERTS),
+        mark_of(generation): (),
+    }
 
 
 class NextGeneration:

@@ -32,6 +32,7 @@ from bench.decide import LEAN, prepare
 from bench.recovery import START_MS, payments
 
 FIRST, BATCH, TIMES = 1_000_000, 64, 5
+PAYMENTS = 60_000
 BEGIN_MS = START_MS + 40 * 86_400_000
 
 
@@ -74,19 +75,24 @@ def change(past: Past) -> Past:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--payments", type=int, default=60_000)
+    parser.add_argument("--payments", type=int, default=PAYMENTS)
     wanted = parser.parse_args().payments
+    print(json.dumps({"bench": "backtest", "payments": wanted, **rates(wanted)}))
+
+
+def rates(wanted: int = PAYMENTS) -> dict[str, int]:
+    """Measure each step on so many payments; return payments a second by the name of the key."""
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder), LEAN)
         settings = settings_from({}, data=Path(folder))
         version = live(settings, wanted)
         raw = measure(settings, version)
     keep("backtest", raw)
-    result: dict[str, object] = {"bench": "backtest", "payments": wanted}
+    result: dict[str, int] = {}
     for name, runs in raw.items():
         best, by_wall = (round(wanted / min(run[k] for run in runs)) for k in (0, 1))
         result |= {f"{name}_payments_per_s": best, f"{name}_payments_per_s_by_wall": by_wall}
-    print(json.dumps(result))
+    return result
 
 
 def measure(settings: Settings, version: str) -> dict[str, list[tuple[float, float]]]:

@@ -1,6 +1,6 @@
 """What a policy makes of the frozen simulated world, lived payment by payment, beside one that knows each p.
 
-``python -m bench.policy [--rate N] [--seeds K] [--history D] [--months M]``; every merchant-month in
+``python -m bench.policy [--rate N] [--seeds K] [--history D] [--months M] [--backtested N]``; every merchant-month in
 ``bench/out/policy.json``, the last line printed is one JSON object. Each merchant (a vertical and a seed) has a history
 without fraud prevention, learns a model from it, solves its budgets, then lives month after month through ``decide()``:
 what it declines is neither captured nor reported to it. It trains again and solves its budgets every month,
@@ -10,6 +10,7 @@ Profit is what came true: margin of honest sales, amount and fee of chargebacks,
 has the same economics and budgets, solved on the months themselves. ``budget_met_share`` counts merchant-months whose
 chargebacks, by count and by value, are within budget or above it by chance alone (90 % interval, days drawn);
 ``budget_met_strictly`` those at most at the budget. The grid of velocity limits is the best one in hindsight.
+``backtest_payments_per_s`` is that of ``bench.backtest``, measured in the same run on so many payments.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from avalist.policy.economics import PRESETS, Budgets, Policy
 from avalist.simulator import Attempt, World
 from avalist.simulator.config import Vertical
 from avalist.simulator.play import Pending, live
+from bench import backtest
 
 OUT = Path(__file__).parent / "out" / "policy.json"
 BUDGETS = PRESETS["balance"]
@@ -273,6 +275,7 @@ def main() -> None:
     parser.add_argument("--history", type=int, default=120, help="days before the first decision")
     parser.add_argument("--months", type=int, default=2)
     parser.add_argument("--verticals", default=",".join(VERTICALS))
+    parser.add_argument("--backtested", type=int, default=backtest.PAYMENTS, help="payments that the backtest grades")
     given = parser.parse_args()
     raw: list[dict[str, Any]] = []
     for vertical, seed in itertools.product(given.verticals.split(","), range(1, given.seeds + 1)):
@@ -291,7 +294,7 @@ def main() -> None:
         OUT.parent.mkdir(exist_ok=True)
         keep_raw(run, truth, ways, OUT.with_name(f"policy-{vertical}-{seed}.parquet"))
     OUT.write_text(json.dumps(raw))
-    print(json.dumps(summary(raw, vars(given))))
+    print(json.dumps(summary(raw, vars(given)) | backtest.rates(given.backtested)))
 
 
 def keep_raw(run: Lived, truth: Truth, ways: dict[str, F64], path: Path) -> None:

@@ -65,6 +65,7 @@ def dataset(
     background = Background(
         keys, issuer, [f"p{i}" for i in range(n)], {"EUR": (n, 1000)}, {"label": len(fraud)}, Policy(), "",
         np.arange(n), sold=[Sold("", "", None)] * n, decided=np.full((n, 2), np.nan, np.float32),
+        scheme=["visa", ""] * (n // 2),
     )  # fmt: skip
     amount = rng.integers(500, 50_000, n)
     return Dataset(plan, schema, x, t_ms, amount, changes, int(max(t_ms[-1], late.max())), background)

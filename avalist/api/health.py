@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from avalist.api.metrics import HealthGauges, raise_to
+from avalist.api.metrics import HealthGauges, TrainingMetrics, WebhookMetrics, raise_to
 from avalist.app.followed import Followed
 
 
@@ -59,11 +59,7 @@ class TrainerMetrics(RoleMetrics):
 
     def __init__(self) -> None:
         super().__init__()
-        self.running = Gauge("avalist_trainings_running", "1 while a merchant is worked on", registry=self.registry)
-        self.waiting = Gauge("avalist_trainings_waiting", "Merchants whose work is due", registry=self.registry)
-        self.runs = Counter(
-            "avalist_trainings_total", "Runs that ended, by verdict", ["verdict"], registry=self.registry
-        )
+        self.trainings = TrainingMetrics(self.registry)
         self.health = HealthGauges(self.registry)
 
 
@@ -72,12 +68,7 @@ class NotifierMetrics(RoleMetrics):
 
     def __init__(self) -> None:
         super().__init__()
-        self.attempts = Counter(
-            "avalist_webhook_attempts_total", "Attempts to send, by what came of it", ["outcome"],
-            registry=self.registry,
-        )  # fmt: skip
-        self.sending = Gauge("avalist_webhook_sending", "Messages on their way", registry=self.registry)
-        self.oldest = Gauge("avalist_webhook_oldest_seconds", "Age of the oldest that waits", registry=self.registry)
+        self.webhooks = WebhookMetrics(self.registry)
 
 
 def serve_health(

@@ -9,7 +9,7 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from avalist.app.administer import ActivateModel, AdminRequest, RefuseModel, StageModel
-from avalist.app.followed import Checkup, Followed
+from avalist.app.followed import Checkup, Followed, Work
 from avalist.domain.alerts import AlertKind
 from avalist.domain.decisions import Action
 
@@ -95,6 +95,55 @@ class HealthGauges:
         self._shown = frozenset(found)
 
 
+class _Told:
+    """A counter of one label that shows counts kept elsewhere: by a process that begins at 0 when it starts again."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+        self._last: dict[str, int] = {}
+
+    def show(self, counts: Mapping[str, int]) -> None:
+        """Show the counts of now."""
+        for label, count in counts.items():
+            last = self._last.get(label, 0)
+            self._counter.labels(label).inc(count - last if count >= last else count)
+        self._last = dict(counts)
+
+
+class TrainingMetrics:
+    """What becomes of trainings, in the registry of whoever starts them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.running = Gauge("avalist_trainings_running", "1 while a merchant is worked on", registry=registry)
+        self.waiting = Gauge("avalist_trainings_waiting", "Merchants whose work is due", registry=registry)
+        self.runs = Counter("avalist_trainings_total", "Runs that ended, by verdict", ["verdict"], registry=registry)
+        self._runs = _Told(self.runs)
+
+    def show(self, running: bool, waiting: int, ended: Mapping[str, int]) -> None:
+        """Show how trainings stand; `ended` are all that ended, by verdict."""
+        self.running.set(running)
+        self.waiting.set(waiting)
+        self._runs.show(ended)
+
+
+class WebhookMetrics:
+    """What becomes of webhooks' messages, in the registry of whoever sends them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.attempts = Counter(
+            "avalist_webhook_attempts_total", "Attempts to send, by what came of it", ["outcome"], registry=registry
+        )
+        self.sending = Gauge("avalist_webhook_sending", "Messages on their way", registry=registry)
+        self.oldest = Gauge("avalist_webhook_oldest_seconds", "Age of the oldest that waits", registry=registry)
+        self._attempts = _Told(self.attempts)
+
+    def show(self, sending: int, oldest_ms: int | None, ended: Mapping[str, int], now_ms: int) -> None:
+        """Show how messages stand; `ended` are all attempts, by outcome."""
+        self.sending.set(sending)
+        self.oldest.set(0.0 if oldest_ms is None else max(now_ms - oldest_ms, 0) / 1000)
+        self._attempts.show(ended)
+
+
 class EmbeddedMetrics(Metrics):
     """Those of ``avalist up``: of its decider too, and what its follower says."""
 
@@ -118,6 +167,7 @@ class EmbeddedMetrics(Metrics):
             "avalist_parity_different_total", "Those whose features differ from the logged", registry=self.registry
         )
         self.health = HealthGauges(self.registry)
+        self.trainings, self.webhooks = TrainingMetrics(self.registry), WebhookMetrics(self.registry)
         self._parity = (0, 0)
 
     def followed(self, said: Followed | None, at_ms: int, end: int) -> None:
@@ -132,6 +182,9 @@ class EmbeddedMetrics(Metrics):
         self.parity_different.inc(max(now[1] - self._parity[1], 0))
         self._parity = now
         self.health.show(said.health if said else {})
+        work = said.work if said else Work()
+        self.trainings.show(work.training, work.trainings_waiting, work.trainings)
+        self.webhooks.show(work.sending, work.oldest_ms, work.attempts, at_ms)
 
 
 def raise_to(counter: Counter, value: int) -> None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from avalist.app.merchant import added_in, created_by, decode_control, decode_event_core, plan_of
 from avalist.domain.alerts import Alert
+from avalist.domain.cards import brand_of
 from avalist.domain.core import (
     AlertsSet,
     DecisionCore,
@@ -24,8 +25,9 @@ from avalist.domain.core import (
     PolicySet,
     Solved,
 )
-from avalist.domain.decisions import Action
+from avalist.domain.decisions import Action, Factor
 from avalist.domain.errors import NotFound
+from avalist.domain.facts import Facts
 from avalist.domain.records import FoldKind, Record, RecordKind
 from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, VALUES
 from avalist.domain.schema import Schema
@@ -53,6 +55,9 @@ class Background:
     `outcomes`: events by type; `policy` and `model` (its version, or nothing) as they stand at the end, `solved` with
     the policy. `sold` says what a policy asks of each payment; `decided` float32 [n, 2] is what was decided before
     authorisation: P(fraud) and whether it was approved; NaN where nothing was. `alerts` are those that stand.
+    `scheme` is that of each payment's card, empty where there is none or nobody knows it; `released` int64 [m] are
+    payments that a draw of exploration let in, `exploring` what it might cost a day: (from then on, minor units).
+    `disputes` int64 [m, 3] is the first chargeback of a payment: (payment, arrival, whether it is for fraud).
     """
 
     keys: npt.NDArray[np.int64]
@@ -67,6 +72,10 @@ class Background:
     sold: Sequence[Sold] = ()
     decided: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
     alerts: tuple[Alert, ...] = ()
+    scheme: Sequence[str] = ()
+    released: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    exploring: tuple[tuple[int, int], ...] = ()
+    disputes: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 3), np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +159,7 @@ def _collected(
         elif record.kind == RecordKind.EVENT:
             collector.add(decode_event_core(record.core), record.seq)
         elif record.kind == RecordKind.CONTROL:
-            collector.apply(record.core)
+            collector.apply(record.core, record.received_at_ms)
         elif record.kind == RecordKind.DECISION:
             collector.decide(record.core)
         progress(position)
@@ -180,12 +189,18 @@ class _Collector:
         self._sold: list[Sold] = []
         self._decided: dict[int, tuple[float, float]] = {}
         self._alerts: tuple[Alert, ...] = ()
+        self._scheme: list[str] = []
+        self._released: list[int] = []
+        self._exploring: list[tuple[int, int]] = []
+        self._disputes: dict[int, tuple[int, bool]] = {}
         self._cut_ms = 0
 
-    def apply(self, control: bytes) -> None:
+    def apply(self, control: bytes, at_ms: int) -> None:
         match decoded := decode_control(control):
             case PolicySet(policy=policy):
                 self._desk = self._desk.under(decode_policy(policy))
+                plan = self._desk.policy.exploration
+                self._exploring.append((at_ms, plan.daily_cost_minor if plan.on else 0))
             case Solved():
                 self._desk = Desk(self._desk.policy, decoded)
             case ModelActivated(version=version):
@@ -199,7 +214,10 @@ class _Collector:
         decision = _decode_decision(core).decision
         place = self._place.get(decision.payment_id)
         if place is not None and decision.p_fraud is not None and decision.checkpoint == "pre_auth":
-            self._decided[place] = decision.p_fraud, float(decision.action is Action.APPROVE)
+            approved = decision.action is Action.APPROVE
+            self._decided[place] = decision.p_fraud, float(approved)
+            if approved and Factor.EXPLORED in decision.factors:
+                self._released.append(place)
 
     def add(self, core: EventCore, seq: int) -> None:
         if core.checkpoint:
@@ -209,7 +227,7 @@ class _Collector:
                 self._pay(core)
         elif core.payment_id in self._place:
             self._outcomes[core.type] += 1
-            self._become(self._place[core.payment_id], np.frombuffer(core.row, "<i8", _HEAD).tolist(), _dated(core))
+            self._become(self._place[core.payment_id], np.frombuffer(core.row, "<i8", _HEAD).tolist(), core)
         self._waiting.append(core.row)
         if len(self._waiting) == _BATCH:
             self._run()
@@ -217,14 +235,17 @@ class _Collector:
     def _pay(self, core: EventCore) -> None:
         sold = _NOTHING if core.facts is None else sold_of(core.facts)
         self._sold.append(sold)
+        self._scheme.append(scheme_of(core.facts) if core.facts else "")
         if core.facts is not None:
             total = self._currencies.setdefault(core.facts.currency, [0, 0])
             total[0] += 1
             total[1] += core.facts.amount_minor
 
-    def _become(self, place: int, row: list[int], dated: bool) -> None:
+    def _become(self, place: int, row: list[int], core: EventCore) -> None:
         if row[CAPTURED_DELTA] or row[FRAUD_DELTA]:
-            self._late.append((place, row[CAPTURED_DELTA], row[FRAUD_DELTA], row[AT], dated))
+            self._late.append((place, row[CAPTURED_DELTA], row[FRAUD_DELTA], row[AT], _dated(core)))
+        if core.type == "chargeback":
+            self._disputes.setdefault(place, (row[AT], bool(core.told.get("fraud", True))))
         if row[KIND] in (FoldKind.AUTH_APPROVED, FoldKind.AUTH_DECLINED):
             self._issuer[place] = APPROVED if row[KIND] == FoldKind.AUTH_APPROVED else DECLINED
 
@@ -279,11 +300,22 @@ class _Collector:
         decided = np.full((len(stamps), 2), np.nan, np.float32)
         decided[list(self._decided)] = np.array(list(self._decided.values()), np.float32).reshape(-1, 2)
         ids, outcomes = list(self._place), dict(self._outcomes)
+        disputes = np.array([(place, *one) for place, one in self._disputes.items()], np.int64).reshape(-1, 3)
         seq = np.frombuffer(self._seq, np.int64)
         return Background(
             stamps[:, 4:], issuer, ids, currencies, outcomes, self._desk.policy, self._model, seq, self._desk.solved,
-            self._sold, decided, self._alerts,
+            self._sold, decided, self._alerts, self._scheme, np.array(self._released, np.int64),
+            tuple(self._exploring), disputes,
         )  # fmt: skip
+
+
+def scheme_of(facts: Facts) -> str:
+    """Return the scheme of a payment's card: as the reference tables named it, else by its BIN's public range.
+
+    >>> scheme_of(Facts(bin="411111")), scheme_of(Facts(bin="411111", card_brand="mir")), scheme_of(Facts())
+    ('visa', 'mir', '')
+    """
+    return facts.card_brand or (brand_of(facts.bin) if facts.bin else "")
 
 
 def _dated(core: EventCore) -> bool:

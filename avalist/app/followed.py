@@ -35,9 +35,24 @@ class Checkup(msgspec.Struct, frozen=True, kw_only=True):
         return cls(at_ms=health.at_ms, alerts=counted, z=whole[0] if whole else None)
 
 
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """What the process of an embedded follower does besides: trainings that it starts, messages that it sends.
+
+    `trainings` that ended and `attempts` to send are counted from its start, by what came of them; `oldest_ms` is the
+    time of the oldest message that waits.
+    """
+
+    training: bool = False
+    trainings_waiting: int = 0
+    trainings: dict[str, int] = {}
+    sending: int = 0
+    oldest_ms: int | None = None
+    attempts: dict[str, int] = {}
+
+
 class Followed(msgspec.Struct, frozen=True, kw_only=True):
     """The follower as of `at_ms`: what it has folded to (`position`), where its newest snapshot ends, parity by
-    merchant, as found by `code`, how many waves go on, and health by merchant.
+    merchant, as found by `code`, how many waves go on, health by merchant, and its other work.
     """
 
     at_ms: int
@@ -47,6 +62,7 @@ class Followed(msgspec.Struct, frozen=True, kw_only=True):
     waves_open: int = 0
     code: str = CODE
     health: dict[str, Checkup] = {}
+    work: Work = Work()
 
 
 def tell(documents: Documents, followed: Followed, part: str = "") -> None:

@@ -22,6 +22,7 @@ from avalist.app.health import check as check_health
 from avalist.app.past_waves import PastWave
 from avalist.app.pattern_choice import PatternChoice
 from avalist.app.segments import Segment, segments
+from avalist.app.spent import Ledger, ledger
 from avalist.app.train import FEWEST_FRAUDS, known_by
 from avalist.app.usage import ColumnUse, FamilyUse, uses
 from avalist.domain.errors import BadInput
@@ -73,9 +74,9 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
 class FitReport(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the report tells. `quality` and what follows from it are None where `too_few` says why.
 
-    `waves` are None where the schema watches none, `patterns` where the plan has no columns of them or its past is too
-    short to judge these; `challengers` tell the life of the merchant's models. `simulated` is
-    what the operator declares; `rejected` rows of the file that could not be read, None where unknown.
+    `spent` is None where there is no model, `waves` where the schema watches none, `patterns` where the plan has no
+    columns of them or its past is too short to judge these; `challengers` tell the life of the merchant's models.
+    `simulated` is what the operator declares; `rejected` rows of the file that could not be read, None where unknown.
     """
 
     format: int = FORMAT
@@ -89,6 +90,7 @@ class FitReport(msgspec.Struct, frozen=True, kw_only=True):
     frontier: tuple[Outcome, ...] = ()
     economic: Outcome | None = None
     as_before: AsBefore | None = None
+    spent: Ledger | None = None
     segments: tuple[Segment, ...] = ()
     waves: tuple[PastWave, ...] | None = None
     health: Health | None = None
@@ -131,6 +133,7 @@ def report(
         census=counted,
         policy=data.background.policy,
         evaluation=evaluation,
+        spent=ledger(data, shipped) if shipped else None,
     )
     forward = evaluate(data, evaluation, progress)
     graded = grade_by(data, forward)

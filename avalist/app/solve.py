@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -20,8 +20,7 @@ from avalist.domain.core import Solved
 from avalist.domain.decisions import Action
 from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
-from avalist.models.judge import Draws
-from avalist.models.metrics import Interval
+from avalist.models.artefact import Artefact
 from avalist.models.score import Model
 from avalist.models.trees import F64, I64
 from avalist.policy.budgets import Expected, expected, solve, summed, trace
@@ -60,7 +59,7 @@ class Recent:
         return max((self.to_ms - self.from_ms) / DAY_MS, 1.0)
 
 
-def recent(data: Dataset, model: Model, days: float = DAYS) -> Recent:
+def recent(data: Dataset, artefact: Artefact, days: float = DAYS) -> Recent:
     """Return the payments of the last `days`; those that were not decided get the active model's probability.
 
     The level is corrected by how many of the payments decided so far that are worth approving were reported, for how
@@ -72,7 +71,6 @@ def recent(data: Dataset, model: Model, days: float = DAYS) -> Recent:
         raise BadInput("there is no payment to go by: bring some history", field="history", expected="payments")
     said = data.background.decided[:, 0].astype(np.float64)
     silent = np.isnan(said)
-    artefact = model.artefact
     oldest = int(np.searchsorted(data.t_ms, data.cut_ms - _OLDEST_D * DAY_MS))
     unsaid = np.flatnonzero(silent[oldest:]) + oldest
     said[unsaid] = artefact.p_fraud(data.x[unsaid])
@@ -112,7 +110,7 @@ def solve_budgets(data: Dataset, model: Model, policy: Policy | None = None, day
     Where the payments that decisions approved are expected to overspend a budget, the aim is as much below it.
     """
     policy = data.background.policy if policy is None else policy
-    seen = recent(data, model, days)
+    seen = recent(data, model.artefact, days)
     offers = offered(policy, data, seen)
     solved = solve(policy, offers, seen.days, _tighter(policy, seen))
     may = ~Desk(policy, solved).choose_many(offers).kept & (offers.barred == 0)
@@ -131,38 +129,6 @@ def _tighter(policy: Policy, seen: Recent) -> tuple[float, float]:
     budgets = policy.budgets.count_bps, policy.budgets.value_bps
     found = [min(max(2.0 - s / b, _TIGHTEST), 1.0) if b else 1.0 for s, b in zip(spent, budgets, strict=True)]
     return found[0], found[1]
-
-
-class Spent(NamedTuple):
-    """What of a budget approved payments have spent, in basis points: `matured` is reported by now, `projected` what
-    will have been reported.
-    """
-
-    budget: float | None
-    matured: float
-    projected: Interval
-
-
-def spending(data: Dataset, model: Model, days: float = DAYS) -> dict[str, Spent]:
-    """Return the fraud chargebacks of approved payments of the last days, by count and by value, beside the budgets.
-
-    Empty where no decision approved a payment that was taken. Raises ``BadInput`` where there is no payment.
-    """
-    policy, seen = data.background.policy, recent(data, model, days)
-    rows = np.flatnonzero((seen.approved > 0) & ~np.isnan(seen.ultimate))
-    if not len(rows):
-        return {}
-    bps = 1e4 * policy.dispute_share
-    fraud = data.known_at(data.cut_ms)[1][seen.rows][rows].astype(np.float64)
-    draws = Draws(data.t_ms[seen.rows][rows] // DAY_MS)
-    found = {}
-    for by, budget, each in (
-        ("count", policy.budgets.count_bps, np.ones(len(rows))),
-        ("value", policy.budgets.value_bps, seen.amount[rows]),
-    ):
-        matured = bps * float(fraud @ each) / max(float(each.sum()), 1.0)
-        found[by] = Spent(budget, matured, draws.ratio(bps * seen.ultimate[rows] * each, each))
-    return found
 
 
 class Changed(msgspec.Struct, frozen=True):
@@ -194,7 +160,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
 
 def preview(data: Dataset, model: Model, old: Desk, new: Desk, days: float = DAYS) -> Preview:
     """Return what a policy would change on the payments of the last days; both are counted in the new one's money."""
-    seen = recent(data, model, days)
+    seen = recent(data, model.artefact, days)
     money = msgspec.structs.replace(
         new.policy,
         challenge=new.policy.challenge or old.policy.challenge,
@@ -242,7 +208,7 @@ class Frontier(msgspec.Struct, frozen=True, kw_only=True):
 
 def frontier(data: Dataset, model: Model, days: float = DAYS) -> Frontier:
     """Return a merchant's frontier."""
-    policy, seen = data.background.policy, recent(data, model, days)
+    policy, seen = data.background.policy, recent(data, model.artefact, days)
     offers = offered(policy, data, seen)
     presets = {}
     for name, budgets in PRESETS.items():

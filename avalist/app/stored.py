@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 import msgspec
 import numpy as np
@@ -20,8 +20,6 @@ from avalist.ports.documents import Documents
 
 DECISIONS = "decisions"
 """Collection of the decisions."""
-PROJECTIONS: Final = (DECISIONS,)
-"""Collections that are made of the log; the others stand in the documents alone."""
 
 
 def folded(generation: int, fold: str = "follower/2") -> str:
@@ -66,9 +64,10 @@ def document_id(decision: Decision) -> str:
     return f"{decision.payment_id}/{decision.checkpoint}"
 
 
-def forget(documents: Documents, merchants: Iterable[str], generation: int) -> None:
-    """Delete what is made of the log, so that the follower makes it again from the beginning."""
-    documents.put_many([], mark=(folded(generation), 0))
+def forget(documents: Documents, merchants: Iterable[str], projections: Mapping[str, Sequence[str]]) -> None:
+    """Delete what is made of the log, by the mark of each fold, so that the follower makes it from the beginning."""
+    for mark in projections:
+        documents.put_many([], mark=(mark, 0))
     for merchant in merchants:
-        for collection in PROJECTIONS:
+        for collection in chain.from_iterable(projections.values()):
             documents.clear(merchant, collection)

@@ -20,6 +20,7 @@ from avalist.bootstrap import (
     open_documents,
     open_follower,
     open_log,
+    projections,
 )
 from avalist.cli.options import Data, console, progress_bar
 from avalist.config import Settings, settings_from
@@ -45,9 +46,10 @@ def rebuild(
     ] = False,
     data: Data = None,
 ) -> None:
-    """Make the documents of decisions anew from the log: after a loss, or to move them to another store.
+    """Make the documents that are made of the log anew: decisions, reviews, waves, alerts, how models stand.
 
-    Stop the service first. What stands in the documents alone (keys, webhooks) is left as it is.
+    After a loss, or to move them to another store. Stop the service first. What stands in the documents alone (keys,
+    webhooks) is left as it is, and so is the last health check: the next one writes it.
 
     Into a new store the vault is filled again from the log. So that who was erased stays erased, say with --moved-from
     where that is noted.
@@ -58,7 +60,7 @@ def rebuild(
         store, blobs = open_documents(settings), open_blobs(settings)
         merchants = open_archive(open_derived(settings, blobs), log).merchants()
         _keep_erased(settings, store, merchants, moved_from, nobody_erased=nobody_erased)
-        forget(store, merchants, generation_of(settings))
+        forget(store, merchants, projections(generation_of(settings)))
         follower, written, behind = open_follower(settings, log, store, blobs), 0, -1
         with progress_bar("folding the log", log.end) as bar:
             while follower.behind_bytes not in (0, behind):  # what stays is a torn end: the decider mends it

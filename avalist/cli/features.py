@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -22,6 +22,7 @@ from avalist.app.backfill import Folding, fold_to_end
 from avalist.app.dataset import collect
 from avalist.app.matrix import column_of
 from avalist.app.merchant import check_retired, decode_control
+from avalist.app.partition import reason_of
 from avalist.app.trace import Earlier, Trace, trace
 from avalist.bootstrap import load_model, open_blobs, open_stages
 from avalist.cli.office import office
@@ -29,7 +30,7 @@ from avalist.cli.options import Data, Merchant, Port, console, progress_bar
 from avalist.cli.patterns import patterns
 from avalist.config import Settings, settings_from
 from avalist.domain.core import ModelActivated
-from avalist.domain.errors import BadInput
+from avalist.domain.errors import AvalistError, BadInput
 from avalist.domain.events import from_ms
 from avalist.domain.records import RecordKind
 from avalist.domain.row import FRAUD_DELTA
@@ -370,18 +371,27 @@ def export(
 
 
 def _export_all(data: Path | None, folder: Path, processes: int, options: dict[str, Any]) -> None:
+    """Export each merchant; one that fails keeps no other back, and is named at the end."""
     with analysis.open(data) as here:
         merchants = here.merchants()
     folder.mkdir(parents=True, exist_ok=True)
-    spawn = multiprocessing.get_context("spawn")
+    spawn, failed = multiprocessing.get_context("spawn"), dict[str, str]()
     with (
         progress_bar("exporting merchants", len(merchants)) as bar,
         ProcessPoolExecutor(min(processes, max(len(merchants), 1)), mp_context=spawn) as pool,
     ):
         jobs = {pool.submit(_export_one, data, name, folder / f"{name}.parquet", options): name for name in merchants}
         for done, job in enumerate(as_completed(jobs), 1):
-            console.print(f"{jobs[job]}: {job.result():,} payments", highlight=False)
+            try:
+                console.print(f"{jobs[job]}: {job.result():,} payments", highlight=False)
+            except (AvalistError, OSError, MemoryError, BrokenExecutor) as error:
+                failed[jobs[job]] = reason_of(error)
             bar.step(done)
+    if failed:
+        for merchant, reason in sorted(failed.items()):
+            console.print(f"[bold red]{merchant}[/] failed: {escape(reason)}", highlight=False, soft_wrap=True)
+        console.print(f"{len(failed)} of {len(merchants)} merchants have no new file", highlight=False)
+        raise typer.Exit(1)
 
 
 def _export_one(data: Path | None, merchant: str, file: Path, options: dict[str, Any]) -> int:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
@@ -21,7 +22,7 @@ from avalist.adapters.clock import SystemClock
 from avalist.adapters.file.secrets import FolderSecrets
 from avalist.app.administer import AdminRequest
 from avalist.app.deciding import Noted, untold
-from avalist.app.learn import Done, Tools, watch
+from avalist.app.learn import Done, Tools, last_done, watch
 from avalist.app.learn import learn as learn_merchant
 from avalist.app.lineage import HOUR_MS, Standing, due
 from avalist.app.network import network_prior
@@ -34,6 +35,7 @@ from avalist.config import Settings, settings_from
 from avalist.domain.core import Cause, Evidence
 from avalist.domain.errors import BadInput, Unavailable
 from avalist.domain.schema import DAY_MS
+from avalist.ports.documents import Documents
 
 Office = Callable[[AdminRequest], dict[str, Any]]
 _NICENESS: Final = 19
@@ -49,20 +51,28 @@ _SETTLE_S: Final = 600.0
 class Trainer:
     """Starts the processes. :meth:`tick` is called again and again; nothing waits for a training.
 
-    `where` are the options by which a process finds the installation. `running` is the merchant that is worked on, or
-    nothing; `waiting` are those whose turn comes later.
+    `where` are the options by which a process finds the installation, whose `documents` have what came of a run.
+    `running` is the merchant that is worked on, or nothing; `waiting` are those whose turn comes later; `ended` counts
+    the runs by what came of them.
     """
 
     def __init__(
-        self, settings: Settings, where: Sequence[str], *, settle_s: float = _SETTLE_S, note: Noted = untold
+        self,
+        settings: Settings,
+        where: Sequence[str],
+        documents: Documents,
+        *,
+        settle_s: float = _SETTLE_S,
+        note: Noted = untold,
     ) -> None:
         self._command = [sys.executable, "-P", "-m", "avalist", "learn", "--parent", str(os.getpid()), *where]
-        self._budget_s, self._note = settings.train_budget_s, note
+        self._budget_s, self._documents, self._note = settings.train_budget_s, documents, note
         self._child: subprocess.Popen[bytes] | None = None
         self._begins_s, self._ends_s = time.monotonic() + settle_s, 0.0
         self._tried_ms: dict[str, int] = {}
         self._watched_ms: dict[str, int] = {}
         self.running, self.waiting, self._work = "", 0, ""
+        self.ended: Counter[str] = Counter()
 
     def tick(self, standings: Mapping[str, Standing], now_ms: int) -> None:
         """Start what is due, if nothing runs."""
@@ -106,10 +116,19 @@ class Trainer:
         code = self._child.poll()
         if code is not None:
             merchant, self._child, self.running = self.running, None, ""
-            self._note(self._work if code == 0 else "broke off", merchant=merchant, exit_code=code)
+            what = self._work if code == 0 else "broke off"
+            self._note(what, merchant=merchant, exit_code=code)
+            self.ended[self._verdict(merchant) if what == "learnt" else what] += 1
         elif time.monotonic() > self._ends_s:
             self._child.kill()
         return code is None
+
+    def _verdict(self, merchant: str) -> str:
+        try:
+            done = last_done(self._documents, merchant)
+        except Unavailable:
+            return "unknown"
+        return (done.verdict or "nothing due") if done is not None else "unknown"
 
     def _start(self, merchant: str, *options: str) -> None:
         self._child, self.running = subprocess.Popen([*self._command, *options, merchant]), merchant

@@ -13,7 +13,8 @@ from rich.table import Table
 from avalist.app.administer import SetPolicy, SetSolved
 from avalist.app.dataset import Dataset
 from avalist.app.merchant import decode_control
-from avalist.app.solve import DAYS, Frontier, Preview, frontier, preview, solve_budgets, spending
+from avalist.app.solve import DAYS, Frontier, Preview, frontier, preview, solve_budgets
+from avalist.app.spent import ledger
 from avalist.bootstrap import load_model, open_blobs
 from avalist.cli.office import Office, office
 from avalist.cli.options import Data, Merchant, Port, console
@@ -31,6 +32,7 @@ from avalist.policy.economics import PRESETS, Policy, decode_policy, policy_vers
 from avalist.render import html_page
 from avalist.render.numbers import count, money, percent
 from avalist.render.offer import frontier_page
+from avalist.render.spent import tables_of
 
 app = typer.Typer(help="Show, preview, set and switch back a merchant's policy.", no_args_is_help=True)
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The policy, JSON")]
@@ -57,9 +59,19 @@ def example() -> None:
 
 
 @app.command()
-def show(merchant: Merchant, data: Data = None) -> None:
-    """Show the policy as JSON, its version, and what its budgets were solved to. It only reads."""
-    changes = changes_of(settings_from(data=data), merchant)
+def show(
+    merchant: Merchant,
+    spent: Annotated[bool, typer.Option("--spent/--no-spent", help="Replay the log for what was spent")] = True,
+    days: Days = DAYS,
+    data: Data = None,
+) -> None:
+    """Show the policy as JSON, its version, what its budgets were solved to, and what was spent of them.
+
+    That is: approved payments against the budgets, what exploration cost month by month, and chargebacks by card scheme
+    beside where its monitoring programme begins. It only reads.
+    """
+    settings = settings_from(data=data)
+    changes = changes_of(settings, merchant)
     desk = Desk(Policy())
     for change in changes:
         desk = Desk(desk.policy, change.solved) if change.solved else desk.under(change.policy)
@@ -69,6 +81,10 @@ def show(merchant: Merchant, data: Data = None) -> None:
         console.print(_solution(desk.solved), highlight=False, soft_wrap=True)
     elif desk.policy.to_solve:
         console.print(f"its budgets are not solved yet: [bold]avalist policy solve {merchant}[/]")
+    if spent:
+        found = replayed(settings, merchant)
+        if found.background.model and len(found.t_ms):
+            _print_spent(found, _model(settings, merchant, found), days)
 
 
 @app.command("set")
@@ -91,15 +107,7 @@ def solve_again(merchant: Merchant, days: Days = DAYS, data: Data = None, port: 
     found, model = _with_model(settings, merchant)
     with office(settings) as here:
         _set_solved(here, merchant, found.background.policy, solve_budgets(found, model, days=days))
-    for by, spent in spending(found, model, days).items():
-        budget = "no budget" if spent.budget is None else f"a budget of {spent.budget:.1f}"
-        console.print(
-            f"approved payments, by {by}: {spent.matured:.1f} bps of fraud chargebacks by now, "
-            f"{spent.projected.value:.1f} ({spent.projected.low:.1f} to {spent.projected.high:.1f} with 90 %) when all "
-            f"reports are in; {budget}",
-            highlight=False,
-            soft_wrap=True,
-        )
+    _print_spent(found, model, days)
 
 
 @app.command("preview")
@@ -243,6 +251,14 @@ def _solution(solved: Solved) -> str:
     if solved.explore_share:
         parts.append(f"exploring at {percent(solved.explore_share)} of the wanted rate")
     return "; ".join(parts)
+
+
+def _print_spent(found: Dataset, model: Model, days: float) -> None:
+    for one in tables_of(ledger(found, model.artefact, days), found.schema.base_currency):
+        table = Table(*one.head, title=one.caption, title_justify="left", box=None)
+        for row in one.rows:
+            table.add_row(*row)
+        console.print(table)
 
 
 def _in_short(policy: Policy) -> str:

@@ -17,9 +17,7 @@ from rich.table import Table
 from avalist.adapters.clock import SystemClock
 from avalist.api.health import DeciderMetrics, FollowerMetrics, NotifierMetrics, TrainerMetrics
 from avalist.api.metrics import raise_to
-from avalist.app.deciding import Noted
 from avalist.app.followed import tell
-from avalist.app.learn import last_done
 from avalist.app.lineage import Standing
 from avalist.app.warm import warm_up
 from avalist.bootstrap import open_notifier
@@ -125,7 +123,7 @@ def trainer(config: Config = None, port: Port = None, host: Host = None) -> None
     settings, here = settings_from(file=config, port=port, host=host), wiring()
     with running("trainer", settings, TrainerMetrics()) as role:
         where = ("--config", str(config)) if config is not None else ()
-        starting = Trainer(settings, where, settle_s=0.0, note=_counting(role))
+        starting = Trainer(settings, where, role.cluster.documents, settle_s=0.0, note=role.note)
         checkups = Checkups(role.cluster.documents, health_command(where), settings.health_s, note=role.note)
         with (
             closing(checkups),
@@ -155,8 +153,7 @@ class _Training:
         self._trainer.tick(mine, SystemClock().now_ms())
         metrics = self._role.metrics
         metrics.partitions.set(len(self._owning.owned))
-        metrics.running.set(bool(self._trainer.running))
-        metrics.waiting.set(self._trainer.waiting)
+        metrics.trainings.show(bool(self._trainer.running), self._trainer.waiting, self._trainer.ended)
         self._checkups.tick(mine)
         metrics.health.show(self._checkups.found)
 
@@ -165,20 +162,6 @@ class _Training:
         found = [standings_of(self._role.cluster.documents, part) for part in parts]
         self._standings = {merchant: one for each in found for merchant, one in each.items()}
         self.looked = True
-
-
-def _counting(role: Role[TrainerMetrics]) -> Noted:
-    """Return what takes note of runs: those that ended are counted by their verdict."""
-
-    def note(what: str, /, **details: object) -> None:
-        role.note(what, **details)
-        if what == "learnt":
-            done = last_done(role.cluster.documents, str(details["merchant"]))
-            role.metrics.runs.labels(done.verdict or "nothing due" if done is not None else "unknown").inc()
-        elif what in ("watched", "broke off"):
-            role.metrics.runs.labels(what).inc()
-
-    return note
 
 
 @run_app.command("notifier")
@@ -202,10 +185,7 @@ def notifier(config: Config = None, port: Port = None, host: Host = None) -> Non
 def _send(role: Role[NotifierMetrics], owning: Owning, sender: Notifier, now_ms: int) -> None:
     metrics, sending = role.metrics, sender.step(now_ms, owning.owns)
     metrics.partitions.set(len(owning.owned))
-    metrics.sending.set(sending)
-    metrics.oldest.set(0.0 if sender.oldest_ms is None else max(now_ms - sender.oldest_ms, 0) / 1000)
-    for outcome, count in sender.ended.items():
-        raise_to(metrics.attempts.labels(outcome), count)
+    metrics.webhooks.show(sending, sender.oldest_ms, sender.ended, now_ms)
 
 
 @dead_letters_app.command("list")

@@ -16,7 +16,7 @@ from avalist.adapters.clock import SystemClock
 from avalist.api.app import App
 from avalist.api.patience import Patient
 from avalist.api.service import Service
-from avalist.app.followed import tell
+from avalist.app.followed import Work, tell
 from avalist.app.warm import warm_up
 from avalist.bootstrap import build, open_blobs, open_documents, open_follower, open_log, open_notifier
 from avalist.cli.health import command as health_command
@@ -26,6 +26,7 @@ from avalist.cli.supervise import Supervisor
 from avalist.config import Settings, settings_from
 from avalist.domain.errors import BadInput, LogFailed, NotFound
 from avalist.follow.health import Checkups
+from avalist.follow.notifier import Notifier
 from avalist.ports.log import Log
 
 _IDLE_S = 0.05
@@ -115,7 +116,7 @@ def follow(
         return
     documents = open_documents(settings)
     follower = open_follower(settings, log, documents, open_blobs(settings))
-    notifier, trainer = open_notifier(settings, documents), Trainer(settings, place_of(settings))
+    notifier, trainer = open_notifier(settings, documents), Trainer(settings, place_of(settings), documents)
     checkups = Checkups(documents, health_command(("--data", str(settings.data))), settings.health_s)
     clock, due_s, sweep_due_s = SystemClock(), 0.0, 0.0
     try:
@@ -124,9 +125,9 @@ def follow(
                 time.sleep(_IDLE_S)
             if time.monotonic() >= due_s:
                 checkups.tick(follower.states.merchants)
-                tell(documents, msgspec.structs.replace(follower.status(clock.now_ms()), health=checkups.found))
                 trainer.tick(follower.learning.standings, clock.now_ms())
-                notifier.step(clock.now_ms())
+                work, status = _work(trainer, notifier, clock.now_ms()), follower.status(clock.now_ms())
+                tell(documents, msgspec.structs.replace(status, health=checkups.found, work=work))
                 due_s = time.monotonic() + _TELL_S
             if time.monotonic() >= sweep_due_s:
                 documents.sweep(clock.now_ms())
@@ -139,6 +140,19 @@ def follow(
         notifier.close()
         documents.close()
         log.close()
+
+
+def _work(trainer: Trainer, notifier: Notifier, now_ms: int) -> Work:
+    """Send what is due; return how trainings and messages stand."""
+    sending = notifier.step(now_ms)
+    return Work(
+        training=bool(trainer.running),
+        trainings_waiting=trainer.waiting,
+        trainings=dict(trainer.ended),
+        sending=sending,
+        oldest_ms=notifier.oldest_ms,
+        attempts=dict(notifier.ended),
+    )
 
 
 def _log_of(settings: Settings, parent: int) -> Log | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
 from avalist.app.merchant import Merchant
-from avalist.app.waves import ALERTS, MOST_IN_ALERT, WAVES, Alert, StoredWave, WaveBook, alert_id, read_waves
+from avalist.app.waves import ALERTS, MOST_IN_ALERT, WAVES, Alert, StoredWave, Wave, WaveBook, alert_id, read_waves
 from avalist.domain.core import EventCore
 from avalist.domain.records import Record
 from avalist.features.layout import I64
@@ -92,8 +93,8 @@ class WaveDocuments:
             wave = stored.wave
             self._opened.discard((id, wave.raised_by)) if wave.closed else self._opened.add((id, wave.raised_by))
             yield id, WAVES, wave.raised_by, msgspec.json.encode(stored)
-            alert = _alert(stored, merchant.schema.base_currency)
-            yield id, ALERTS, alert_id(alert), msgspec.json.encode(alert)
+            for alert in _alerts(wave, merchant.schema.base_currency):
+                yield id, ALERTS, alert_id(alert), msgspec.json.encode(alert)
 
     @property
     def going_on(self) -> int:
@@ -101,14 +102,22 @@ class WaveDocuments:
         return len(self._opened)
 
 
-def _alert(stored: StoredWave, currency: str) -> Alert:
-    """Return what is to be said of a wave: while it goes on the same alert grows, when it is over another comes."""
-    wave = stored.wave
-    words = f"It is part of wave {wave.merged_into}." if wave.merged_into else in_words(wave, currency)
+def _alerts(wave: Wave, currency: str) -> Iterator[Alert]:
+    """Yield what is to be said of a wave: that it was opened, which grows while it goes on, and that it is over.
+
+    Of one that is over both: the same alerts stand whether it was followed or read from the log later.
+    """
+    yield _alert("wave.opened", wave, in_words(msgspec.structs.replace(wave, closed=False), currency), currency)
+    if wave.closed:
+        words = f"It is part of wave {wave.merged_into}." if wave.merged_into else in_words(wave, currency)
+        yield _alert("wave.closed", wave, words, currency)
+
+
+def _alert(type: Literal["wave.opened", "wave.closed"], wave: Wave, words: str, currency: str) -> Alert:
     return Alert(
-        type="wave.closed" if wave.closed else "wave.opened",
+        type=type,
         wave=wave.raised_by,
-        at_ms=wave.last_ms if wave.closed else wave.opened_ms,
+        at_ms=wave.opened_ms if type == "wave.opened" else wave.last_ms,
         words=words,
         payments=wave.count,
         amount_minor=wave.amount_minor,

@@ -10,8 +10,9 @@ import codecs
 import csv
 import io
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -25,6 +26,7 @@ import pyarrow.parquet
 
 from avalist.domain.cards import holds_card_number
 from avalist.domain.errors import BadInput
+from avalist.history.elements import elements
 from avalist.history.rejects import Reject
 from avalist.history.sniff import (
     Kind,
@@ -94,11 +96,12 @@ class Table:
     def lines(self) -> Iterator[Lines]:
         """Yield the lines of a text file, or the elements of a JSON array, some thousands at a time."""
         with opened(self.file) as stream:
-            if first_byte(stream) == b"[":
-                elements = msgspec.json.decode(stream.read(), type=list[msgspec.Raw])
-                yield Lines(list(range(1, len(elements) + 1)), [bytes(one).replace(b"\n", b" ") for one in elements])
-                return
             seen = 0
+            if first_byte(stream) == b"[":
+                for some in elements(stream, self.file.name):
+                    yield Lines([*range(seen + 1, seen + 1 + len(some))], [one.replace(b"\n", b" ") for one in some])
+                    seen += len(some)
+                return
             while block := stream.readlines(_LINES_BYTES):
                 kept = [(n, line.strip().removeprefix(codecs.BOM_UTF8)) for n, line in enumerate(block, seen + 1)]
                 seen += len(block)
@@ -201,11 +204,14 @@ def _without_empty(batch: Batch) -> Batch:
 
 
 def _parquet_file(file: Path) -> Any:
+    """Open a Parquet file. One that is packed is unpacked into a temporary file: it is read from its end on."""
     try:
-        with opened(file) as stream:  # by pieces: what unpacks to far too much is told before it fills the memory
-            pieces = iter(partial(stream.read, _BLOCK_BYTES), b"") if is_packed(file) else ()
-            source = pa.BufferReader(b"".join(pieces)) if is_packed(file) else file
-        return pyarrow.parquet.ParquetFile(source)
+        if not is_packed(file):
+            return pyarrow.parquet.ParquetFile(file)
+        with opened(file) as stream, tempfile.NamedTemporaryFile() as unpacked:
+            shutil.copyfileobj(stream, unpacked, _BLOCK_BYTES)
+            unpacked.flush()
+            return pyarrow.parquet.ParquetFile(pa.OSFile(unpacked.name))  # it stays readable: nobody else finds it
     except pa.ArrowInvalid as error:
         raise BadInput("the Parquet file is damaged", field=file.name, got=str(error)[:100]) from None
 

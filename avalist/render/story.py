@@ -15,6 +15,7 @@ from avalist.render.numbers import between, count, day, money, percent
 from avalist.render.past_waves import past_waves
 from avalist.render.pattern_choice import pattern_choice
 from avalist.render.quality import at_rate, quality
+from avalist.render.spent import spent
 
 _SHOWN_TO = 0.95
 _TOO_LITTLE = 1.15
@@ -51,6 +52,7 @@ def _blocks(report: FitReport) -> Iterator[Block]:
         )
     yield from detail(report)
     yield from quality(report)
+    yield from spent(report.spent, report.census.base_currency)
     yield from drift(report.health, report.quality.by_time if report.quality else ())
     yield from champion(report.challengers, report.census.base_currency)
     yield from past_waves(report.waves, report.census.base_currency)

@@ -24,6 +24,7 @@ from avalist.api.version import KNOWN
 from avalist.app.administer import AdminRequest
 from avalist.app.merchant import EVENT_MEMORY_MS, PAYMENT_MEMORY_MS
 from avalist.app.rehearse import WORDS
+from avalist.app.spent import MONITORS
 from avalist.app.train import FEWEST_FRAUDS
 from avalist.app.vault import FIELDS
 from avalist.app.webhook_office import WebhookRequest
@@ -260,3 +261,13 @@ def test_options_of_a_command(name: str) -> None:
     shown = {option for row in rows(text) for option in code(row[0])}
     actual = options(COMMANDS[name])
     assert shown - {"--no-detach"} == actual - {"--no-detach"}
+
+
+def test_the_programmes_of_card_schemes_are_told_as_they_are() -> None:
+    told = rows(section(read("docs/concepts/policy.md"), "Card schemes"))
+    assert [row[:4] for row in told] == [
+        [f"`{scheme}`", one.programme, f"{one.cases:,}", f"{one.bps:.0f} bps"] for scheme, one in MONITORS.items()
+    ]
+    assert [("report" in row[4], "before" in row[5]) for row in told] == [
+        (one.reports, one.before) for one in MONITORS.values()
+    ]

@@ -123,6 +123,16 @@ def test_each_merchant_has_its_own(here: Analysis, lived: Path, tmp_path: Path) 
     assert pl.read_parquet(tmp_path / "out/other.parquet").height == 0
 
 
+def test_a_merchant_that_cannot_be_exported_keeps_no_other_back(lived: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.parquet").mkdir()
+    command = ["features", "export", "--all", str(tmp_path), "--processes", "1", "--data", str(lived)]
+    ran = CliRunner().invoke(app, command)
+    assert ran.exit_code == 1
+    assert "other failed: " in ran.output
+    assert "1 of 2 merchants have no new file" in ran.output
+    assert pl.read_parquet(tmp_path / "shop.parquet").height == 60
+
+
 def test_what_is_not_there_is_said(here: Analysis, tmp_path: Path) -> None:
     with pytest.raises(BadInput) as refused:
         here.features("shop", columns=["card__count__events__1hour"])

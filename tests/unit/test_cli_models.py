@@ -135,20 +135,23 @@ def test_what_decides_is_looked_at_once_a_day() -> None:
 
 def test_a_process_of_its_own_does_the_work(lived: Path) -> None:
     settings, said = Settings(data=lived), list[str]()
-    trainer = Trainer(settings, place_of(settings), settle_s=0.0, note=lambda what, /, **_: said.append(what))
+    documents = open_documents(settings)
+    trainer = Trainer(
+        settings, place_of(settings), documents, settle_s=0.0, note=lambda what, /, **_: said.append(what)
+    )
     standings = {"shop": Standing(labels=500, news=True, began_ms=0)}
     trainer.tick(standings, T0_MS)
     assert trainer._busy()
     while trainer._busy():
         time.sleep(0.05)
-    documents = open_documents(settings)
     done = last_done(documents, "shop")
-    documents.close()
     assert done is not None
     assert done.cause is None  # it goes by the log, not by what it was told
     trainer.tick(standings, T0_MS + 1000)
     assert not trainer._busy()
     assert (said, trainer.running, trainer.waiting) == (["learns", "learnt"], "", 0)
-    never = Trainer(Settings(data=lived, train_budget_s=0), place_of(settings), settle_s=0.0)
+    assert trainer.ended == {done.verdict or "nothing due": 1}
+    never = Trainer(Settings(data=lived, train_budget_s=0), place_of(settings), documents, settle_s=0.0)
     never.tick(standings, T0_MS)
     assert not never._busy()
+    documents.close()

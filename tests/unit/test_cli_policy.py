@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,8 @@ from typer.testing import CliRunner
 
 from avalist.app.dataset import collect
 from avalist.app.replay import replay
-from avalist.app.solve import recent, solve_budgets, spending
+from avalist.app.solve import recent, solve_budgets
+from avalist.app.spent import ledger
 from avalist.cli.policy import app
 from avalist.domain.errors import BadInput, NotFound
 from avalist.models.artefact import Artefact
@@ -130,25 +132,36 @@ def test_reports_correct_the_models_word(lived: Path, artefact: Artefact) -> Non
         data = collect(shop.installation.log.read, "shop")
         model = shop.writer.merchant("shop").model
     assert model is not None
-    seen = recent(data, model)
+    seen = recent(data, model.artefact)
     said = data.background.decided[:, 0]
     assert ((seen.p > said[seen.rows]) == (seen.odds > 1.0)).all()
     assert solve_budgets(data, model, Policy(budgets=Budgets(value_bps=9000.0))).value == 0.0
 
 
-def test_what_was_spent_is_told_beside_the_budget(lived: Path) -> None:
+@pytest.mark.parametrize("command", ["show", "solve"])
+def test_what_was_spent_is_told_beside_the_budget(lived: Path, command: str) -> None:
     run(lived, "set", "shop", written(lived, Policy(margin=0.2, budgets=Budgets(value_bps=100.0))))
-    said = " ".join(run(lived, "solve", "shop").split())
-    assert "bps of fraud chargebacks by now" in said
-    assert "when all reports are in; a budget of 100.0" in said
-    assert "when all reports are in; no budget" in said
+    said = run(lived, command, "shop")
+    assert "Approved payments of the last 28 days" in said
+    (by_count,) = re.findall(r"by count +([0-9.]+) +([0-9.]+) .* to .* –", said)
+    (by_value,) = re.findall(r"by value +([0-9.]+) +([0-9.]+) .* to .* 100.0", said)
+    assert 0.0 < float(by_count[0]) <= float(by_count[1])
+    assert 0.0 < float(by_value[0]) <= float(by_value[1])
+
+
+def test_the_policy_alone_needs_no_replay(lived: Path) -> None:
+    assert "Approved payments" not in run(lived, "show", "shop", "--no-spent")
+
+
+def test_what_was_spent_is_that_of_approved_payments(lived: Path) -> None:
+    run(lived, "set", "shop", written(lived, Policy(margin=0.2, budgets=Budgets(value_bps=100.0))))
     with opened(lived) as shop:
         data = collect(shop.installation.log.read, "shop")
         model = shop.writer.merchant("shop").model
     assert model is not None
-    seen, fraud = recent(data, model), data.known_at(data.cut_ms)[1]
+    seen, fraud = recent(data, model.artefact), data.known_at(data.cut_ms)[1]
     rows = (seen.approved > 0) & ~np.isnan(seen.ultimate)
-    spent = spending(data, model)
+    spent = ledger(data, model.artefact).spent
     assert spent["count"].matured == pytest.approx(1e4 * fraud[seen.rows][rows].mean())
     assert spent["value"].projected.value == pytest.approx(
         1e4 * float(seen.ultimate[rows] @ seen.amount[rows]) / float(seen.amount[rows].sum())

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from avalist.app.administer import SetPolicy, SetSolved
+from avalist.app.dataset import collect
 from avalist.app.replay import replay
+from avalist.app.spent import ledger
 from avalist.domain.core import Solved
 from avalist.domain.decisions import Action, Decision, Factor
 from avalist.domain.errors import BadInput, Conflict
@@ -158,6 +160,16 @@ def test_releases_replay(busy: Shop) -> None:
     assert any(map(released, found))
     result = replay(busy.installation.log, busy.installation.load_model)
     assert (result.decisions, result.different) == (30, 0)
+
+
+def test_what_was_released_and_what_it_might_cost_is_read_back(busy: Shop, model: Artefact) -> None:
+    found = [pay(busy, f"w{n}", n, T0_MS + n * DAY_MS, mail=f"{letters(n)}q@x.org") for n in range(30)]
+    let_in = [f"pw{n}-{n}" for n, one in enumerate(found) if released(one)]
+    explore(busy, Policy())
+    data = collect(busy.installation.log.read, "game")
+    assert [data.background.payment_ids[n] for n in data.background.released.tolist()] == let_in
+    assert [daily for _, daily in data.background.exploring] == [OFTEN.daily_cost_minor, 0]
+    assert sum(month.released for month in ledger(data, model).explored) == len(let_in) > 0
 
 
 def test_a_plan_without_the_columns_cannot_explore(shop: Shop) -> None:

@@ -11,7 +11,7 @@ from avalist.api.health import TrainerMetrics
 from avalist.api.metrics import EmbeddedMetrics
 from avalist.app.administer import SetAlerts
 from avalist.app.dataset import Dataset, collect
-from avalist.app.followed import Checkup, Followed, tell, told
+from avalist.app.followed import Checkup, Followed, Work, tell, told
 from avalist.app.health import check, keep, kept
 from avalist.app.level import ALL_PAYMENTS
 from avalist.domain.alerts import Alert
@@ -101,6 +101,22 @@ def test_the_follower_tells_metrics_what_a_check_found(tmp_path: Path) -> None:
         metrics.followed(said, 1, 0)
         assert metrics.health.alerts.labels("shop", "level")._value.get() >= 1
         assert metrics.health.level_z.labels("shop")._value.get() > 5.0
+
+
+def test_the_follower_tells_metrics_of_trainings_and_messages(tmp_path: Path) -> None:
+    metrics, counted = EmbeddedMetrics(), []
+    with opened(tmp_path) as shop:
+        for runs in (2, 3, 1):  # it began anew before the last
+            work = Work(training=True, trainings={"refused": runs}, sending=4, oldest_ms=1_000, attempts={"dead": runs})
+            tell(shop.installation.documents, Followed(at_ms=1, position=0, snapshot=0, work=work))
+            metrics.followed(told(shop.installation.documents), 5_000, 0)
+            counted.append(metrics.trainings.runs.labels("refused")._value.get())
+    assert counted == [2, 3, 4]
+    assert metrics.webhooks.attempts.labels("dead")._value.get() == 4
+    values = [
+        one._value.get() for one in (metrics.trainings.running, metrics.webhooks.sending, metrics.webhooks.oldest)
+    ]
+    assert values == [1, 4, 4.0]
 
 
 def test_a_trainer_shows_the_checks_of_its_own_merchants_alone(tmp_path: Path) -> None:

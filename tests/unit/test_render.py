@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from avalist.app.report import FitReport, report
+from avalist.app.report import FitReport, evaluate, report
+from avalist.app.spent import ledger
 from avalist.render import html_page, markdown_page, story
 from avalist.render.blocks import Block, Chart, Figures, Heading, Listing, Page, Pair, Series, Table, Text
 from avalist.render.html import page as html
@@ -147,6 +148,15 @@ def test_without_a_gain_none_is_claimed(made: FitReport) -> None:
     none = msgspec.structs.replace(made.economic.gain_minor, low=-1.0)
     unsure = msgspec.structs.replace(made, economic=msgspec.structs.replace(made.economic, gain_minor=none))
     assert "not clearly a gain" in headline(unsure)[2]
+
+
+def test_what_was_spent_has_a_section_where_there_is_a_model(made: FitReport) -> None:
+    data = dataset()
+    model = evaluate(data, SMALL, lambda done, wanted: None).folds[-1].model
+    page = markdown_page(story(msgspec.structs.replace(made, spent=ledger(data, model))))
+    assert "What decisions have spent" in page
+    assert re.search(r"visa .*VAMP, excessive merchant from 1,500 and 150.0 bps on", page)
+    assert "What decisions have spent" not in markdown_page(story(made))
 
 
 def test_simulated_data_are_called_so_first(made: FitReport) -> None:

@@ -139,7 +139,9 @@ def _compiled(
     names: dict[str, object] = {f"_{n}": _DERIVED[source] for n, source in enumerate(sources) if source in _DERIVED}
     names |= called
     fields = event.__struct_fields__
-    parts = [form.format(_expression(n, source, fields)) for n, (source, form) in enumerate(zip(sources, forms, strict=True))]
+    parts = [
+        form.format(_expression(n, source, fields)) for n, (source, form) in enumerate(zip(sources, forms, strict=True))
+    ]
     read = f"[{', '.join(parts)}]"
     shapes = {shape: None for source in sources for shape in PATTERNS.get(source, ())} if event is Payment else {}
     if shapes:

@@ -102,10 +102,11 @@ class Intake:
         facts = payment_facts(event, self._schema, warnings, self.tables, session_state)
         captured = not again and (self._assumed if event.captured is None else event.captured)
         numbers, texts = self._numbers_of.payment(event, facts), self._keys_of.payment(event, facts)
-        missing = [source for place, source in self._asked_numbers if numbers[place] == MISSING]
-        missing += [source for place, source in self._asked_keys if not texts[place]]
-        if missing:
-            add_missing(facts, tuple(missing))
+        if MISSING in numbers or not all(texts):
+            missing = [source for place, source in self._asked_numbers if numbers[place] == MISSING]
+            missing += [source for place, source in self._asked_keys if not texts[place]]
+            if missing:
+                add_missing(facts, tuple(missing))
         row = self._pack(
             _READ_ONLY if again else _PAYMENT, at_ms, at_ms, captured, 0, facts.occurred_at_ms,
             facts.amount_base_minor, *numbers,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from itertools import count, repeat
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import msgspec
 
@@ -45,7 +45,7 @@ encode = msgspec.msgpack.Encoder().encode
 _decode_head = msgspec.msgpack.Decoder(EventHead).decode
 _LATEST_MS = 253_402_300_799_999  # the last that ISO 8601 writes in four digits of year
 _EVENT = int(RecordKind.EVENT)
-_PAYMENT = "payment"
+_TYPE = {kind: str(kind.__struct_config__.tag) for kind in get_args(WireEvent)}
 _NOTHING = hashlib.blake2b(digest_size=16)
 
 
@@ -236,7 +236,7 @@ class Taker:
         joined, state = self._with_session(batch, event)
         row, facts = intake.payment(joined, state, at_ms=at_ms, again=again)
         return EventCore(
-            _PAYMENT, event.event_id, digest, event.payment_id, event.checkpoint, row, facts, None, None, asked
+            _TYPE[Payment], event.event_id, digest, event.payment_id, event.checkpoint, row, facts, None, None, asked
         )
 
     def _with_session(self, batch: Batch, event: Payment) -> tuple[Payment, SessionState]:
@@ -265,8 +265,8 @@ class Taker:
             kind = FoldKind.AUTH_APPROVED if event.approved else FoldKind.AUTH_DECLINED
             t_ms = min(to_ms(event.occurred_at), at_ms)
         return EventCore(
-            _type(event), event.event_id, digest, event.payment_id, "", with_head(paid, kind, at_ms, t_ms, *deltas),
-            None, fraud, True if deltas[0] else None, False,
+            _TYPE[event.__class__], event.event_id, digest, event.payment_id, "",
+            with_head(paid, kind, at_ms, t_ms, *deltas), None, fraud, True if deltas[0] else None, False,
             event.source == IMPUTED if isinstance(event, Label) else None,
             verdict=f"{event.verdict} {event.by}" if isinstance(event, ReviewResult) else "", told=told_by(event),
         )  # fmt: skip
@@ -295,11 +295,9 @@ class Taker:
 def _identity(intake: Intake, event: IdentityEvent, digest: bytes, at_ms: int) -> EventCore:
     row, facts = intake.identity(event, at_ms)
     named = event.session if isinstance(event, SessionClosed) and event.session and event.session.id else None
-    return EventCore(_type(event), event.event_id, digest, "", "", row, facts, session=named, told=told_by(event))
-
-
-def _type(event: WireEvent) -> str:
-    return event.__struct_config__.tag  # type: ignore[return-value]  # the property asks for it by a second call
+    return EventCore(
+        _TYPE[event.__class__], event.event_id, digest, "", "", row, facts, session=named, told=told_by(event)
+    )
 
 
 def _came_before(event: Payment, first: int | EventCore, flags: int) -> bool:

@@ -46,7 +46,8 @@ def seal(secret: bytes, at_ms: int, name: bytes, clear: bytes) -> bytes:
 
 def seal_all(secret: bytes, ats: Sequence[int], names: Sequence[bytes], clears: Sequence[bytes]) -> list[bytes]:
     """Encrypt many as :func:`seal` does one."""
-    nonces, sealed, day = _nonces(secret), [], -1
+    nonces, sealed = _nonces(secret), []
+    day: int | None = None
     for at_ms, name, clear in zip(ats, names, clears, strict=True):
         if at_ms // DAY_MS != day:
             day = at_ms // DAY_MS

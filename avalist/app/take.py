@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from itertools import count, repeat
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import msgspec
 
@@ -38,23 +38,24 @@ from avalist.domain.records import FoldKind, Record, RecordKind
 from avalist.domain.row import head_of, with_head
 from avalist.domain.schema import Schema
 from avalist.enrich.intake import Intake
-from avalist.enrich.seal import Secret, seal
+from avalist.enrich.seal import Secret, seal_all
 from avalist.ports.log import Log
 
 encode = msgspec.msgpack.Encoder().encode
 _decode_head = msgspec.msgpack.Decoder(EventHead).decode
 _LATEST_MS = 253_402_300_799_999  # the last that ISO 8601 writes in four digits of year
 _EVENT = int(RecordKind.EVENT)
+_TYPE = {kind: str(kind.__struct_config__.tag) for kind in get_args(WireEvent)}
 _NOTHING = hashlib.blake2b(digest_size=16)
 
 
-class Known(NamedTuple):
+class Known(msgspec.Struct, frozen=True, gc=False):
     """An event that stands in the log."""
 
     position: int
 
 
-class New(NamedTuple):
+class New(msgspec.Struct, frozen=True, gc=False):
     """An event of this batch, by its place among the new ones."""
 
     place: int
@@ -82,8 +83,8 @@ class Batch:
         self.cores: list[EventCore] = []
         self.sealed: list[bytes] = []
         self.ats: list[int] = []
-        self.clear: list[tuple[int, bytes]] = []
         self.results: list[AvalistError | Known | New] = []
+        self._clear: dict[int, bytes] = {}
         self._fresh: dict[str, int] = {}
         self._sessions: dict[str, EventCore] = {}
         self._touched: dict[str, tuple[int | EventCore, int]] = {}
@@ -106,8 +107,8 @@ class Batch:
         """Return the event that told of a session last, or its position; −1: none."""
         return self._sessions.get(id) or self.merchant.session_at(id)
 
-    def add(self, core: EventCore, at_ms: int, sealed: bytes) -> New:
-        """Add an event."""
+    def add(self, core: EventCore, at_ms: int, *, clear: bytes = b"", sealed: bytes = b"") -> New:
+        """Add an event; what is `clear` of it is sealed at the end."""
         place = self._fresh[core.event_id] = len(self.cores)
         if core.payment_id:
             first, flags = self.payment(core.payment_id)
@@ -115,6 +116,8 @@ class Batch:
             self._touched[core.payment_id] = core if first == -1 else first, flags
         if core.session is not None:
             self._sessions[core.session.id or ""] = core
+        if clear:
+            self._clear[place] = clear
         self.cores.append(core)
         self.sealed.append(sealed)
         self.ats.append(at_ms)
@@ -122,9 +125,11 @@ class Batch:
         return New(place)
 
     def seal(self, secret: bytes) -> None:
-        """Seal what was added in clear."""
-        for place, clear in self.clear:
-            self.sealed[place] = seal(secret, self.ats[place], self.cores[place].digest, clear)
+        """Seal what is clear of the events."""
+        ats, names = [self.ats[place] for place in self._clear], [self.cores[place].digest for place in self._clear]
+        for place, sealed in zip(self._clear, seal_all(secret, ats, names, list(self._clear.values())), strict=True):
+            self.sealed[place] = sealed
+        self._clear.clear()
 
     def records(self) -> list[Record]:
         """Return the events' records."""
@@ -162,38 +167,41 @@ class Taker:
 
         `ats` are their arrivals, see :func:`arrival_of`.
         """
-        batch = Batch(merchant, events)
+        batch, intake = Batch(merchant, events), self._intake(merchant)
         for event, content, at_ms in zip(events, _contents(events), ats, strict=True):
-            batch.results.append(self._result(batch, event, content, at_ms, asked))
+            batch.results.append(self._result(batch, intake, event, content, at_ms, asked))
         batch.seal(self._secret(merchant.id))
         return batch
 
     def merge(self, merchant: Merchant, events: Sequence[WireEvent | Carried]) -> Batch:
         """Make cores of events, in order of known time; those that are carried over are joined again."""
         batch = Batch(merchant, [event.core if isinstance(event, Carried) else event for event in events])
+        intake = self._intake(merchant)
         for event in events:
             if isinstance(event, Carried):
-                batch.results.append(batch.add(self._joined_again(batch, event.core), event.at_ms, event.sealed))
+                batch.results.append(batch.add(self._joined_again(batch, event.core), event.at_ms, sealed=event.sealed))
             else:
                 (content,) = _contents([event])
                 at_ms = arrival_of(event, batch.at_ms)
-                batch.results.append(self._result(batch, event, content, at_ms, asked=False))
+                batch.results.append(self._result(batch, intake, event, content, at_ms, asked=False))
         batch.seal(self._secret(merchant.id))
         return batch
 
     def _result(
-        self, batch: Batch, event: WireEvent, content: _Content | BadInput, at_ms: int, asked: bool
+        self, batch: Batch, intake: Intake, event: WireEvent, content: _Content | BadInput, at_ms: int, asked: bool
     ) -> AvalistError | Known | New:
         if isinstance(content, BadInput):
             return content
         try:
-            return self._taken(batch, event, content, at_ms, asked)
+            return self._taken(batch, intake, event, content, at_ms, asked)
         except LogFailed:
             raise
         except AvalistError as error:
             return error.alone()
 
-    def _taken(self, batch: Batch, event: WireEvent, content: _Content, at_ms: int, asked: bool) -> Known | New:
+    def _taken(
+        self, batch: Batch, intake: Intake, event: WireEvent, content: _Content, at_ms: int, asked: bool
+    ) -> Known | New:
         clear, digest = content
         known = batch.event(event.event_id)
         if known is None and isinstance(event, Payment):
@@ -210,13 +218,12 @@ class Taker:
             return known
         at_ms = _never_back(batch.at_ms, event, at_ms)
         if isinstance(event, Payment):
-            core = self._payment(batch, event, digest, at_ms, asked)
+            core = self._payment(batch, intake, event, digest, at_ms, asked)
         elif isinstance(event, OutcomeEvent):
-            return batch.add(self._outcome(batch, event, digest, at_ms), at_ms, b"")
+            return batch.add(self._outcome(batch, event, digest, at_ms), at_ms)
         else:
-            core = self._identity(batch, event, digest, at_ms)
-        batch.clear.append((len(batch.cores), clear))
-        return batch.add(core, at_ms, b"")
+            core = _identity(intake, event, digest, at_ms)
+        return batch.add(core, at_ms, clear=clear)
 
     def _known_by_payment(self, batch: Batch, event: Payment) -> Known | None:
         """Return where a payment stands whose event id is forgotten: payments are remembered for longer."""
@@ -231,12 +238,14 @@ class Taker:
     def _head_at(self, position: int) -> EventHead:
         return _decode_head(self._log.get(position).core)
 
-    def _payment(self, batch: Batch, event: Payment, digest: bytes, at_ms: int, asked: bool) -> EventCore:
+    def _payment(
+        self, batch: Batch, intake: Intake, event: Payment, digest: bytes, at_ms: int, asked: bool
+    ) -> EventCore:
         again = _came_before(event, *batch.payment(event.payment_id))
         joined, state = self._with_session(batch, event)
-        row, facts = self._intake(batch.merchant).payment(joined, state, at_ms=at_ms, again=again)
+        row, facts = intake.payment(joined, state, at_ms=at_ms, again=again)
         return EventCore(
-            event.type, event.event_id, digest, event.payment_id, event.checkpoint, row, facts, None, None, asked
+            _TYPE[Payment], event.event_id, digest, event.payment_id, event.checkpoint, row, facts, None, None, asked
         )
 
     def _with_session(self, batch: Batch, event: Payment) -> tuple[Payment, SessionState]:
@@ -252,11 +261,6 @@ class Taker:
         core = self._core_at(found) if isinstance(found, int) else found
         return msgspec.structs.replace(event, session=core.session), "joined"
 
-    def _identity(self, batch: Batch, event: IdentityEvent, digest: bytes, at_ms: int) -> EventCore:
-        row, facts = self._intake(batch.merchant).identity(event, at_ms)
-        named = event.session if isinstance(event, SessionClosed) and event.session and event.session.id else None
-        return EventCore(event.type, event.event_id, digest, "", "", row, facts, session=named, told=told_by(event))
-
     def _outcome(self, batch: Batch, event: OutcomeEvent, digest: bytes, at_ms: int) -> EventCore:
         """Join an outcome with its payment: the payment's keys, amount and time become facts of the outcome."""
         first, flags = batch.payment(event.payment_id)
@@ -270,8 +274,8 @@ class Taker:
             kind = FoldKind.AUTH_APPROVED if event.approved else FoldKind.AUTH_DECLINED
             t_ms = min(to_ms(event.occurred_at), at_ms)
         return EventCore(
-            event.type, event.event_id, digest, event.payment_id, "", with_head(paid, kind, at_ms, t_ms, *deltas), None,
-            fraud, True if deltas[0] else None, False,
+            _TYPE[event.__class__], event.event_id, digest, event.payment_id, "",
+            with_head(paid, kind, at_ms, t_ms, *deltas), None, fraud, True if deltas[0] else None, False,
             event.source == IMPUTED if isinstance(event, Label) else None,
             verdict=f"{event.verdict} {event.by}" if isinstance(event, ReviewResult) else "", told=told_by(event),
         )  # fmt: skip
@@ -295,6 +299,14 @@ class Taker:
             _, _, t_ms, _, _ = head_of(paid)
         row = with_head(paid, kind, at_ms, t_ms, *deltas)
         return msgspec.structs.replace(core, row=row, captured=True if deltas[0] else None)
+
+
+def _identity(intake: Intake, event: IdentityEvent, digest: bytes, at_ms: int) -> EventCore:
+    row, facts = intake.identity(event, at_ms)
+    named = event.session if isinstance(event, SessionClosed) and event.session and event.session.id else None
+    return EventCore(
+        _TYPE[event.__class__], event.event_id, digest, "", "", row, facts, session=named, told=told_by(event)
+    )
 
 
 def _came_before(event: Payment, first: int | EventCore, flags: int) -> bool:
@@ -355,18 +367,18 @@ def _never_back(last_ms: int, event: WireEvent, at_ms: int) -> int:
     """Return t(d): the supplied arrival, or the writer's clock held from going back before the last arrival."""
     if event.received_at is None:
         return max(at_ms, last_ms)
+    if last_ms <= at_ms <= _LATEST_MS:
+        return at_ms
     if at_ms > _LATEST_MS:
         raise BadInput(
             "not a time of this world", field="$.received_at", expected=f"to {from_ms(_LATEST_MS).isoformat()}"
         )
-    if at_ms < last_ms:
-        raise ClockWentBack(
-            "received_at must not decrease: send events in order of arrival",
-            field="$.received_at",
-            expected=f"at least {from_ms(last_ms).isoformat()}",
-            got=event.received_at.isoformat(),
-        )
-    return at_ms
+    raise ClockWentBack(
+        "received_at must not decrease: send events in order of arrival",
+        field="$.received_at",
+        expected=f"at least {from_ms(last_ms).isoformat()}",
+        got=event.received_at.isoformat(),
+    )
 
 
 def canonical(event: WireEvent) -> bytes:
@@ -374,8 +386,8 @@ def canonical(event: WireEvent) -> bytes:
 
     Raises ``BadInput`` for a time that has no four-digit year in UTC.
     """
-    custom: Custom = getattr(event, "custom", {})
-    if len(custom) > 1:
+    custom: Custom | None = getattr(event, "custom", None)
+    if custom and len(custom) > 1:
         event = msgspec.structs.replace(event, custom=dict(sorted(custom.items())))
     return _as_sent(event)
 

@@ -29,6 +29,7 @@ from avalist.enrich.shapes import device_class, email_parts
 from avalist.enrich.tables import NOTHING, Known, Tables
 
 _NO_GOODS = "", "", 0
+_NO_WORDS = "", ""
 _NOTHING = ("", "", "", "", "", "", "", "", "", "", "", "", None, None, None, None, "", None, None, None)
 _TAG = {kind: str(kind.__struct_config__.tag) for kind in (*get_args(Method), *get_args(CartItem))}
 
@@ -56,11 +57,11 @@ def payment_facts(
         )
     customer, device, method, cart = event.customer, event.device, event.method, event.cart
     occurred_at_ms = to_ms(event.occurred_at)
-    domain, shape = email_parts((customer and customer.email) or "")
+    domain, shape = email_parts(customer.email) if customer is not None and customer.email else _NO_WORDS
     card = method if isinstance(method, Card) else None
     bin, issuer = ((card.bin or ""), (card.issuer_country or "")) if card else ("", "")
     billing = (event.billing.country or "") if event.billing else ""
-    machine, machine_shape = _device(device)
+    machine, machine_shape = _NO_WORDS if device is None else _device(device)
     item, product, items = _goods(cart) if cart else _NO_GOODS
     tells = event.session.tells or () if event.session else ()
     known = _known(tables, event.ip, domain, bin, device, issuer, billing, customer) if tables else NOTHING
@@ -68,22 +69,22 @@ def payment_facts(
         tables.version if tables else NO_TABLES, event.currency, event.amount_minor, base, occurred_at_ms, domain,
         shape, machine, machine_shape, _TAG[type(method)] if method else "", bin, issuer, billing, item, product, items,
         _account_age_s(customer, occurred_at_ms), event.session is not None, session_state, tells, {}, warnings, (),
-        *_looked_up(known),
+        *(_NOTHING if known is NOTHING else _looked_up(known)),
     )  # fmt: skip
 
 
 def identity_facts(event: IdentityEvent, tables: Tables | None = None) -> Facts:
     """Return the facts of a sign-up, login, profile change, KYC step or session."""
     customer, device = event.customer, event.device
-    domain, shape = email_parts((customer and customer.email) or "")
+    domain, shape = email_parts(customer.email) if customer is not None and customer.email else _NO_WORDS
     occurred_at_ms = to_ms(event.occurred_at)
-    machine, machine_shape = _device(device)
+    machine, machine_shape = _NO_WORDS if device is None else _device(device)
     tells = event.session.tells or () if event.session else ()
     known = _known(tables, event.ip, domain, "", device, "", "", customer) if tables else NOTHING
     return Facts(
         tables.version if tables else NO_TABLES, "", 0, 0, occurred_at_ms, domain, shape, machine, machine_shape,
         "", "", "", "", "", "", 0, _account_age_s(customer, occurred_at_ms), event.session is not None, "", tells, {},
-        (), (), *_looked_up(known),
+        (), (), *(_NOTHING if known is NOTHING else _looked_up(known)),
     )  # fmt: skip
 
 
@@ -110,10 +111,8 @@ def _account_age_s(customer: Customer | None, occurred_at_ms: int) -> int | None
     return max((occurred_at_ms - to_ms(customer.created_at)) // 1000, 0)
 
 
-def _device(device: Device | None) -> tuple[str, str]:
+def _device(device: Device) -> tuple[str, str]:
     """Return a device's class and shape."""
-    if device is None:
-        return "", ""
     return _device_words(device.user_agent or "", device.screen or "", device.timezone or "", device.language or "")
 
 
@@ -136,8 +135,6 @@ def _looked_up(
     int | None, int | None, int | None,
 ]:  # fmt: skip
     """Return what stands in facts from ``ip_country`` on."""
-    if known is NOTHING:
-        return _NOTHING
     network, agent, phone, places = known.network, known.agent, known.phone, known.places
     return (
         network.country, network.asn, network.kind, known.email_class, known.card_brand, agent.kind, agent.browser,

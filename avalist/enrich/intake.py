@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Final
+import struct
+from typing import Any, Final
 
 from avalist.domain.errors import BadInput
 from avalist.domain.events import IdentityEvent, KycStep, Login, Payment, ProfileChange, SessionClosed, SignUp
 from avalist.domain.facts import NO_TABLES, Facts, SessionState
 from avalist.domain.records import FoldKind
-from avalist.domain.row import LARGEST_NUMBER, MISSING, pack_row
+from avalist.domain.row import LARGEST_NUMBER, MISSING, VALUES
 from avalist.domain.schema import Schema
 from avalist.enrich.facts import identity_facts, payment_facts
 from avalist.enrich.quality import Quality, add_missing
@@ -23,6 +24,8 @@ _FIRST_KEY: Final = (1).to_bytes(8, "little")
 _ABSENT: Final[dict[object, bytes]] = {None: _NO_KEY, "": _NO_KEY}
 _PAYMENT, _READ_ONLY = int(FoldKind.PAYMENT), int(FoldKind.READ_ONLY)
 _LOGIN_OK, _LOGIN_FAILED = int(FoldKind.LOGIN_OK), int(FoldKind.LOGIN_FAILED)
+_TEXT: Final = "(None if (value := {}) is None else str(value))"
+"""The form of a key whose source may give something else than text."""
 _FOLD_KIND = {
     SignUp: int(FoldKind.SIGN_UP),
     ProfileChange: int(FoldKind.PROFILE_CHANGE),
@@ -42,7 +45,9 @@ class _Keys(dict[object, bytes]):
         self._older: dict[object, bytes] = {}
 
     def __missing__(self, text: str) -> bytes:
-        key = self._older.get(text) or self.made(text)
+        key = self._older.get(text)
+        if key is None:
+            key = self.made(text)
         if len(self) >= _CACHED_KEYS:
             self._older = self.copy()
             self.clear()
@@ -69,16 +74,19 @@ class Intake:
         self._schema = schema
         self._quality = Quality(schema)
         keys = [d.source for d in schema.entities] + [d.source for d in schema.categories]
-        self._keys_of = Sources(keys)
-        self._not_text = [place for place, source in enumerate(keys) if not is_text(source)]
+        self._keys_of = Sources(keys, ["{}" if is_text(source) else _TEXT for source in keys])
         self._names = [c.name for c in schema.categories]
         self._first_category = len(schema.entities)
         numbers = [d.source for d in schema.numbers]
-        self._values_of = Sources(numbers)
-        self._asked_of_callers = [(place, s) for place, s in enumerate([*numbers, *keys]) if is_given(s)]
-        self._numbers = [(d.name, 10**d.decimals, LARGEST_NUMBER // 10**d.decimals) for d in schema.numbers]
+        forms = [_number_form(place, 10**d.decimals) for place, d in enumerate(schema.numbers)]
+        names = [d.name for d in schema.numbers]
+        self._numbers_of = Sources(numbers, forms, missing=MISSING, number=_number, names=names)
+        self._asked_numbers = [(place, source) for place, source in enumerate(numbers) if is_given(source)]
+        self._asked_keys = [(place, source) for place, source in enumerate(keys) if is_given(source)]
+        self._pack = struct.Struct(f"<{VALUES + 1 + len(numbers)}q").pack
         self._assumed = schema.capture == "assumed"
         self._keys = _Keys(secret)
+        self._key_of = self._keys.__getitem__
         self.tables: Tables | None = None
         self.asked_for = NO_TABLES
 
@@ -93,43 +101,46 @@ class Intake:
         warnings = self._quality.of(event, session_state)
         facts = payment_facts(event, self._schema, warnings, self.tables, session_state)
         captured = not again and (self._assumed if event.captured is None else event.captured)
-        values, texts = self._values_of.payment(event, facts), self._keys_of.payment(event, facts)
-        given = values + texts
-        missing = [s for place, s in self._asked_of_callers if not (v := given[place]) and (v is None or v == "")]
-        if missing:
-            add_missing(facts, tuple(missing))
-        kind = _READ_ONLY if again else _PAYMENT
-        head = [kind, at_ms, at_ms, int(captured), 0, facts.occurred_at_ms, facts.amount_base_minor]
-        return self._row(head, values, texts, facts), facts
+        numbers, texts = self._numbers_of.payment(event, facts), self._keys_of.payment(event, facts)
+        if MISSING in numbers or not all(texts):
+            missing = [source for place, source in self._asked_numbers if numbers[place] == MISSING]
+            missing += [source for place, source in self._asked_keys if not texts[place]]
+            if missing:
+                add_missing(facts, tuple(missing))
+        row = self._pack(
+            _READ_ONLY if again else _PAYMENT, at_ms, at_ms, captured, 0, facts.occurred_at_ms,
+            facts.amount_base_minor, *numbers,
+        )  # fmt: skip
+        return row + self._keyed(texts, facts), facts
 
     def identity(self, event: IdentityEvent, at_ms: int = 0) -> tuple[bytes, Facts]:
         """Return the fold row and the facts of an identity event that arrived at `at_ms`. Raises ``BadInput``."""
         kind = (_LOGIN_OK if event.ok else _LOGIN_FAILED) if isinstance(event, Login) else _FOLD_KIND[type(event)]
         facts = identity_facts(event, self.tables)
-        values, texts = self._values_of.identity(event, facts), self._keys_of.identity(event, facts)
-        head = [kind, at_ms, min(facts.occurred_at_ms, at_ms), 0, 0, facts.occurred_at_ms, MISSING]
-        return self._row(head, values, texts, facts), facts
+        numbers, texts = self._numbers_of.identity(event, facts), self._keys_of.identity(event, facts)
+        occurred_ms = facts.occurred_at_ms
+        row = self._pack(kind, at_ms, min(occurred_ms, at_ms), 0, 0, occurred_ms, MISSING, *numbers)
+        return row + self._keyed(texts, facts), facts
 
-    def _row(self, head: list[int], values: list[object], texts: list[object], facts: Facts) -> bytes:
-        """Return the row that begins with `head`; note the categories in `facts`."""
-        head += [
-            MISSING if value is None
-            else value * scale if value.__class__ is int and -most <= value <= most
-            else _number(name, value, scale)
-            for (name, scale, most), value in zip(self._numbers, values, strict=True)
-        ]  # fmt: skip
-        for place in self._not_text:
-            if texts[place] is not None:
-                texts[place] = str(texts[place])
-        for name, text in zip(self._names, texts[self._first_category :], strict=True):
-            if text:
-                facts.categories[name] = str(text)
-        return pack_row(head) + b"".join(map(self._keys.__getitem__, texts))
+    def _keyed(self, texts: list[Any], facts: Facts) -> bytes:
+        """Return the keys of a row; note the categories in `facts`."""
+        if self._names:
+            for name, text in zip(self._names, texts[self._first_category :], strict=True):
+                if text:
+                    facts.categories[name] = text
+        return b"".join(map(self._key_of, texts))
 
     def key(self, value: object) -> int:
         """Return the keyed hash of a value: a signed 64-bit word, never 0."""
         text = str(value)
         return int.from_bytes(self._keys[text] if text else self._keys.made(text), "little", signed=True)
+
+
+def _number_form(place: int, scale: int) -> str:
+    """Return the form of a number: whole ones, which most are, cost no call."""
+    most = LARGEST_NUMBER // scale
+    whole = f"value * {scale} if value.__class__ is int and {-most} <= value <= {most}"
+    return f"(missing if (value := {{}}) is None else {whole} else number(names[{place}], value, {scale}))"
 
 
 def _number(name: str, value: object, scale: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -40,10 +40,23 @@ def seal(secret: bytes, at_ms: int, name: bytes, clear: bytes) -> bytes:
     >>> unseal(b"k" * 32, 0, seal(b"k" * 32, 0, b"m/1", b"ann@example.com"))
     b'ann@example.com'
     """
-    drawn = _nonces(secret).copy()  # a new one would cost twice as much
-    drawn.update(name)
-    nonce = drawn.digest()
-    return nonce + _cipher(secret, at_ms // DAY_MS).encrypt(nonce, clear, None)
+    (sealed,) = seal_all(secret, (at_ms,), (name,), (clear,))
+    return sealed
+
+
+def seal_all(secret: bytes, ats: Sequence[int], names: Sequence[bytes], clears: Sequence[bytes]) -> list[bytes]:
+    """Encrypt many as :func:`seal` does one."""
+    nonces, sealed = _nonces(secret), []
+    day: int | None = None
+    for at_ms, name, clear in zip(ats, names, clears, strict=True):
+        if at_ms // DAY_MS != day:
+            day = at_ms // DAY_MS
+            encrypt = _cipher(secret, day).encrypt
+        drawn = nonces.copy()  # a new one would cost twice as much
+        drawn.update(name)
+        nonce = drawn.digest()
+        sealed.append(nonce + encrypt(nonce, clear, None))
+    return sealed
 
 
 def unseal(secret: bytes, at_ms: int, sealed: bytes) -> bytes:

@@ -110,7 +110,7 @@ class Sources:
     """Reads all of a schema's sources at once: each list is one expression, compiled when the schema is.
 
     `payment` and `identity` take an event with its facts and return the values in order, None where the event does not
-    carry one.
+    carry one. `forms` say what is made of each value: expressions with ``{}`` in its place, which may call `names`.
 
     Raises
     ------
@@ -126,15 +126,22 @@ class Sources:
     ['ann', None, 'EUR']
     """
 
-    def __init__(self, sources: Sequence[str]) -> None:
-        self.payment = _compiled(sources, Payment)
-        self.identity = _compiled(sources, Login)
+    def __init__(self, sources: Sequence[str], forms: Sequence[str] = (), **names: object) -> None:
+        forms = forms or ["{}"] * len(sources)
+        self.payment = _compiled(sources, forms, names, Payment)
+        self.identity = _compiled(sources, forms, names, Login)
 
 
-def _compiled(sources: Sequence[str], event: type[msgspec.Struct]) -> Reader:
+def _compiled(
+    sources: Sequence[str], forms: Sequence[str], called: dict[str, object], event: type[msgspec.Struct]
+) -> Reader:
     """Return a reader of one kind of event; what its type lacks is None. Shapes that patterns share are made once."""
     names: dict[str, object] = {f"_{n}": _DERIVED[source] for n, source in enumerate(sources) if source in _DERIVED}
-    parts = [_expression(n, source, event.__struct_fields__) for n, source in enumerate(sources)]
+    names |= called
+    fields = event.__struct_fields__
+    parts = [
+        form.format(_expression(n, source, fields)) for n, (source, form) in enumerate(zip(sources, forms, strict=True))
+    ]
     read = f"[{', '.join(parts)}]"
     shapes = {shape: None for source in sources for shape in PATTERNS.get(source, ())} if event is Payment else {}
     if shapes:

@@ -13,6 +13,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -103,9 +104,12 @@ class Table:
                     seen += len(some)
                 return
             while block := stream.readlines(_LINES_BYTES):
-                kept = [(n, line.strip().removeprefix(codecs.BOM_UTF8)) for n, line in enumerate(block, seen + 1)]
+                numbers = list(range(seen + 1, seen + len(block) + 1))
+                lines = [line.removeprefix(codecs.BOM_UTF8) for line in map(bytes.strip, block)]
                 seen += len(block)
-                yield Lines([n for n, line in kept if line], [line for _, line in kept if line])
+                if not all(lines):
+                    numbers, lines = list(compress(numbers, lines)), list(filter(None, lines))
+                yield Lines(numbers, lines)
 
     # --- CSV --------------------------------------------------------------------------------------------------------
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any, get_args
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from avalist.adapters.memory.log import MemoryLog
 from avalist.app.archive import Archive
 from avalist.app.merchant import decode_event_core
-from avalist.app.telling import told_by
+from avalist.app.telling import iso_text, told_by
 from avalist.domain.core import EventCore
 from avalist.domain.events import OutcomeEvent, WireEvent, decode_event
 from tests.integration.test_archive import archive
@@ -74,3 +77,11 @@ def test_other_events_say_nothing_more(type: str) -> None:
 def test_a_core_of_before_decodes() -> None:
     before = msgspec.msgpack.decode(msgspec.msgpack.encode(EventCore("capture", "e", b"", "p", "", b"row")))[:-1]
     assert decode_event_core(msgspec.msgpack.encode(before)).told == {}
+
+
+ZONES = st.integers(-1439, 1439).map(lambda minutes: dt.timezone(dt.timedelta(minutes=minutes)))
+
+
+@given(st.datetimes(dt.datetime(1970, 1, 1), dt.datetime(2100, 1, 1), timezones=st.just(dt.UTC) | ZONES))
+def test_a_time_is_written_in_iso_format(at: dt.datetime) -> None:
+    assert iso_text(at) == at.isoformat()

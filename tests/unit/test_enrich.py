@@ -16,7 +16,7 @@ from avalist.domain.row import CAPTURED_DELTA, KIND, MISSING, OCCURRED, VALUES, 
 from avalist.domain.schema import DIGITAL_GOODS, EntityDecl
 from avalist.enrich.facts import payment_facts
 from avalist.enrich.intake import Intake
-from avalist.enrich.seal import seal, unseal
+from avalist.enrich.seal import seal, seal_all, unseal
 from avalist.enrich.shapes import device_class, email_domain, email_shape, network_of, normal_email
 from tests.shop import DAY_MS, SCHEMA, T0_MS, event, iso, payment
 
@@ -100,6 +100,13 @@ def test_what_is_no_number_of_a_possible_size_is_refused(value: object) -> None:
 @pytest.mark.parametrize("value", [10**9, -(10**9), 1e9])
 def test_the_largest_numbers_are_taken(value: float) -> None:
     assert row(custom={"lat": value})[VALUES + 1] == value * 1000
+
+
+def test_numbers_and_keys_that_callers_did_not_send_are_named() -> None:
+    _, facts = Intake(SCHEMA, SECRET).payment(payment(custom={"lat": 0, "terminal": ""}))
+    assert "custom.lat" not in facts.missing
+    _, facts = Intake(SCHEMA, SECRET).payment(payment(custom={}))
+    assert "custom.lat" in facts.missing
 
 
 # --- keys ----------------------------------------------------------------------------------------------------------
@@ -255,6 +262,12 @@ def test_an_altered_seal_does_not_open() -> None:
         with pytest.raises(InvalidTag):
             unseal(SECRET, T0_MS, bytes(sealed))
         sealed[at] ^= 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 4 * 10**12), st.binary(max_size=9), st.binary(max_size=40)), max_size=9))
+def test_many_are_sealed_as_each_is(parts: list[tuple[int, bytes, bytes]]) -> None:
+    ats, names, clears = ([part[place] for part in parts] for place in range(3))
+    assert seal_all(SECRET, ats, names, clears) == [seal(SECRET, *part) for part in parts]  # type: ignore[arg-type]
 
 
 def test_another_name_gives_another_nonce() -> None:

@@ -19,7 +19,7 @@ from avalist.history.mapping import Mapping, decode_mapping
 from avalist.history.rejects import Rejects
 from avalist.history.rowfile import RowHistory
 from avalist.history.source import Survey
-from avalist.history.table import Table
+from avalist.history.table import Lines, Table
 from tests.shop import CARD_NUMBER
 
 MAPPING = """
@@ -271,3 +271,9 @@ def test_a_card_number_in_a_heading_is_refused_and_not_shown(tmp_path: Path) -> 
     with pytest.raises(BadInput, match="column's name") as raised:
         Table(file)
     assert (raised.value.field, raised.value.got) == ("column 2", "(not shown)")
+
+
+def test_lines_keep_their_numbers_where_empty_ones_and_marks_stand_between(tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    file.write_bytes(b'\xef\xbb\xbf{"a":1}\n\n  \r\n\xef\xbb\xbf {"a":2}\r\n{"a":3}')
+    assert list(Table(file).lines()) == [Lines([1, 4, 5], [b'{"a":1}', b' {"a":2}', b'{"a":3}'])]

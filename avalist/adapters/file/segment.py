@@ -15,6 +15,7 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -113,10 +114,9 @@ def write_all(fd: int, data: bytes) -> None:
 
 def framed(batch: Iterable[bytes]) -> bytes:
     """Return payloads as the bytes of a segment."""
-    parts: list[bytes] = []
-    for payload in batch:
-        parts += (FRAME.pack(len(payload), crc32(payload)), payload)
-    return b"".join(parts)
+    payloads = list(batch)
+    frames = map(FRAME.pack, map(len, payloads), map(crc32, payloads))
+    return b"".join(chain.from_iterable(zip(frames, payloads, strict=True)))
 
 
 def payloads(

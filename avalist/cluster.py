@@ -229,7 +229,7 @@ def partition_opener(cluster: Cluster, writers: Writers) -> Callable[[int], Open
                 writer, cluster.documents, cluster.blobs, cluster.secrets.new_secret, webhooks
             )
             failed.pop_all()
-        return Opened(Partition(writer, administration, cluster.secrets.merchant, log.epoch), log)
+        return Opened(Partition(writer, administration, cluster.secrets.merchant, log), log)
 
     return open_partition
 

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 from cryptography.exceptions import InvalidTag
 
+from avalist.app.stored import StoredDecision
 from avalist.domain import errors
 from avalist.domain.core import Why
 from avalist.domain.decisions import Decision
@@ -66,7 +67,15 @@ class PutTables(_Message, frozen=True, array_like=True, gc=False, tag="put_table
     version: int
 
 
-Asked = Decide | Fallen | Record | Administer | PutTables
+class Find(_Message, frozen=True, array_like=True, gc=False, tag="find"):
+    """Find the decision on a payment at a checkpoint, while the follower has not made it a document yet."""
+
+    merchant: str
+    payment_id: str
+    checkpoint: str
+
+
+Asked = Decide | Fallen | Record | Administer | PutTables | Find
 
 
 class Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -110,7 +119,13 @@ class TablesPut(_Message, frozen=True, array_like=True, gc=False, tag="tables_pu
     changed: int
 
 
-Reply = Decided | Refused | Recorded | CarriedOut | TablesPut
+class Found(_Message, frozen=True, array_like=True, gc=False, tag="found"):
+    """A decision that was looked for, as it is stored."""
+
+    stored: StoredDecision
+
+
+Reply = Decided | Refused | Recorded | CarriedOut | TablesPut | Found
 
 encode_message: Final = msgspec.msgpack.Encoder().encode
 _ASKED: Final[msgspec.msgpack.Decoder[Asked]] = msgspec.msgpack.Decoder(Asked)

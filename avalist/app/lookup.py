@@ -83,6 +83,17 @@ def _index_key(by: str, word: int) -> str:
     return f"{by}:{word & _WORD:016x}"
 
 
+def logged(writer: Writer, merchant: str, payment_id: str, checkpoint: str, since: int = 0) -> StoredDecision:
+    """Return a decision of the last 400 days, from the log at `since` or later; on the deciding thread.
+
+    Raises ``NotFound``.
+    """
+    core, decided = writer.lookup(merchant, payment_id, checkpoint, since)
+    here = writer.merchant(merchant)
+    model = here.model if here.model_version == decided.decision.model_version else None
+    return stored_decision(here, core, decided, None if model is None else model.artefact.typical)
+
+
 class Archive:
     """Reads decisions back: from the documents, and from the end of the log that is not folded into them yet."""
 
@@ -94,10 +105,7 @@ class Archive:
 
     def recent(self, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision:
         """Return a decision of the last 400 days, from the log; on the deciding thread. Raises ``NotFound``."""
-        core, decided = self._writer.lookup(merchant, payment_id, checkpoint)
-        here = self._writer.merchant(merchant)
-        model = here.model if here.model_version == decided.decision.model_version else None
-        return stored_decision(here, core, decided, None if model is None else model.artefact.typical)
+        return logged(self._writer, merchant, payment_id, checkpoint)
 
     def explanation(self, merchant: str, decision: Decision) -> Explanation | None:
         """Return what the follower made of a decision by now; not on the deciding thread."""

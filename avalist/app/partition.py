@@ -6,12 +6,13 @@ import traceback
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from avalist.app import asked as a
 from avalist.app.administer import AddFeatures, Administration, ListKeys, SetTables, Show, decode_request
+from avalist.app.lookup import logged
 from avalist.app.profile import Profile, profile_of
 from avalist.app.writer import Answer, Asked, Writer
 from avalist.domain.errors import AvalistError, BadInput, LogFailed
@@ -38,23 +39,34 @@ class Taken(NamedTuple):
     changed: list[Profile]
 
 
+class Turn(Protocol):
+    """A writer's turn at a log. `epoch` names it: that of a later one is higher."""
+
+    epoch: int
+
+    @property
+    def near(self) -> int:
+        """Return the position from which on every record is at hand in memory."""
+        ...
+
+
 class _Placed(NamedTuple):
     place: int
     asked: a.Asked
 
 
 class Partition:
-    """Takes messages in order. `epoch` names this writer's turn: a later one's is higher.
+    """Takes messages in order.
 
     What is asked twice is answered twice the same: the log knows it. A message that breaks the code, or that this
     version cannot read, is poison: nothing of it is logged, and the next is taken.
     """
 
-    def __init__(self, writer: Writer, administration: Administration, secret: Secret, epoch: int) -> None:
+    def __init__(self, writer: Writer, administration: Administration, secret: Secret, turn: Turn) -> None:
         self.writer = writer
         self._administration = administration
         self._secret = secret
-        self._epoch = epoch
+        self._turn = turn
         self._published: dict[str, Profile] = {}
 
     def take(self, values: Sequence[bytes], at_ms: int) -> Taken:
@@ -112,7 +124,7 @@ class Partition:
         return decode_payment(self._clear(asked))
 
     def _clear(self, asked: a.Asked) -> bytes:
-        assert not isinstance(asked, a.PutTables)
+        assert not isinstance(asked, a.PutTables | a.Find)
         return asked.clear(self._secret(asked.merchant))
 
     # --- all else --------------------------------------------------------------------------------------------------
@@ -146,6 +158,10 @@ class Partition:
             case a.PutTables(version=version):
                 self._administration.prepare(SetTables(version))
                 return a.TablesPut(asked.request, self._administration.set_tables(SetTables(version), at_ms).changed)
+            case a.Find(merchant=merchant, payment_id=payment_id, checkpoint=checkpoint):
+                # What is not at hand is old, and a document by now: brokers would keep the other merchants waiting.
+                stored = logged(self.writer, merchant, payment_id, checkpoint, self._turn.near)
+                return a.Found(asked.request, stored)
             case a.Decide():
                 raise AssertionError("payments are decided together")
 
@@ -172,7 +188,7 @@ class Partition:
         for key in self._administration.keys.values():
             keys.setdefault(key.merchant, []).append(key)
         for id in ids:
-            profile = profile_of(self.writer.merchants[id], keys.get(id, ()), self._epoch)
+            profile = profile_of(self.writer.merchants[id], keys.get(id, ()), self._turn.epoch)
             if self._published.get(id) != profile:
                 self._published[id] = profile
                 yield profile

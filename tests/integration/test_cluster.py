@@ -21,14 +21,23 @@ from tests.shop import payment_json
 pytestmark = [pytest.mark.sockets, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def test_a_decision_is_given_found_and_given_again(cluster: UnderTest) -> None:
+def test_a_decision_is_given_and_given_again(cluster: UnderTest) -> None:
     here, there = cluster.gateway.port, cluster.other.port
     _, first = cluster.send(here, "POST", "/v1/decisions", payment_json("one"))
     assert (first["degraded"], first["seq"]) == (False, 2)
     assert cluster.send(there, "POST", "/v1/decisions", payment_json("one")) == (200, first)
-    assert until(lambda: cluster.send(there, "GET", "/v1/decisions/pone")[0] == 200)
-    assert cluster.send(here, "GET", "/v1/decisions/pone")[1]["decision"] == first
     assert cluster.send(here, "POST", "/v1/decisions", payment_json("one", amount_minor=1))[0] == 409
+
+
+def test_a_decision_is_found_right_after_the_post_though_the_follower_stands_still(cluster: UnderTest) -> None:
+    (follower,) = cluster.roles("follower")
+    follower.pause()
+    try:
+        _, first = cluster.send(cluster.gateway.port, "POST", "/v1/decisions", payment_json("found"))
+        found = [cluster.send(one.port, "GET", "/v1/decisions/pfound") for one in (cluster.gateway, cluster.other)]
+    finally:
+        follower.resume()
+    assert [(status, body["decision"], bool(body["features"])) for status, body in found] == [(200, first, True)] * 2
 
 
 def test_events_are_recorded_and_what_does_not_fit_is_named(cluster: UnderTest) -> None:

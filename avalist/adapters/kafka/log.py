@@ -139,6 +139,11 @@ class KafkaLog(Reading):
         """Return the position up to which the brokers acknowledged everything."""
         return self._durable_end
 
+    @property
+    def near(self) -> int:
+        """Return the position from which on every record is at hand in memory."""
+        return self._recent_from
+
     def append(self, records: Sequence[Record]) -> list[int]:
         """Append records in memory, from where they are sent, and return their positions."""
         try:

@@ -193,8 +193,9 @@ def open_decider(cluster: Cluster, note: Noted) -> Iterator[Deciding]:
     with (
         ThreadPoolExecutor(_OPENING_THREADS, "opening") as executor,
         closing(Writers(cluster.client, _OPENING_THREADS)) as writers,
+        closing(KafkaOutbox(cluster.client, cluster.topics)) as outbox,
     ):
-        outbox, tracer = KafkaOutbox(cluster.client, cluster.topics), open_tracer(settings, "avalist-decider")
+        tracer = open_tracer(settings, "avalist-decider")
         deciding = Deciding(outbox, SystemClock(), partition_opener(cluster, writers), executor, note, tracer)
         deciding.inbox = inbox = KafkaInbox(
             cluster.client, cluster.topics.events, f"{cluster.topics.prefix}.deciders", deciding,

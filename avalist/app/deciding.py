@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 
 from avalist.app.asked import Reply, encode_message
 from avalist.app.partition import Partition, Taken, reason_of
-from avalist.app.profile import Profile, encode_profile
-from avalist.app.traced import Spans, begun, decided, ended
+from avalist.app.profile import Profile, decode_published, encode_profile
+from avalist.app.traced import NO_SPANS, Spans, begun, decided, ended
 from avalist.domain.errors import AvalistError, LogFailed
 from avalist.ports.asking import Came, Inbox, Outbox
 from avalist.ports.clock import Clock
@@ -23,7 +23,7 @@ MOST = 256
 _WAIT_S = 0.001
 """No less: clients of brokers count in whole milliseconds, and would not wait at all."""
 _LEAVE_S = 5.0
-_AGAIN_MS = _CURSOR_MS = 1000
+_AGAIN_MS = _CURSOR_MS = _HEAR_MS = 1000
 
 
 class PartitionLog(Log, Protocol):
@@ -105,6 +105,7 @@ class Deciding:
         self._due_ms: dict[int, int] = {}
         self._careful: dict[int, int] = {}
         self._buried: set[tuple[int, int]] = set()
+        self._hears_ms = 0
         self.joined = False
         self.taken = 0
 
@@ -124,6 +125,7 @@ class Deciding:
 
     def step(self, idle_s: float) -> None:
         """Take what came, waiting so long if there is nothing; send what may be sent."""
+        self._hear()
         self._finish_opening()
         waiting = any(owned.waiting for owned in self.owned.values())
         batches = defaultdict(list)
@@ -137,6 +139,25 @@ class Deciding:
             if not owned.caught_up and self.inbox.behind(partition, owned.next) <= 0:
                 owned.caught_up = True
                 self._note("caught up", partition=partition, cursor=owned.next)
+
+    def _hear(self) -> None:
+        """Now and then, publish a profile again where one of a turn that is over came behind it: the last one stays."""
+        now_ms = self._clock.steady_ms()
+        if now_ms < self._hears_ms:
+            return
+        self._hears_ms = now_ms + _HEAR_MS
+        try:
+            heard = self._outbox.heard()
+        except AvalistError as error:
+            self._note("profiles are not heard", reason=str(error))
+            return
+        last = {one.merchant: one.epoch for one in map(decode_published, heard)}
+        for merchant, epoch in last.items():
+            for partition, owned in self.owned.items():
+                profile = owned.partition.newer(merchant, epoch)
+                if profile is not None:
+                    self._note("publishes again", partition=partition, merchant=merchant)
+                    owned.waiting.append(_Said(owned.log.end, (), (profile,), NO_SPANS))
 
     # --- turns -----------------------------------------------------------------------------------------------------
 

@@ -91,6 +91,11 @@ class Partition:
         """Return those merchants' profiles that changed since the last call."""
         return [*self._changed(list(self.writer.merchants))]
 
+    def newer(self, merchant: str, epoch: int) -> Profile | None:
+        """Return a merchant's profile where one of an older `epoch` was published behind it."""
+        mine = self._published.get(merchant)
+        return mine if mine is not None and mine.epoch > epoch else None
+
     def _decoded(self, values: Sequence[bytes], taken: Taken) -> Iterator[_Placed]:
         for place, value in enumerate(values):
             try:

@@ -32,8 +32,16 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         return decode_policy(self.policy)
 
 
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a profile that says whose it is, and of which writer."""
+
+    merchant: str
+    epoch: int
+
+
 encode_profile = msgspec.msgpack.Encoder().encode
 decode_profile = msgspec.msgpack.Decoder(Profile).decode
+decode_published = msgspec.msgpack.Decoder(Published).decode
 
 
 def profile_of(merchant: Merchant, keys: Iterable[ApiKey], epoch: int) -> Profile:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from confluent_kafka import Producer
 
@@ -77,6 +79,21 @@ def test_a_killed_gateway_and_follower_cost_nothing(cluster: UnderTest) -> None:
     _, last = cluster.send(cluster.gateway.port, "POST", "/v1/decisions", payment_json("last"))
     assert until(lambda: cluster.send(cluster.gateway.port, "GET", "/v1/decisions/plast")[0] == 200)
     assert cluster.send(cluster.gateway.port, "GET", "/v1/decisions/plast")[1]["decision"] == last
+
+
+def test_a_profile_of_a_decider_of_long_ago_is_not_the_last_word(cluster: UnderTest) -> None:
+    topic, producer = f"{cluster.installation.name}.merchants", Producer(cluster.client)
+
+    def last() -> dict[str, Any]:
+        *_, newest = (one.value() for one in messages(cluster.client, topic) if one.key() == b"shop")
+        profile: dict[str, Any] = msgspec.msgpack.decode(newest)
+        return profile
+
+    before = last()
+    producer.produce(topic, msgspec.msgpack.encode({**before, "epoch": -1, "keys": []}), "shop", 0)
+    assert producer.flush(10) == 0
+    assert until(lambda: last() == before)
+    assert cluster.send(cluster.gateway.port, "GET", "/v1/decisions/none")[0] == 404
 
 
 def test_what_cannot_be_read_is_laid_aside_and_comes_back(cluster: UnderTest) -> None:

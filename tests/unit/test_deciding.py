@@ -29,7 +29,7 @@ from avalist.app.administer import Administration
 from avalist.app.deciding import Deciding, Opened
 from avalist.app.merchant import decode_fallback
 from avalist.app.partition import Partition
-from avalist.app.profile import profile_of
+from avalist.app.profile import decode_profile, encode_profile, profile_of
 from avalist.app.stored import StoredDecision
 from avalist.app.webhooks import Webhooks
 from avalist.app.writer import Writer
@@ -297,6 +297,42 @@ def test_a_partition_that_is_handed_over_says_what_it_decided(decider: Decider) 
     decider.deciding.revoked([0])
     assert len(decider.exchange.replied) == 1
     assert not decider.deciding.owned
+
+
+def epoch_in_the_topic(decider: Decider) -> int:
+    return decode_profile(decider.exchange.profiles["shop"]).epoch
+
+
+def publish(decider: Decider, epoch: int) -> None:
+    """Publish as another decider would, and let ours hear it."""
+    decider.exchange.publish("shop", encode_profile(profile_of(decider.writer.merchant("shop"), [], epoch)))
+    decider.clock.ms += 1000
+    decider.step()
+    decider.step()
+
+
+def test_a_profile_of_an_earlier_turn_that_comes_last_is_followed_by_ours(decider: Decider) -> None:
+    publish(decider, 0)
+    assert epoch_in_the_topic(decider) == 1
+    decider.clock.ms += 1000
+    decider.step()  # it hears itself
+    assert decider.noted.count("publishes again") == 1
+
+
+def test_a_profile_of_a_later_turn_is_left_alone(decider: Decider) -> None:
+    publish(decider, 2)
+    assert epoch_in_the_topic(decider) == 2
+
+
+def test_a_profile_is_published_again_once_what_it_says_is_durable(decider: Decider) -> None:
+    decider.log.stalls = True
+    decider.send(decide(1))
+    decider.step()
+    publish(decider, 0)
+    assert epoch_in_the_topic(decider) == 0
+    decider.log.stalls = False
+    decider.step()
+    assert epoch_in_the_topic(decider) == 1
 
 
 def test_it_is_ready_when_it_owns_and_has_caught_up(decider: Decider) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from confluent_kafka import Consumer, Message, TopicPartition
@@ -34,6 +34,8 @@ _GETTING = {
     "fetch.message.max.bytes": 1 << 16,
     "fetch.queue.backoff.ms": 0,
 }
+_HEARING = {"group.id": "avalist-gateway", "enable.auto.commit": False}
+_HEARING_S = 30.0
 _FIRST_LOOK_BACK = 16
 
 
@@ -148,6 +150,29 @@ class Reading:
         if error is not None:
             raise mapped(error, self._name)
         return message
+
+
+def at_end(client: Client, topic: str, partition: int) -> Consumer:
+    """Return a consumer of what comes to a partition from now on."""
+    with translated(topic):
+        consumer = Consumer({**client, **_HEARING, "auto.offset.reset": "latest"})
+        _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_HEARING_S)
+        consumer.assign([TopicPartition(topic, partition, end)])
+    return consumer
+
+
+def at_begin(client: Client, topic: str, partition: int) -> tuple[Consumer, int, int]:
+    """Return a consumer of a partition from its beginning, and the offsets where it begins and ends now."""
+    with translated(topic):
+        consumer = Consumer({**client, **_HEARING, "auto.offset.reset": "earliest"})
+        first, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_HEARING_S)
+        consumer.assign([TopicPartition(topic, partition, first)])
+    return consumer, first, end
+
+
+def values_of(messages: Iterable[Message]) -> list[bytes]:
+    """Return what messages say; errors that a consumer reports by itself are left out: it tries again."""
+    return [value for message in messages if message.error() is None and (value := message.value()) is not None]
 
 
 def offset_of(message: Message) -> int:

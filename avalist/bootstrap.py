@@ -194,8 +194,13 @@ def keep_model(blobs: Blobs, merchant: str, artefact: Artefact) -> None:
 
 def open_log(settings: Settings, *, readonly: bool = False) -> Log:
     """Open the log that the settings name, of the generation that counts; what was removed of it is read from the
-    archive.
+    archive. Raises ``BadInput`` for one that does not lie here.
     """
+    if settings.log.startswith("kafka:"):
+        raise BadInput(
+            "this command needs a log in files: docs/how-to/cluster.md, 'Commands', says what does its work over Kafka",
+            field="log", expected="file:", got="kafka:",
+        )  # fmt: skip
     if _scheme(settings.log, ("file", "memory")) == "memory":
         return MemoryLog()
     log = FileLog(_home(settings) / "log", readonly=readonly)
@@ -210,7 +215,7 @@ def open_documents(settings: Settings) -> Documents:
             return MemoryDocuments()
         case "sqlite":
             return SqliteDocuments(settings.data / "documents.sqlite")
-    with _extra("mongodb"):
+    with extra("mongodb"):
         from avalist.adapters.mongo.documents import MongoDocuments
     return MongoDocuments(settings.documents)
 
@@ -222,7 +227,7 @@ def open_blobs(settings: Settings) -> Blobs:
             return MemoryBlobs()
         case "folder":
             return FolderBlobs(settings.data / "blobs")
-    with _extra("s3"):
+    with extra("s3"):
         from avalist.adapters.s3.blobs import S3Blobs
     return S3Blobs(settings.blobs)
 
@@ -354,7 +359,7 @@ def open_tracer(settings: Settings, service: str) -> Tracer | None:
     )
     if not wanted or never:
         return None
-    with _extra("traces"):
+    with extra("traces"):
         from avalist.adapters.otel.tracer import OtelTracer
     return OtelTracer.to_collector(service, settings.traces)
 
@@ -377,7 +382,7 @@ def open_batch(settings: Settings) -> Batch:
         if not rest.isdecimal() or not int(rest):
             raise BadInput("not a number of processes", field="batch", expected="processes:2", got=rest[:16])
         return Processes(int(rest))
-    with _extra("ray"):
+    with extra("ray"):
         from avalist.adapters.ray.batch import RayBatch
     return RayBatch(settings.batch if rest.startswith("//") else rest)
 
@@ -404,7 +409,10 @@ class Retained(NamedTuple):
 def open_retained(settings: Settings) -> Iterator[Retained]:
     """Open a log to see how much of it may be removed. Raises ``BadInput`` for one that does not lie in files."""
     if settings.log.partition(":")[0] != "file":
-        raise BadInput("only a log in files has segments", field="log", expected="file:", got=settings.log)
+        raise BadInput(
+            "only a log in files has segments; over Kafka the brokers keep the topic 'decisions' for ever",
+            field="log", expected="file:", got=settings.log.partition(":")[0],
+        )  # fmt: skip
     folder, generation = _home(settings) / "log", generation_of(settings)
     marks = {
         "the documents": folded(generation),
@@ -430,7 +438,7 @@ def _scheme(url: str, known: tuple[str, ...]) -> str:
 
 
 @contextmanager
-def _extra(name: str) -> Iterator[None]:
+def extra(name: str) -> Iterator[None]:
     """Import what an optional dependency brings."""
     try:
         yield

@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -25,12 +25,14 @@ from avalist.adapters.kafka.deciders import KafkaDeciders
 from avalist.adapters.kafka.inbox import KafkaInbox, KafkaShare
 from avalist.adapters.kafka.log import KafkaLog, Writers
 from avalist.adapters.kafka.outbox import KafkaOutbox
+from avalist.adapters.kafka.reading import keys_in
 from avalist.adapters.kafka.tail import KafkaTail
 from avalist.adapters.kafka.topics import Topics, ensure
 from avalist.api.asking import Office, Questions
 from avalist.api.gateway import Gateway
 from avalist.api.profiles import Profiles
 from avalist.api.spooling import Spooling
+from avalist.app import followed as saying
 from avalist.app.administer import Administration, AdminRequest
 from avalist.app.archive import Archive
 from avalist.app.asked import partition_of
@@ -104,15 +106,18 @@ class Cluster:
         return FolderBlobs(self.settings.data / "partitions" / f"{partition:04d}")
 
     @contextmanager
-    def reading(self, merchant: str) -> Iterator[Archive]:
-        """Open the archive and the log of a merchant's partition to read them."""
-        partition = self.partition_of(merchant)
+    def past(self, partition: int) -> Iterator[Archive]:
+        """Open a partition's archive and its log to read them."""
         with closing(self.tail(partition)) as log:
             yield Archive(self.blobs_of(partition), log)
 
     def partition_of(self, merchant: str) -> int:
         """Return the partition that holds a merchant's log."""
         return partition_of(merchant, self.settings.partitions)
+
+    def merchants(self) -> list[str]:
+        """Return every merchant, sorted: each has a profile."""
+        return sorted(keys_in(self.client, self.topics.merchants))
 
 
 def below(url: str, partition: int) -> str:
@@ -238,26 +243,44 @@ def partition_opener(cluster: Cluster, writers: Writers) -> Callable[[int], Open
 @contextmanager
 def open_followers(cluster: Cluster, note: Noted) -> Iterator[Following]:
     """Join the followers; leave them in peace at the end."""
-
-    def open_partition(partition: int) -> Followed:
-        log = cluster.tail(partition)
-        with ExitStack() as failed:
-            failed.callback(log.close)
-            follower = follower_of(
-                cluster.settings, log, cluster.documents, cluster.blobs_of(partition), part=part_of(partition),
-                per_mb=_RECORDS_PER_MB,
-            )  # fmt: skip
-            there = log.durable_end
-            failed.pop_all()
-        return Followed(log, follower, there)
-
-    following = Following(open_partition, note)
+    following = Following(partial(follow_partition, cluster), note)
     following.share = share = cluster.share("followers", following, cluster.topics.decisions)
     try:
         yield following
     finally:
         share.close()
         following.close()
+
+
+def follow_partition(cluster: Cluster, partition: int) -> Followed:
+    """Open a partition's log, and what folds it."""
+    log = cluster.tail(partition)
+    with ExitStack() as failed:
+        failed.callback(log.close)
+        follower = follower_of(
+            cluster.settings, log, cluster.documents, cluster.blobs_of(partition), part=part_of(partition),
+            per_mb=_RECORDS_PER_MB,
+        )  # fmt: skip
+        there = log.durable_end
+        failed.pop_all()
+    return Followed(log, follower, there)
+
+
+class Standing(NamedTuple):
+    """A partition's log: where it ends, up to where it is archived, and what the follower said last."""
+
+    partition: int
+    end: int
+    archived: int
+    followed: saying.Followed | None
+
+
+def standings(cluster: Cluster) -> Iterator[Standing]:
+    """Yield how far each partition is."""
+    for partition in range(cluster.settings.partitions):
+        with cluster.past(partition) as archive:
+            told = saying.told(cluster.documents, part_of(partition))
+            yield Standing(partition, archive.log_end, archive.end, told)
 
 
 def part_of(partition: int) -> str:
@@ -281,7 +304,7 @@ def open_owning(
 @contextmanager
 def open_tools(settings: Settings, merchant: str) -> Iterator[Tools]:
     """Open what the work on a merchant's models needs: its log to read, and deciders who log what comes of it."""
-    with open_cluster(settings) as cluster, cluster.reading(merchant) as archive:
+    with open_cluster(settings) as cluster, cluster.past(cluster.partition_of(merchant)) as archive:
         yield Tools(
             read=lambda: archive.read(merchant=merchant),
             load=partial(load_model, cluster.blobs, merchant),

@@ -66,9 +66,9 @@ def document_id(decision: Decision) -> str:
     return f"{decision.payment_id}/{decision.checkpoint}"
 
 
-def forget(documents: Documents, merchants: Iterable[str], generation: int) -> None:
-    """Delete what is made of the log, so that the follower makes it again from the beginning."""
-    documents.put_many([], mark=(folded(generation), 0))
+def forget(documents: Documents, merchants: Iterable[str], generation: int, part: str = "") -> None:
+    """Delete what is made of the log of these merchants, so that the follower makes it again from the beginning."""
+    documents.put_many([], mark=(folded(generation) + part, 0))
     for merchant in merchants:
         for collection in PROJECTIONS:
             documents.clear(merchant, collection)

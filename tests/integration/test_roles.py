@@ -79,6 +79,13 @@ class Roles:
         with self.caller() as caller:
             return caller.send("GET", "/v1/decisions/none")[0] != 401
 
+    def run(self, *words: object, exit_code: int = 0) -> str:
+        """Run a command as an operator does; return what it prints."""
+        env = {"AVALIST_CONFIG": str(self.installation.config), "AVALIST_PORT": str(self.of["gateway"].port)}
+        ran = CliRunner().invoke(app, [*map(str, words)], env=env, catch_exceptions=exit_code != 0)
+        assert ran.exit_code == exit_code, (words, ran.output)
+        return ran.output if exit_code == 0 else str(ran.exception)
+
     def office(self) -> Connection:
         return self.installation.office(self.of["gateway"].port)
 
@@ -213,12 +220,7 @@ def test_a_model_that_waits_is_let_in_through_the_gateway_and_decides(roles: Rol
 
 
 def test_an_operator_reads_a_merchants_past_over_kafka_and_changes_its_policy(roles: Roles, tmp_path: Path) -> None:
-    def run(*words: object) -> str:
-        env = {"AVALIST_CONFIG": str(roles.installation.config), "AVALIST_PORT": str(roles.of["gateway"].port)}
-        ran = CliRunner().invoke(app, [*map(str, words)], env=env, catch_exceptions=False)
-        assert ran.exit_code == 0, (words, ran.output)
-        return ran.output
-
+    run = roles.run
     assert "decides from now on" in run("policy", "preset", "shop", "balance", "--no-solve")
     assert "expected" in run("policy", "solve", "shop")
     assert "expected" in run("policy", "show", "shop")
@@ -235,6 +237,25 @@ def test_an_operator_reads_a_merchants_past_over_kafka_and_changes_its_policy(ro
     assert {"backtest/backtest.html", "report/report.html", "model/score.py"} <= {
         str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")
     }
+
+
+def test_an_operator_looks_into_an_installation_over_kafka(roles: Roles, tmp_path: Path) -> None:
+    assert roles.run("status").count(" s ago") == 2
+    assert "after the snapshot" in roles.run("log", "show")
+    assert "card__count__events__10m" in roles.run("features", "list", "shop")
+    assert "logged" in roles.run("features", "show", "shop", "p7")
+    exported = tmp_path / "shop.parquet"
+    assert f"{DAYS * PER_DAY:,}" in roles.run("features", "export", "shop", exported, "--to", "2026-11-26")
+    assert exported.exists()
+    assert "every decision equals the log" in roles.run("replay", "--verify")
+    assert "trained 1 of 1 merchants" in roles.run("train", "--all", "--no-activate")
+
+
+@pytest.mark.parametrize("words", ["import shop FILE", "features add shop FILE", "log retain 90d -y"])
+def test_a_command_that_needs_a_log_in_files_says_so(roles: Roles, tmp_path: Path, words: str) -> None:
+    file = tmp_path / "file.toml"
+    file.write_text("")
+    assert "log in files" in roles.run(*words.replace("FILE", str(file)).split(), exit_code=1)
 
 
 def test_a_training_over_kafka_meets_the_installations_own_prior(roles: Roles) -> None:
@@ -288,3 +309,14 @@ def test_what_roles_log_are_json_lines_without_personal_data(roles: Roles) -> No
         assert [clear for clear in TELLING if clear in text] == []
     assert {"took over", "caught up", "handed over"} <= roles.events("decider")
     assert {"follows", "caught up", "handed over"} <= roles.events("follower")
+
+
+def test_documents_are_made_again_from_the_topics(roles: Roles) -> None:
+    """It comes after the last: no follower runs."""
+    with closing(open_documents(roles.settings)) as documents:
+        before = documents.get("shop", "decisions", "pp7/pre_auth")
+        documents.clear("shop", "decisions")
+        assert documents.get("shop", "decisions", "pp7/pre_auth") is None
+        assert "documents of 1 merchants to sqlite" in roles.run("documents", "rebuild")
+        assert before is not None
+        assert documents.get("shop", "decisions", "pp7/pre_auth") == before

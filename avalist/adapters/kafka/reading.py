@@ -36,6 +36,7 @@ _GETTING = {
 }
 _HEARING = {"group.id": "avalist-gateway", "enable.auto.commit": False}
 _HEARING_S = 30.0
+_MANY = 1000
 _FIRST_LOOK_BACK = 16
 
 
@@ -168,6 +169,27 @@ def at_begin(client: Client, topic: str, partition: int) -> tuple[Consumer, int,
         first, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_HEARING_S)
         consumer.assign([TopicPartition(topic, partition, first)])
     return consumer, first, end
+
+
+def keys_in(client: Client, topic: str) -> set[str]:
+    """Return the keys of the messages in a topic's first partition."""
+    consumer, position, end = at_begin(client, topic, 0)
+    keys: set[str] = set()
+    try:
+        while position < end:
+            with translated(topic):
+                messages = consumer.consume(_MANY, _HEARING_S)
+            if not messages:
+                raise LogFailed(f"{topic}: no broker sent what it has in {_HEARING_S:g} s; try again")
+            for message in messages:
+                error, key = message.error(), message.key()
+                if error is not None:
+                    raise mapped(error, topic)
+                keys |= {key.decode()} if isinstance(key, bytes) else set()
+                position = offset_of(message) + 1
+    finally:
+        consumer.close()
+    return keys
 
 
 def values_of(messages: Iterable[Message]) -> list[bytes]:

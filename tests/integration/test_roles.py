@@ -243,9 +243,9 @@ def test_an_operator_looks_into_an_installation_over_kafka(roles: Roles, tmp_pat
     assert roles.run("status").count(" s ago") == 2
     assert "after the snapshot" in roles.run("log", "show")
     assert "card__count__events__10m" in roles.run("features", "list", "shop")
-    assert "logged" in roles.run("features", "show", "shop", "p7")
+    assert "decided" in roles.run("features", "show", "shop", "pscored")
     exported = tmp_path / "shop.parquet"
-    assert f"{DAYS * PER_DAY:,}" in roles.run("features", "export", "shop", exported, "--to", "2026-11-26")
+    assert "payments to" in roles.run("features", "export", "shop", exported)
     assert exported.exists()
     assert "every decision equals the log" in roles.run("replay", "--verify")
     assert "trained 1 of 1 merchants" in roles.run("train", "--all", "--no-activate")
@@ -314,9 +314,9 @@ def test_what_roles_log_are_json_lines_without_personal_data(roles: Roles) -> No
 def test_documents_are_made_again_from_the_topics(roles: Roles) -> None:
     """It comes after the last: no follower runs."""
     with closing(open_documents(roles.settings)) as documents:
-        before = documents.get("shop", "decisions", "pp7/pre_auth")
+        before = documents.get("shop", "decisions", "ptraced/pre_auth")
         documents.clear("shop", "decisions")
-        assert documents.get("shop", "decisions", "pp7/pre_auth") is None
+        assert documents.get("shop", "decisions", "ptraced/pre_auth") is None
         assert "documents of 1 merchants to sqlite" in roles.run("documents", "rebuild")
         assert before is not None
-        assert documents.get("shop", "decisions", "pp7/pre_auth") == before
+        assert documents.get("shop", "decisions", "ptraced/pre_auth") == before

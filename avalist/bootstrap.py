@@ -17,6 +17,7 @@ from avalist.adapters.calls import Calls
 from avalist.adapters.clock import SystemClock
 from avalist.adapters.file import segment
 from avalist.adapters.file.blobs import FolderBlobs
+from avalist.adapters.file.daykeys import DayKeys
 from avalist.adapters.file.generations import Generations
 from avalist.adapters.file.lock import lock_folder
 from avalist.adapters.file.log import FileLog
@@ -347,7 +348,13 @@ def next_generation(here: Installation) -> Iterator[NextGeneration]:
 def open_vault(settings: Settings, documents: Documents) -> Vault:
     """Return the vault in a store of documents. Raises ``BadInput`` for a retention that is none."""
     secrets, days = FolderSecrets(settings.data / "secrets"), days_of(settings.vault_retention_d)
-    return Vault(documents, secrets.merchant, days, logging.getLogger("avalist").warning)
+    warn = logging.getLogger("avalist").warning
+    return Vault(documents, secrets.merchant, days, warn, open_day_keys(settings).unwrap)
+
+
+def open_day_keys(settings: Settings) -> DayKeys:
+    """Return the keys by which sealed parts over Kafka end."""
+    return DayKeys(settings.data / "secrets" / "days", SystemClock())
 
 
 def open_tracer(settings: Settings, service: str) -> Tracer | None:

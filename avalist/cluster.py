@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from operator import ge
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -25,7 +26,7 @@ from avalist.adapters.kafka.deciders import KafkaDeciders
 from avalist.adapters.kafka.inbox import KafkaInbox, KafkaShare
 from avalist.adapters.kafka.log import KafkaLog, Writers
 from avalist.adapters.kafka.outbox import KafkaOutbox
-from avalist.adapters.kafka.reading import keys_in
+from avalist.adapters.kafka.reading import keys_in, offsets_at
 from avalist.adapters.kafka.tail import KafkaTail
 from avalist.adapters.kafka.topics import Topics, ensure
 from avalist.api.asking import Office, Questions
@@ -40,12 +41,14 @@ from avalist.app.deciding import Deciding, Noted, Opened
 from avalist.app.learn import Tools
 from avalist.app.network import network_prior
 from avalist.app.partition import Partition
+from avalist.app.stored import folded
 from avalist.app.writer import Writer
 from avalist.bootstrap import (
     follower_of,
     keep_model,
     load_model,
     open_blobs,
+    open_day_keys,
     open_documents,
     open_snapshots,
     open_tables,
@@ -54,7 +57,9 @@ from avalist.bootstrap import (
 )
 from avalist.config import Settings
 from avalist.domain.errors import BadInput
+from avalist.domain.schema import DAY_MS
 from avalist.follow.share import Followed, Following, Owning
+from avalist.follow.vault import VAULT_MARK
 from avalist.ports.asking import Turns
 from avalist.ports.blobs import Blobs
 from avalist.ports.documents import Documents
@@ -219,10 +224,11 @@ def partition_opener(cluster: Cluster, writers: Writers) -> Callable[[int], Open
     """Return what opens a partition for its decider."""
     held = lru_cache(maxsize=_HELD_MODELS)(partial(load_model, cluster.blobs))
     tables = open_tables(cluster.blobs)
+    wrap = open_day_keys(cluster.settings).wrap if cluster.settings.topic_sealed_d else None
 
     def open_partition(partition: int) -> Opened:
         log = KafkaLog(
-            cluster.client, cluster.topics.decisions, partition, timeout_s=_LOG_S, producer=writers.take()
+            cluster.client, cluster.topics.decisions, partition, timeout_s=_LOG_S, producer=writers.take(), wrap=wrap
         )  # fmt: skip
         with ExitStack() as failed:
             failed.callback(log.close)
@@ -281,6 +287,20 @@ def standings(cluster: Cluster) -> Iterator[Standing]:
         with cluster.past(partition) as archive:
             told = saying.told(cluster.documents, part_of(partition))
             yield Standing(partition, archive.log_end, archive.end, told)
+
+
+def destroy_day_keys(cluster: Cluster, now_ms: int) -> int:
+    """Destroy the keys of days that are over for long enough, once the vault holds what they opened; return how many.
+
+    A day's records came before the end of the next one, by the brokers' clock.
+    """
+    settings, keys = cluster.settings, open_day_keys(cluster.settings)
+    before = now_ms // DAY_MS - settings.topic_sealed_d
+    if not settings.topic_sealed_d or not any(day < before for day in keys.days()):
+        return 0
+    ends = offsets_at(cluster.client, cluster.topics.decisions, settings.partitions, (before + 1) * DAY_MS)
+    marks = [cluster.documents.mark(folded(1, VAULT_MARK) + part_of(partition)) for partition in range(len(ends))]
+    return keys.destroy(before) if all(map(ge, marks, ends)) else 0
 
 
 def part_of(partition: int) -> str:

@@ -13,25 +13,29 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
+from cryptography.exceptions import InvalidTag
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from avalist.api.health import DeciderMetrics, FollowerMetrics, NotifierMetrics, RoleMetrics, TrainerMetrics
 from avalist.api.metrics import GatewayMetrics
+from avalist.adapters.file.secrets import FolderSecrets
 from avalist.app.dataset import collect
 from avalist.app.health import kept
 from avalist.app.learn import Done, last_done
 from avalist.app.lineage import lineage
 from avalist.app.network import keep_prior
-from avalist.bootstrap import open_blobs, open_documents
+from avalist.bootstrap import open_blobs, open_day_keys, open_documents
 from avalist.cli import app
-from avalist.cluster import open_tools
+from avalist.cluster import destroy_day_keys, open_cluster, open_tools
 from avalist.config import Settings, settings_from
 from avalist.domain.alerts import Alert, AlertKind
 from avalist.domain.core import AlertsSet
+from avalist.enrich.seal import unseal
 from avalist.models.prior import shipped
 from avalist.ports.tracing import Said
+from tests.cluster.checker import EVENT, Found, records
 from tests.cluster.lived import DAYS, PER_DAY, live
 from tests.cluster.running import Installation, Process, Role, until
 from tests.collector import PARENT, TRACE, Collector, collecting
@@ -141,6 +145,33 @@ def test_a_trace_goes_from_the_gateway_over_kafka_to_the_decider_and_back(roles:
     assert asked.attributes | sent.attributes | decided.attributes <= {f"avalist.{one}" for one in get_type_hints(Said)}
     told = b"".join(roles.collector.bodies)
     assert [clear for clear in TELLING if clear.encode() in told] == []
+
+
+def sealed_parts(roles: Roles) -> list[Found]:
+    """Return the records of decided payments in the topic, with what is sealed of them."""
+    found = records({"bootstrap.servers": roles.settings.log.split("/")[2]}, f"{roles.installation.name}.decisions")
+    return [one for one in found if one.kind == EVENT and one.core[1] == "etraced"]
+
+
+def test_sealed_parts_in_the_topic_end_with_their_days_key_and_the_vault_has_them(roles: Roles) -> None:
+    (one,) = sealed_parts(roles)
+    secret = FolderSecrets(roles.settings.data / "secrets").merchant("shop")
+    with pytest.raises(InvalidTag):
+        unseal(secret, one.raw[3], one.raw[5])
+    unwrapped = open_day_keys(roles.settings).unwrap(one.raw[5])
+    assert unwrapped is not None
+    assert b"Cleartown" in unseal(secret, one.raw[3], unwrapped)
+    assert until(
+        lambda: (
+            "Cleartown" in roles.run("vault", "read", "shop", "--by", "payment_id", "--value", "ptraced", "--why", "x")
+        )
+    )
+    with open_cluster(roles.settings) as cluster:
+        later_ms = int(time.time() * 1000) + 40 * DAY_MS
+        assert destroy_day_keys(cluster, later_ms - 20 * DAY_MS) == 0
+        assert until(lambda: destroy_day_keys(cluster, later_ms) == 1)
+    assert open_day_keys(roles.settings).unwrap(one.raw[5]) is None
+    assert "Cleartown" in roles.run("vault", "read", "shop", "--by", "payment_id", "--value", "ptraced", "--why", "x")
 
 
 def test_the_follower_deletes_what_has_ended(roles: Roles) -> None:

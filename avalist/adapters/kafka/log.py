@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from avalist.adapters.kafka.errors import mapped, translated
 from avalist.adapters.kafka.outbox import BATCHING
 from avalist.adapters.kafka.reading import CURSOR, PLACE, Client, Reading, offset_of
-from avalist.domain.errors import AvalistError, LogFailed, NotFound
+from avalist.domain.errors import AvalistError, LogFailed, NotFound, Unavailable
 from avalist.domain.records import Record, decode_record, encode_record
 
 _WRITING = {
@@ -27,6 +27,7 @@ _WRITING = {
     "message.timeout.ms": 0,
     "queue.buffering.max.messages": 0,
 }
+Wrap = Callable[[bytes], bytes]
 _POLL_S = 0.1
 _RECENT_BYTES = 64 << 20
 
@@ -82,6 +83,8 @@ class KafkaLog(Reading):
         How long to wait for brokers: on opening, in ``sync``, and for each record read.
     producer
         One of :class:`Writers`; without it, a new one.
+    wrap
+        What encrypts sealed parts once more, for the topic keeps them for ever; readers get them as they stand there.
 
     Attributes
     ----------
@@ -110,6 +113,7 @@ class KafkaLog(Reading):
         *,
         timeout_s: float = 60.0,
         producer: Producer | None = None,
+        wrap: Wrap | None = None,
     ) -> None:
         super().__init__(client, topic, partition, timeout_s)
         # Payloads by position: appended and not yet acknowledged; acknowledged, from a position on without a gap.
@@ -119,6 +123,7 @@ class KafkaLog(Reading):
         self._memory = threading.Lock()
         self._refusal = ""
         self._end = self._durable_end = 0
+        self._wrap = wrap
         self._producer = producer or Writers(client, 0).take()
         try:
             self.check_partition_exists()
@@ -147,8 +152,8 @@ class KafkaLog(Reading):
     def append(self, records: Sequence[Record]) -> list[int]:
         """Append records in memory, from where they are sent, and return their positions."""
         try:
-            payloads = [encode_record(record) for record in records]
-        except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+            payloads = [encode_record(self._wrapped(record)) for record in records]
+        except (TypeError, ValueError, OverflowError, msgspec.MsgspecError, Unavailable) as error:
             raise self._fail(f"a record cannot be encoded: {error}") from error
         with self._memory:
             self._check_open()
@@ -251,6 +256,11 @@ class KafkaLog(Reading):
         if error is not None:
             raise mapped(error, self._name)
         return offset_of(mark)
+
+    def _wrapped(self, record: Record) -> Record:
+        if self._wrap is None or not record.sealed:
+            return record
+        return msgspec.structs.replace(record, sealed=self._wrap(record.sealed))
 
     def _produce(self, merchant: str, payload: bytes | None, position: int) -> None:
         with translated(self._name):

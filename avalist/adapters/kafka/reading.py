@@ -171,6 +171,21 @@ def at_begin(client: Client, topic: str, partition: int) -> tuple[Consumer, int,
     return consumer, first, end
 
 
+def offsets_at(client: Client, topic: str, partitions: int, at_ms: int) -> list[int]:
+    """Return each partition's first offset of what came at `at_ms` or later; its end where nothing did."""
+    with translated(topic):
+        consumer = Consumer({**client, **_HEARING})
+        try:
+            wanted = [TopicPartition(topic, partition, at_ms) for partition in range(partitions)]
+            found = consumer.offsets_for_times(wanted, timeout=_HEARING_S)
+            return [
+                one.offset if one.offset >= 0 else consumer.get_watermark_offsets(one, timeout=_HEARING_S)[1]
+                for one in sorted(found, key=lambda one: one.partition)
+            ]
+        finally:
+            consumer.close()
+
+
 def keys_in(client: Client, topic: str) -> set[str]:
     """Return the keys of the messages in a topic's first partition."""
     consumer, position, end = at_begin(client, topic, 0)

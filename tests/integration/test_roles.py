@@ -18,9 +18,9 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
+from avalist.adapters.file.secrets import FolderSecrets
 from avalist.api.health import DeciderMetrics, FollowerMetrics, NotifierMetrics, RoleMetrics, TrainerMetrics
 from avalist.api.metrics import GatewayMetrics
-from avalist.adapters.file.secrets import FolderSecrets
 from avalist.app.dataset import collect
 from avalist.app.health import kept
 from avalist.app.learn import Done, last_done

@@ -91,6 +91,16 @@ class Partition:
         """Return those merchants' profiles that changed since the last call."""
         return [*self._changed(list(self.writer.merchants))]
 
+    def prepare(self, value: bytes) -> None:
+        """Do what takes long before an operator's message is taken; not on the deciding thread. Raises as taking it."""
+        match a.decode_asked(value):
+            case a.PutTables(version=version):
+                self._administration.prepare(SetTables(version))
+            case a.Administer() as asked:
+                request = decode_request(self._clear(asked))
+                if not isinstance(request, AddFeatures):
+                    self._administration.prepare(request)
+
     def newer(self, merchant: str, epoch: int) -> Profile | None:
         """Return a merchant's profile where one of an older `epoch` was published behind it."""
         mine = self._published.get(merchant)
@@ -161,7 +171,6 @@ class Partition:
             case a.Administer():
                 return self._administer(asked, at_ms, taken)
             case a.PutTables(version=version):
-                self._administration.prepare(SetTables(version))
                 return a.TablesPut(asked.request, self._administration.set_tables(SetTables(version), at_ms).changed)
             case a.Find(merchant=merchant, payment_id=payment_id, checkpoint=checkpoint):
                 # What is not at hand is old, and a document by now: brokers would keep the other merchants waiting.
@@ -180,7 +189,6 @@ class Partition:
         request = decode_request(self._clear(asked))
         if isinstance(request, AddFeatures):  # a partition's other merchants would wait
             raise BadInput("features are added to an installation in one folder, or when a merchant is created")
-        self._administration.prepare(request)
         answer = msgspec.json.encode(self._administration.carry_out(request, at_ms))
         if not isinstance(request, ListKeys | Show):
             owner = owner_of(asked.merchant)

@@ -277,6 +277,43 @@ def test_a_clock_that_jumps_delays_no_second_opening(decider: Decider, jump_ms: 
     assert decider.deciding.owned
 
 
+class Later(Executor):
+    """Does what it is given when it is told to."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[Future[Any], Callable[[], Any]]] = []
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        self.given.append((done, lambda: work(*arguments, **named)))
+        return done
+
+    def do(self) -> None:
+        ((done, work),) = self.given
+        self.given = []
+        done.set_result(work())
+
+
+def test_what_an_operators_request_needs_is_loaded_off_the_deciding_thread(
+    decider: Decider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later, prepared = Later(), list[Any]()
+    monkeypatch.setattr(decider.deciding, "_executor", later)
+    monkeypatch.setattr(Administration, "prepare", lambda self, request: prepared.append(request))
+    request = a.sealed(SECRET, T0_MS, msgspec.json.encode({"do": "show", "merchant": "shop"}))
+    for message in (decide(1), a.Administer(b"office", "shop", T0_MS, request), decide(2), decide(3)):
+        decider.send(message)
+    decider.step()
+    decider.step()
+    assert [type(a.decode_reply(one)) for one in decider.exchange.replied] == [a.Decided]
+    later.do()
+    decider.step()
+    assert len(prepared) == 1
+    assert [type(a.decode_reply(one)) for one in decider.exchange.replied] == [
+        a.Decided, a.CarriedOut, a.Decided, a.Decided
+    ]  # fmt: skip
+
+
 def test_a_control_event_of_a_newer_version_keeps_the_partition_closed_and_says_why(decider: Decider) -> None:
     unknown = msgspec.msgpack.encode({"type": "of_tomorrow", "version": 7})
     decider.records = [

@@ -111,8 +111,10 @@ def test_what_cannot_be_read_is_laid_aside_and_comes_back(cluster: UnderTest) ->
 
 def test_a_killed_broker_costs_nothing(cluster: UnderTest) -> None:
     dead = cluster.brokers.brokers[0]
-    under_load(cluster, dead.kill, 6.0)
-    cluster.brokers = cluster.restart_brokers()
+    try:
+        under_load(cluster, dead.kill, 6.0)
+    finally:
+        cluster.brokers = cluster.restart_brokers()
 
 
 def test_what_is_delivered_twice_and_out_of_order_counts_once(cluster: UnderTest) -> None:

@@ -23,6 +23,7 @@ from avalist.adapters.file.log import FileLog
 from avalist.adapters.file.secrets import FolderSecrets
 from avalist.adapters.kafka.deadletters import DeadLetters
 from avalist.adapters.kafka.deciders import KafkaDeciders
+from avalist.adapters.kafka.ends import Ends
 from avalist.adapters.kafka.inbox import KafkaInbox, KafkaShare
 from avalist.adapters.kafka.log import KafkaLog, Writers
 from avalist.adapters.kafka.outbox import KafkaOutbox
@@ -120,6 +121,10 @@ class Cluster:
         """Return the partition that holds a merchant's log."""
         return partition_of(merchant, self.settings.partitions)
 
+    def folded(self, partition: int) -> int:
+        """Return how far a partition's log is folded into the documents."""
+        return self.documents.mark(folded(1) + part_of(partition))
+
     def merchants(self) -> list[str]:
         """Return every merchant, sorted: each has a profile."""
         return sorted(keys_in(self.client, self.topics.merchants))
@@ -167,7 +172,10 @@ def _brokers(url: str) -> tuple[str, str]:
 def open_gateway(cluster: Cluster) -> Iterator[Gateway]:
     """Open a gateway's service; its routes start and stop it."""
     settings, secrets, clock = cluster.settings, cluster.secrets, SystemClock()
-    deciders = KafkaDeciders(cluster.client, cluster.topics)
+    deciders, ends = (
+        KafkaDeciders(cluster.client, cluster.topics),
+        Ends(cluster.client, cluster.topics, cluster.folded),
+    )
     spool = settings.data / "spool" / str(settings.port)
     grace_s = settings.fallback_grace_ms / 1000
     spooling = Spooling(deciders, partial(_open_spool, spool), partial(_clear_spool, spool), clock.now_ms, grace_s)
@@ -182,9 +190,11 @@ def open_gateway(cluster: Cluster) -> Iterator[Gateway]:
         secrets.admin_token(),
         secrets.metrics_token(),
         open_webhooks(settings, cluster.documents),
+        ends,
     )
     service.tracer = open_tracer(settings, "avalist-gateway")
-    yield service
+    with closing(ends):
+        yield service
 
 
 def _open_spool(folder: Path) -> FileLog:

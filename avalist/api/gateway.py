@@ -19,7 +19,7 @@ from avalist.api.service import Service
 from avalist.api.spooling import Spooling
 from avalist.app import asked as a
 from avalist.app.administer import AdminRequest, SetTables, TablesInForce
-from avalist.app.lookup import FarArchive
+from avalist.app.lookup import FarArchive, Tail
 from avalist.app.stored import StoredDecision
 from avalist.app.take import canonical
 from avalist.app.webhook_office import WebhookOffice
@@ -64,12 +64,13 @@ class Gateway(Service):
         admin_token: str,
         metrics_token: str,
         webhooks: Webhooks,
+        tail: Tail,
     ) -> None:
         super().__init__(settings, profiles, documents, clock, admin_token, metrics_token)
         self.metrics: GatewayMetrics = GatewayMetrics()
         self.profiles = profiles
         self.webhooks = WebhookOffice(profiles.policy, webhooks)
-        self.archive = FarArchive(documents, profiles.schema, profiles.key)
+        self.archive = FarArchive(documents, profiles.schema, profiles.key, tail)
         self._deciders = deciders
         self._spooling = spooling
         self._secret = secret

@@ -33,13 +33,17 @@ def test_a_decision_is_given_and_given_again(cluster: UnderTest) -> None:
 
 def test_a_decision_is_found_right_after_the_post_though_the_follower_stands_still(cluster: UnderTest) -> None:
     (follower,) = cluster.roles("follower")
+    card = {"kind": "card", "fingerprint": "found"}
     follower.pause()
     try:
-        _, first = cluster.send(cluster.gateway.port, "POST", "/v1/decisions", payment_json("found"))
+        _, first = cluster.send(cluster.gateway.port, "POST", "/v1/decisions", payment_json("found", method=card))
         found = [cluster.send(one.port, "GET", "/v1/decisions/pfound") for one in (cluster.gateway, cluster.other)]
+        wanted = {"by": "fingerprint", "value": "found"}
+        shared = [cluster.send(one.port, "POST", "/v1/lookup", wanted) for one in (cluster.gateway, cluster.other)]
     finally:
         follower.resume()
     assert [(status, body["decision"], bool(body["features"])) for status, body in found] == [(200, first, True)] * 2
+    assert [(status, [one["decision"] for one in body["decisions"]]) for status, body in shared] == [(200, [first])] * 2
 
 
 def test_events_are_recorded_and_what_does_not_fit_is_named(cluster: UnderTest) -> None:

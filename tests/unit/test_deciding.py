@@ -395,7 +395,7 @@ class Front:
         self.service = Gateway(
             Settings(data=folder), profiles, self.decider.exchange, spooling, self.decider.documents,
             lambda merchant: SECRET, self.decider.clock, "admin", "metrics",
-            Webhooks(self.decider.documents, lambda merchant: SECRET, lambda: SECRET),
+            Webhooks(self.decider.documents, lambda merchant: SECRET, lambda: SECRET), lambda merchant: iter(()),
         )  # fmt: skip
         self.runner = asyncio.Runner()
         transport = httpx.ASGITransport(App(self.service))

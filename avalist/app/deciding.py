@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from avalist.app.asked import Reply, encode_message, is_office
 from avalist.app.partition import Partition, Taken, reason_of
-from avalist.app.profile import Profile, decode_published, encode_profile
+from avalist.app.profile import Profile, encode_profile, published
 from avalist.app.traced import NO_SPANS, Spans, begun, decided, ended
 from avalist.domain.errors import AvalistError, LogFailed
 from avalist.ports.asking import Came, Inbox, Outbox
@@ -154,7 +154,7 @@ class Deciding:
         except AvalistError as error:
             self._note("profiles are not heard", reason=str(error))
             return
-        last = {one.merchant: one.epoch for one in map(decode_published, heard)}
+        last = {one.merchant: one.epoch for one in published(heard)}
         for merchant, epoch in last.items():
             for partition, owned in self.owned.items():
                 profile = owned.partition.newer(merchant, epoch)

@@ -341,7 +341,8 @@ def epoch_in_the_topic(decider: Decider) -> int:
 
 
 def publish(decider: Decider, epoch: int) -> None:
-    """Publish as another decider would, and let ours hear it."""
+    """Publish as another decider would, behind what is no profile, and let ours hear it."""
+    decider.exchange.publish("none", b"no profile")
     decider.exchange.publish("shop", encode_profile(profile_of(decider.writer.merchant("shop"), [], epoch)))
     decider.clock.ms += 1000
     decider.step()

@@ -219,6 +219,21 @@ def test_what_a_wrong_clock_stamps_is_neither_refused_nor_deleted(kafka: Broker,
     assert all(abs(stamp - now_ms) < 60_000 for stamp in stamps)
 
 
+def test_what_is_forgotten_while_it_is_read_comes_from_the_brokers(
+    open_log: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = open_log()
+    log.append([record(n) for n in range(300)])
+    log.sync()
+    reading = log.read(log.near)
+    assert next(reading)[1] == record(0)
+    monkeypatch.setattr("avalist.adapters.kafka.log._RECENT_BYTES", 1000)
+    log.append([record(300)])
+    log.sync()
+    assert log.near > 200
+    assert [found.seq for _, found in reading] == list(range(1, 300))
+
+
 # --- what fails ----------------------------------------------------------------------------------------------------
 
 

@@ -30,6 +30,7 @@ _WRITING = {
 Wrap = Callable[[bytes], bytes]
 _POLL_S = 0.1
 _RECENT_BYTES = 64 << 20
+_LITTLE = 64
 
 
 class Writers:
@@ -211,9 +212,17 @@ class KafkaLog(Reading):
             self._check_open()
             stop = self._end if stop is None else min(stop, self._end)
             far = min(stop, self._durable_end if start < self._recent_from else start)
-            held = [(at, self._recent.get(at) or self._unsynced.get(at)) for at in range(max(start, far), stop)]
-        near = ((position, decode_record(payload, position)) for position, payload in held if payload is not None)
-        return chain(self.records(start, far), near)
+        return chain(self.records(start, far), self._at_hand(max(start, far), stop))
+
+    def _at_hand(self, start: int, stop: int) -> Iterator[tuple[int, Record]]:
+        """Yield what is in memory a little at a time: who looks for one record mostly wants the first two."""
+        while start < stop:
+            with self._memory:
+                first, end = self._recent_from, min(start + _LITTLE, stop)
+                held = [(at, self._recent.get(at) or self._unsynced.get(at)) for at in range(max(start, first), end)]
+            yield from self.records(start, min(first, end))  # forgotten meanwhile, so brokers have it
+            yield from ((at, decode_record(payload, at)) for at, payload in held if payload is not None)
+            start = end
 
     def get(self, position: int) -> Record:
         """Return the record at `position`, synced or not: one round trip where it is. Raises ``NotFound``."""

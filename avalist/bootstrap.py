@@ -197,15 +197,20 @@ def open_log(settings: Settings, *, readonly: bool = False) -> Log:
     """Open the log that the settings name, of the generation that counts; what was removed of it is read from the
     archive. Raises ``BadInput`` for one that does not lie here.
     """
+    need_files(settings)
+    if _scheme(settings.log, ("file", "memory")) == "memory":
+        return MemoryLog()
+    log = FileLog(_home(settings) / "log", readonly=readonly)
+    return WholeLog(log, lambda: open_derived(settings, open_blobs(settings)))
+
+
+def need_files(settings: Settings) -> None:
+    """Raise ``BadInput`` for a log in Kafka, and say where it stands what to do instead."""
     if settings.log.startswith("kafka:"):
         raise BadInput(
             "this command needs a log in files: docs/how-to/cluster.md, 'Commands', says what does its work over Kafka",
             field="log", expected="file:", got="kafka:",
         )  # fmt: skip
-    if _scheme(settings.log, ("file", "memory")) == "memory":
-        return MemoryLog()
-    log = FileLog(_home(settings) / "log", readonly=readonly)
-    return WholeLog(log, lambda: open_derived(settings, open_blobs(settings)))
 
 
 def open_documents(settings: Settings) -> Documents:

@@ -24,7 +24,7 @@ from avalist.app.dataset import collect
 from avalist.app.matrix import column_of
 from avalist.app.merchant import check_retired, decode_control
 from avalist.app.trace import Earlier, Trace, trace
-from avalist.bootstrap import load_model, open_blobs, open_log, open_stages
+from avalist.bootstrap import load_model, need_files, open_blobs, open_log, open_stages
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, Port, console, progress_bar
 from avalist.cli.patterns import patterns
@@ -190,7 +190,9 @@ def add(
     A service may run meanwhile, and goes on deciding. It takes about as long as 'avalist replay'. The active model goes
     on with the columns that it knows; train again to use the new ones.
     """
-    own, settings = decode_own(file.read_text()), settings_from(data=data, port=port)
+    settings = settings_from(data=data, port=port)
+    need_files(settings)
+    own = decode_own(file.read_text())
     os.nice(_NICENESS)  # a service on this machine goes first
     schema, plan, before = _stage(settings, merchant, own)
     with office(settings) as here:

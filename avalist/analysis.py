@@ -1,4 +1,4 @@
-"""A data folder for data scientists: ``with avalist.open(folder) as a: a.features("shop")``. It only reads."""
+"""An installation for data scientists: ``with avalist.open(folder) as a: a.features("shop")``. It only reads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import datetime as dt
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ from avalist.app.archive import Archive
 from avalist.app.dataset import Dataset, collect
 from avalist.app.matrix import Matrix
 from avalist.app.merchant import added_in, created_in, plan_of
-from avalist.bootstrap import open_archive, open_blobs, open_derived, open_log
+from avalist.bootstrap import extra, open_archive, open_blobs, open_derived, open_log
 from avalist.config import Settings, settings_from
 from avalist.domain.core import MerchantCreated
 from avalist.domain.errors import BadInput, NotFound
@@ -30,6 +30,8 @@ from avalist.history.private import private
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from avalist.cluster import Cluster
 
 When = dt.datetime | dt.date | str
 """A time: text is ISO 8601, and what names no zone is UTC."""
@@ -42,22 +44,26 @@ _ROWS: Final = 32_768
 def open(folder: str | Path | None = None) -> Analysis:
     """Open a data folder to read, by default the one that the settings name; a service may run meanwhile.
 
-    Raises ``NotFound`` if there is none.
+    Over Kafka the past is read from the topic and the archive. Raises ``NotFound`` if there is no such folder.
     """
     return Analysis(settings_from(data=Path(folder) if folder is not None else None))
 
 
 class Analysis:
-    """A data folder, opened to read. Close it, or use it as a context."""
+    """An installation, opened to read. Close it, or use it as a context."""
 
     def __init__(self, settings: Settings) -> None:
-        if not settings.data.is_dir():
+        self._settings, self._stack = settings, ExitStack()
+        self._pasts: dict[int, Archive] = {}
+        self._cluster: Cluster | None = None
+        if settings.log.startswith("kafka:"):
+            with extra("kafka"):
+                from avalist.cluster import open_cluster
+            self._cluster = self._stack.enter_context(open_cluster(settings))
+        elif not settings.data.is_dir():
             raise NotFound(f"no data folder {str(settings.data)!r}: name the one that 'avalist up' serves")
-        with ExitStack() as stack:
-            self.log = open_log(settings, readonly=True)
-            stack.callback(self.log.close)
-            self.archive: Archive = open_archive(open_derived(settings, open_blobs(settings)), self.log)
-            self._stack = stack.pop_all()
+        else:
+            self._past(0)
 
     def __enter__(self) -> Self:
         return self
@@ -68,16 +74,27 @@ class Analysis:
         self.close()
 
     def close(self) -> None:
-        """Release the folder."""
+        """Release it."""
         self._stack.close()
 
     def merchants(self) -> list[str]:
         """Return the merchants, without the twins of sandboxes."""
-        return [merchant for merchant in self.archive.merchants() if not is_twin(merchant)]
+        there = self._past(0).merchants() if self._cluster is None else self._cluster.merchants()
+        return [merchant for merchant in there if not is_twin(merchant)]
+
+    def past(self, merchant: str) -> Archive:
+        """Return the archive and the log that hold a merchant: over Kafka those of its partition."""
+        return self._past(0 if self._cluster is None else self._cluster.partition_of(merchant))
+
+    def _past(self, partition: int) -> Archive:
+        if partition not in self._pasts:
+            opening = _here(self._settings) if self._cluster is None else self._cluster.past(partition)
+            self._pasts[partition] = self._stack.enter_context(opening)
+        return self._pasts[partition]
 
     def records(self, merchant: str) -> Iterator[tuple[int, Record]]:
         """Yield ``(position, record)`` of a merchant, from the archive and from the log's tail."""
-        return self.archive.read(merchant=merchant)
+        return self.past(merchant).read(merchant=merchant)
 
     def created(self, merchant: str) -> MerchantCreated:
         """Return what created a merchant: its schema and features. Raises ``NotFound``."""
@@ -85,7 +102,7 @@ class Analysis:
 
     def plan(self, merchant: str) -> Plan:
         """Return the plan of a merchant: `columns` are its features' names. Raises ``NotFound``."""
-        added = added_in(self.archive.read(merchant=merchant, kind=RecordKind.CONTROL), merchant)
+        added = added_in(self.past(merchant).read(merchant=merchant, kind=RecordKind.CONTROL), merchant)
         return plan_of(self.created(merchant), added)
 
     def features(
@@ -161,6 +178,12 @@ class Analysis:
             matrix = _matrix(data, from_, to, known_at, columns)
             _write(matrix, file, written)
         return len(matrix.rows)
+
+
+@contextmanager
+def _here(settings: Settings) -> Iterator[Archive]:
+    with closing(open_log(settings, readonly=True)) as log:
+        yield open_archive(open_derived(settings, open_blobs(settings)), log)
 
 
 def spilled(folder: Path | None = None) -> IO[bytes]:

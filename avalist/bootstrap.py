@@ -17,6 +17,7 @@ from avalist.adapters.calls import Calls
 from avalist.adapters.clock import SystemClock
 from avalist.adapters.file import segment
 from avalist.adapters.file.blobs import FolderBlobs
+from avalist.adapters.file.daykeys import DayKeys
 from avalist.adapters.file.generations import Generations
 from avalist.adapters.file.lock import lock_folder
 from avalist.adapters.file.log import FileLog
@@ -196,12 +197,22 @@ def keep_model(blobs: Blobs, merchant: str, artefact: Artefact) -> None:
 
 def open_log(settings: Settings, *, readonly: bool = False) -> Log:
     """Open the log that the settings name, of the generation that counts; what was removed of it is read from the
-    archive.
+    archive. Raises ``BadInput`` for one that does not lie here.
     """
+    need_files(settings)
     if _scheme(settings.log, ("file", "memory")) == "memory":
         return MemoryLog()
     log = FileLog(_home(settings) / "log", readonly=readonly)
     return WholeLog(log, lambda: open_derived(settings, open_blobs(settings)))
+
+
+def need_files(settings: Settings) -> None:
+    """Raise ``BadInput`` for a log in Kafka, and say where it stands what to do instead."""
+    if settings.log.startswith("kafka:"):
+        raise BadInput(
+            "this command needs a log in files: docs/how-to/cluster.md, 'Commands', says what does its work over Kafka",
+            field="log", expected="file:", got="kafka:",
+        )  # fmt: skip
 
 
 def open_documents(settings: Settings) -> Documents:
@@ -212,7 +223,7 @@ def open_documents(settings: Settings) -> Documents:
             return MemoryDocuments()
         case "sqlite":
             return SqliteDocuments(settings.data / "documents.sqlite")
-    with _extra("mongodb"):
+    with extra("mongodb"):
         from avalist.adapters.mongo.documents import MongoDocuments
     return MongoDocuments(settings.documents)
 
@@ -224,7 +235,7 @@ def open_blobs(settings: Settings) -> Blobs:
             return MemoryBlobs()
         case "folder":
             return FolderBlobs(settings.data / "blobs")
-    with _extra("s3"):
+    with extra("s3"):
         from avalist.adapters.s3.blobs import S3Blobs
     return S3Blobs(settings.blobs)
 
@@ -303,15 +314,16 @@ def follower_of(
     return Follower(log, states, learning, *folds)
 
 
-def projections(generation: int) -> dict[str, tuple[str, ...]]:
+def projections(generation: int, part: str = "") -> dict[str, tuple[str, ...]]:
     """Return what documents are made of the log: the mark of each fold, with the collections that it alone writes.
 
-    Standings are among them without a collection: they are written over, beside what trainings note.
+    `part` tells one log of several from the others. Standings are among them without a collection:
+    they are written over, beside what trainings note.
     """
     return {
-        folded(generation): (DECISIONS, REVIEWS),
-        waves_mark(generation): (WAVES, ALERTS),
-        mark_of(generation): (),
+        folded(generation) + part: (DECISIONS, REVIEWS),
+        waves_mark(generation) + part: (WAVES, ALERTS),
+        mark_of(generation) + part: (),
     }
 
 
@@ -356,7 +368,13 @@ def next_generation(here: Installation) -> Iterator[NextGeneration]:
 def open_vault(settings: Settings, documents: Documents) -> Vault:
     """Return the vault in a store of documents. Raises ``BadInput`` for a retention that is none."""
     secrets, days = FolderSecrets(settings.data / "secrets"), days_of(settings.vault_retention_d)
-    return Vault(documents, secrets.merchant, days, logging.getLogger("avalist").warning)
+    warn = logging.getLogger("avalist").warning
+    return Vault(documents, secrets.merchant, days, warn, open_day_keys(settings).unwrap)
+
+
+def open_day_keys(settings: Settings) -> DayKeys:
+    """Return the keys by which sealed parts over Kafka end."""
+    return DayKeys(settings.data / "secrets" / "days", SystemClock())
 
 
 def open_tracer(settings: Settings, service: str) -> Tracer | None:
@@ -368,7 +386,7 @@ def open_tracer(settings: Settings, service: str) -> Tracer | None:
     )
     if not wanted or never:
         return None
-    with _extra("traces"):
+    with extra("traces"):
         from avalist.adapters.otel.tracer import OtelTracer
     return OtelTracer.to_collector(service, settings.traces)
 
@@ -391,7 +409,7 @@ def open_batch(settings: Settings) -> Batch:
         if not rest.isdecimal() or not int(rest):
             raise BadInput("not a number of processes", field="batch", expected="processes:2", got=rest[:16])
         return Processes(int(rest))
-    with _extra("ray"):
+    with extra("ray"):
         from avalist.adapters.ray.batch import RayBatch
     return RayBatch(settings.batch if rest.startswith("//") else rest)
 
@@ -418,7 +436,10 @@ class Retained(NamedTuple):
 def open_retained(settings: Settings) -> Iterator[Retained]:
     """Open a log to see how much of it may be removed. Raises ``BadInput`` for one that does not lie in files."""
     if settings.log.partition(":")[0] != "file":
-        raise BadInput("only a log in files has segments", field="log", expected="file:", got=settings.log)
+        raise BadInput(
+            "only a log in files has segments; over Kafka the brokers keep the topic 'decisions' for ever",
+            field="log", expected="file:", got=settings.log.partition(":")[0],
+        )  # fmt: skip
     folder, generation = _home(settings) / "log", generation_of(settings)
     marks = {
         "the documents": folded(generation),
@@ -444,7 +465,7 @@ def _scheme(url: str, known: tuple[str, ...]) -> str:
 
 
 @contextmanager
-def _extra(name: str) -> Iterator[None]:
+def extra(name: str) -> Iterator[None]:
     """Import what an optional dependency brings."""
     try:
         yield

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from operator import ge
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,15 +23,18 @@ from avalist.adapters.file.log import FileLog
 from avalist.adapters.file.secrets import FolderSecrets
 from avalist.adapters.kafka.deadletters import DeadLetters
 from avalist.adapters.kafka.deciders import KafkaDeciders
+from avalist.adapters.kafka.ends import Ends
 from avalist.adapters.kafka.inbox import KafkaInbox, KafkaShare
 from avalist.adapters.kafka.log import KafkaLog, Writers
 from avalist.adapters.kafka.outbox import KafkaOutbox
+from avalist.adapters.kafka.reading import keys_in, offsets_at
 from avalist.adapters.kafka.tail import KafkaTail
 from avalist.adapters.kafka.topics import Topics, ensure
 from avalist.api.asking import Office, Questions
 from avalist.api.gateway import Gateway
 from avalist.api.profiles import Profiles
 from avalist.api.spooling import Spooling
+from avalist.app import followed as saying
 from avalist.app.administer import Administration, AdminRequest
 from avalist.app.archive import Archive
 from avalist.app.asked import partition_of
@@ -38,12 +42,14 @@ from avalist.app.deciding import Deciding, Noted, Opened
 from avalist.app.learn import Tools
 from avalist.app.network import network_prior
 from avalist.app.partition import Partition
+from avalist.app.stored import folded
 from avalist.app.writer import Writer
 from avalist.bootstrap import (
     follower_of,
     keep_model,
     load_model,
     open_blobs,
+    open_day_keys,
     open_documents,
     open_snapshots,
     open_tables,
@@ -52,7 +58,9 @@ from avalist.bootstrap import (
 )
 from avalist.config import Settings
 from avalist.domain.errors import BadInput
+from avalist.domain.schema import DAY_MS
 from avalist.follow.share import Followed, Following, Owning
+from avalist.follow.vault import VAULT_MARK
 from avalist.ports.asking import Turns
 from avalist.ports.blobs import Blobs
 from avalist.ports.documents import Documents
@@ -104,15 +112,22 @@ class Cluster:
         return FolderBlobs(self.settings.data / "partitions" / f"{partition:04d}")
 
     @contextmanager
-    def reading(self, merchant: str) -> Iterator[Archive]:
-        """Open the archive and the log of a merchant's partition to read them."""
-        partition = self.partition_of(merchant)
+    def past(self, partition: int) -> Iterator[Archive]:
+        """Open a partition's archive and its log to read them."""
         with closing(self.tail(partition)) as log:
             yield Archive(self.blobs_of(partition), log)
 
     def partition_of(self, merchant: str) -> int:
         """Return the partition that holds a merchant's log."""
         return partition_of(merchant, self.settings.partitions)
+
+    def folded(self, partition: int) -> int:
+        """Return how far a partition's log is folded into the documents."""
+        return self.documents.mark(folded(1) + part_of(partition))
+
+    def merchants(self) -> list[str]:
+        """Return every merchant, sorted: each has a profile."""
+        return sorted(keys_in(self.client, self.topics.merchants))
 
 
 def below(url: str, partition: int) -> str:
@@ -157,7 +172,10 @@ def _brokers(url: str) -> tuple[str, str]:
 def open_gateway(cluster: Cluster) -> Iterator[Gateway]:
     """Open a gateway's service; its routes start and stop it."""
     settings, secrets, clock = cluster.settings, cluster.secrets, SystemClock()
-    deciders = KafkaDeciders(cluster.client, cluster.topics)
+    deciders, ends = (
+        KafkaDeciders(cluster.client, cluster.topics),
+        Ends(cluster.client, cluster.topics, cluster.folded),
+    )
     spool = settings.data / "spool" / str(settings.port)
     grace_s = settings.fallback_grace_ms / 1000
     spooling = Spooling(deciders, partial(_open_spool, spool), partial(_clear_spool, spool), clock.now_ms, grace_s)
@@ -172,9 +190,11 @@ def open_gateway(cluster: Cluster) -> Iterator[Gateway]:
         secrets.admin_token(),
         secrets.metrics_token(),
         open_webhooks(settings, cluster.documents),
+        ends,
     )
     service.tracer = open_tracer(settings, "avalist-gateway")
-    yield service
+    with closing(ends):
+        yield service
 
 
 def _open_spool(folder: Path) -> FileLog:
@@ -193,8 +213,9 @@ def open_decider(cluster: Cluster, note: Noted) -> Iterator[Deciding]:
     with (
         ThreadPoolExecutor(_OPENING_THREADS, "opening") as executor,
         closing(Writers(cluster.client, _OPENING_THREADS)) as writers,
+        closing(KafkaOutbox(cluster.client, cluster.topics)) as outbox,
     ):
-        outbox, tracer = KafkaOutbox(cluster.client, cluster.topics), open_tracer(settings, "avalist-decider")
+        tracer = open_tracer(settings, "avalist-decider")
         deciding = Deciding(outbox, SystemClock(), partition_opener(cluster, writers), executor, note, tracer)
         deciding.inbox = inbox = KafkaInbox(
             cluster.client, cluster.topics.events, f"{cluster.topics.prefix}.deciders", deciding,
@@ -213,10 +234,11 @@ def partition_opener(cluster: Cluster, writers: Writers) -> Callable[[int], Open
     """Return what opens a partition for its decider."""
     held = lru_cache(maxsize=_HELD_MODELS)(partial(load_model, cluster.blobs))
     tables = open_tables(cluster.blobs)
+    wrap = open_day_keys(cluster.settings).wrap if cluster.settings.topic_sealed_d else None
 
     def open_partition(partition: int) -> Opened:
         log = KafkaLog(
-            cluster.client, cluster.topics.decisions, partition, timeout_s=_LOG_S, producer=writers.take()
+            cluster.client, cluster.topics.decisions, partition, timeout_s=_LOG_S, producer=writers.take(), wrap=wrap
         )  # fmt: skip
         with ExitStack() as failed:
             failed.callback(log.close)
@@ -229,7 +251,7 @@ def partition_opener(cluster: Cluster, writers: Writers) -> Callable[[int], Open
                 writer, cluster.documents, cluster.blobs, cluster.secrets.new_secret, webhooks
             )
             failed.pop_all()
-        return Opened(Partition(writer, administration, cluster.secrets.merchant, log.epoch), log)
+        return Opened(Partition(writer, administration, cluster.secrets.merchant, log), log)
 
     return open_partition
 
@@ -237,26 +259,58 @@ def partition_opener(cluster: Cluster, writers: Writers) -> Callable[[int], Open
 @contextmanager
 def open_followers(cluster: Cluster, note: Noted) -> Iterator[Following]:
     """Join the followers; leave them in peace at the end."""
-
-    def open_partition(partition: int) -> Followed:
-        log = cluster.tail(partition)
-        with ExitStack() as failed:
-            failed.callback(log.close)
-            follower = follower_of(
-                cluster.settings, log, cluster.documents, cluster.blobs_of(partition), part=part_of(partition),
-                per_mb=_RECORDS_PER_MB,
-            )  # fmt: skip
-            there = log.durable_end
-            failed.pop_all()
-        return Followed(log, follower, there)
-
-    following = Following(open_partition, note)
+    following = Following(partial(follow_partition, cluster), note)
     following.share = share = cluster.share("followers", following, cluster.topics.decisions)
     try:
         yield following
     finally:
         share.close()
         following.close()
+
+
+def follow_partition(cluster: Cluster, partition: int) -> Followed:
+    """Open a partition's log, and what folds it."""
+    log = cluster.tail(partition)
+    with ExitStack() as failed:
+        failed.callback(log.close)
+        follower = follower_of(
+            cluster.settings, log, cluster.documents, cluster.blobs_of(partition), part=part_of(partition),
+            per_mb=_RECORDS_PER_MB,
+        )  # fmt: skip
+        there = log.durable_end
+        failed.pop_all()
+    return Followed(log, follower, there)
+
+
+class Standing(NamedTuple):
+    """A partition's log: where it ends, up to where it is archived, and what the follower said last."""
+
+    partition: int
+    end: int
+    archived: int
+    followed: saying.Followed | None
+
+
+def standings(cluster: Cluster) -> Iterator[Standing]:
+    """Yield how far each partition is."""
+    for partition in range(cluster.settings.partitions):
+        with cluster.past(partition) as archive:
+            told = saying.told(cluster.documents, part_of(partition))
+            yield Standing(partition, archive.log_end, archive.end, told)
+
+
+def destroy_day_keys(cluster: Cluster, now_ms: int) -> int:
+    """Destroy the keys of days that are over for long enough, once the vault holds what they opened; return how many.
+
+    A day's records came before the end of the next one, by the brokers' clock.
+    """
+    settings, keys = cluster.settings, open_day_keys(cluster.settings)
+    before = now_ms // DAY_MS - settings.topic_sealed_d
+    if not settings.topic_sealed_d or not any(day < before for day in keys.days()):
+        return 0
+    ends = offsets_at(cluster.client, cluster.topics.decisions, settings.partitions, (before + 1) * DAY_MS)
+    marks = [cluster.documents.mark(folded(1, VAULT_MARK) + part_of(partition)) for partition in range(len(ends))]
+    return keys.destroy(before) if all(map(ge, marks, ends)) else 0
 
 
 def part_of(partition: int) -> str:
@@ -280,7 +334,7 @@ def open_owning(
 @contextmanager
 def open_tools(settings: Settings, merchant: str) -> Iterator[Tools]:
     """Open what the work on a merchant's models needs: its log to read, and deciders who log what comes of it."""
-    with open_cluster(settings) as cluster, cluster.reading(merchant) as archive:
+    with open_cluster(settings) as cluster, cluster.past(cluster.partition_of(merchant)) as archive:
         yield Tools(
             read=lambda: archive.read(merchant=merchant),
             load=partial(load_model, cluster.blobs, merchant),

@@ -55,6 +55,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Brokers that keep each record; all but one of them must have it before an answer leaves.
     fallback_grace_ms
         How long past the deadline the brokers may take to have a gateway's fallback before it is spooled.
+    topic_sealed_d
+        Days until nobody can open the sealed parts in the topic ``decisions`` any more: their day's key is destroyed.
+        0: it never is, and none is used.
     session_timeout_ms
         A role that owns partitions and is not heard for so long loses them to the others.
     traces
@@ -85,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     partitions: int = 12
     copies: int = 3
     fallback_grace_ms: int = 25
+    topic_sealed_d: int = 30
     session_timeout_ms: int = 6_000
     traces: str = ""
     kafka: dict[str, str] = {}

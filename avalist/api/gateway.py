@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from avalist.api.asking import Office, Questions
 from avalist.api.commit import Kept, Settles
+from avalist.api.given import Answers, Given, as_given
 from avalist.api.metrics import GatewayMetrics, raise_to
 from avalist.api.profiles import Profiles
 from avalist.api.service import Service
 from avalist.api.spooling import Spooling
 from avalist.app import asked as a
 from avalist.app.administer import AdminRequest, SetTables, TablesInForce
-from avalist.app.lookup import FarArchive
+from avalist.app.lookup import FarArchive, Tail
 from avalist.app.stored import StoredDecision
 from avalist.app.take import canonical
 from avalist.app.webhook_office import WebhookOffice
@@ -28,7 +28,7 @@ from avalist.app.writer import Answer, Asked
 from avalist.config import Settings
 from avalist.domain.core import Why
 from avalist.domain.decisions import Decision
-from avalist.domain.errors import AvalistError, Conflict, NotFound, Unavailable
+from avalist.domain.errors import AvalistError, Conflict, NotFound, Overloaded, Unavailable
 from avalist.domain.events import WireEvent
 from avalist.enrich.seal import Secret
 from avalist.policy.economics import Policy
@@ -41,8 +41,7 @@ _EVENTS_AT_ONCE: Final = 64
 _BYTES_AT_ONCE: Final = 512 << 10
 _MOST_GIVEN: Final = 20_000
 _LOOK_UP_S: Final = 0.02
-_FOLLOWS_S: Final = 1.0
-_LOOK_S: Final = 0.05
+_FIND_S: Final = 1.0
 
 _Done: TypeAlias = Settles[Kept[Answer] | Decision]
 
@@ -65,16 +64,17 @@ class Gateway(Service):
         admin_token: str,
         metrics_token: str,
         webhooks: Webhooks,
+        tail: Tail,
     ) -> None:
         super().__init__(settings, profiles, documents, clock, admin_token, metrics_token)
         self.metrics: GatewayMetrics = GatewayMetrics()
         self.profiles = profiles
         self.webhooks = WebhookOffice(profiles.policy, webhooks)
-        self.archive = FarArchive(documents, profiles.schema, profiles.key)
+        self.archive = FarArchive(documents, profiles.schema, profiles.key, tail)
         self._deciders = deciders
         self._spooling = spooling
         self._secret = secret
-        self._given: OrderedDict[tuple[str, str], _Given] = OrderedDict()
+        self._answers = Answers(_MOST_GIVEN)
         self._looking: set[asyncio.Task[None]] = set()
 
     def warm_up(self) -> None:
@@ -138,7 +138,7 @@ class Gateway(Service):
         looking.add_done_callback(self._looking.discard)
 
     async def _look_then_fall_back(self, asking: _Asking) -> None:
-        found = None if asking.name in self._given else await self._look_up(asking.asked)
+        found = None if self._known(asking) is not None else await self._look_up(asking.asked)
         if found is not None and found.event_id == asking.asked.event.event_id and not found.degraded:
             _settle(asking.done, found)
         else:
@@ -149,7 +149,7 @@ class Gateway(Service):
         event = asked.event
         with suppress(NotFound, Unavailable, TimeoutError):
             async with asyncio.timeout(_LOOK_UP_S):  # wait_for would leave a cycle behind what is raised in it
-                return (await self.read_decision(asked.merchant, event.payment_id, event.checkpoint)).decision
+                return (await super().read_decision(asked.merchant, event.payment_id, event.checkpoint)).decision
         return None
 
     def _fall_back(self, asking: _Asking, why: Why) -> None:
@@ -157,7 +157,7 @@ class Gateway(Service):
         asked, done = asking.asked, asking.done
         if done.done():
             return
-        known = self._given.get(asking.name)
+        known = self._known(asking)
         if known is not None:
             self._give_again(asking, known)
             return
@@ -172,7 +172,10 @@ class Gateway(Service):
         partition = a.partition_of(asked.merchant, self._deciders.partitions)
         self._spooling.keep(partition, asked.merchant, a.encode_message(fallen), lambda: _settle(done, answer))
 
-    def _give_again(self, asking: _Asking, known: _Given) -> None:
+    def _known(self, asking: _Asking) -> Given | None:
+        return self._answers.of_event(asking.asked.merchant, asking.asked.event.event_id)
+
+    def _give_again(self, asking: _Asking, known: Given) -> None:
         if known.content != asking.content:
             event_id = asking.asked.event.event_id[:64]
             asking.done.set_exception(
@@ -182,10 +185,7 @@ class Gateway(Service):
             _settle(asking.done, known.answer)
 
     def _remember(self, asking: _Asking, answer: Decision) -> None:
-        """Remember what was answered: a retry may come when nobody else can tell."""
-        self._given[asking.name] = _Given(asking.content, answer)
-        if len(self._given) > _MOST_GIVEN:
-            self._given.popitem(last=False)
+        self._answers.keep(asking.asked.merchant, asking.content, answer)
 
     # --- all else --------------------------------------------------------------------------------------------------
 
@@ -210,17 +210,35 @@ class Gateway(Service):
         changed = await self.office.put_tables(request.version)
         return TablesInForce(tables_version=request.version, changed=changed)
 
-    async def decision(self, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision:
-        """Return one decision; one that was just given may not be a document yet, so this waits a moment for it."""
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + _FOLLOWS_S
-        while True:
-            try:
-                return await self.read_decision(merchant, payment_id, checkpoint)
-            except NotFound:
-                if loop.time() >= until_s:
-                    raise
-            await asyncio.sleep(_LOOK_S)
+    async def read_decision(self, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision:
+        """Return one decision from the documents; from its decider where the follower has not been there yet.
+
+        One that was answered here is found though nobody else can tell, without what it was made from. Raises
+        ``NotFound``; ``Unavailable`` where documents or deciders that might know are out of reach.
+        """
+        given, unsure = self._answers.newest(merchant, payment_id, checkpoint), None
+        try:
+            stored = await super().read_decision(merchant, payment_id, checkpoint)
+            if given is None or stored.decision.event_id == given.event_id:
+                return as_given(stored, given)
+        except NotFound:
+            pass
+        except Unavailable as error:
+            unsure = error.alone()
+        try:
+            return as_given(await self._find(merchant, payment_id, checkpoint), given)
+        except (NotFound, Overloaded, Unavailable) as error:
+            if given is None:
+                raise unsure or error from None
+            return StoredDecision(decision=given, facts=None, features={})
+
+    async def _find(self, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision:
+        with self.waiting_look_up(merchant):
+            reply = await self.office.ask(
+                merchant, lambda name: a.Find(name, merchant, payment_id, checkpoint), _FIND_S
+            )
+        assert isinstance(reply, a.Found)
+        return reply.stored
 
     async def measure(self) -> None:
         """Set the gauges of the metrics."""
@@ -246,17 +264,11 @@ class Gateway(Service):
 class _Asking:
     """A payment on its way; `content` tells whether a retry is one."""
 
-    __slots__ = ("asked", "content", "done", "name", "part")
+    __slots__ = ("asked", "content", "done", "part")
 
     def __init__(self, asked: Asked, part: bytes, done: _Done) -> None:
         self.asked, self.part, self.done = asked, part, done
-        self.name = asked.merchant, asked.event.event_id
         self.content = hash(canonical(asked.event))
-
-
-class _Given(NamedTuple):
-    content: int
-    answer: Decision
 
 
 class _Payment:

@@ -7,7 +7,7 @@ import contextlib
 import hmac
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -27,7 +27,15 @@ from avalist.app.webhook_office import WebhookOffice
 from avalist.app.writer import Answer, Asked
 from avalist.config import Settings
 from avalist.domain.decisions import Decision
-from avalist.domain.errors import AvalistError, LogFailed, NotAllowed, NotAuthenticated, NotFound, Unavailable
+from avalist.domain.errors import (
+    AvalistError,
+    LogFailed,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    Overloaded,
+    Unavailable,
+)
 from avalist.domain.events import WireEvent
 from avalist.domain.keys import ApiKey, key_hash
 from avalist.policy.economics import Policy
@@ -39,6 +47,8 @@ _MET_KEYS = 4096
 _SAVE_USE_S = 60.0
 _LOOK_UPS = 2
 """Look-ups at once: they share the processor with everybody's decisions."""
+_MOST_WAITING = 32
+"""Look-ups of one merchant that may wait for their turn."""
 
 
 class Keyring(Protocol):
@@ -68,7 +78,7 @@ class Service(ABC):
     ) -> None:  # fmt: skip
         self.settings = settings
         self.clock = clock
-        self.looking: Counter[str] = Counter()
+        self._look_ups: Counter[str] = Counter()
         self.look_up = asyncio.Semaphore(_LOOK_UPS)
         self.ready = False
         self.on_log_failure: Callable[[], None] = lambda: None
@@ -165,9 +175,16 @@ class Service(ABC):
         explanation = await asyncio.to_thread(self.archive.explanation, merchant, recent.decision)
         return msgspec.structs.replace(recent, explanation=explanation)
 
-    async def decision(self, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision:
-        """Return one decision; one that was just given may be waited for. Raises ``NotFound``."""
-        return await self.read_decision(merchant, payment_id, checkpoint)
+    @contextlib.contextmanager
+    def waiting_look_up(self, merchant: str) -> Iterator[None]:
+        """Count a look-up while it waits for its turn. Raises ``Overloaded`` where a merchant has too many."""
+        if self._look_ups[merchant] >= _MOST_WAITING:
+            raise Overloaded(f"{_MOST_WAITING} look-ups of this merchant wait already: send one after the other")
+        self._look_ups[merchant] += 1
+        try:
+            yield
+        finally:
+            self._look_ups[merchant] -= 1
 
     @abstractmethod
     async def administer(self, request: AdminRequest) -> dict[str, Any]:

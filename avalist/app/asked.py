@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 from cryptography.exceptions import InvalidTag
 
+from avalist.app.stored import StoredDecision
 from avalist.domain import errors
 from avalist.domain.core import Why
 from avalist.domain.decisions import Decision
@@ -66,7 +67,15 @@ class PutTables(_Message, frozen=True, array_like=True, gc=False, tag="put_table
     version: int
 
 
-Asked = Decide | Fallen | Record | Administer | PutTables
+class Find(_Message, frozen=True, array_like=True, gc=False, tag="find"):
+    """Find the decision on a payment at a checkpoint, while the follower has not made it a document yet."""
+
+    merchant: str
+    payment_id: str
+    checkpoint: str
+
+
+Asked = Decide | Fallen | Record | Administer | PutTables | Find
 
 
 class Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -110,10 +119,17 @@ class TablesPut(_Message, frozen=True, array_like=True, gc=False, tag="tables_pu
     changed: int
 
 
-Reply = Decided | Refused | Recorded | CarriedOut | TablesPut
+class Found(_Message, frozen=True, array_like=True, gc=False, tag="found"):
+    """A decision that was looked for, as it is stored."""
+
+    stored: StoredDecision
+
+
+Reply = Decided | Refused | Recorded | CarriedOut | TablesPut | Found
 
 encode_message: Final = msgspec.msgpack.Encoder().encode
 _ASKED: Final[msgspec.msgpack.Decoder[Asked]] = msgspec.msgpack.Decoder(Asked)
+_OFFICE: Final = (b"administer", b"put_tables")
 _REPLY: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
 decode_reply: Final = _REPLY.decode
 
@@ -126,6 +142,15 @@ def decode_asked(value: bytes) -> Asked:
         raise BadInput(
             f"no message of this version: {error}", field="value", expected="what a gateway of this version asks"
         ) from None
+
+
+def is_office(value: bytes) -> bool:
+    """Tell whether a message is an operator's, without decoding it: its tag stands behind the heads of array and text.
+
+    >>> is_office(encode_message(PutTables(b"", 7))), is_office(encode_message(Find(b"", "shop", "p1", "pre_auth")))
+    (True, False)
+    """
+    return value[2:12] in _OFFICE
 
 
 def sealed(secret: bytes, at_ms: int, clear: bytes) -> bytes:

@@ -8,10 +8,10 @@ from concurrent.futures import Executor, Future
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
-from avalist.app.asked import Reply, encode_message
+from avalist.app.asked import Reply, encode_message, is_office
 from avalist.app.partition import Partition, Taken, reason_of
-from avalist.app.profile import Profile, encode_profile
-from avalist.app.traced import Spans, begun, decided, ended
+from avalist.app.profile import Profile, encode_profile, published
+from avalist.app.traced import NO_SPANS, Spans, begun, decided, ended
 from avalist.domain.errors import AvalistError, LogFailed
 from avalist.ports.asking import Came, Inbox, Outbox
 from avalist.ports.clock import Clock
@@ -23,7 +23,7 @@ MOST = 256
 _WAIT_S = 0.001
 """No less: clients of brokers count in whole milliseconds, and would not wait at all."""
 _LEAVE_S = 5.0
-_AGAIN_MS = _CURSOR_MS = 1000
+_AGAIN_MS = _CURSOR_MS = _HEAR_MS = 1000
 
 
 class PartitionLog(Log, Protocol):
@@ -82,6 +82,8 @@ class _Owned:
         self.partition, self.log = opened
         self.next = self.written = opened.log.cursor
         self.wrote_ms = 0
+        self.preparing: tuple[int, Future[None]] | None = None
+        self.prepared = -1
         self.caught_up = False
         self.waiting: deque[_Said] = deque()
 
@@ -105,6 +107,7 @@ class Deciding:
         self._due_ms: dict[int, int] = {}
         self._careful: dict[int, int] = {}
         self._buried: set[tuple[int, int]] = set()
+        self._hears_ms = 0
         self.joined = False
         self.taken = 0
 
@@ -124,7 +127,9 @@ class Deciding:
 
     def step(self, idle_s: float) -> None:
         """Take what came, waiting so long if there is nothing; send what may be sent."""
+        self._hear()
         self._finish_opening()
+        self._finish_preparing()
         waiting = any(owned.waiting for owned in self.owned.values())
         batches = defaultdict(list)
         for came in self.inbox.take(MOST, 0.0 if waiting else idle_s):
@@ -137,6 +142,25 @@ class Deciding:
             if not owned.caught_up and self.inbox.behind(partition, owned.next) <= 0:
                 owned.caught_up = True
                 self._note("caught up", partition=partition, cursor=owned.next)
+
+    def _hear(self) -> None:
+        """Now and then, publish a profile again where one of a turn that is over came behind it: the last one stays."""
+        now_ms = self._clock.steady_ms()
+        if now_ms < self._hears_ms:
+            return
+        self._hears_ms = now_ms + _HEAR_MS
+        try:
+            heard = self._outbox.heard()
+        except AvalistError as error:
+            self._note("profiles are not heard", reason=str(error))
+            return
+        last = {one.merchant: one.epoch for one in published(heard)}
+        for merchant, epoch in last.items():
+            for partition, owned in self.owned.items():
+                profile = owned.partition.newer(merchant, epoch)
+                if profile is not None:
+                    self._note("publishes again", partition=partition, merchant=merchant)
+                    owned.waiting.append(_Said(owned.log.end, (), (profile,), NO_SPANS))
 
     # --- turns -----------------------------------------------------------------------------------------------------
 
@@ -221,13 +245,33 @@ class Deciding:
 
     def _take(self, partition: int, batch: list[Came]) -> None:
         owned = self.owned.get(partition)
-        if owned is None:
-            return  # it is opened anew, and then reads this again
+        if owned is None or owned.preparing is not None:
+            return  # it is opened anew, or something is prepared, and then reads this again
         batch = [one for one in batch if one.offset >= owned.next]
-        while batch and partition in self.owned:
+        while batch and partition in self.owned and self._prepared(owned, batch[0]):
             careful = batch[0].offset < self._careful.get(partition, 0)
-            now, batch = (batch[:1], batch[1:]) if careful else (batch, [])
-            self._take_some(partition, owned, now, alone=careful)
+            count = (
+                1 if careful else 1 + next((n for n, one in enumerate(batch[1:]) if is_office(one.value)), len(batch))
+            )
+            self._take_some(partition, owned, batch[:count], alone=careful)
+            batch = batch[count:]
+
+    def _prepared(self, owned: _Owned, came: Came) -> bool:
+        """Tell whether a message may be taken; what an operator's needs is loaded first, on another thread."""
+        if not is_office(came.value) or owned.prepared == came.offset:
+            return True
+        preparing = self._executor.submit(owned.partition.prepare, came.value)
+        if preparing.done():
+            return True
+        owned.preparing = came.offset, preparing
+        return False
+
+    def _finish_preparing(self) -> None:
+        """Read on where messages waited for one that is prepared now; where that failed, taking it says why."""
+        for partition, owned in self.owned.items():
+            if owned.preparing is not None and owned.preparing[1].done():
+                (owned.prepared, _), owned.preparing = owned.preparing, None
+                self.inbox.begin(partition, owned.next)
 
     def _take_some(self, partition: int, owned: _Owned, batch: list[Came], *, alone: bool) -> None:
         known = [one for one in batch if (partition, one.offset) not in self._buried]

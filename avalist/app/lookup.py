@@ -32,6 +32,7 @@ _SOURCES: Final = {
 _BATCH: Final = 100
 _MOST_BEHIND: Final = 1 << 22
 """Bytes of log that one look-up may read beyond the documents: reading shares the processor with decisions."""
+BEHIND: Final = "the documents are behind the log, as after a burst or an upgrade: look up again in a moment"
 _WORD: Final = 2**64 - 1
 
 By = Literal["payment_id", "customer_id", "email", "fingerprint", "ip", "device_id"]
@@ -63,6 +64,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     next: int | None = None
 
 
+Tail = Callable[[str], Iterator[Record]]
 Places = tuple[tuple[str, int], ...]
 """What decisions can be found by, each with the place of its key in the fold row."""
 
@@ -83,6 +85,17 @@ def _index_key(by: str, word: int) -> str:
     return f"{by}:{word & _WORD:016x}"
 
 
+def logged(writer: Writer, merchant: str, payment_id: str, checkpoint: str, since: int = 0) -> StoredDecision:
+    """Return a decision of the last 400 days, from the log at `since` or later; on the deciding thread.
+
+    Raises ``NotFound``.
+    """
+    core, decided = writer.lookup(merchant, payment_id, checkpoint, since)
+    here = writer.merchant(merchant)
+    model = here.model if here.model_version == decided.decision.model_version else None
+    return stored_decision(here, core, decided, None if model is None else model.artefact.typical)
+
+
 class Archive:
     """Reads decisions back: from the documents, and from the end of the log that is not folded into them yet."""
 
@@ -94,10 +107,7 @@ class Archive:
 
     def recent(self, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision:
         """Return a decision of the last 400 days, from the log; on the deciding thread. Raises ``NotFound``."""
-        core, decided = self._writer.lookup(merchant, payment_id, checkpoint)
-        here = self._writer.merchant(merchant)
-        model = here.model if here.model_version == decided.decision.model_version else None
-        return stored_decision(here, core, decided, None if model is None else model.artefact.typical)
+        return logged(self._writer, merchant, payment_id, checkpoint)
 
     def explanation(self, merchant: str, decision: Decision) -> Explanation | None:
         """Return what the follower made of a decision by now; not on the deciding thread."""
@@ -181,23 +191,22 @@ class Archive:
         begin = self._documents.mark(self._mark)
         begin = begin if begin <= self._log.end else 0  # else the log was replaced
         if self._log.end - begin > _MOST_BEHIND:
-            raise Unavailable(
-                "the documents are behind the log, as after a burst or an upgrade: look up again in a moment"
-            )
+            raise Unavailable(BEHIND)
         return (record for _, record in self._log.read(begin) if record.merchant == merchant)
 
 
 class FarArchive(Archive):
-    """Reads decisions back from the documents alone: the log is another process's.
+    """Reads decisions back beside the log, which is another process's.
 
-    `schema_of` and `key_of` say of a merchant what the writer would.
+    `schema_of` and `key_of` say of a merchant what the writer would; `tail` yields its records that are not folded into
+    the documents yet.
     """
 
     def __init__(
-        self, documents: Documents, schema_of: Callable[[str], Schema], key_of: Callable[[str, str], int]
+        self, documents: Documents, schema_of: Callable[[str], Schema], key_of: Callable[[str, str], int], tail: Tail
     ) -> None:
         self._documents = documents
-        self._schema_of, self._key_of = schema_of, key_of
+        self._schema_of, self._key_of, self._read_tail = schema_of, key_of, tail
 
     def recent(self, merchant: str, payment_id: str, checkpoint: str) -> StoredDecision:
         """Raise ``NotFound``: what the follower has not folded yet is not known here."""
@@ -210,7 +219,7 @@ class FarArchive(Archive):
         return self._key_of(merchant, value)
 
     def _tail(self, merchant: str) -> Iterator[Record]:
-        return iter(())
+        return self._read_tail(merchant)
 
 
 def _decision_of(record: Record) -> Decision | None:

@@ -6,12 +6,13 @@ import traceback
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from avalist.app import asked as a
 from avalist.app.administer import AddFeatures, Administration, ListKeys, SetTables, Show, decode_request
+from avalist.app.lookup import logged
 from avalist.app.profile import Profile, profile_of
 from avalist.app.writer import Answer, Asked, Writer
 from avalist.domain.errors import AvalistError, BadInput, LogFailed
@@ -38,23 +39,34 @@ class Taken(NamedTuple):
     changed: list[Profile]
 
 
+class Turn(Protocol):
+    """A writer's turn at a log. `epoch` names it: that of a later one is higher."""
+
+    epoch: int
+
+    @property
+    def near(self) -> int:
+        """Return the position from which on every record is at hand in memory."""
+        ...
+
+
 class _Placed(NamedTuple):
     place: int
     asked: a.Asked
 
 
 class Partition:
-    """Takes messages in order. `epoch` names this writer's turn: a later one's is higher.
+    """Takes messages in order.
 
     What is asked twice is answered twice the same: the log knows it. A message that breaks the code, or that this
     version cannot read, is poison: nothing of it is logged, and the next is taken.
     """
 
-    def __init__(self, writer: Writer, administration: Administration, secret: Secret, epoch: int) -> None:
+    def __init__(self, writer: Writer, administration: Administration, secret: Secret, turn: Turn) -> None:
         self.writer = writer
         self._administration = administration
         self._secret = secret
-        self._epoch = epoch
+        self._turn = turn
         self._published: dict[str, Profile] = {}
 
     def take(self, values: Sequence[bytes], at_ms: int) -> Taken:
@@ -78,6 +90,21 @@ class Partition:
     def profiles(self) -> list[Profile]:
         """Return those merchants' profiles that changed since the last call."""
         return [*self._changed(list(self.writer.merchants))]
+
+    def prepare(self, value: bytes) -> None:
+        """Do what takes long before an operator's message is taken; not on the deciding thread. Raises as taking it."""
+        match a.decode_asked(value):
+            case a.PutTables(version=version):
+                self._administration.prepare(SetTables(version))
+            case a.Administer() as asked:
+                request = decode_request(self._clear(asked))
+                if not isinstance(request, AddFeatures):
+                    self._administration.prepare(request)
+
+    def newer(self, merchant: str, epoch: int) -> Profile | None:
+        """Return a merchant's profile where one of an older `epoch` was published behind it."""
+        mine = self._published.get(merchant)
+        return mine if mine is not None and mine.epoch > epoch else None
 
     def _decoded(self, values: Sequence[bytes], taken: Taken) -> Iterator[_Placed]:
         for place, value in enumerate(values):
@@ -112,7 +139,7 @@ class Partition:
         return decode_payment(self._clear(asked))
 
     def _clear(self, asked: a.Asked) -> bytes:
-        assert not isinstance(asked, a.PutTables)
+        assert not isinstance(asked, a.PutTables | a.Find)
         return asked.clear(self._secret(asked.merchant))
 
     # --- all else --------------------------------------------------------------------------------------------------
@@ -144,8 +171,11 @@ class Partition:
             case a.Administer():
                 return self._administer(asked, at_ms, taken)
             case a.PutTables(version=version):
-                self._administration.prepare(SetTables(version))
                 return a.TablesPut(asked.request, self._administration.set_tables(SetTables(version), at_ms).changed)
+            case a.Find(merchant=merchant, payment_id=payment_id, checkpoint=checkpoint):
+                # What is not at hand is old, and a document by now: brokers would keep the other merchants waiting.
+                stored = logged(self.writer, merchant, payment_id, checkpoint, self._turn.near)
+                return a.Found(asked.request, stored)
             case a.Decide():
                 raise AssertionError("payments are decided together")
 
@@ -159,7 +189,6 @@ class Partition:
         request = decode_request(self._clear(asked))
         if isinstance(request, AddFeatures):  # a partition's other merchants would wait
             raise BadInput("features are added to an installation in one folder, or when a merchant is created")
-        self._administration.prepare(request)
         answer = msgspec.json.encode(self._administration.carry_out(request, at_ms))
         if not isinstance(request, ListKeys | Show):
             owner = owner_of(asked.merchant)
@@ -172,7 +201,7 @@ class Partition:
         for key in self._administration.keys.values():
             keys.setdefault(key.merchant, []).append(key)
         for id in ids:
-            profile = profile_of(self.writer.merchants[id], keys.get(id, ()), self._epoch)
+            profile = profile_of(self.writer.merchants[id], keys.get(id, ()), self._turn.epoch)
             if self._published.get(id) != profile:
                 self._published[id] = profile
                 yield profile

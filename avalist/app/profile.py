@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 import msgspec
 
@@ -32,8 +33,23 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         return decode_policy(self.policy)
 
 
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a profile that says whose it is, and of which writer."""
+
+    merchant: str
+    epoch: int
+
+
 encode_profile = msgspec.msgpack.Encoder().encode
 decode_profile = msgspec.msgpack.Decoder(Profile).decode
+_PUBLISHED = msgspec.msgpack.Decoder(Published)
+
+
+def published(values: Iterable[bytes]) -> Iterator[Published]:
+    """Yield whose profiles these are, and of which writers; what is none is left out."""
+    for value in values:
+        with suppress(msgspec.MsgspecError):
+            yield _PUBLISHED.decode(value)
 
 
 def profile_of(merchant: Merchant, keys: Iterable[ApiKey], epoch: int) -> Profile:

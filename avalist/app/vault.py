@@ -82,7 +82,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 class Vault:
     """The vault of every merchant, in a store of documents. `days` are kept by field; ``*`` stands for the others.
 
-    `say` is told, in a sentence, of events that cannot be opened.
+    `say` is told, in a sentence, of events that cannot be opened. `unwrap` opens what a log wrapped around sealed
+    parts; None where nobody can any more.
     """
 
     def __init__(
@@ -91,11 +92,13 @@ class Vault:
         secret: Secret,
         days: Mapping[str, int],
         say: Callable[[str], None] = lambda sentence: None,
+        unwrap: Callable[[bytes], bytes | None] = lambda sealed: sealed,
     ) -> None:
         self._documents = documents
         self._secret = secret
         self._days = days
         self._say = say
+        self._unwrap = unwrap
         self._applied: set[tuple[str, int]] = set()
 
     def put(self, records: Sequence[Record], mark: tuple[str, int], after: int | None = None) -> int:
@@ -178,9 +181,12 @@ class Vault:
                 self._delete(merchant, key, at_ms)
 
     def _opened(self, record: Record) -> dict[str, Any]:
-        """Return a record's event as it was sent; nothing where its secret is another one."""
+        """Return a record's event as it was sent; nothing where its secret is another one, or its day's key is gone."""
+        sealed = self._unwrap(record.sealed)
+        if sealed is None:
+            return {}
         try:
-            clear = unseal(self._secret(record.merchant), record.received_at_ms, record.sealed)
+            clear = unseal(self._secret(record.merchant), record.received_at_ms, sealed)
         except InvalidTag:
             self._say(f"the sealed part of {record.merchant}'s event {record.seq} does not open with its secret")
             return {}

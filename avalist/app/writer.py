@@ -26,6 +26,7 @@ from avalist.app.merchant import (
 )
 from avalist.app.snapshot import Snapshot
 from avalist.app.stages import Stages
+from avalist.app.stored import numbered
 from avalist.app.tables import LoadTables, no_tables
 from avalist.app.take import Batch, Known, New, Taker, arrival_of, encode, same_content
 from avalist.domain.core import (
@@ -451,14 +452,18 @@ class Writer:
 
     # --- answers already given --------------------------------------------------------------------------------------
 
-    def lookup(self, id: str, payment_id: str, checkpoint: str) -> tuple[EventCore, DecisionCore]:
-        """Return the decision of a payment at a checkpoint, as first answered, with its event. Raises ``NotFound``."""
+    def lookup(self, id: str, payment_id: str, checkpoint: str, since: int = 0) -> tuple[EventCore, DecisionCore]:
+        """Return the decision of a payment at a checkpoint, as first answered, with its event; where it stands in the
+        log at `since` or later. Raises ``NotFound``.
+        """
         merchant = self.merchant(id)
         position = merchant.decided_at(payment_id, checkpoint)
-        if position < self._log.begin:  # where it was removed, the documents have it
+        if position < max(since, self._log.begin):  # where it was removed, the documents have it
             raise NotFound(f"no decision on payment {payment_id[:64]!r} at {checkpoint}")
         core, decided, _ = self._answered(merchant, position)
-        return core, decided
+        if decided.decision.seq:
+            return core, decided
+        return core, DecisionCore(numbered(decided.decision, self._log.get(position).seq), decided.features)
 
     def _answered(self, merchant: Merchant, position: int) -> tuple[EventCore, DecisionCore, int]:
         (_, event), *rest = islice(self._log.read(position), 2)

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -24,7 +25,7 @@ from avalist.app.matrix import column_of
 from avalist.app.merchant import check_retired, decode_control
 from avalist.app.partition import reason_of
 from avalist.app.trace import Earlier, Trace, trace
-from avalist.bootstrap import load_model, open_blobs, open_stages
+from avalist.bootstrap import load_model, need_files, open_blobs, open_log, open_stages
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, Port, console, progress_bar
 from avalist.cli.patterns import patterns
@@ -190,7 +191,9 @@ def add(
     A service may run meanwhile, and goes on deciding. It takes about as long as 'avalist replay'. The active model goes
     on with the columns that it knows; train again to use the new ones.
     """
-    own, settings = decode_own(file.read_text()), settings_from(data=data, port=port)
+    settings = settings_from(data=data, port=port)
+    need_files(settings)
+    own = decode_own(file.read_text())
     os.nice(_NICENESS)  # a service on this machine goes first
     schema, plan, before = _stage(settings, merchant, own)
     with office(settings) as here:
@@ -208,13 +211,13 @@ def add(
 
 def _stage(settings: Settings, merchant: str, own: Sequence[OwnFeature]) -> tuple[Schema, Plan, int]:
     """Fold a merchant's past under a plan with more features; return schema and plan, and how many there were."""
-    with analysis.Analysis(settings) as here:
+    with analysis.Analysis(settings) as here, closing(open_log(settings, readonly=True)) as log:
         schema, features = here.created(merchant).schema, here.plan(merchant).features
         plan = compile_plan(schema, with_own(schema, features, own))
         _check_model(settings, here, merchant, plan)
-        folding, stages = Folding(merchant, schema, plan), open_stages(settings, here.log)
-        with progress_bar("back-filling from the log", here.log.end) as bar:
-            fold_to_end(folding, here.log, partial(here.archive.read, merchant=merchant), bar.step)
+        folding, stages = Folding(merchant, schema, plan), open_stages(settings, log)
+        with progress_bar("back-filling from the log", log.end) as bar:
+            fold_to_end(folding, log, partial(here.past(merchant).read, merchant=merchant), bar.step)
             bar.done(folding.position)
         stages.save(folding)
     return schema, plan, len(features)
@@ -222,7 +225,7 @@ def _stage(settings: Settings, merchant: str, own: Sequence[OwnFeature]) -> tupl
 
 def _check_model(settings: Settings, here: analysis.Analysis, merchant: str, plan: Plan) -> None:
     """Refuse a plan that retires what the active model asks for: sooner than after the fold."""
-    controls = (decode_control(r.core) for _, r in here.archive.read(merchant=merchant, kind=RecordKind.CONTROL))
+    controls = (decode_control(r.core) for _, r in here.past(merchant).read(merchant=merchant, kind=RecordKind.CONTROL))
     versions = [control.version for control in controls if isinstance(control, ModelActivated)]
     if versions:
         check_retired(load_model(open_blobs(settings), merchant, versions[-1]).artefact, plan)
@@ -240,9 +243,9 @@ def plot(
     with analysis.open(data) as here:
         plan, currency = here.plan(merchant), here.created(merchant).schema.base_currency
         place = column_of(plan, name)
-        with progress_bar("replaying the log", here.log.end) as bar, analysis.spilled() as spill:
+        with progress_bar("replaying the log", here.past(merchant).log_end) as bar, analysis.spilled() as spill:
             found = collect(partial(here.records, merchant), merchant, bar.at, spill)
-            bar.done(here.log.end)
+            bar.done(here.past(merchant).log_end)
             captured, fraud = found.known_at(found.cut_ms)
             rows = np.flatnonzero(captured)[-last:]
             shares = distribution(found.x[rows, place], fraud[rows], plan.features[place], currency)
@@ -364,9 +367,12 @@ def export(
         _export_all(data, Path(where[0]), processes, options)
         return
     merchant, file = where
-    with analysis.open(data) as here, progress_bar(f"replaying {merchant}", here.log.end) as bar:
+    with (
+        analysis.open(data) as here,
+        progress_bar(f"replaying {merchant}", (end := here.past(merchant).log_end)) as bar,
+    ):
         rows = here.export(merchant, file, replayed=bar.at, **options)
-        bar.done(here.log.end)
+        bar.done(end)
     console.print(f"wrote {rows:,} payments to [bold]{escape(file)}[/]", soft_wrap=True)
 
 

@@ -24,7 +24,7 @@ from avalist.app.report import FitReport
 from avalist.app.report import report as report_on
 from avalist.app.train import Training, train_on
 from avalist.app.waves import watches, waves_of
-from avalist.bootstrap import build, keep_model, load_model, open_blobs
+from avalist.bootstrap import build, keep_model, load_model, need_files, open_blobs
 from avalist.cli.answers import (
     Amount,
     Currency,
@@ -91,6 +91,7 @@ def fit(
     merchant = merchant or merchant_id(file)
     out = out or Path(f"{merchant}-report")
     settings = settings_from(data=data or out / "data")
+    need_files(settings)
     said = answers(
         time=time, amount=amount, label=label, id=id, currency=currency, timezone=timezone, date_order=date_order,
         units=units,

@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 
 from avalist.app.administer import CreateMerchant
-from avalist.bootstrap import Installation, build
+from avalist.bootstrap import Installation, build, need_files
 from avalist.cli.answers import (
     Amount,
     Currency,
@@ -81,6 +81,8 @@ def import_file(
     counts in one step. Answers that were given stay as they were given. Stop the service first; until the step nothing
     has changed, so a rebuild that was killed is simply run again.
     """
+    if not explain:
+        need_files(settings_from(data=data))
     from avalist.cli.bring_in import beside, bring_in, tell, understand  # polars is slow to start
     from avalist.cli.rebuild import rebuild as merge_in
     from avalist.cli.rebuild import tell as tell_merged

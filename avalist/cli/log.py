@@ -14,6 +14,8 @@ from avalist.app.retain import check_archived, first_needed
 from avalist.bootstrap import open_retained
 from avalist.cli.merchants import seconds
 from avalist.cli.options import Data, console, progress_bar
+from avalist.cli.roles import wiring
+from avalist.cli.status import partitions
 from avalist.config import settings_from
 from avalist.domain.errors import BadInput, Conflict
 
@@ -27,8 +29,17 @@ Without the archive among the blobs the history is lost: back it up with the log
 
 @app.command("show")
 def show(data: Data = None) -> None:
-    """Show where the log begins and ends, its size, and from where on it is needed and by what."""
-    with open_retained(settings_from(data=data)) as here:
+    """Show where the log begins and ends, its size, and from where on it is needed and by what.
+
+    Over Kafka: where each partition ends, and how far it is archived and followed.
+    """
+    settings = settings_from(data=data)
+    if settings.log.startswith("kafka:"):
+        kafka = wiring()
+        with kafka.open_cluster(settings) as cluster:
+            console.print(partitions(list(kafka.standings(cluster))))
+        return
+    with open_retained(settings) as here:
         size = sum(one.size for one in here.segments)
         console.print(
             f"log: positions {here.log.begin:,} to {here.log.end:,}\n"

@@ -18,19 +18,15 @@ from avalist.app.train import FEWEST_FRAUDS, Training
 from avalist.app.train import train as train_model
 from avalist.bootstrap import (
     keep_model,
-    open_archive,
     open_batch,
     open_blobs,
-    open_derived,
     open_documents,
-    open_log,
 )
 from avalist.cli.office import office
 from avalist.cli.options import Data, Port, console, progress_bar
-from avalist.cli.reading import open_reading, part_for
+from avalist.cli.reading import merchants_in, open_reading, part_for
 from avalist.config import Settings, settings_from
 from avalist.domain.errors import AvalistError, BadInput
-from avalist.domain.keys import is_twin
 from avalist.models.artefact import Artefact
 from avalist.models.metrics import APPROVAL_RATES
 from avalist.models.train import TrainParams
@@ -68,9 +64,7 @@ def train(
     if merchant is not None:
         _activated(settings, {merchant: trained(settings, training, merchant, show=True)}, activate)
         return
-    log, blobs = open_log(settings, readonly=True), open_blobs(settings)
-    merchants = [one for one in open_archive(open_derived(settings, blobs), log).merchants() if not is_twin(one)]
-    log.close()
+    merchants = merchants_in(settings)
     made: dict[str, Artefact] = {}
     with progress_bar("training", len(merchants)) as bar:
         results = open_batch(settings).map(partial(trained, settings, training), merchants)

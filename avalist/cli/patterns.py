@@ -26,8 +26,8 @@ from avalist.app.pattern_choice import (
     watched_in,
 )
 from avalist.app.waves import watches, waves_of
-from avalist.bootstrap import open_archive, open_blobs, open_derived, open_log
 from avalist.cli.options import Data, Merchant, console, progress_bar
+from avalist.cli.reading import open_reading
 from avalist.cli.replayed import replayed
 from avalist.config import Settings, settings_from
 from avalist.domain.errors import BadInput
@@ -104,12 +104,9 @@ def _watched(settings: Settings, merchant: str, data: Dataset) -> tuple[Watched,
     """Return what the detector saw of each pattern; nothing where none is watched."""
     if not watches(data.schema):
         return ()
-    log = open_log(settings, readonly=True)
-    archive = open_archive(open_derived(settings, open_blobs(settings)), log)
-    with progress_bar("looking for waves", log.end) as bar:
+    with open_reading(settings, merchant) as archive, progress_bar("looking for waves", archive.log_end) as bar:
         _, waves = waves_of(archive.read(merchant=merchant), merchant, bar.at)
-        bar.done(log.end)
-    log.close()
+        bar.done(archive.log_end)
     return watched_in(data, waves, past_waves(data, waves))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
+from avalist.analysis import Analysis
 from avalist.app.archive import Archive
 from avalist.app.asked import partition_of
-from avalist.bootstrap import open_archive, open_blobs, open_derived, open_log
 from avalist.cli.roles import wiring
 from avalist.config import Settings
 
@@ -16,14 +16,17 @@ from avalist.config import Settings
 def open_reading(settings: Settings, merchant: str) -> Iterator[Archive]:
     """Open the archive and the log that hold a merchant, beside a running service or without one.
 
-    Raises ``BadInput`` for a log that no command reads, ``LogCorrupt`` for a damaged archive.
+    Raises ``NotFound`` where there is no data folder, ``BadInput`` for a log that no command reads, ``LogCorrupt`` for
+    a damaged archive.
     """
-    if settings.log.startswith("kafka:"):
-        with wiring().open_cluster(settings) as cluster, cluster.reading(merchant) as archive:
-            yield archive
-        return
-    with closing(open_log(settings, readonly=True)) as log:
-        yield open_archive(open_derived(settings, open_blobs(settings)), log)
+    with Analysis(settings) as here:
+        yield here.past(merchant)
+
+
+def merchants_in(settings: Settings) -> list[str]:
+    """Return every merchant, without the twins of sandboxes. Raises as :func:`open_reading`."""
+    with Analysis(settings) as here:
+        return here.merchants()
 
 
 def part_for(settings: Settings, merchant: str) -> str:

@@ -18,16 +18,17 @@ from avalist.app.replay import replay as replay_log
 from avalist.bootstrap import load_model, open_archive, open_batch, open_blobs, open_derived, open_log
 from avalist.cli.options import Data, console, progress_bar
 from avalist.cli.reading import open_reading
+from avalist.cli.roles import wiring
 from avalist.config import Settings, settings_from
 from avalist.domain.errors import AvalistError, BadInput
 from avalist.domain.records import Record
 
 
 class _Noted(msgspec.Struct, frozen=True):
-    """A line of the notes: a merchant that was replayed up to a position of the log."""
+    """A line of the notes: a merchant that was replayed up to a position of the log; None over Kafka."""
 
     merchant: str
-    stop: int
+    stop: int | None
     found: Replayed
 
 
@@ -50,7 +51,7 @@ def replay(
     """
     settings = settings_from(data=data)
     merchants, stop = ([merchant], 0) if merchant is not None else _merchants(settings)
-    if len(merchants) > 1:
+    if len(merchants) != 1:
         result = _replay_each(settings, merchants, stop, notes)
     elif notes is not None:
         raise BadInput("one merchant is replayed at a stretch", field="--notes", expected="nothing", got=str(notes))
@@ -68,8 +69,11 @@ def replay(
         console.print("[bold green]verified[/]: every decision equals the log")
 
 
-def _merchants(settings: Settings) -> tuple[list[str], int]:
-    """Return everybody in the log, and where it ends now."""
+def _merchants(settings: Settings) -> tuple[list[str], int | None]:
+    """Return everybody in the log, and where it ends now; over Kafka each partition ends elsewhere."""
+    if settings.log.startswith("kafka:"):
+        with wiring().open_cluster(settings) as cluster:
+            return cluster.merchants(), None
     with closing(open_log(settings, readonly=True)) as log:
         return open_archive(open_derived(settings, open_blobs(settings)), log).merchants(), log.end
 
@@ -81,7 +85,7 @@ def _replay_here(settings: Settings, merchant: str | None) -> Replayed:
     return result
 
 
-def _replay_each(settings: Settings, merchants: Sequence[str], stop: int, notes: Path | None) -> Replayed:
+def _replay_each(settings: Settings, merchants: Sequence[str], stop: int | None, notes: Path | None) -> Replayed:
     """Replay merchants where the setting says, all up to one position; raise the first error once all were tried."""
     result, failed = Replayed(), list[AvalistError]()
     finished = {noted.merchant: noted for noted in _noted(notes)}

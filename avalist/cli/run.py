@@ -101,8 +101,12 @@ def follower(config: Config = None, port: Port = None, host: Host = None) -> Non
 
 
 def _sweep(role: Role[FollowerMetrics]) -> None:
-    """Delete documents whose end has come, for stores that do not do so themselves."""
-    role.cluster.documents.sweep(SystemClock().now_ms())
+    """Delete documents whose end has come, for stores that do not do so themselves; and keys whose days are over."""
+    now_ms = SystemClock().now_ms()
+    role.cluster.documents.sweep(now_ms)
+    destroyed = wiring().destroy_day_keys(role.cluster, now_ms)
+    if destroyed:
+        role.note("destroyed keys", days=destroyed)
 
 
 def _show_followed(role: Role[FollowerMetrics], following: Following, telling: bool) -> None:

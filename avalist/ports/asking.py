@@ -60,7 +60,7 @@ class Turns(Protocol):
 
 
 class Outbox(Protocol):
-    """Where a decider's replies go. Nothing blocks but ``flush``."""
+    """Where a decider's replies go. Nothing blocks but ``flush`` and the first ``heard``."""
 
     def reply(self, to: int, value: bytes) -> None:
         """Send a reply to a gateway."""
@@ -72,6 +72,13 @@ class Outbox(Protocol):
 
     def publish(self, merchant: str, profile: bytes) -> None:
         """Tell every gateway what it must know of a merchant."""
+        ...
+
+    def heard(self) -> list[bytes]:
+        """Return the profiles that were published since the last call, by whomever; nothing at the first one.
+
+        Contract: whoever is another's by then may have published after us, and its word would be the last.
+        """
         ...
 
     def flush(self, timeout_s: float) -> bool:

@@ -197,8 +197,12 @@ class Load:
 
 
 def until(true: Callable[[], bool], timeout_s: float = 30.0, pause_s: float = 0.05) -> bool:
-    """Wait until something is true; tell whether it became so."""
-    end_s = time.monotonic() + timeout_s
-    while not (is_true := true()) and time.monotonic() < end_s:
+    """Wait until something is true; tell whether it became so. A step counts a second at most: the machine may stand
+    still meanwhile, and everything that is waited for with it.
+    """
+    waited_s, last_s = 0.0, time.monotonic()
+    while not (is_true := true()) and waited_s < timeout_s:
         time.sleep(pause_s)
+        now_s = time.monotonic()
+        waited_s, last_s = waited_s + min(now_s - last_s, max(1.0, pause_s)), now_s
     return is_true

@@ -14,6 +14,8 @@ from tests.cluster.running import Installation, Load, Process, Role, until
 from tests.live import Connection
 from tests.services.kafka import Cluster
 
+ENOUGH = 30
+"""Answers under load: a busy machine takes its time."""
 MERCHANTS = ("shop", "kiosk", "arcade")
 
 
@@ -78,13 +80,14 @@ class UnderTest:
 
 
 def under_load(cluster: UnderTest, fault: Callable[[], None], after_s: float = 3.0) -> Checked:
-    """Let a fault happen under load, go on for a while, and check."""
+    """Let a fault happen under load, go on for a while and until there are enough answers, and check."""
     before = len(cluster.load.given)
     cluster.load.refused.clear()  # what a test before found is told there
     cluster.load.start()
     time.sleep(1.0)
     fault()
     time.sleep(after_s)
+    enough = until(lambda: len(cluster.load.given) > before + ENOUGH, 60)
     cluster.load.stop()
-    assert len(cluster.load.given) > before
+    assert enough, cluster.installation.said()
     return cluster.check()

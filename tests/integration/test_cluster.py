@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from confluent_kafka import Producer
 
@@ -21,14 +23,27 @@ from tests.shop import payment_json
 pytestmark = [pytest.mark.sockets, pytest.mark.slow]
 
 
-def test_a_decision_is_given_found_and_given_again(cluster: UnderTest) -> None:
+def test_a_decision_is_given_and_given_again(cluster: UnderTest) -> None:
     here, there = cluster.gateway.port, cluster.other.port
     _, first = cluster.send(here, "POST", "/v1/decisions", payment_json("one"))
     assert (first["degraded"], first["seq"]) == (False, 2)
     assert cluster.send(there, "POST", "/v1/decisions", payment_json("one")) == (200, first)
-    assert until(lambda: cluster.send(there, "GET", "/v1/decisions/pone")[0] == 200)
-    assert cluster.send(here, "GET", "/v1/decisions/pone")[1]["decision"] == first
     assert cluster.send(here, "POST", "/v1/decisions", payment_json("one", amount_minor=1))[0] == 409
+
+
+def test_a_decision_is_found_right_after_the_post_though_the_follower_stands_still(cluster: UnderTest) -> None:
+    (follower,) = cluster.roles("follower")
+    card = {"kind": "card", "fingerprint": "found"}
+    follower.pause()
+    try:
+        _, first = cluster.send(cluster.gateway.port, "POST", "/v1/decisions", payment_json("found", method=card))
+        found = [cluster.send(one.port, "GET", "/v1/decisions/pfound") for one in (cluster.gateway, cluster.other)]
+        wanted = {"by": "fingerprint", "value": "found"}
+        shared = [cluster.send(one.port, "POST", "/v1/lookup", wanted) for one in (cluster.gateway, cluster.other)]
+    finally:
+        follower.resume()
+    assert [(status, body["decision"], bool(body["features"])) for status, body in found] == [(200, first, True)] * 2
+    assert [(status, [one["decision"] for one in body["decisions"]]) for status, body in shared] == [(200, [first])] * 2
 
 
 def test_events_are_recorded_and_what_does_not_fit_is_named(cluster: UnderTest) -> None:
@@ -70,6 +85,21 @@ def test_a_killed_gateway_and_follower_cost_nothing(cluster: UnderTest) -> None:
     assert cluster.send(cluster.gateway.port, "GET", "/v1/decisions/plast")[1]["decision"] == last
 
 
+def test_a_profile_of_a_decider_of_long_ago_is_not_the_last_word(cluster: UnderTest) -> None:
+    topic, producer = f"{cluster.installation.name}.merchants", Producer(cluster.client)
+
+    def last() -> dict[str, Any]:
+        *_, newest = (one.value() for one in messages(cluster.client, topic) if one.key() == b"shop")
+        profile: dict[str, Any] = msgspec.msgpack.decode(newest)
+        return profile
+
+    before = last()
+    producer.produce(topic, msgspec.msgpack.encode({**before, "epoch": -1, "keys": []}), "shop", 0)
+    assert producer.flush(10) == 0
+    assert until(lambda: last() == before)
+    assert cluster.send(cluster.gateway.port, "GET", "/v1/decisions/none")[0] == 404
+
+
 def test_what_cannot_be_read_is_laid_aside_and_comes_back(cluster: UnderTest) -> None:
     name = cluster.installation.name
     producer = Producer(cluster.client)
@@ -85,8 +115,10 @@ def test_what_cannot_be_read_is_laid_aside_and_comes_back(cluster: UnderTest) ->
 
 def test_a_killed_broker_costs_nothing(cluster: UnderTest) -> None:
     dead = cluster.brokers.brokers[0]
-    under_load(cluster, dead.kill, 6.0)
-    cluster.brokers = cluster.restart_brokers()
+    try:
+        under_load(cluster, dead.kill, 6.0)
+    finally:
+        cluster.brokers = cluster.restart_brokers()
 
 
 def test_what_is_delivered_twice_and_out_of_order_counts_once(cluster: UnderTest) -> None:

@@ -13,10 +13,12 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
+from cryptography.exceptions import InvalidTag
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
+from avalist.adapters.file.secrets import FolderSecrets
 from avalist.api.health import DeciderMetrics, FollowerMetrics, NotifierMetrics, RoleMetrics, TrainerMetrics
 from avalist.api.metrics import GatewayMetrics
 from avalist.app.dataset import collect
@@ -24,14 +26,16 @@ from avalist.app.health import kept
 from avalist.app.learn import Done, last_done
 from avalist.app.lineage import lineage
 from avalist.app.network import keep_prior
-from avalist.bootstrap import open_blobs, open_documents
+from avalist.bootstrap import open_blobs, open_day_keys, open_documents
 from avalist.cli import app
-from avalist.cluster import open_tools
+from avalist.cluster import destroy_day_keys, open_cluster, open_tools
 from avalist.config import Settings, settings_from
 from avalist.domain.alerts import Alert, AlertKind
 from avalist.domain.core import AlertsSet
+from avalist.enrich.seal import unseal
 from avalist.models.prior import shipped
 from avalist.ports.tracing import Said
+from tests.cluster.checker import EVENT, Found, records
 from tests.cluster.lived import DAYS, PER_DAY, live
 from tests.cluster.running import Installation, Process, Role, until
 from tests.collector import PARENT, TRACE, Collector, collecting
@@ -79,6 +83,13 @@ class Roles:
         """Tell whether the gateway has heard of the key: it does a moment after it was issued."""
         with self.caller() as caller:
             return caller.send("GET", "/v1/decisions/none")[0] != 401
+
+    def run(self, *words: object, exit_code: int = 0) -> str:
+        """Run a command as an operator does; return what it prints."""
+        env = {"AVALIST_CONFIG": str(self.installation.config), "AVALIST_PORT": str(self.of["gateway"].port)}
+        ran = CliRunner().invoke(app, [*map(str, words)], env=env, catch_exceptions=exit_code != 0)
+        assert ran.exit_code == exit_code, (words, ran.output)
+        return ran.output if exit_code == 0 else str(ran.exception)
 
     def office(self) -> Connection:
         return self.installation.office(self.of["gateway"].port)
@@ -136,6 +147,33 @@ def test_a_trace_goes_from_the_gateway_over_kafka_to_the_decider_and_back(roles:
     assert asked.attributes | sent.attributes | decided.attributes <= {f"avalist.{one}" for one in get_type_hints(Said)}
     told = b"".join(roles.collector.bodies)
     assert [clear for clear in TELLING if clear.encode() in told] == []
+
+
+def sealed_parts(roles: Roles) -> list[Found]:
+    """Return the records of decided payments in the topic, with what is sealed of them."""
+    found = records({"bootstrap.servers": roles.settings.log.split("/")[2]}, f"{roles.installation.name}.decisions")
+    return [one for one in found if one.kind == EVENT and one.core[1] == "etraced"]
+
+
+def test_sealed_parts_in_the_topic_end_with_their_days_key_and_the_vault_has_them(roles: Roles) -> None:
+    (one,) = sealed_parts(roles)
+    secret = FolderSecrets(roles.settings.data / "secrets").merchant("shop")
+    with pytest.raises(InvalidTag):
+        unseal(secret, one.raw[3], one.raw[5])
+    unwrapped = open_day_keys(roles.settings).unwrap(one.raw[5])
+    assert unwrapped is not None
+    assert b"Cleartown" in unseal(secret, one.raw[3], unwrapped)
+    assert until(
+        lambda: (
+            "Cleartown" in roles.run("vault", "read", "shop", "--by", "payment_id", "--value", "ptraced", "--why", "x")
+        )
+    )
+    with open_cluster(roles.settings) as cluster:
+        later_ms = int(time.time() * 1000) + 40 * DAY_MS
+        assert destroy_day_keys(cluster, later_ms - 20 * DAY_MS) == 0
+        assert until(lambda: destroy_day_keys(cluster, later_ms) == 1)
+    assert open_day_keys(roles.settings).unwrap(one.raw[5]) is None
+    assert "Cleartown" in roles.run("vault", "read", "shop", "--by", "payment_id", "--value", "ptraced", "--why", "x")
 
 
 def test_the_follower_deletes_what_has_ended(roles: Roles) -> None:
@@ -217,12 +255,7 @@ def test_a_model_that_waits_is_let_in_through_the_gateway_and_decides(roles: Rol
 
 
 def test_an_operator_reads_a_merchants_past_over_kafka_and_changes_its_policy(roles: Roles, tmp_path: Path) -> None:
-    def run(*words: object) -> str:
-        env = {"AVALIST_CONFIG": str(roles.installation.config), "AVALIST_PORT": str(roles.of["gateway"].port)}
-        ran = CliRunner().invoke(app, [*map(str, words)], env=env, catch_exceptions=False)
-        assert ran.exit_code == 0, (words, ran.output)
-        return ran.output
-
+    run = roles.run
     assert "decides from now on" in run("policy", "preset", "shop", "balance", "--no-solve")
     assert "expected" in run("policy", "solve", "shop")
     assert "expected" in run("policy", "show", "shop")
@@ -239,6 +272,25 @@ def test_an_operator_reads_a_merchants_past_over_kafka_and_changes_its_policy(ro
     assert {"backtest/backtest.html", "report/report.html", "model/score.py"} <= {
         str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")
     }
+
+
+def test_an_operator_looks_into_an_installation_over_kafka(roles: Roles, tmp_path: Path) -> None:
+    assert roles.run("status").count(" s ago") == 2
+    assert "after the snapshot" in roles.run("log", "show")
+    assert "card__count__events__10m" in roles.run("features", "list", "shop")
+    assert "decided" in roles.run("features", "show", "shop", "pscored")
+    exported = tmp_path / "shop.parquet"
+    assert "payments to" in roles.run("features", "export", "shop", exported)
+    assert exported.exists()
+    assert "every decision equals the log" in roles.run("replay", "--verify")
+    assert "trained 1 of 1 merchants" in roles.run("train", "--all", "--no-activate")
+
+
+@pytest.mark.parametrize("words", ["import shop FILE", "features add shop FILE", "log retain 90d -y"])
+def test_a_command_that_needs_a_log_in_files_says_so(roles: Roles, tmp_path: Path, words: str) -> None:
+    file = tmp_path / "file.toml"
+    file.write_text("")
+    assert "log in files" in roles.run(*words.replace("FILE", str(file)).split(), exit_code=1)
 
 
 def test_a_training_over_kafka_meets_the_installations_own_prior(roles: Roles) -> None:
@@ -292,3 +344,14 @@ def test_what_roles_log_are_json_lines_without_personal_data(roles: Roles) -> No
         assert [clear for clear in TELLING if clear in text] == []
     assert {"took over", "caught up", "handed over"} <= roles.events("decider")
     assert {"follows", "caught up", "handed over"} <= roles.events("follower")
+
+
+def test_documents_are_made_again_from_the_topics(roles: Roles) -> None:
+    """It comes after the last: no follower runs."""
+    with closing(open_documents(roles.settings)) as documents:
+        before = documents.get("shop", "decisions", "ptraced/pre_auth")
+        documents.clear("shop", "decisions")
+        assert documents.get("shop", "decisions", "ptraced/pre_auth") is None
+        assert "documents of 1 merchants to sqlite" in roles.run("documents", "rebuild")
+        assert before is not None
+        assert documents.get("shop", "decisions", "ptraced/pre_auth") == before

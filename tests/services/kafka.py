@@ -32,7 +32,7 @@ BUILD = Path(__file__).parents[2] / "build" / "services"
 FOLDER = BUILD / "kafka"
 SUMS = Path(__file__).with_suffix(".sha256")
 
-_FETCH_S, _READY_S, _STOP_S = 300.0, 180.0, 10.0
+_FETCH_S, _READY_S, _STOP_S, _LOOK_S = 300.0, 180.0, 10.0, 0.5
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 # Half an optimising compiler is enough, and starts in half the time.
 _JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-XX:TieredStopAtLevel=1")
@@ -300,10 +300,11 @@ def _end_with_parent() -> None:
 
 def _wait(broker: Broker, process: subprocess.Popen[bytes]) -> None:
     client = AdminClient(broker.client)
-    until = time.monotonic() + _READY_S
-    while time.monotonic() < until and process.poll() is None:
+    for _ in range(int(_READY_S / _LOOK_S)):  # so many times, however long the machine stands still between
+        if process.poll() is not None:
+            break
         try:
-            client.list_topics(timeout=0.5)
+            client.list_topics(timeout=_LOOK_S)
         except KafkaException:
             time.sleep(0.05)
         else:

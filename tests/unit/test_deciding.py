@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from avalist.adapters.memory.documents import MemoryDocuments
 from avalist.adapters.memory.log import MemoryLog
 from avalist.api.app import App
 from avalist.api.gateway import Gateway
+from avalist.api.given import Answers
 from avalist.api.profiles import Profiles
 from avalist.api.spooling import Spooling
 from avalist.app import asked as a
@@ -28,7 +29,7 @@ from avalist.app.administer import Administration
 from avalist.app.deciding import Deciding, Opened
 from avalist.app.merchant import decode_fallback
 from avalist.app.partition import Partition
-from avalist.app.profile import profile_of
+from avalist.app.profile import decode_profile, encode_profile, profile_of
 from avalist.app.stored import StoredDecision
 from avalist.app.webhooks import Webhooks
 from avalist.app.writer import Writer
@@ -47,7 +48,8 @@ class PartitionLog(MemoryLog):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cursor = 0
+        self.cursor = self.near = 0
+        self.epoch = 1
         self.cursors: list[int] = []
         self.stalls = False
 
@@ -105,7 +107,7 @@ class Decider:
             self.writer.create("shop", SCHEMA, T0_MS)
         webhooks = Webhooks(self.documents, lambda merchant: SECRET, lambda: SECRET)
         administration = Administration(self.writer, self.documents, MemoryBlobs(), lambda: "drawn", webhooks)
-        return Opened(Partition(self.writer, administration, lambda merchant: SECRET, 1), log)
+        return Opened(Partition(self.writer, administration, lambda merchant: SECRET, log), log)
 
     def note(self, what: str, /, **details: object) -> None:
         self.noted.append(what)
@@ -275,6 +277,43 @@ def test_a_clock_that_jumps_delays_no_second_opening(decider: Decider, jump_ms: 
     assert decider.deciding.owned
 
 
+class Later(Executor):
+    """Does what it is given when it is told to."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[Future[Any], Callable[[], Any]]] = []
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        self.given.append((done, lambda: work(*arguments, **named)))
+        return done
+
+    def do(self) -> None:
+        ((done, work),) = self.given
+        self.given = []
+        done.set_result(work())
+
+
+def test_what_an_operators_request_needs_is_loaded_off_the_deciding_thread(
+    decider: Decider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later, prepared = Later(), list[Any]()
+    monkeypatch.setattr(decider.deciding, "_executor", later)
+    monkeypatch.setattr(Administration, "prepare", lambda self, request: prepared.append(request))
+    request = a.sealed(SECRET, T0_MS, msgspec.json.encode({"do": "show", "merchant": "shop"}))
+    for message in (decide(1), a.Administer(b"office", "shop", T0_MS, request), decide(2), decide(3)):
+        decider.send(message)
+    decider.step()
+    decider.step()
+    assert [type(a.decode_reply(one)) for one in decider.exchange.replied] == [a.Decided]
+    later.do()
+    decider.step()
+    assert len(prepared) == 1
+    assert [type(a.decode_reply(one)) for one in decider.exchange.replied] == [
+        a.Decided, a.CarriedOut, a.Decided, a.Decided
+    ]  # fmt: skip
+
+
 def test_a_control_event_of_a_newer_version_keeps_the_partition_closed_and_says_why(decider: Decider) -> None:
     unknown = msgspec.msgpack.encode({"type": "of_tomorrow", "version": 7})
     decider.records = [
@@ -295,6 +334,43 @@ def test_a_partition_that_is_handed_over_says_what_it_decided(decider: Decider) 
     decider.deciding.revoked([0])
     assert len(decider.exchange.replied) == 1
     assert not decider.deciding.owned
+
+
+def epoch_in_the_topic(decider: Decider) -> int:
+    return decode_profile(decider.exchange.profiles["shop"]).epoch
+
+
+def publish(decider: Decider, epoch: int) -> None:
+    """Publish as another decider would, behind what is no profile, and let ours hear it."""
+    decider.exchange.publish("none", b"no profile")
+    decider.exchange.publish("shop", encode_profile(profile_of(decider.writer.merchant("shop"), [], epoch)))
+    decider.clock.ms += 1000
+    decider.step()
+    decider.step()
+
+
+def test_a_profile_of_an_earlier_turn_that_comes_last_is_followed_by_ours(decider: Decider) -> None:
+    publish(decider, 0)
+    assert epoch_in_the_topic(decider) == 1
+    decider.clock.ms += 1000
+    decider.step()  # it hears itself
+    assert decider.noted.count("publishes again") == 1
+
+
+def test_a_profile_of_a_later_turn_is_left_alone(decider: Decider) -> None:
+    publish(decider, 2)
+    assert epoch_in_the_topic(decider) == 2
+
+
+def test_a_profile_is_published_again_once_what_it_says_is_durable(decider: Decider) -> None:
+    decider.log.stalls = True
+    decider.send(decide(1))
+    decider.step()
+    publish(decider, 0)
+    assert epoch_in_the_topic(decider) == 0
+    decider.log.stalls = False
+    decider.step()
+    assert epoch_in_the_topic(decider) == 1
 
 
 def test_it_is_ready_when_it_owns_and_has_caught_up(decider: Decider) -> None:
@@ -320,7 +396,7 @@ class Front:
         self.service = Gateway(
             Settings(data=folder), profiles, self.decider.exchange, spooling, self.decider.documents,
             lambda merchant: SECRET, self.decider.clock, "admin", "metrics",
-            Webhooks(self.decider.documents, lambda merchant: SECRET, lambda: SECRET),
+            Webhooks(self.decider.documents, lambda merchant: SECRET, lambda: SECRET), lambda merchant: iter(()),
         )  # fmt: skip
         self.runner = asyncio.Runner()
         transport = httpx.ASGITransport(App(self.service))
@@ -342,7 +418,10 @@ class Front:
 
     async def _post(self, path: str, body: Any, key: str, works: bool, deadline_ms: int) -> httpx.Response:
         headers = {"authorization": f"Bearer {key}", "avalist-deadline-ms": str(deadline_ms)}
-        asking = asyncio.ensure_future(self.client.post(path, content=msgspec.json.encode(body), headers=headers))
+        return await self._served(self.client.post(path, content=msgspec.json.encode(body), headers=headers), works)
+
+    async def _served(self, request: Coroutine[Any, Any, httpx.Response], works: bool) -> httpx.Response:
+        asking = asyncio.ensure_future(request)
         while not asking.done():
             await asyncio.sleep(0.002)
             if works:
@@ -351,6 +430,15 @@ class Front:
 
     def decide(self, n: int = 1, *, works: bool = True, deadline_ms: int = 5000, **changes: Any) -> httpx.Response:
         return self.post("/v1/decisions", payment_json(n, **changes), works=works, deadline_ms=deadline_ms)
+
+    def get(self, payment: str = "p1", *, works: bool = True, checkpoint: str = "pre_auth") -> httpx.Response:
+        headers = {"authorization": f"Bearer {self.key}"}
+        request = self.client.get(f"/v1/decisions/{payment}", params={"checkpoint": checkpoint}, headers=headers)
+        return self.runner.run(self._served(request, works))
+
+    def forget(self) -> None:
+        """Be another gateway, which gave none of the answers so far."""
+        self.service._answers = Answers(1)
 
     def close(self) -> None:
         self.runner.run(self._close())
@@ -396,11 +484,59 @@ def test_a_retry_without_deciders_gets_its_first_answer(front: Front) -> None:
 
 def test_a_retry_at_another_gateway_without_deciders_finds_its_first_answer_among_the_documents(front: Front) -> None:
     first = front.decide()
-    stored = StoredDecision(decision=msgspec.json.decode(first.content, type=Decision), facts=None, features={})
-    front.decider.documents.put_many([("shop", "decisions", "p1/pre_auth", msgspec.json.encode(stored))])
-    front.service._given.clear()
+    store(front, first, "p1/pre_auth")
+    front.forget()
     front.decider.exchange.reachable = False
     assert front.decide(works=False, deadline_ms=20).content == first.content
+
+
+def test_a_decision_is_found_right_after_the_post_at_every_gateway(front: Front) -> None:
+    answer = front.decide()
+    found = front.get()
+    assert found.json()["decision"] == answer.json()
+    assert found.json()["facts"]["amount_base_minor"] == payment_json(1)["amount_minor"]
+    assert found.json()["features"]["card__count__events__10m"] is None
+    front.forget()
+    assert front.get().json() == found.json()
+    assert front.get("other").status_code == 404
+
+
+def test_a_look_up_without_deciders_finds_what_the_gateway_answered_itself(front: Front) -> None:
+    answer = front.decide()
+    front.decider.exchange.reachable = False
+    assert front.get(works=False).json()["decision"] == answer.json()
+    front.forget()
+    assert front.get(works=False).status_code == 503
+
+
+def test_a_fallback_that_is_not_logged_yet_is_found_as_it_was_given(front: Front) -> None:
+    answer = front.decide(works=False, deadline_ms=20)
+    assert front.get(works=False).json()["decision"] == answer.json()
+    front.decider.step()  # now it is logged, with the payment, which gives it a number
+    front.forget()
+    assert front.get().json()["decision"] == {**answer.json(), "seq": 2}
+
+
+def test_a_newer_decision_than_the_documents_have_is_found(front: Front) -> None:
+    front.decide()
+    store(front, front.decide(11, payment_id="p1", checkpoint="rescore"), "p1/rescore")
+    second = front.decide(12, payment_id="p1", checkpoint="rescore")
+    assert front.get(checkpoint="rescore").json()["decision"] == second.json()
+
+
+def test_what_is_old_is_looked_for_in_the_documents_alone(front: Front) -> None:
+    answer = front.decide()
+    front.forget()
+    front.decider.log.near = front.decider.log.end
+    assert front.get().status_code == 404
+    store(front, answer, "p1/pre_auth")
+    assert front.get().json()["decision"] == answer.json()
+
+
+def store(front: Front, answer: httpx.Response, name: str) -> None:
+    """Be the follower."""
+    stored = StoredDecision(decision=msgspec.json.decode(answer.content, type=Decision), facts=None, features={})
+    front.decider.documents.put_many([("shop", "decisions", name, msgspec.json.encode(stored))])
 
 
 def test_a_fallback_is_spooled_while_nobody_takes_it_and_sent_by_the_next_gateway(front: Front, tmp_path: Path) -> None:

@@ -48,6 +48,10 @@ class FolderSecrets:
         """Draw a secret to sign with."""
         return secrets.token_bytes(SECRET_BYTES)
 
+    def kept(self, name: str) -> bytes:
+        """Return the secret in a file, made where there is none."""
+        return self._read_or_make(name)
+
     def _read_or_make(self, name: str, make: Callable[[], bytes] = lambda: secrets.token_bytes(SECRET_BYTES)) -> bytes:
         path = self._folder / name
         try:

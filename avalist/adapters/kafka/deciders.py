@@ -6,19 +6,17 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, Producer
 
 from avalist.adapters.kafka.errors import translated
 from avalist.adapters.kafka.inbox import REPLY_TO, TRACEPARENT
 from avalist.adapters.kafka.outbox import BATCHING, SENDING
-from avalist.adapters.kafka.reading import Client, Headers
+from avalist.adapters.kafka.reading import Client, Headers, at_begin, at_end, values_of
 from avalist.adapters.kafka.topics import REPLY_PARTITIONS, Topics
 from avalist.ports.asking import Delivered
 
-_HEARING = {"group.id": "avalist-gateway", "enable.auto.commit": False}
 _POLL_S = 0.1
 _MOST = 500
-_WAIT_S = 30.0
 _LEAVE_S = 2.0
 
 Hear = Callable[[list[bytes]], None]
@@ -47,7 +45,7 @@ class KafkaDeciders:
         place = int.from_bytes(name, "big") % REPLY_PARTITIONS
         self._headers: Headers = [(REPLY_TO, place.to_bytes(4, "big"))]
 
-        hearing = self._at_end(self._topics.replies, place)
+        hearing = at_end(self._client, self._topics.replies, place)
         self._run("replies", lambda: self._hear(hearing, replies))
         if profile is not None:
             self._learn_profiles(profile)
@@ -58,7 +56,9 @@ class KafkaDeciders:
             for value in values:
                 profile(value)
 
-        learning, end = self._at_begin(self._topics.merchants)
+        learning, first, end = at_begin(self._client, self._topics.merchants, 0)
+        if first == end:
+            self._known.set()
         self._run("profiles", lambda: self._learn(learning, end, profiles))
 
     def send(
@@ -98,30 +98,14 @@ class KafkaDeciders:
         while not self._stopping.is_set():
             self._producer.poll(_POLL_S)
 
-    def _at_end(self, topic: str, partition: int) -> Consumer:
-        with translated(topic):
-            consumer = Consumer({**self._client, **_HEARING, "auto.offset.reset": "latest"})
-            _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_WAIT_S)
-            consumer.assign([TopicPartition(topic, partition, end)])
-        return consumer
-
-    def _at_begin(self, topic: str) -> tuple[Consumer, int]:
-        with translated(topic):
-            consumer = Consumer({**self._client, **_HEARING, "auto.offset.reset": "earliest"})
-            first, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_WAIT_S)
-            consumer.assign([TopicPartition(topic, 0, first)])
-        if first == end:
-            self._known.set()
-        return consumer, end
-
     def _hear(self, consumer: Consumer, hear: Hear) -> None:
         for messages in self._batches(consumer):
-            self._loop.call_soon_threadsafe(hear, _values(messages))
+            self._loop.call_soon_threadsafe(hear, values_of(messages))
         consumer.close()
 
     def _learn(self, consumer: Consumer, end: int, learn: Hear) -> None:
         for messages in self._batches(consumer):
-            self._loop.call_soon_threadsafe(learn, _values(messages))
+            self._loop.call_soon_threadsafe(learn, values_of(messages))
             if any((message.offset() or 0) >= end - 1 for message in messages if message.error() is None):
                 self._loop.call_soon_threadsafe(self._known.set)
         consumer.close()
@@ -131,7 +115,3 @@ class KafkaDeciders:
             first = consumer.poll(_POLL_S)
             if first is not None:
                 yield [first, *consumer.consume(_MOST, 0.0)]
-
-
-def _values(messages: list[Message]) -> list[bytes]:
-    return [value for message in messages if message.error() is None and (value := message.value()) is not None]

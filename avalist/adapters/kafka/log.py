@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from avalist.adapters.kafka.errors import mapped, translated
 from avalist.adapters.kafka.outbox import BATCHING
 from avalist.adapters.kafka.reading import CURSOR, PLACE, Client, Reading, offset_of
-from avalist.domain.errors import AvalistError, LogFailed, NotFound
+from avalist.domain.errors import AvalistError, LogFailed, NotFound, Unavailable
 from avalist.domain.records import Record, decode_record, encode_record
 
 _WRITING = {
@@ -27,8 +27,10 @@ _WRITING = {
     "message.timeout.ms": 0,
     "queue.buffering.max.messages": 0,
 }
+Wrap = Callable[[bytes], bytes]
 _POLL_S = 0.1
 _RECENT_BYTES = 64 << 20
+_LITTLE = 64
 
 
 class Writers:
@@ -82,6 +84,8 @@ class KafkaLog(Reading):
         How long to wait for brokers: on opening, in ``sync``, and for each record read.
     producer
         One of :class:`Writers`; without it, a new one.
+    wrap
+        What encrypts sealed parts once more, for the topic keeps them for ever; readers get them as they stand there.
 
     Attributes
     ----------
@@ -110,6 +114,7 @@ class KafkaLog(Reading):
         *,
         timeout_s: float = 60.0,
         producer: Producer | None = None,
+        wrap: Wrap | None = None,
     ) -> None:
         super().__init__(client, topic, partition, timeout_s)
         # Payloads by position: appended and not yet acknowledged; acknowledged, from a position on without a gap.
@@ -119,6 +124,7 @@ class KafkaLog(Reading):
         self._memory = threading.Lock()
         self._refusal = ""
         self._end = self._durable_end = 0
+        self._wrap = wrap
         self._producer = producer or Writers(client, 0).take()
         try:
             self.check_partition_exists()
@@ -139,11 +145,16 @@ class KafkaLog(Reading):
         """Return the position up to which the brokers acknowledged everything."""
         return self._durable_end
 
+    @property
+    def near(self) -> int:
+        """Return the position from which on every record is at hand in memory."""
+        return self._recent_from
+
     def append(self, records: Sequence[Record]) -> list[int]:
         """Append records in memory, from where they are sent, and return their positions."""
         try:
-            payloads = [encode_record(record) for record in records]
-        except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+            payloads = [encode_record(self._wrapped(record)) for record in records]
+        except (TypeError, ValueError, OverflowError, msgspec.MsgspecError, Unavailable) as error:
             raise self._fail(f"a record cannot be encoded: {error}") from error
         with self._memory:
             self._check_open()
@@ -201,9 +212,17 @@ class KafkaLog(Reading):
             self._check_open()
             stop = self._end if stop is None else min(stop, self._end)
             far = min(stop, self._durable_end if start < self._recent_from else start)
-            held = [(at, self._recent.get(at) or self._unsynced.get(at)) for at in range(max(start, far), stop)]
-        near = ((position, decode_record(payload, position)) for position, payload in held if payload is not None)
-        return chain(self.records(start, far), near)
+        return chain(self.records(start, far), self._at_hand(max(start, far), stop))
+
+    def _at_hand(self, start: int, stop: int) -> Iterator[tuple[int, Record]]:
+        """Yield what is in memory a little at a time: who looks for one record mostly wants the first two."""
+        while start < stop:
+            with self._memory:
+                first, end = self._recent_from, min(start + _LITTLE, stop)
+                held = [(at, self._recent.get(at) or self._unsynced.get(at)) for at in range(max(start, first), end)]
+            yield from self.records(start, min(first, end))  # forgotten meanwhile, so brokers have it
+            yield from ((at, decode_record(payload, at)) for at, payload in held if payload is not None)
+            start = end
 
     def get(self, position: int) -> Record:
         """Return the record at `position`, synced or not: one round trip where it is. Raises ``NotFound``."""
@@ -246,6 +265,11 @@ class KafkaLog(Reading):
         if error is not None:
             raise mapped(error, self._name)
         return offset_of(mark)
+
+    def _wrapped(self, record: Record) -> Record:
+        if self._wrap is None or not record.sealed:
+            return record
+        return msgspec.structs.replace(record, sealed=self._wrap(record.sealed))
 
     def _produce(self, merchant: str, payload: bytes | None, position: int) -> None:
         with translated(self._name):

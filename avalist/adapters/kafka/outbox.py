@@ -1,11 +1,11 @@
-"""What a decider says: replies, profiles, dead letters."""
+"""What a decider says: replies, profiles, dead letters; and what profiles others publish."""
 
 from __future__ import annotations
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import Consumer, KafkaError, Message, Producer
 
 from avalist.adapters.kafka.errors import translated
-from avalist.adapters.kafka.reading import Client
+from avalist.adapters.kafka.reading import Client, at_end, values_of
 from avalist.adapters.kafka.topics import Topics
 from avalist.domain.errors import LogFailed
 from avalist.ports.asking import Came
@@ -23,13 +23,15 @@ SENDING = {
 REASON, MERCHANT, FROM, AT_MS = "reason", "merchant", "from", "at_ms"
 """Headers of a dead letter; `from` is its partition and offset in ``events``."""
 _BURY_S = 10.0
+_MOST = 1000
 
 
 class KafkaOutbox:
     """One producer for all of them."""
 
     def __init__(self, client: Client, topics: Topics) -> None:
-        self._topics = topics
+        self._client, self._topics = dict(client), topics
+        self._hearing: Consumer | None = None
         self._profiles: dict[str, bytes] = {}  # those on their way, by merchant
         self._lost: set[str] = set()
         with translated("replies"):
@@ -59,6 +61,18 @@ class KafkaOutbox:
         """Tell every gateway what it must know of a merchant; what no broker took is sent again by :meth:`flush`."""
         self._profiles[merchant] = profile
         self._send(merchant, profile)
+
+    def heard(self) -> list[bytes]:
+        """Return the profiles that were published since the last call, by whomever; nothing at the first one."""
+        with translated("profiles"):
+            if self._hearing is None:
+                self._hearing = at_end(self._client, self._topics.merchants, 0)
+            return values_of(self._hearing.consume(_MOST, 0.0))
+
+    def close(self) -> None:
+        """Hear no more."""
+        if self._hearing is not None:
+            self._hearing.close()
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all that was given is safe; tell whether it is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from confluent_kafka import Consumer, Message, TopicPartition
@@ -34,6 +34,9 @@ _GETTING = {
     "fetch.message.max.bytes": 1 << 16,
     "fetch.queue.backoff.ms": 0,
 }
+_HEARING = {"group.id": "avalist-gateway", "enable.auto.commit": False}
+_HEARING_S = 30.0
+_MANY = 1000
 _FIRST_LOOK_BACK = 16
 
 
@@ -148,6 +151,65 @@ class Reading:
         if error is not None:
             raise mapped(error, self._name)
         return message
+
+
+def at_end(client: Client, topic: str, partition: int) -> Consumer:
+    """Return a consumer of what comes to a partition from now on."""
+    with translated(topic):
+        consumer = Consumer({**client, **_HEARING, "auto.offset.reset": "latest"})
+        _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_HEARING_S)
+        consumer.assign([TopicPartition(topic, partition, end)])
+    return consumer
+
+
+def at_begin(client: Client, topic: str, partition: int) -> tuple[Consumer, int, int]:
+    """Return a consumer of a partition from its beginning, and the offsets where it begins and ends now."""
+    with translated(topic):
+        consumer = Consumer({**client, **_HEARING, "auto.offset.reset": "earliest"})
+        first, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_HEARING_S)
+        consumer.assign([TopicPartition(topic, partition, first)])
+    return consumer, first, end
+
+
+def offsets_at(client: Client, topic: str, partitions: int, at_ms: int) -> list[int]:
+    """Return each partition's first offset of what came at `at_ms` or later; its end where nothing did."""
+    with translated(topic):
+        consumer = Consumer({**client, **_HEARING})
+        try:
+            wanted = [TopicPartition(topic, partition, at_ms) for partition in range(partitions)]
+            found = consumer.offsets_for_times(wanted, timeout=_HEARING_S)
+            return [
+                one.offset if one.offset >= 0 else consumer.get_watermark_offsets(one, timeout=_HEARING_S)[1]
+                for one in sorted(found, key=lambda one: one.partition)
+            ]
+        finally:
+            consumer.close()
+
+
+def keys_in(client: Client, topic: str) -> set[str]:
+    """Return the keys of the messages in a topic's first partition."""
+    consumer, position, end = at_begin(client, topic, 0)
+    keys: set[str] = set()
+    try:
+        while position < end:
+            with translated(topic):
+                messages = consumer.consume(_MANY, _HEARING_S)
+            if not messages:
+                raise LogFailed(f"{topic}: no broker sent what it has in {_HEARING_S:g} s; try again")
+            for message in messages:
+                error, key = message.error(), message.key()
+                if error is not None:
+                    raise mapped(error, topic)
+                keys |= {key.decode()} if isinstance(key, bytes) else set()
+                position = offset_of(message) + 1
+    finally:
+        consumer.close()
+    return keys
+
+
+def values_of(messages: Iterable[Message]) -> list[bytes]:
+    """Return what messages say; errors that a consumer reports by itself are left out: it tries again."""
+    return [value for message in messages if message.error() is None and (value := message.value()) is not None]
 
 
 def offset_of(message: Message) -> int:

@@ -24,6 +24,7 @@ class MemoryExchange:
         self.replied: list[bytes] = []
         self.buried: list[tuple[Came, str]] = []
         self.profiles: dict[str, bytes] = {}
+        self._heard: list[bytes] = []
         self._next: dict[int, int] = {}
         self._hear: Callable[[list[bytes]], None] = lambda values: None
         self._learn: Callable[[bytes], None] = lambda value: None
@@ -64,7 +65,13 @@ class MemoryExchange:
     def publish(self, merchant: str, profile: bytes) -> None:
         """Tell the gateway of a merchant."""
         self.profiles[merchant] = profile
+        self._heard.append(profile)
         self._learn(profile)
+
+    def heard(self) -> list[bytes]:
+        """Return the profiles that were published since the last call."""
+        heard, self._heard = self._heard, []
+        return heard
 
     def flush(self, timeout_s: float) -> bool:
         """Return True: all is safe at once."""

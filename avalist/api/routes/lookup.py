@@ -15,11 +15,9 @@ from avalist.api.service import Service
 from avalist.app.flags import CHECKPOINTS
 from avalist.app.lookup import Found, FoundDecision, Lookup, page_of
 from avalist.app.stored import StoredDecision
-from avalist.domain.errors import BadInput, NotFound, Overloaded
+from avalist.domain.errors import BadInput, NotFound
 from avalist.domain.events import UNDECODABLE, bad_body
 
-_MOST_WAITING = 32
-"""Look-ups of one merchant that may wait for their turn."""
 _LOOKUP = msgspec.json.Decoder(Lookup)
 
 
@@ -28,7 +26,7 @@ async def get_decision(service: Service, request: Request, caller: Caller) -> St
     checkpoint = request.query_params.get("checkpoint", "pre_auth")
     if checkpoint not in CHECKPOINTS:
         raise BadInput("no such checkpoint", field="checkpoint", expected=" or ".join(CHECKPOINTS), got=checkpoint[:32])
-    return await service.decision(caller.key.merchant, request.path_params["payment_id"], checkpoint)
+    return await service.read_decision(caller.key.merchant, request.path_params["payment_id"], checkpoint)
 
 
 async def _of_payment(service: Service, merchant: str, wanted: Lookup) -> Found:
@@ -58,11 +56,6 @@ async def look_up(service: Service, request: Request, caller: Caller) -> Found:
     if wanted.by == "payment_id":
         return await _of_payment(service, merchant, wanted)
     key = archive.key(merchant, wanted)
-    if service.looking[merchant] >= _MOST_WAITING:
-        raise Overloaded(f"{_MOST_WAITING} look-ups of this merchant wait already: send one after the other")
-    service.looking[merchant] += 1
-    try:
+    with service.waiting_look_up(merchant):
         async with service.look_up:
             return await asyncio.to_thread(archive.find, merchant, key, wanted)
-    finally:
-        service.looking[merchant] -= 1

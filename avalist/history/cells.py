@@ -32,7 +32,7 @@ class Cells:
         self.lines = batch.lines
         self.ok = np.ones(len(batch.frame), dtype=np.bool_)
         self.refund = np.zeros(len(batch.frame), dtype=np.bool_)
-        self.charged_back = self.refund
+        self.charged_back = np.zeros(len(batch.frame), dtype=np.bool_)
         self.rejects: list[Reject] = []
         self.skipped: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from avalist.domain.errors import BadInput
+from avalist.domain.events import Payment
 from avalist.history.mapping import Mapping
 from avalist.history.rejects import Rejects
 from avalist.history.rowfile import RowHistory
@@ -251,7 +252,7 @@ def test_ip_addresses_written_as_numbers(tmp_path: Path) -> None:
     with Rejects(tmp_path / "rejects.csv") as rejects:
         history.survey(rejects)
         first = next(event for some in history.events() for event in some)
-    assert first.type == "payment"
+    assert isinstance(first, Payment)
     assert first.ip == "192.168.0.0"
 
 

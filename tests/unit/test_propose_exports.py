@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from avalist.domain.errors import BadInput
-from avalist.domain.events import Payment
+from avalist.domain.events import Chargeback, Label, Payment, Refund
 from avalist.history.mapping import Mapping
 from avalist.history.rejects import Rejects
 from avalist.history.rowfile import RowHistory
@@ -52,7 +52,7 @@ def told(file: Path, mapping: Mapping, folder: Path) -> list[tuple[str, str]]:
     with Rejects(folder / "rejects.csv") as rejects:
         history.survey(rejects)
         events = [event for some in history.events() for event in some]
-    return [(event.type, event.payment_id) for event in events if event.type != "payment"]
+    return [(e.type, e.payment_id) for e in events if isinstance(e, Chargeback | Label | Refund)]
 
 
 # --- rows that are no payments, and words that say what became of them ------------------------------------------------

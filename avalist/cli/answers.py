@@ -19,6 +19,11 @@ Currency = Annotated[str | None, typer.Option(help="The currency of all amounts,
 Timezone = Annotated[str | None, typer.Option(help="The zone of times that name none, such as Europe/Paris")]
 DateOrder = Annotated[str | None, typer.Option(help="dmy or mdy, where dates may be read either way")]
 
+TimeUnit = Annotated[str | None, typer.Option(help="What a column that counts time counts: s, min, h, d, w or month")]
+FraudValue = Annotated[str | None, typer.Option(help="The value of the column of labels that means fraud")]
+NegativeAmounts = Annotated[
+    str | None, typer.Option(help="refund, flip or reject: what negative amounts are, where most or many are")
+]
 Units = Annotated[
     str | None, typer.Option(help="major or minor: whether whole amounts are units of money, or such as cents")
 ]

@@ -30,10 +30,13 @@ from avalist.cli.answers import (
     Currency,
     DateOrder,
     File,
+    FraudValue,
     Id,
     Label,
     MappingFile,
+    NegativeAmounts,
     Time,
+    TimeUnit,
     Timezone,
     Units,
     Yes,
@@ -77,6 +80,9 @@ def fit(
     timezone: Timezone = None,
     date_order: DateOrder = None,
     units: Units = None,
+    time_unit: TimeUnit = None,
+    fraud_value: FraudValue = None,
+    negative_amounts: NegativeAmounts = None,
     yes: Yes = False,
     folds: Folds = 5,
     threads: Threads = 2,
@@ -94,7 +100,7 @@ def fit(
     need_files(settings)
     said = answers(
         time=time, amount=amount, label=label, id=id, currency=currency, timezone=timezone, date_order=date_order,
-        units=units,
+        units=units, time_unit=time_unit, fraud_value=fraud_value, negative_amounts=negative_amounts,
     )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     source, notes = _understood(file, mapping, said, out, assume=yes)

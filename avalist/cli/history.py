@@ -20,10 +20,13 @@ from avalist.cli.answers import (
     Currency,
     DateOrder,
     File,
+    FraudValue,
     Id,
     Label,
     MappingFile,
+    NegativeAmounts,
     Time,
+    TimeUnit,
     Timezone,
     Units,
     Yes,
@@ -60,6 +63,9 @@ def import_file(
     timezone: Timezone = None,
     date_order: DateOrder = None,
     units: Units = None,
+    time_unit: TimeUnit = None,
+    fraud_value: FraudValue = None,
+    negative_amounts: NegativeAmounts = None,
     yes: Yes = False,
     until: Annotated[
         dt.datetime | None, typer.Option(help="Leave out what was known at this time or later [default: now]")
@@ -93,7 +99,7 @@ def import_file(
     else:
         said = answers(
             time=time, amount=amount, label=label, id=id, currency=currency, timezone=timezone, date_order=date_order,
-            units=units,
+            units=units, time_unit=time_unit, fraud_value=fraud_value, negative_amounts=negative_amounts,
         )  # fmt: skip
         understood = understand(file, said, assume=yes or explain)
         source = understood.mapping

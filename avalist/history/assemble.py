@@ -21,7 +21,7 @@ from avalist.domain.events import (
     Refund,
     WireEvent,
 )
-from avalist.history.outcomes import AUTH, CAPTURE, CHARGEBACK, REFUND, WARNING
+from avalist.history.outcomes import AUTH, CAPTURE, CHARGEBACK, CHARGED_BACK, REFUND, WARNING
 from avalist.history.paths import Part
 from avalist.history.plan import Plan
 
@@ -143,6 +143,8 @@ def _outcomes(frame: pl.DataFrame) -> Iterable[WireEvent]:
             yield type(event_id=f"{name}:{id}", **when)
         elif kind == REFUND:  # one payment may have several
             yield Refund(event_id=f"refund:{line}:{id}", amount_minor=amount_minor, **when)
+        elif kind == CHARGED_BACK:
+            yield Chargeback(event_id=f"chargeback:{line}:{id}", **when)
         elif kind == AUTH:
             yield AuthorisationResult(event_id=f"auth:{id}", approved=approved, issuer_code=code, **when)
         else:

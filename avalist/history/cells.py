@@ -22,7 +22,8 @@ LONG = 1e12
 class Cells:
     """One batch: `ok` tells which rows stand so far, and `rejects` what is wrong with the others.
 
-    `refund` tells which rows are refunds; `skipped` counts rows that are no payments, by what they are; `dropped`
+    `refund` tells which rows are refunds, or chargebacks (`charged_back`), of payments that they name; `skipped` counts
+    rows that are no payments, by what they are; `dropped`
     counts cells that are left out, by what is wrong with them: their rows go in without.
     """
 
@@ -31,6 +32,7 @@ class Cells:
         self.lines = batch.lines
         self.ok = np.ones(len(batch.frame), dtype=np.bool_)
         self.refund = np.zeros(len(batch.frame), dtype=np.bool_)
+        self.charged_back = np.zeros(len(batch.frame), dtype=np.bool_)
         self.rejects: list[Reject] = []
         self.skipped: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()

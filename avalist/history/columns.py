@@ -20,8 +20,9 @@ LATEST_US = 4_102_444_800 * 10**6
 """The end of the times that a file may hold: the year 2100."""
 UNITS_US = {
     "ns": 0.001, "us": 1, "ms": 1000, "s": 10**6, "min": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6,
+    "w": 7 * 86_400 * 10**6, "month": 30 * 86_400 * 10**6,
 }  # fmt: skip
-_SINCE = re.compile(r"(ns|us|ms|s|min|h|d) since (\d{4}-\d{2}-\d{2})")
+_SINCE = re.compile(r"(ns|us|ms|s|min|h|d|w|month) since (\d{4}-\d{2}-\d{2})")
 _ISO_FORMATS = tuple(
     f"%Y-%m-%d{rest}{zone}" for rest in (" %H:%M:%S%.f", " %H:%M", "") for zone in ("%#z", "") if rest or not zone
 )
@@ -92,7 +93,7 @@ def instants(column: pl.Series, format: str = ISO, zone: str = "UTC") -> pl.Seri
         Text, numbers, dates or times.
     format
         ``iso``; a pattern such as ``%d/%m/%Y %H:%M``; or a number's unit and origin, such as ``s since 1970-01-01``
-        (units ns, us, ms, s, min, h, d).
+        (units ns, us, ms, s, min, h, d, w, and month: 30 days).
     zone
         The zone of times that name none. A time that a clock skipped in spring is moved on by the hour; one that it
         showed twice in autumn is the first.
@@ -153,7 +154,7 @@ def _in_zone(times: pl.Series, zone: str) -> pl.Series:
 def _counted(column: pl.Series, unit: str, origin: str) -> pl.Series:
     start = int(pl.Series([origin]).str.to_datetime("%Y-%m-%d", time_unit="us").cast(pl.Int64).to_numpy()[0])
     if column.dtype == pl.String:
-        column = column.str.strip_chars()
+        column = column.str.strip_chars().str.replace(",", ".", literal=True)
         whole = column.cast(pl.Int64, strict=False)
         column = whole if whole.null_count() == column.null_count() else column.cast(pl.Float64, strict=False)
     scale = UNITS_US[unit]
@@ -214,7 +215,7 @@ def _pointed(cells: pl.Series, decimal_mark: str) -> pl.Series:
 
 def flags(column: pl.Series, yes: Collection[str] = ()) -> pl.Series:
     """Return flags (Boolean): the values of `yes` are true and others false; without it, words such as yes and no."""
-    if column.dtype == pl.Boolean:
+    if column.dtype == pl.Boolean and not yes:
         return column
     if column.dtype.is_numeric() and not yes:
         known = column.is_in([0, 1])
@@ -249,6 +250,21 @@ def hashed_cards(column: pl.Series, key: bytes) -> pl.Series:
     cells = text(column)
     cards = with_card_number(cells)
     return hashed(cells.set(~cards, None), key).zip_with(cards, cells) if cards.any() else cells
+
+
+def ip_of_number(cells: pl.Series) -> pl.Series:
+    """Return cells of text with dots where an IPv4 address is written as a number of 32 bits.
+
+    >>> ip_of_number(pl.Series(["3232235521.4", "8.8.8.8"])).to_list()
+    ['192.168.0.1', '8.8.8.8']
+    """
+    plain = cells.str.contains(r"^\d{1,10}(?:\.\d*)?$").fill_null(False)
+    if not plain.any():
+        return cells
+    whole = cells.set(~plain, None).cast(pl.Float64).cast(pl.Int64)
+    parts = [(whole // 256**n % 256).cast(pl.String) for n in (3, 2, 1, 0)]
+    written = pl.select(pl.concat_str(parts, separator=".")).to_series()
+    return written.zip_with(plain & (whole < 2**32).fill_null(False), cells)
 
 
 def no_ip(cells: pl.Series) -> pl.Series:

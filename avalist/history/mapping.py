@@ -41,10 +41,10 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     event (``customer.id``, ``custom.terminal``, ``cart.sku``) to columns; a value that begins with ``=`` is a constant.
     `amount` is a decimal column, `amount_minor` one in minor units. `hashed` columns are hashed before anything reads
     them; of `hashed_cards` only the cells that hold a card number, so that the others join with what comes live.
-    `row_type` names the column that says what a row is, where not every row is a payment: ``yes.payment`` and
-    ``yes.refund`` list its values, and other rows are skipped. `refund_of` names the column of the payment that a
-    refund returns, where it is not `payment_id`. `formats` gives the format of a column of times, `yes` the values that
-    mean yes of an outcome that is told in words.
+    `row_type` names the column that says what a row is, where not every row is a payment: ``yes.payment``,
+    ``yes.refund`` and ``yes.chargeback`` list its values, and other rows are skipped. `refund_of` names the column of
+    the payment that a refund or a chargeback is of, where it is not `payment_id`. `formats` gives the format of a
+    column of times, `yes` the values that mean yes of an outcome that is told in words.
     """
 
     schema: SchemaTable

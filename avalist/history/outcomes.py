@@ -15,7 +15,9 @@ from avalist.history.cells import Cells
 from avalist.history.columns import ISO, LATEST_US, date_only, instants, missing, text
 from avalist.history.paths import IP
 
-AUTH, CAPTURE, WARNING, CHARGEBACK, LABEL, REFUND = range(1, 7)
+AUTH, CAPTURE, WARNING, CHARGEBACK, LABEL, REFUND, CHARGED_BACK = range(1, 8)
+OF_ROWS = (REFUND, CHARGED_BACK)
+"""Outcomes that have a row of their own, which names the payment."""
 _DAY_US = 86_400 * 10**6
 Rows = npt.NDArray[np.int64]
 
@@ -50,7 +52,8 @@ class _Outcomes:
             yield self._known(at.is_not_null(), WARNING, at=at)
         if o.fraud_reported_at:
             at = self._reported(o.fraud_reported_at)
-            yield self._known(at.is_not_null(), CHARGEBACK, at=at)
+            fraud = self._c.flag("fraud").fill_null(False) if o.fraud else True
+            yield self._known(at.is_not_null() & fraud, CHARGEBACK, at=at)
         elif o.fraud:
             fraud = self._c.flag("fraud").fill_null(False) & pl.Series(self._c.ok) & ~self._refund
             rows = np.flatnonzero(fraud.to_numpy())
@@ -60,7 +63,9 @@ class _Outcomes:
             )
             yield self._known(fraud, LABEL, at=drawn)
         if self._c.refund.any():
-            yield self._known(self._refund, REFUND)
+            charged_back = pl.Series(self._c.charged_back)
+            yield self._known(self._refund & ~charged_back, REFUND)
+            yield self._known(charged_back, CHARGED_BACK)
 
     def _reported(self, column: str) -> pl.Series:
         """Return when something was reported: a day without a time ends before it is known."""
@@ -73,7 +78,7 @@ class _Outcomes:
     def _known(
         self, happened: pl.Series, kind: int, at: pl.Series | None = None, **more: pl.Series
     ) -> tuple[pl.DataFrame, Rows]:
-        whose = self._refund if kind == REFUND else ~self._refund
+        whose = self._refund if kind in OF_ROWS else ~self._refund
         rows = np.flatnonzero((happened & pl.Series(self._c.ok) & whose).to_numpy())
         of = self._payments[rows].select("at", "line", "key", "payment_id", "amount_minor")
         known = of["at"] if at is None else pl.Series(np.maximum(at.gather(rows).to_numpy(), of["at"].to_numpy()))

@@ -8,7 +8,7 @@ import polars as pl
 from avalist.domain.money import EXPONENT, MAX_MINOR, minor_from_text
 from avalist.domain.row import LARGEST_NUMBER
 from avalist.history.cells import LONG, Cells
-from avalist.history.columns import ISO, LATEST_US, flags, instants, missing, no_ip, numbers, text
+from avalist.history.columns import ISO, LATEST_US, flags, instants, ip_of_number, missing, no_ip, numbers, text
 from avalist.history.paths import ID, IP
 from avalist.history.plan import Field
 
@@ -46,13 +46,17 @@ class _Payments:
         return pl.DataFrame({name: column.alias(name) for name, column in columns.items()})
 
     def _row_types(self) -> None:
-        """Tell payments from refunds, and leave out what is neither."""
+        """Tell payments from refunds and chargebacks, and leave out what is none of these."""
         if not self._mapping.row_type:
             return
         kinds = self._c.text(self._mapping.row_type)
-        refund = flags(kinds, self._mapping.yes.get("refund", ("",))).fill_null(False)
-        self._c.refund |= refund.to_numpy()
-        self._c.skip(~(flags(kinds, self._mapping.yes["payment"]).fill_null(False) | refund), kinds)
+        paid, refund, charged_back = (
+            flags(kinds, self._mapping.yes.get(kind, ("",))).fill_null(False)
+            for kind in ("payment", "refund", "chargeback")
+        )
+        self._c.charged_back = charged_back.to_numpy()
+        self._c.refund |= (refund | charged_back).to_numpy()
+        self._c.skip(~(paid | refund | charged_back), kinds)
 
     def _time(self) -> pl.Series:
         columns = self._mapping.time_columns
@@ -155,6 +159,7 @@ class _Payments:
             if rule.pattern not in ("", ID.pattern) or not self._c.is_small_whole(column):
                 self._c.refuse_text(cells, column, rule, field.path)
             if rule is IP:
+                cells = ip_of_number(cells)
                 return self._c.drop(cells, no_ip(cells), f"{column}: not an IP address")
             return cells
         if rule.kind == "time":

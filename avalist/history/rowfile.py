@@ -17,7 +17,7 @@ from avalist.domain.events import WireEvent
 from avalist.domain.schema import Schema
 from avalist.history.assemble import Assembler, Told
 from avalist.history.mapping import Mapping
-from avalist.history.outcomes import REFUND
+from avalist.history.outcomes import OF_ROWS
 from avalist.history.plan import Plan
 from avalist.history.rejects import Reject, Rejects
 from avalist.history.rows import Checked, Rows
@@ -27,7 +27,7 @@ from avalist.history.table import Table
 
 _NEVER_US = 2**63 - 1
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_ALONE = "refunds that name no payment of the file"
+_ALONE = "refunds or chargebacks that name no payment of the file"
 _REPEATED = "the payment id came before: it must be unique"
 
 
@@ -115,7 +115,7 @@ class RowHistory:
         self._keys.add(checked.payments.select("key", "at", "line", paid=True))
         self._outcomes.add(checked.outcomes)
         if len(checked.outcomes):
-            refunds = checked.outcomes.filter(pl.col("kind") == REFUND)
+            refunds = checked.outcomes.filter(pl.col("kind").is_in(OF_ROWS))
             self._keys.add(refunds.select("key", "at", "line", paid=False))
 
     def _hand_over(self, rejects: Rejects) -> None:
@@ -129,7 +129,7 @@ class RowHistory:
         return self._lines_of(pl.col("paid"), ~pl.col("key").is_first_distinct())
 
     def _alone(self) -> pl.Series:
-        """Return the lines of refunds that no payment stands before."""
+        """Return the lines of refunds and chargebacks that no payment stands before."""
         return self._lines_of(~pl.col("paid").cum_max().over("key"))
 
     def _lines_of(self, *filters: pl.Expr) -> pl.Series:

@@ -6,11 +6,12 @@ import codecs
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, get_args
+from typing import Any, BinaryIO, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -23,7 +24,14 @@ _LARGEST_RATIO = 200
 """Tables are packed to a tenth or so; what is made to harm, to a thousandth."""
 csv.field_size_limit(1 << 24)  # cells may be long; what is looked at is short
 _DELIMITERS = ",;\t|"
-_GZIP, _PARQUET, _ZIP = b"\x1f\x8b", b"PAR1", b"PK\x03\x04"
+_LOOKED_AT, _MOST_TITLE_LINES = 60, 20
+_SEP = re.compile(r"\"?sep=([,;|\t])\"?\r?\n", re.IGNORECASE)
+_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
+_OTHERS = (
+    (b"PK\x03\x04", "zip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"),
+    (b"\xd0\xcf\x11\xe0", "a spreadsheet"),
+)  # fmt: skip
+"""What is told apart to say what to do with it."""
 _EVENT_TYPES = frozenset(str(kind.__struct_config__.tag) for kind in get_args(WireEvent))
 
 
@@ -65,9 +73,12 @@ def kind_of(head: bytes, file: Path) -> Kind:
         raise BadInput("the file is empty", field=file.name, expected="CSV, Parquet or JSON lines")
     if head.startswith(_PARQUET):
         return "parquet"
-    if head.startswith(_ZIP):
+    what = next((what for magic, what in _OTHERS if head.startswith(magic)), "")
+    if what:
+        sheet = what == "zip" and b"[Content_Types].xml" in head
+        advice = "save the sheet as CSV (UTF-8)" if sheet or what == "a spreadsheet" else "unpack it first"
         expected = "CSV, Parquet or JSON lines, plain or gzip"
-        raise BadInput("unpack it first; save a spreadsheet as CSV", field=file.name, expected=expected, got="zip")
+        raise BadInput(advice, field=file.name, expected=expected, got="a spreadsheet" if sheet else what)
     start = head.removeprefix(codecs.BOM_UTF8).lstrip()
     if start[:1] not in (b"{", b"["):
         return "csv"
@@ -95,9 +106,47 @@ def encoding_of(file: Path, head: bytes) -> str:
     return "utf-8"
 
 
+class Dialect(NamedTuple):
+    """How a CSV file is written. `above` counts lines that stand above the names: a title, or ``sep=;``."""
+
+    delimiter: str
+    quote: str
+    above: int
+    first: list[str]
+
+
+def dialect_of(text: str) -> Dialect:
+    """Tell how a CSV file is written, from its beginning."""
+    text = text.removeprefix("\ufeff")
+    said = _SEP.match(text)
+    body = text[said.end() :] if said else text
+    delimiter = said[1] if said else delimiter_of(body)
+    lines = body.splitlines()[:_LOOKED_AT] or [""]
+    quote = "'" if _quoted_by_apostrophes(lines, delimiter) else '"'
+    rows = [*csv.reader(lines, delimiter=delimiter, quotechar=quote)]
+    title = _title_lines(rows[:-1] if len(rows) > 2 else rows)
+    return Dialect(delimiter, quote, title + bool(said), rows[title] if rows else [""])
+
+
+def _title_lines(rows: list[list[str]]) -> int:
+    """Return how many lines stand above the names: most of their cells are empty, and a full line follows."""
+    filled = [sum(bool(cell.strip()) for cell in row) for row in rows]
+    width = Counter(filled).most_common(1)[0][0] if filled else 0
+    full = next((n for n, count in enumerate(filled) if count > width / 2), 0)
+    return full if width > 2 and full <= _MOST_TITLE_LINES else 0
+
+
+def _quoted_by_apostrophes(lines: list[str], delimiter: str) -> bool:
+    """Tell whether a column is written ``'so'`` in every line but the first, and nothing in ``"``."""
+    rows = [line.split(delimiter) for line in lines[1:-1]]
+    if len(rows) < 2 or any('"' in line for line in lines) or len({len(row) for row in rows}) > 1:
+        return False
+    return any(all(len(c) > 1 and c[0] == c[-1] == "'" for c in column) for column in zip(*rows, strict=True))
+
+
 def delimiter_of(text: str) -> str:
     """Return the delimiter that cuts the first lines into the most cells, equally many in each."""
-    lines = text.splitlines()[:60]
+    lines = text.splitlines()[:_LOOKED_AT]
     lines = lines[:-1] if len(lines) > 2 else lines
 
     def cells(delimiter: str) -> float:

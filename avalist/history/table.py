@@ -7,8 +7,6 @@ objects become columns with dotted names.
 from __future__ import annotations
 
 import codecs
-import csv
-import io
 import re
 import shutil
 import tempfile
@@ -32,7 +30,7 @@ from avalist.history.rejects import Reject
 from avalist.history.sniff import (
     Kind,
     decoded,
-    delimiter_of,
+    dialect_of,
     distinct,
     encoding_of,
     first_byte,
@@ -76,7 +74,7 @@ class Table:
             head = stream.read(_HEAD_BYTES)
         self.kind: Kind = kind_of(head, file)
         self.encoding = encoding_of(file, head) if self.kind == "csv" else "utf-8"
-        self.delimiter, self.has_header = ",", True
+        self.delimiter, self.quote, self.above, self.has_header = ",", '"', 0, True
         self.names: list[str] = self._read_names(head)
         for place, name in enumerate(self.names, 1):
             if holds_card_number(name):
@@ -118,14 +116,19 @@ class Table:
             return [field.name for field in _flat_schema(_parquet_file(self.file).schema_arrow)]
         if self.kind == "csv":
             text = head.decode(self.encoding, errors="ignore")
-            self.delimiter = delimiter_of(text)
-            first = next(csv.reader(io.StringIO(text), delimiter=self.delimiter))
+            self.delimiter, self.quote, self.above, first = dialect_of(text)
             self.has_header = not any(_NUMERIC.fullmatch(cell.strip()) for cell in first)
             cells = [cell.strip().removeprefix("\ufeff") for cell in first] if self.has_header else [""] * len(first)
             return distinct(cells)
         names: dict[str, None] = {}
-        for line in next(self.lines()).raws[:2000]:
+        some = next(self.lines()).raws[:2000]
+        for line in some:
             names.update(dict.fromkeys(_flat(decoded(line) or {})))
+        if not names or (len(some) == 1 and _lists(decoded(some[0]) or {})):
+            expected = (
+                "one JSON object a line, or one array of them; if a list within it holds the rows, save that alone"
+            )
+            raise BadInput("one JSON object is one payment", field=self.file.name, expected=expected)
         return list(names)
 
     def _csv(self, wanted: list[str], rows: int) -> Iterator[Batch]:
@@ -138,7 +141,7 @@ class Table:
             return "skip"
 
         seen = 0
-        first = 1 + self.has_header
+        first = 1 + self.above + self.has_header
         with opened(self.file) as stream:
             try:
                 for part in self._csv_reader(stream, wanted, skip):
@@ -157,10 +160,14 @@ class Table:
             block_size=_BLOCK_BYTES,
             encoding=self.encoding,
             column_names=self.names,
-            skip_rows=int(self.has_header),
+            skip_rows=self.above + self.has_header,
         )
         parse = pyarrow.csv.ParseOptions(
-            delimiter=self.delimiter, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
+            delimiter=self.delimiter,
+            quote_char=self.quote,
+            newlines_in_values=True,
+            ignore_empty_lines=False,
+            invalid_row_handler=skip,
         )
         convert = pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(wanted, text), strings_can_be_null=False, include_columns=wanted
@@ -182,7 +189,7 @@ class Table:
             frame = pl.DataFrame(pl.from_arrow(flat))
             lines = np.arange(seen + 1, seen + 1 + len(frame))
             seen += len(frame)
-            yield Batch(frame.select(wanted), lines)
+            yield Batch(frame.select(_plain(frame[name]) for name in wanted), lines)
 
     def _json(self, wanted: list[str], rows: int) -> Iterator[Batch]:
         for numbers, raws in self.lines():
@@ -192,6 +199,22 @@ class Table:
             self.rejects += [Reject(n, "", "the line is not a JSON object") for n in broken]
             for at in range(0, len(sound), rows):
                 yield _batch_of(sound[at : at + rows], wanted)
+
+
+def _plain(column: pl.Series) -> pl.Series:
+    """Return a column of numbers, times, flags or text: categories become text, and so do lists and bytes."""
+    if column.dtype == pl.Binary:
+        try:
+            return column.cast(pl.String)
+        except pl.exceptions.ComputeError:
+            return column.bin.encode("hex")
+    if column.dtype in (pl.Categorical, pl.Enum):
+        return column.cast(pl.String)
+    if isinstance(column.dtype, pl.Duration):
+        return column.dt.total_microseconds() / 1e6
+    if isinstance(column.dtype, pl.List | pl.Array):
+        return column.cast(pl.List(pl.String), strict=False).list.join(" ")
+    return column
 
 
 def _line_numbers(numbers: npt.NDArray[np.int64], broken: list[int]) -> npt.NDArray[np.int64]:
@@ -228,6 +251,11 @@ def _flat_schema(schema: Any) -> Any:
 
 
 # --- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def _lists(whole: dict[str, Any]) -> bool:
+    """Tell whether an object holds a list of many objects: then these are the rows, and not the object."""
+    return any(isinstance(one, list) and len(one) > 20 and isinstance(one[0], dict) for one in whole.values())
 
 
 def _flat(whole: dict[str, Any], prefix: str = "") -> dict[str, str | None]:

@@ -158,7 +158,7 @@ def test_bad_rows_go_to_a_file_and_the_import_goes_on(tmp_path: Path, opened: Op
     assert sorted((r["line"], r["column"], r["value"]) for r in refused) == [
         ("10", "client", "(a card number)"), ("102", "", ""), ("9", "id", "")]  # fmt: skip
     assert (done.payments, done.survey.rejected) == (97, 3)
-    assert done.survey.skipped == {"refunds that name no payment of the file": 1}
+    assert done.survey.skipped == {"refunds or chargebacks that name no payment of the file": 1}
 
 
 def test_negative_amounts_may_be_rejected_instead(tmp_path: Path, opened: Opened) -> None:
@@ -179,7 +179,7 @@ def test_a_refund_that_names_its_payment_is_an_event(tmp_path: Path, opened: Ope
         ("refund:3:o5", "o5"),
     ]
     assert (done.payments, done.others, done.survey.rejected) == (100, 2, 0)
-    assert done.survey.skipped == {"refunds that name no payment of the file": 1}
+    assert done.survey.skipped == {"refunds or chargebacks that name no payment of the file": 1}
     assert bring(here, file).payments == 0
 
 

@@ -20,6 +20,9 @@ _NAME = re.compile(r"[^a-z0-9]+")
 _RESERVED = frozenset({"amount", "hour", "weekday", "merchant"})
 SURE = 0.98
 ORDERS, UNITS = ("dmy", "mdy"), ("major", "minor")
+SIGNS = ("refund", "flip", "reject")
+TIME_UNITS = ("s", "min", "h", "d", "w", "month")
+_CHOICES = {"date_order": ORDERS, "units": UNITS, "time_unit": TIME_UNITS, "negative_amounts": SIGNS}
 _PERSONAL = frozenset({"fields.customer.id", "fields.customer.email", "fields.ip", "fields.billing.postcode"})
 EVERYBODY = "everybody"
 _FIRST = ("account", "card", "device", "ip", "email", "payee", "ip24")
@@ -75,7 +78,7 @@ class Draft:
             if given != "none" and given not in self.profiles:
                 expected = ", ".join(list(self.profiles)[:40])
                 raise BadInput("the file has no such column", field=f"--{about}", expected=expected, got=given)
-        for about, known in (("date_order", ORDERS), ("units", UNITS)):
+        for about, known in _CHOICES.items():
             if self.answers.get(about, known[0]) not in known:
                 option, expected = f"--{about.replace('_', '-')}", " or ".join(known)
                 raise BadInput("no such choice", field=option, expected=expected, got=self.answers[about])
@@ -119,9 +122,15 @@ class Draft:
         return next(name for name in (plain, *(f"{plain}_{n}" for n in range(2, 999))) if name not in used)
 
 
-def epoch(p: Profile) -> str:
-    """Return the unit of a count since 1970, where the numbers lie in this century or the last years of the other."""
+def counted(d: Draft, p: Profile) -> str:
+    """Return the format of a count from a start that is known: since 1970, or the days of spreadsheets; else nothing.
+
+    Counts since 1970 lie in this century or the last years of the other; days are of 1990 to 2050, in a column that is
+    called a time.
+    """
     for unit, scale in (("s", 1.0), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)):
         if p.numeric > SURE and 6e8 * scale < p.low <= p.high < 4.1e9 * scale:
             return f"{unit} since 1970-01-01"
+    if p.numeric > SURE and 32_874 <= p.low < p.high < 54_789 and d.called(p, lex.TIME) and not d.called(p, lex.AMOUNT):
+        return "d since 1899-12-30"
     return ""

@@ -15,17 +15,27 @@ def _words(text: str) -> frozenset[str]:
 PAYMENT: Final = _words(
     "payment transaction transactions trans tx txn trx order charge invoice operation purchase sale bestellung "
     "auftrag bestell rechnung transaktion zahlung commande paiement pedido pago orden ordine pagamento "
-    "transaccion zamowienie"
+    "transaccion zamowienie psp bestellung buchung"
 )
-ID: Final = _words("id ids no nr num number nummer numero numer ref reference key uuid guid code hash token identifier")
+ID: Final = _words(
+    "id ids no nr num number nummer numero numer ref reference referenz key uuid guid code hash token identifier"
+)
 TIME: Final = _words(
     "time date datetime timestamp ts created occurred paid at when day dt posted placed ordered datum zeit "
     "uhrzeit zeitpunkt zeitstempel fecha hora data ora heure horodatage czas date_time authorised authorized"
 )
 COUNTERS: Final = {
     "step": "h", "steps": "h", "hour": "h", "hours": "h", "day": "d", "days": "d", "minute": "min", "minutes": "min",
+    "week": "w", "weeks": "w", "month": "month", "months": "month",
     "second": "s", "seconds": "s", "sec": "s", "time": "s", "dt": "s", "elapsed": "s", "timestamp": "s", "ts": "s",
 }  # fmt: skip
+VAGUE: Final = _words("step steps time dt timestamp ts elapsed")
+"""Names of counts that do not say what is counted."""
+YEAR: Final = _words("year yr jahr année annee año anno ano rok")
+MONTH: Final = _words("month mon monat mois mes mese mies miesiąc")
+DAY: Final = _words("day tag jour día dia giorno dzień")
+HOUR: Final = _words("hour hr stunde heure hora ora")
+MINUTE: Final = _words("minute min minuto minuta")
 NOT_PAYMENT_TIME: Final = _words(
     "birth dob birthday expiry expires expiration exp chargeback cb dispute disputed fraud report reported "
     "rückbuchung rueckbuchung rückbelastung rueckbelastung rücklastschrift ruecklastschrift contracargo "
@@ -49,12 +59,14 @@ FRAUD: Final = _words(
     "oszustwo fraudster scam unauthorised unauthorized rückbuchung rueckbuchung rückbelastung rueckbelastung "
     "rücklastschrift ruecklastschrift contracargo contestazione impayé impaye"
 )
+LEGIT: Final = _words("legit legitimate genuine good valid ok clean nonfraud notfraud")
 LABEL: Final = _words("label target class y outcome bad result truth")
 FRAUD_VALUES: Final = re.compile(
-    r"(?:.*\b|is[_ ]?)?(?:fraud\w*|charge[ _]?back\w*|charged[ _]?back|disputed?|betrug|fraude|frode|scam|contracargo|"
+    r"(?:.*\b|is[_ ]?)?(?:fraud\w*|illegitimate|illegit|"
+    r"charge[ _]?back\w*|charged[ _]?back|disputed?|betrug|fraude|frode|scam|contracargo|"
     r"r(?:ü|ue)ck(?:buchung|belastung|lastschrift))\b.*"
 )
-NOT_FRAUD_VALUES: Final = re.compile(r"\b(?:no|not|non|kein|sin)\b|legit|genuine|normal")
+NOT_FRAUD_VALUES: Final = re.compile(r"\b(?:no|not|non|kein|sin)\b|\blegit|genuine|normal")
 OTHER_MODEL: Final = _words(
     "flagged predicted prediction score scores scored probability proba prob risk suspected suspicious rule "
     "rules alert alerts"
@@ -63,22 +75,29 @@ WARNING: Final = _words("efw tc40 safe early warning")
 CAPTURED: Final = _words("captured capture settled paid")
 AUTHORISED: Final = _words("authorised authorized authorisation authorization auth approved issuer approval")
 ROW_TYPE: Final = _words("type kind art typ tipo typen vorgang operation")
-PAYMENT_ROWS: Final = re.compile(
-    r"(?:payments?|charges?|sales?|purchases?|orders?|captures?|zahlung|kauf|verkauf|paiement|pago|venta)"
-)
-REFUND_ROWS: Final = re.compile(
-    r"(?:(?:partial|full|payment)?[ _-]?refunds?|reversals?|returns?|credit[ _-]?notes?|r(?:ü|ue)ckerstattung|"
-    r"erstattung|gutschrift|remboursement|reembolso|devoluci(?:ó|o)n|rimborso)"
-)
-OTHER_ROWS: Final = re.compile(
-    r"(?:(?:payment|stripe)?[ _-]?fees?|payouts?|adjustments?|disputes?|chargebacks?|geb(?:ü|ue)hr(?:en)?|auszahlung)"
-)
+ROWS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
+    # what a row is, and the words of its kind; the first that fits wins
+    ("other", re.compile(
+        r"\b(?:fees?|costs?|payouts?|adjust\w*|reserves?|charge ?backs? (?:won|revers\w*|fees?|lost)|won|represent\w*|"
+        r"evidence|inquir\w*|invoice deducti\w*|geb(?:ü|ue)hr(?:en)?|auszahlung(?:en)?)\b")),
+    ("chargeback", re.compile(
+        r"\b(?:charge ?backs?|charged back|disput(?:e|es|ed)|contracargos?|"
+        r"r(?:ü|ue)ck(?:buchung|belastung|lastschrift))\b")),
+    ("refund", re.compile(
+        r"\b(?:refund(?:s|ed)?|reversals?|reversed|returns?|credit notes?|r(?:ü|ue)ckerstattung|erstattung|gutschrift|"
+        r"remboursement|reembolso|devoluci(?:ó|o)n|rimborso)\b")),
+    ("payment", re.compile(
+        r"\b(?:payments?|charges?|sales?|purchases?|orders?|captures?|captured|settled|checkout|zahlung|kauf|verkauf|"
+        r"paiement|pago|venta)\b")),
+)  # fmt: skip
 REFUND_OF: Final = _words("original originating parent refunded source ursprung ursprungs origine origen")
+REFERS: Final = _words("reference ref related linked")
 DECISION: Final = _words(
     "decision status action state disposition verdict entscheidung statut estado accepted declined"
 )
 APPROVED_VALUES: Final = re.compile(
-    r"(?:approved?|accept(?:ed)?|captured?|succe(?:ss|eded|ssful)|completed?|paid|settled|authori[sz]ed|ok|pass(?:ed)?|"
+    r"(?:good|clean|legit\w*|genuine|normal|no[tn]?[ _-]?fraud\w*|"
+    r"approved?|accept(?:ed)?|captured?|succe(?:ss|eded|ssful)|completed?|paid|settled|authori[sz]ed|ok|pass(?:ed)?|"
     r"genehmigt|bezahlt|erstattet|versendet|versandt|geliefert|"
     r"abgeschlossen|fulfilled|allow(?:ed)?|shipped|delivered|(?:partially[ _])?refunded)"
 )
@@ -87,8 +106,12 @@ DECLINED_VALUES: Final = re.compile(
     r"abgelehnt|storniert|fehlgeschlagen|expired|review|pending|challenge[d]?)"
 )
 RESPONSE: Final = _words("response issuer reason")
+NOT_RESPONSE: Final = _words("country land bank name bin id region currency")
+ACCOUNT_SINCE: Final = _words("signup registered registration joined")
+ACCOUNT: Final = _words("account customer user member kunde client")
+OPENED: Final = _words("created opened since")
 AFTERWARDS: Final = _words(
-    "decline declined failure "
+    "decline declined failure fee fees net payout payouts "
     "refund refunded refunds chargeback chargebacks dispute disputes disputed investigation investigated "
     "reviewed resolution resolved recovered recovery writeoff loss representment fraud closed after post "
     "newbalance"
@@ -103,6 +126,9 @@ IDENTIFYING: Final = ID | _words(
     "account acct customer client user card device ip email terminal merchant seller shop store payee session "
     "cookie fingerprint beneficiary recipient member player dest orig sender receiver"
 )
+MEASURES: Final = _words(
+    "similarity match matches valid verified present count counts months days distinct changed same is has flag age"
+)
 COUNTING: Final = _words(
     "count number num amount total sum age days hours population pop qty quantity score balance limit distance dist"
 )
@@ -113,7 +139,7 @@ PLACES: Final[tuple[tuple[str, str, frozenset[str]], ...]] = (
     ("method.bin", "bin", _words("bin iin card6 first6")),
     ("method.last4", "", _words("last4 lastfour")),
     ("method.fingerprint", "card", _words(
-        "card cc pan karte kartennummer carte tarjeta carta karta creditcard instrument iban")),
+        "card cc pan karte karten kartennummer carte tarjeta carta karta creditcard instrument iban")),
     ("device.id", "device", _words(
         "device fingerprint machine cookie imei appliance gerat gerät appareil dispositivo visitor")),
     ("payee.id", "payee", _words(
@@ -134,19 +160,23 @@ CATEGORY: Final = _words("category cat mcc kategorie categorie categoria")
 NOT_PLACE: Final = _words(
     "country city state region zip zipcode postcode postal plz category cat mcc type kind class age days gender "
     "segment tier level lat lon long latitude longitude balance email mail phone address street since brand os "
-    "browser version score population pop count amount present flag attempts"
+    "browser version score population pop count amount present flag attempts reference ref message messages note "
+    "notes comment comments descriptor description status reason brand scheme network"
 )
 NOT_BILLING: Final = _words(
-    "ip issuer card bin merchant shipping ship delivery pop population lat long lon latitude longitude device"
+    "ip issuer card bin merchant shipping ship delivery pop population lat long lon latitude longitude device "
+    "count counts velocity distinct"
 )
-SUFFIX: Final = re.compile(r"(.{3,}?)(id|nr|no|num|nummer|number)$")
+SUFFIX: Final = re.compile(
+    r"(.{3,}?)s?(id|nr|no|num|nummer|number|referenz|datum|date|zeit|time|timestamp|betrag|amount)$"
+)
 
 
 def split(words: tuple[str, ...]) -> frozenset[str]:
     """Return the words with such as ``bestellnr`` taken apart and ``e mail`` put together.
 
-    >>> sorted(split(("bestellnr",)))
-    ['bestell', 'bestellnr', 'nr']
+    >>> sorted(split(("buchungsdatum",)))
+    ['buchung', 'buchungsdatum', 'datum']
     """
     found = set(words)
     for word in words:

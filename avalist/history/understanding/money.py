@@ -6,12 +6,16 @@ import polars as pl
 
 from avalist.domain.errors import BadInput
 from avalist.domain.money import EXPONENT
-from avalist.history.columns import numbers, text
+from avalist.history.columns import numbers, share, text
 from avalist.history.understanding import lexicon as lex
-from avalist.history.understanding.draft import ASSUMED_CURRENCY, SURE, UNITS, Draft
-from avalist.history.understanding.profile import Profile
+from avalist.history.understanding.draft import ASSUMED_CURRENCY, SIGNS, SURE, UNITS, Draft
+from avalist.history.understanding.profile import Profile, words_of
 from avalist.history.understanding.proposal import ROUGH_RATES
 
+_NEARLY_ALL = 0.995
+"""A line of totals has no id; it is rejected, and its file is not."""
+_BOTH = 0.2
+"""Where fewer amounts are of one sign, the others are what is usual."""
 _LARGE = 50
 """Whole numbers of which half are as large may be minor units."""
 
@@ -46,14 +50,26 @@ def take_amount(d: Draft) -> None:
         if named
         else "the only numbers that look like money"
     )
-    if p.negative > 0.5:
-        d.parts["negative_amounts"] = "flip"
-        why += "; most are negative, so the sign is turned round"
-    elif p.negative:
-        why += "; negative ones are refunds: taken where they name a payment, else skipped (negative_amounts)"
+    why += _negative(d, p)
     if d.mark == ",":
         why += "; with decimal commas"
     d.take(p.name, "amount", why)
+
+
+def _negative(d: Draft, p: Profile) -> str:
+    """Tell what negative amounts are; ask where both signs are common. Returns the reason."""
+    given = d.answers.get("negative_amounts")
+    taken = given or ("flip" if p.negative > 0.5 else "refund")
+    if not given and _BOTH < p.negative < 1 - _BOTH:
+        text = (
+            f"{p.negative:.0%} of {p.name} are negative: are these refunds (refund), or the payments (flip)? If "
+            "neither, this column holds no amounts: say which does (--amount)"
+        )
+        d.ask("negative_amounts", text, SIGNS)
+    if p.negative and taken != "refund":
+        d.parts["negative_amounts"] = taken
+        return "; the sign is turned round" if taken == "flip" else "; negative ones are rejected"
+    return "; negative ones are refunds: taken where they name a payment, else skipped" if p.negative else ""
 
 
 def take_row_type(d: Draft) -> None:
@@ -61,22 +77,40 @@ def take_row_type(d: Draft) -> None:
     for p in list(d.left()):
         if not d.called(p, lex.ROW_TYPE) or p.distinct > len(p.top) or p.distinct < 2:
             continue
-        refunds = tuple(value for value in p.top if lex.REFUND_ROWS.fullmatch(value.lower()))
-        others = tuple(value for value in p.top if lex.OTHER_ROWS.fullmatch(value.lower()))
-        payments = tuple(value for value in p.top if value not in (*refunds, *others))
-        if (refunds or others) and any(lex.PAYMENT_ROWS.fullmatch(value.lower()) for value in payments):
+        kinds = {value: _row_kind(value) for value in p.top}
+        if "payment" in kinds.values() and {"refund", "chargeback", "other"} & {*kinds.values()}:
+            payments = tuple(value for value, kind in kinds.items() if kind in ("payment", ""))
             d.parts["row_type"], d.yes["payment"] = p.name, payments
-            d.yes |= {"refund": refunds} if refunds else {}
+            for kind in ("refund", "chargeback"):
+                d.yes |= {kind: of} if (of := tuple(value for value, k in kinds.items() if k == kind)) else {}
             d.paid = d.frame.filter(text(d.frame[p.name]).is_in(payments))
             d.take(p.name, "row_type", f"its values are kinds of rows; payments are {', '.join(payments)}")
             break
     amount = d.profiles.get(d.parts.get("amount", ""))
     if amount and 0 < amount.negative <= 0.5:
         d.paid = d.paid.filter((numbers(d.paid[amount.name], d.mark) >= 0).fill_null(True))
-    named = [p for p in d.left() if d.called(p, lex.REFUND_OF) and d.called(p, lex.PAYMENT, lex.ID) and not p.decimals]
-    if named and len(d.paid) < len(d.frame):
+    named = [p for p in d.left() if _names_payment(d, p)] if len(d.paid) < len(d.frame) else []
+    if named:
         d.parts["refund_of"] = named[0].name
         d.take(named[0].name, "refund_of", "its name: the payment that a refund returns")
+
+
+def _row_kind(value: str) -> str:
+    """Return what a row of that type is: payment, refund, chargeback, other; nothing where the word is not known.
+
+    >>> _row_kind("Express Checkout Payment"), _row_kind("ChargebackReversed"), _row_kind("partial_refund")
+    ('payment', 'other', 'refund')
+    """
+    words = " ".join(words_of(value))
+    return next((kind for kind, pattern in lex.ROWS if pattern.search(words)), "")
+
+
+def _names_payment(d: Draft, p: Profile) -> bool:
+    """Tell whether a column names the payment that a refund or chargeback is of."""
+    if p.decimals or not d.called(p, lex.PAYMENT, lex.ID):
+        return False
+    empty_in_payments = share(text(d.paid[p.name]).is_null()) > 0.9
+    return d.called(p, lex.REFUND_OF) or (d.called(p, lex.REFERS) and empty_in_payments)
 
 
 def take_units(d: Draft) -> None:
@@ -133,7 +167,7 @@ def take_payment_id(d: Draft) -> None:
 
 
 def _is_id(d: Draft, p: Profile) -> bool:
-    if p.filled < 1 or _repeats(d, p) > 1.02 or p.decimals or p.time or p.email or p.agent or p.longest > 100:
+    if p.filled < _NEARLY_ALL or _repeats(d, p) > 1.02 or p.decimals or p.time or p.email or p.agent or p.longest > 100:
         return False
     named = d.called(p, lex.PAYMENT) and (d.called(p, lex.ID) or len(p.words) <= 2)
     return named or (p.words[-1:] and p.words[-1] in lex.ID and len(p.words) == 1) or (

@@ -5,10 +5,13 @@ from __future__ import annotations
 import polars as pl
 
 from avalist.domain.errors import BadInput
-from avalist.history.columns import flags, share, text
+from avalist.history.columns import NO, flags, share, text
 from avalist.history.understanding import lexicon as lex
-from avalist.history.understanding.draft import SURE, Draft, epoch
+from avalist.history.understanding.draft import SURE, Draft, counted
 from avalist.history.understanding.profile import Profile
+
+_MOST_VALUES = 30
+"""Labels have fewer."""
 
 
 def take_outcomes(d: Draft) -> None:
@@ -21,7 +24,7 @@ def take_outcomes(d: Draft) -> None:
 
 def _report_times(d: Draft) -> None:
     for p in list(d.left()):
-        if not (p.time or (p.numeric and epoch(p))) or p.filled > 0.5:
+        if not (p.time or counted(d, p)) or p.filled > 0.5:
             continue
         warning = d.called(p, lex.WARNING)
         if warning or d.called(p, lex.FRAUD, ("chargeback", "dispute")) or p.name == d.answers.get("label"):
@@ -29,7 +32,7 @@ def _report_times(d: Draft) -> None:
             if role in d.outcomes:
                 continue
             d.outcomes[role] = p.name
-            format = p.time or str(epoch(p))
+            format = p.time or counted(d, p)
             if format != "iso":
                 d.formats[p.name] = format
             d.take(p.name, f"outcomes.{role}", f"its name, and it is a time in {p.filled:.2%} of the rows; {p.times}")
@@ -37,33 +40,60 @@ def _report_times(d: Draft) -> None:
 
 def _label(d: Draft) -> None:
     given = d.answers.get("label")
+    if "chargeback" in d.yes and not given:
+        d.notes.append(f"rows of {d.parts['row_type']} {', '.join(d.yes['chargeback'])} are reports of fraud")
+        return
     p = None if given == "none" else _label_column(d, given)
     if p is None:
         return
     yes = _fraud_values(d, p)
-    if not p.flag and not yes:
-        expected = "two values, or words such as fraud"
-        raise BadInput("not a column of fraud labels", field="--label", expected=expected, got=", ".join(p.top[:5]))
-    if yes and not given and p.filled < 0.5 and len(yes) < p.distinct:  # reasons, of which some say fraud
-        _ask_of_reasons(d, p, yes)
+    if given and not yes and not _is_plain(d, p):
+        _ask_of_values(d, p)
         return
-    shown = share(flags(d.frame[p.name], yes).fill_null(False))
+    reasons = yes and p.filled < 0.5 and len(yes) < p.distinct  # of which some say fraud
     if "fraud_reported_at" in d.outcomes:
-        if not any(lex.DECLINED_VALUES.fullmatch(v.lower()) for v in p.top):  # else it tells the old decision
-            d.ignore(p.name, f"{d.outcomes['fraud_reported_at']} tells the same, and when it was known")
-        return
+        _label_with_times(d, p, yes if reasons or "fraud_value" in d.answers else ())
+    elif reasons and not given:
+        _ask_of_reasons(d, p, yes)
+    else:
+        _take_label(d, p, yes, "you said so" if given else "its name and values")
+        d.notes.append(
+            "the file does not say when a fraud was reported: the delay is drawn, median 25 days (report_delay_d in "
+            "[schema.settings])"
+        )
+
+
+def _take_label(d: Draft, p: Profile, yes: tuple[str, ...], why: str) -> None:
+    shown = share(flags(d.frame[p.name], yes).fill_null(False))
     if yes:
         d.yes["fraud"] = yes
     d.outcomes["fraud"] = p.name
-    d.take(
-        p.name,
-        "outcomes.fraud",
-        f"{'you said so' if given else 'its name and values'}; {shown:.2%} of the sample are yes",
-    )
-    d.notes.append(
-        "the file does not say when a fraud was reported: the delay is drawn, median 25 days (report_delay_d in "
-        "[schema.settings])"
-    )
+    means = f" ({', '.join(yes)})" if yes else ""
+    d.take(p.name, "outcomes.fraud", f"{why}; {shown:.2%} of the sample are yes{means}")
+
+
+def _label_with_times(d: Draft, p: Profile, yes: tuple[str, ...]) -> None:
+    """Take a label beside the times of its reports: only where it gives the reasons does it tell more than they do."""
+    reported = d.outcomes["fraud_reported_at"]
+    if yes:
+        _take_label(d, p, yes, f"reasons of what {reported} dates")
+        d.notes.append(f"only {', '.join(yes)} in {p.name} is counted as fraud, no other dispute")
+    elif not any(lex.DECLINED_VALUES.fullmatch(v.lower()) for v in p.top):  # else it tells the old decision
+        d.ignore(p.name, f"{reported} tells the same, and when it was known")
+
+
+def _ask_of_values(d: Draft, p: Profile) -> None:
+    """Ask which value means fraud, where a column was said to be the label and its words do not tell."""
+    if p.distinct > _MOST_VALUES:
+        expected = f"a column of few values, such as yes and no; this one has {p.distinct:,}"
+        raise BadInput("not a column of fraud labels", field="--label", expected=expected, got=", ".join(p.top[:5]))
+    counts = ", ".join(f"{v!r}" for v in p.top[:6])
+    d.ask("fraud_value", f"which value of {p.name} means fraud? It has {counts}", p.top)
+
+
+def _is_plain(d: Draft, p: Profile) -> bool:
+    """Tell whether a column is of yes and no, with yes for fraud: more than half are none."""
+    return p.flag > SURE and share(flags(d.frame[p.name]).fill_null(False)) <= 0.5
 
 
 def _label_column(d: Draft, given: str | None) -> Profile | None:
@@ -72,9 +102,12 @@ def _label_column(d: Draft, given: str | None) -> Profile | None:
     if not found:
         if "fraud_reported_at" not in d.outcomes and "early_warning_at" not in d.outcomes:
             choices = (*[p.name for p in d.left() if 1 < p.distinct <= 6][:12], "none")
+            silent = [r.column for r in d.reasons.values() if d.called(d.profiles[r.column], lex.FRAUD)]
+            silent += [p.name for p in d.left() if p.distinct == 1 and d.called(p, lex.FRAUD)]
+            why = f" ({', '.join(silent)} has no two values)" if silent else ""
             d.ask(
                 "label",
-                "no column says which payments were fraud: is there one? Without it nothing can be trained",
+                f"no column says which payments were fraud{why}: is there one? Without it nothing can be trained",
                 choices,
                 needed=False,
             )
@@ -105,10 +138,10 @@ def _labels(d: Draft) -> list[Profile]:
         marks = p.distinct == 1 and p.filled < 0.5  # a yes where it was fraud, and nothing elsewhere
         if d.called(p, lex.OTHER_MODEL) or p.distinct > 12 or (p.distinct < 2 and not marks) or p.time:
             return False
-        if any(_is_fraud_value(v) for v in p.top):
+        if any(_is_fraud_value(v) for v in p.top) or _is_inverted(d, p):
             return True
         named = d.called(p, lex.FRAUD) or (d.called(p, lex.LABEL) and len(p.words) <= 2)
-        return named and p.flag > SURE and _minority(d, p)
+        return named and (_minority(d, p) if p.flag > SURE else marks and p.longest <= 3)
 
     return [p for p in d.left() if fits(p)]
 
@@ -117,8 +150,24 @@ def _minority(d: Draft, p: Profile) -> bool:
     return 0 < share(flags(d.frame[p.name]).fill_null(False)) < 0.5
 
 
+def _is_inverted(d: Draft, p: Profile) -> bool:
+    """Tell whether a yes means that all was well, as in ``is_legit``."""
+    named = d.called(p, lex.LEGIT) and len(p.words) <= 3
+    return named and p.distinct == 2 and p.flag > SURE and share(flags(d.frame[p.name])) > 0.5
+
+
 def _fraud_values(d: Draft, p: Profile) -> tuple[str, ...]:
-    return () if p.flag > SURE else tuple(sorted(v for v in p.top if _is_fraud_value(v)))
+    """Return the values that mean fraud; none where a plain yes does, or where none is known to."""
+    value = d.answers.get("fraud_value")
+    if value is not None:
+        if value not in p.top:
+            expected = ", ".join(p.top[:12])
+            raise BadInput(f"{p.name} has no such value", field="--fraud-value", expected=expected, got=value)
+        return (value,)
+    if p.flag > SURE:
+        return tuple(v for v in p.top if v.lower() in NO) if _is_inverted(d, p) else ()
+    words = tuple(sorted(v for v in p.top if _is_fraud_value(v)))
+    return words or (p.top if p.distinct == 1 and p.filled < 0.5 else ())
 
 
 def _issuer(d: Draft) -> None:
@@ -131,7 +180,12 @@ def _issuer(d: Draft) -> None:
             d.take(p.name, "outcomes.auth_approved", "its name, and it is a yes or no")
             if words:
                 d.yes["auth_approved"] = words
-        elif "issuer_code" not in d.outcomes and d.called(p, lex.RESPONSE) and p.longest <= 64:
+        elif (
+            "issuer_code" not in d.outcomes
+            and d.called(p, lex.RESPONSE)
+            and not d.called(p, lex.NOT_RESPONSE)
+            and p.longest <= 64
+        ):
             d.outcomes["issuer_code"] = p.name
             d.take(p.name, "outcomes.issuer_code", "its name, and it has few values")
 
@@ -141,12 +195,11 @@ def _old_decision(d: Draft) -> None:
         if p.distinct > 12 or p.distinct < 2 or p.time:
             continue
         words = _approved(d, p)
+        declined = any(lex.DECLINED_VALUES.fullmatch(v.lower()) for v in p.top)
         if p.flag > SURE and d.called(p, lex.CAPTURED) and "captured" not in d.outcomes:
             d.outcomes["captured"] = p.name
             d.take(p.name, "outcomes.captured", "its name, and it is a yes or no")
-        elif (
-            "old_decision" not in d.outcomes and words and any(lex.DECLINED_VALUES.fullmatch(v.lower()) for v in p.top)
-        ):
+        elif "old_decision" not in d.outcomes and declined and _is_usual(d, p, words):
             d.outcomes["old_decision"] = p.name
             d.yes["old_decision"] = words
             d.take(p.name, "outcomes.old_decision", f"its values are what was decided then: {', '.join(p.top[:4])}")
@@ -162,14 +215,20 @@ def _status(d: Draft) -> None:
     p = d.profiles.get(d.outcomes.get("fraud", ""))
     if p is None or "fraud" not in d.yes or "old_decision" in d.outcomes:
         return
-    if any(lex.DECLINED_VALUES.fullmatch(v.lower()) for v in p.top) and _approved(d, p):
+    if any(lex.DECLINED_VALUES.fullmatch(v.lower()) for v in p.top) and _is_usual(d, p, _approved(d, p)):
         d.outcomes["old_decision"] = p.name
         d.yes["old_decision"] = tuple(sorted({*_approved(d, p), *d.yes["fraud"]}))
 
 
 def _approved(d: Draft, p: Profile) -> tuple[str, ...]:
     """Return the words of payments that were taken: what was charged back later was approved at first."""
-    return tuple(sorted(v for v in p.top if lex.APPROVED_VALUES.fullmatch(v.lower()) or _is_fraud_value(v)))
+    patterns = (lex.APPROVED_VALUES, lex.FRAUD_VALUES)
+    return tuple(sorted(v for v in p.top if any(one.fullmatch(v.lower()) for one in patterns)))
+
+
+def _is_usual(d: Draft, p: Profile, words: tuple[str, ...]) -> bool:
+    """Tell whether the words stand in half of the rows: else most payments would count as never paid."""
+    return bool(words) and share(flags(d.frame[p.name], words)) * p.filled > 0.5
 
 
 def ignore_told_afterwards(d: Draft) -> None:

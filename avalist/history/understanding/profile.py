@@ -149,8 +149,13 @@ def profile(column: pl.Series, lines: npt.NDArray[np.int64], decimal_mark: str) 
         _native_time(found, column)
     elif found.flag < _MOST:
         _time(found, filled, values)
-    found.samples = tuple(masked(v) if re.match(_EMAIL, v) or re.match(_IP, v) else shown(v) for v in _spread(values))
+    found.samples = tuple(masked(v) if _is_personal(found, v) else shown(v) for v in _spread(values))
     return found
+
+
+def _is_personal(found: Profile, cell: str) -> bool:
+    """Tell whether a cell is an e-mail or IP address; a time of day looks like one of the latter."""
+    return bool(re.match(_EMAIL, cell) or (re.match(_IP, cell) and not found.clock))
 
 
 def words_of(name: str) -> tuple[str, ...]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from avalist.domain.errors import BadInput
+from avalist.history.columns import ISO
 from avalist.history.understanding import lexicon as lex
-from avalist.history.understanding.draft import ORDERS, Draft, epoch
+from avalist.history.understanding.draft import ORDERS, TIME_UNITS, Draft, counted
 from avalist.history.understanding.profile import Profile
+
+_COARSE = 5
+"""Counts that stand in as many rows each are of hours or days, and not of seconds."""
 
 
 def take_time(d: Draft) -> None:
@@ -22,11 +28,22 @@ def take_time(d: Draft) -> None:
             )
     ranked = sorted((-_time_score(d, p), n, p) for n, p in enumerate(d.left()) if p.name == given or not given)
     best = [p for score, _, p in ranked if score < 0 or p.name == given]
-    if not best:
-        choices = [p.name for p in d.left() if p.numeric and p.whole and p.distinct > 2]
-        d.ask("time", "no column of times was recognised: which one says when a payment was made?", choices)
-        return
-    _take_time(d, best[0])
+    if best and (given or best[0].time or not _date_in_parts(d)):
+        _take_time(d, best[0])
+    elif parts := _date_in_parts(d):
+        _take_parts(d, parts)
+    else:
+        _ask(d)
+
+
+def _ask(d: Draft) -> None:
+    numbers = [p for p in d.left() if p.numeric and p.whole and p.distinct > 2]
+    choices = [p.name for p in sorted(numbers, key=lambda p: not d.called(p, lex.TIME, lex.COUNTERS))]
+    if choices:
+        text = "no column of times was recognised: which one says when a payment was made, if only by counting?"
+    else:
+        text = "no column can be a time, and a payment needs one: add a column that says when each was made"
+    d.ask("time", text, choices)
 
 
 def _time_score(d: Draft, p: Profile) -> float:
@@ -35,22 +52,22 @@ def _time_score(d: Draft, p: Profile) -> float:
         return 0.0
     if p.time:
         return 1 + 2 * called + p.has_clock + 0.5 * p.rising + 0.2 * d.called(p, lex.PAYMENT)
-    if p.numeric and called and (p.rising or epoch(p)):
-        return 0.5 + p.rising + 2 * bool(epoch(p))
+    if p.numeric and called and (p.rising or counted(d, p)):
+        return 0.5 + p.rising + 2 * bool(counted(d, p))
     return 0.0
 
 
 def _take_time(d: Draft, p: Profile) -> None:
-    zone = d.answers.get("timezone", "UTC")
-    d.parts["timezone"] = zone
-    clock = next((c for c in d.left() if c.clock and c.filled > 0.9), None)
-    if p.time and not p.has_clock and clock is not None:
-        d.parts["occurred_at"] = (p.name, clock.name)
-        d.take(clock.name, "occurred_at", f"the time of day; the date is in {p.name}")
-        format = "iso" if p.time == "iso" else f"{p.time} {_clock_format(clock)}"
+    zone = _zone(d)
+    format, clock = p.time or _counter(d, p), ""
+    if p.time and not p.has_clock:
+        columns, clock = _time_of_day(d)
+        d.parts["occurred_at"] = (p.name, *columns) if columns else p.name
+        _take_all(d, columns, f"the time of day; the date is in {p.name}")
+        date = "%Y-%m-%d" if format == ISO else format
+        format = f"{date} {clock}" if clock and not (format == ISO and clock.startswith("%H:")) else format
     else:
         d.parts["occurred_at"] = p.name
-        format = p.time or _counter(d, p)
     why = p.times or d.notes[-1]
     if p.orders and "date_order" in d.answers:
         order = d.answers["date_order"]
@@ -59,7 +76,7 @@ def _take_time(d: Draft, p: Profile) -> None:
     elif p.orders:
         cell = p.samples[0]
         d.ask("date_order", f"is {cell!r} in column {p.name!r} day first or month first?", ORDERS)
-    if format != "iso":
+    if format != ISO:
         d.formats[p.name] = format
     d.take(p.name, "occurred_at", why + ("" if p.has_clock or clock or not p.time else "; there is no time of day"))
     if p.time:
@@ -73,17 +90,91 @@ def _take_time(d: Draft, p: Profile) -> None:
         )
 
 
+def _zone(d: Draft) -> str:
+    zone = d.parts["timezone"] = d.answers.get("timezone", "UTC")
+    return zone
+
+
+def _time_of_day(d: Draft) -> tuple[tuple[str, ...], str]:
+    """Return the columns that say the time of day, and their format; nothing where there are none."""
+    full = [p for p in d.left() if p.filled > 0.9]
+    clock = next((p for p in full if p.clock), None)
+    if clock is not None:
+        return (clock.name,), _clock_format(clock)
+    hour = next((p for p in full if d.called(p, lex.HOUR) and _within(p, 0, 23)), None)
+    if hour is None:
+        return (), ""
+    minute = next((p.name for p in full if d.called(p, lex.MINUTE) and _within(p, 0, 59)), "=00")
+    return (hour.name, minute), "%H %M"
+
+
+def _within(p: Profile, low: int, high: int) -> bool:
+    return p.numeric == 1 and p.whole and low <= p.low < p.high <= high
+
+
+# --- a date whose year, month and day are columns of their own --------------------------------------------------------
+
+
+def _date_in_parts(d: Draft) -> list[Profile]:
+    """Return the columns of year, month and day; none where one of them is missing."""
+    ranges = ((lex.YEAR, 1980, 2100), (lex.MONTH, 1, 12), (lex.DAY, 1, 31))
+    full = [p for p in d.left() if p.filled == 1 and p.numeric == 1 and p.whole]
+    found = [
+        next((p for p in full if d.called(p, words) and low <= p.low <= p.high <= high), None)
+        for words, low, high in ranges
+    ]
+    parts = [p for p in found if p is not None]
+    return parts if len({p.name for p in parts}) == len(ranges) else []
+
+
+def _take_parts(d: Draft, parts: list[Profile]) -> None:
+    zone = _zone(d)
+    columns, clock = _time_of_day(d)
+    names = [p.name for p in parts]
+    d.parts["occurred_at"] = (*names, *columns)
+    d.formats[names[0]] = " ".join(["%Y %m %d", clock]).strip()
+    _take_all(d, names, f"year, month and day of a payment stand in {', '.join(names)}")
+    _take_all(d, columns, "the time of day")
+    d.notes.append(f"times are taken as {zone}" + ("" if "timezone" in d.answers else " (--timezone)"))
+
+
+def _take_all(d: Draft, columns: Iterable[str], why: str) -> None:
+    for column in columns:
+        if not column.startswith("="):
+            d.take(column, "occurred_at", why)
+
+
+# --- counts -----------------------------------------------------------------------------------------------------------
+
+
 def _counter(d: Draft, p: Profile) -> str:
-    since_1970 = epoch(p)
-    if since_1970:
-        d.notes.append(f"{p.name} counts {since_1970.split()[0]} since 1970, which names its zone")
-        return since_1970
-    unit = next((lex.COUNTERS[w] for w in p.words[::-1] if w in lex.COUNTERS), "s")
+    known = counted(d, p)
+    if known:
+        unit, _, start = known.split()
+        zone = "since 1970, which names its zone" if unit != "d" else f"from {start}, as spreadsheets do"
+        d.notes.append(f"{p.name} counts {unit} {zone}")
+        return known
+    unit = _unit(d, p)
     d.notes.append(
         f"{p.name} counts {unit} from a start that the file does not tell: 2020-01-01 stands in, so hours and "
         "weekdays mean little"
     )
     return f"{unit} since 2020-01-01"
+
+
+def _unit(d: Draft, p: Profile) -> str:
+    """Return the unit of a count: by its name, or asked for where many rows share each and the name does not say."""
+    word = next((w for w in p.words[::-1] if w in lex.COUNTERS), "")
+    unit = d.answers.get("time_unit") or lex.COUNTERS.get(word, "s")
+    coarse = p.whole and p.repeats > _COARSE and p.distinct > (p.high - p.low) / 2
+    if coarse and word in {"", *lex.VAGUE} and "time_unit" not in d.answers:
+        unit = "h" if unit == "s" else unit
+        text = (
+            f"{p.name} counts from {p.low:g} to {p.high:g}, in {p.repeats:.0f} rows or so each: what does it count? "
+            f"({unit} is proposed: min are minutes, h hours, d days, w weeks)"
+        )
+        d.ask("time_unit", text, TIME_UNITS, needed=False)
+    return unit
 
 
 def _clock_format(p: Profile) -> str:

@@ -211,10 +211,10 @@ def _calibration(q: Quality) -> Iterator[Block]:
     )
     if off := tuple(_age(level) for level in q.by_age if level.off):
         yield Text(f"Off by more than {MOST_OFF:g} times at the ages of {', '.join(off)} days.", "warning")
-    yield Pair(
-        _levels(q.by_decile, "By risk: tenths of equal expected fraud", "safest to riskiest"),
-        _levels(q.by_age, "By age when the data end", "days since the payment", aged=True),
-    )
+    risks = _levels(q.by_decile, "By risk: tenths of equal expected fraud", "safest to riskiest")
+    ages = _levels(q.by_age, "By age when the data end", "days since the payment", aged=True)
+    drawn = [chart for chart in (risks, ages) if chart.series[0].x]  # too little fraud tells nothing
+    yield from (Pair(*drawn),) if len(drawn) == 2 else drawn
     rows = tuple(_level(level, _risk(level)) for level in q.by_decile) + tuple(
         _level(level, f"age {_age(level)} days") for level in q.by_age
     )

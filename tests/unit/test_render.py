@@ -150,6 +150,19 @@ def test_without_a_gain_none_is_claimed(made: FitReport) -> None:
     assert "not clearly a gain" in headline(unsure)[2]
 
 
+@pytest.mark.parametrize("few", [("by_decile",), ("by_age",), ("by_decile", "by_age")])
+def test_levels_of_too_little_fraud_are_not_drawn(made: FitReport, few: tuple[str, ...]) -> None:
+    assert made.quality is not None
+    little = {
+        name: tuple(msgspec.structs.replace(level, expected=0.5) for level in getattr(made.quality, name))
+        for name in few
+    }
+    scarce = story(msgspec.structs.replace(made, quality=msgspec.structs.replace(made.quality, **little)))
+    wanted = ["by_decile" not in few, "by_age" not in few]
+    for page in (html_page(scarce), markdown_page(scarce)):
+        assert [title in page for title in ("By risk: tenths", "By age when")] == wanted
+
+
 def test_what_was_spent_has_a_section_where_there_is_a_model(made: FitReport) -> None:
     data = dataset()
     model = evaluate(data, SMALL, lambda done, wanted: None).folds[-1].model

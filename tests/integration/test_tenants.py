@@ -139,11 +139,10 @@ def _fresh(body: Any, n: int) -> Any:
 
 
 @pytest.fixture(params=["embedded", "roles"])
-def gateway(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+def gateway(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gateway]:
     if request.param == "embedded":
         yield request.getfixturevalue("gateway")
         return
-    monkeypatch.setattr("avalist.api.gateway._FOLLOWS_S", 0.0)  # nothing here is a moment late
     with roles(tmp_path, request.getfixturevalue("kafka")) as shop, closing(Gateway(shop)) as gateway:
         yield gateway
 

@@ -46,7 +46,7 @@ docs: setup ## Check the docs: links, settings, errors, endpoints, metrics, exam
 services: setup ## Start real servers on loopback, without Docker: three Kafka brokers (Java 17, Maven); DOWN=1 stops them
 	@$(PY) -m tests.services.kafka $(if $(DOWN),down,up) --brokers 3 --folder build/services/cluster
 
-faults: setup ## Break an installation over Kafka in every way we know, a few minutes long (Java 17, Maven)
+faults: setup servers ## Break an installation over Kafka in every way we know, a few minutes long (Java 17, Maven)
 	@AVALIST_FAULTS=1 $(PY) -m pytest tests/integration/test_cluster.py tests/integration/test_cluster_faults.py tests/integration/test_killed_workers.py tests/integration/test_full_disk.py $(ARGS)
 
 fuzz: setup ## Fuzz a service of its own from its OpenAPI document: make fuzz MINUTES=60

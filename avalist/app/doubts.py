@@ -26,10 +26,7 @@ class Past:
         if facts is None or not event.payment_id:
             return ()
         found = self._warnings(facts, at_ms)
-        self.payments += 1
-        if facts.amount_base_minor > self.largest_minor:
-            self.largest_minor = facts.amount_base_minor
-        self.currencies.add(facts.currency)
+        self.fold_many((event,))
         return found
 
     def fold_many(self, events: Iterable[EventCore]) -> None:

@@ -178,8 +178,9 @@ class Merchant:
     `seq` counts its inputs; `at_ms` is the last arrival of an event (what operators do has the wall's time, which does
     not bind history or a simulation). `events` finds an event's record by its id, `payments` that
     of a payment at a checkpoint with its flags (captured, fraud), `fallbacks` the fallback that answered an event,
-    `sessions` what told of a session last; the last fallback stands `fell_back_at`. `plans` are those whose columns its
-    plan begins with, its own too: a model of any of them can score.
+    `sessions` what told of a session last. The last fallback that was folded since it was loaded stands `fell_back_at`:
+    answers made here know of those before. `plans` are those whose columns its plan begins with, its own too: a model
+    of any of them can score.
     """
 
     def __init__(

@@ -12,6 +12,7 @@ import httpx
 import msgspec
 import uvicorn
 
+from avalist.api.app import App
 from avalist.cli.serve import uvicorn_config
 from tests.cluster.running import until
 from tests.gateway import Gateway, knows
@@ -64,7 +65,7 @@ class OverHttp:
         settings = msgspec.structs.replace(shop.installation.settings, port=free_port())
         self.port = settings.port
         service = shop.installation.service()
-        self._server = uvicorn.Server(uvicorn_config(service, settings))
+        self._server = uvicorn.Server(uvicorn_config(App(service), settings))
         self._thread = threading.Thread(target=self._server.run)
         self._thread.start()
         while not self._server.started:

@@ -18,6 +18,8 @@ class App:
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self.failed: Exception | None = None
+        """Why the service did not start."""
         self.turn = Turn(service)
         service.on_settled = self.turn.send
         self._rest = rest(service)
@@ -39,6 +41,20 @@ class App:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
+        try:
+            self._start()
+        except Exception as error:  # noqa: BLE001  a server that goes on unready would tell nobody
+            self.failed = error
+            await send({"type": "lifespan.startup.failed", "message": ""})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self.service.stop()
+        gc.enable()
+        gc.unfreeze()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _start(self) -> None:
         self.service.start()
         self.service.warm_up()
         check_body(rb'{"\u00e9": 1}', {"\u00e9": 1})  # compiled, and the tables of the slow search made
@@ -47,9 +63,3 @@ class App:
         gc.freeze()
         if self.service.tracer is None:  # what tells a collector of spans leaves cycles
             gc.disable()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        self.service.stop()
-        gc.enable()
-        gc.unfreeze()
-        await send({"type": "lifespan.shutdown.complete"})

@@ -15,6 +15,7 @@ import uvicorn
 from rich.table import Table
 
 from avalist.adapters.clock import SystemClock
+from avalist.api.app import App
 from avalist.api.health import DeciderMetrics, FollowerMetrics, NotifierMetrics, TrainerMetrics
 from avalist.api.metrics import raise_to
 from avalist.app.followed import tell
@@ -25,7 +26,7 @@ from avalist.cli.health import command as health_command
 from avalist.cli.learn import Trainer
 from avalist.cli.options import Config, console
 from avalist.cli.roles import Role, running, say_when, telling, wiring
-from avalist.cli.serve import listening, uvicorn_config
+from avalist.cli.serve import listening, run_server, uvicorn_config
 from avalist.config import settings_from
 from avalist.domain.events import from_ms
 from avalist.follow.health import Checkups
@@ -57,12 +58,13 @@ def gateway(config: Config = None, port: Port = None, host: Host = None) -> None
         here.open_cluster(settings) as cluster,
         here.open_gateway(cluster) as service,
     ):
-        server = uvicorn.Server(uvicorn_config(service, settings, log_config=None))
+        app = App(service)
+        server = uvicorn.Server(uvicorn_config(app, settings, log_config=None))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)  # uvicorn raises it again when it has shut down
         say.info("serving", url=settings.url)
         say_when(lambda: service.serving, lambda: say.info("ready"))
-        server.run(sockets=[listener])
+        run_server(server, app, listener)
         say.info("stopping")
 
 

@@ -15,7 +15,6 @@ import uvicorn
 from avalist.adapters.clock import SystemClock
 from avalist.api.app import App
 from avalist.api.patience import Patient
-from avalist.api.service import Service
 from avalist.app.followed import Work, tell
 from avalist.app.warm import warm_up
 from avalist.bootstrap import build, open_blobs, open_documents, open_follower, open_log, open_notifier
@@ -75,24 +74,34 @@ def _decide(settings: Settings, listener: socket.socket) -> None:
             f"serving at [bold]{settings.url}[/] · {len(installation.writer.merchants)} merchants · Ctrl-C stops"
         )
         service = installation.service()
-        server = uvicorn.Server(uvicorn_config(service, settings))
+        app = App(service)
+        server = uvicorn.Server(uvicorn_config(app, settings))
         service.on_log_failure = lambda: setattr(server, "should_exit", True)
         # uvicorn raises the signal again when it has shut down; what follows must still be done.
         signal.signal(signal.SIGTERM, lambda *_: None)
-        server.run(sockets=[listener])
+        run_server(server, app, listener)
     if service.log_failed:
         raise LogFailed(
             "the log failed, so the decider stopped: its memory was ahead of the log. Mend the disk, then start again"
         )
 
 
-def uvicorn_config(service: Service, settings: Settings, **more: Any) -> uvicorn.Config:
+def run_server(server: uvicorn.Server, app: App, listener: socket.socket) -> None:
+    """Answer callers until asked to end. Raises what kept the service from starting."""
+    try:
+        server.run(sockets=[listener])
+    except SystemExit as ended:  # so the server ends where its app did not start
+        raise app.failed or ended from None
+
+
+def uvicorn_config(app: App, settings: Settings, **more: Any) -> uvicorn.Config:
     """Return how the server is set up."""
     return uvicorn.Config(
-        App(service),
+        app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
+        lifespan="on",  # what fails in it is an end, and is told
         http=Patient,
         ws="none",
         access_log=False,

@@ -13,6 +13,8 @@ import msgspec
 import pytest
 from confluent_kafka import Producer
 
+from avalist.adapters.kafka.reading import at_begin, at_end
+from avalist.adapters.kafka.topics import Topics, ensure
 from tests.cluster.checker import messages
 from tests.cluster.running import until
 from tests.cluster.twice import again_and_out_of_order
@@ -44,6 +46,17 @@ def test_a_decision_is_found_right_after_the_post_though_the_follower_stands_sti
         follower.resume()
     assert [(status, body["decision"], bool(body["features"])) for status, body in found] == [(200, first, True)] * 2
     assert [(status, [one["decision"] for one in body["decisions"]]) for status, body in shared] == [(200, [first])] * 2
+
+
+def test_topics_of_a_moment_ago_are_waited_for(cluster: UnderTest) -> None:
+    for number in range(5):
+        topics = Topics(f"{cluster.installation.name}-new{number}", 2)
+        ensure(cluster.client, topics)
+        hearing = at_end(cluster.client, topics.replies, number)
+        learning, first, end = at_begin(cluster.client, topics.merchants, 0)
+        hearing.close()
+        learning.close()
+        assert (first, end) == (0, 0)
 
 
 def test_events_are_recorded_and_what_does_not_fit_is_named(cluster: UnderTest) -> None:

@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from avalist.adapters.kafka.errors import mapped, translated
 from avalist.adapters.kafka.outbox import AT_MS, BATCHING, FROM, MERCHANT, REASON, SENDING
-from avalist.adapters.kafka.reading import Client, Headers, offset_of
+from avalist.adapters.kafka.reading import Client, Headers, bounds_of, offset_of
 from avalist.adapters.kafka.topics import Topics
 from avalist.domain.errors import LogFailed, NotFound
 
@@ -78,7 +78,7 @@ class DeadLetters:
         with translated("dead letters"):
             consumer = Consumer({**self._client, **_READING})
             try:
-                first, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_WAIT_S)
+                first, end = bounds_of(consumer, TopicPartition(topic, 0), _WAIT_S)
                 consumer.assign([TopicPartition(topic, 0, first)])
                 while first < end:
                     message = consumer.poll(_WAIT_S)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from avalist.adapters.kafka.errors import mapped, translated
 from avalist.domain.errors import LogFailed, NotFound
@@ -36,6 +37,14 @@ _GETTING = {
 }
 _HEARING = {"group.id": "avalist-gateway", "enable.auto.commit": False}
 _HEARING_S = 30.0
+_NOT_YET = {
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError._UNKNOWN_TOPIC,
+}
+_AGAIN_S = 0.05
 _MANY = 1000
 _FIRST_LOOK_BACK = 16
 
@@ -153,11 +162,26 @@ class Reading:
         return message
 
 
+def bounds_of(consumer: Consumer, place: TopicPartition, timeout_s: float = _HEARING_S) -> tuple[int, int]:
+    """Return a partition's first offset, and the one after its last.
+
+    A topic that another role made a moment ago is waited for: brokers hear of it, and begin to lead, one by one.
+    """
+    until_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            return consumer.get_watermark_offsets(place, timeout=timeout_s)
+        except KafkaException as error:
+            if error.args[0].code() not in _NOT_YET or time.monotonic() > until_s:
+                raise
+        time.sleep(_AGAIN_S)
+
+
 def at_end(client: Client, topic: str, partition: int) -> Consumer:
     """Return a consumer of what comes to a partition from now on."""
     with translated(topic):
         consumer = Consumer({**client, **_HEARING, "auto.offset.reset": "latest"})
-        _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_HEARING_S)
+        _, end = bounds_of(consumer, TopicPartition(topic, partition))
         consumer.assign([TopicPartition(topic, partition, end)])
     return consumer
 
@@ -166,7 +190,7 @@ def at_begin(client: Client, topic: str, partition: int) -> tuple[Consumer, int,
     """Return a consumer of a partition from its beginning, and the offsets where it begins and ends now."""
     with translated(topic):
         consumer = Consumer({**client, **_HEARING, "auto.offset.reset": "earliest"})
-        first, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_HEARING_S)
+        first, end = bounds_of(consumer, TopicPartition(topic, partition))
         consumer.assign([TopicPartition(topic, partition, first)])
     return consumer, first, end
 
@@ -179,7 +203,7 @@ def offsets_at(client: Client, topic: str, partitions: int, at_ms: int) -> list[
             wanted = [TopicPartition(topic, partition, at_ms) for partition in range(partitions)]
             found = consumer.offsets_for_times(wanted, timeout=_HEARING_S)
             return [
-                one.offset if one.offset >= 0 else consumer.get_watermark_offsets(one, timeout=_HEARING_S)[1]
+                one.offset if one.offset >= 0 else bounds_of(consumer, one)[1]
                 for one in sorted(found, key=lambda one: one.partition)
             ]
         finally:

@@ -13,6 +13,7 @@ from avalist.app.administer import ActivateModel
 from avalist.app.merchant import added_in, created_in, plans_of
 from avalist.app.take_away import brought, exported
 from avalist.bootstrap import keep_model, load_artefact, open_blobs
+from avalist.cli.lifecycle import app
 from avalist.cli.models import show_report
 from avalist.cli.office import office
 from avalist.cli.options import Data, Merchant, Port, console
@@ -28,6 +29,7 @@ from avalist.models.artefact import Artefact
 _LATER = 0.7
 
 
+@app.command("export")
 def export_model(
     merchant: Merchant,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder")],
@@ -62,6 +64,7 @@ def _plan_of(settings: Settings, merchant: str, artefact: Artefact) -> Plan:
     return plans[artefact.plan_hash]
 
 
+@app.command("import")
 def import_model(
     merchant: Merchant,
     file: Annotated[

@@ -1,7 +1,8 @@
 """An installation over three real brokers beside an embedded one: ``python -m bench.cluster`` (Java 17, Maven).
 
-Six merchants, no model (a decision reads and folds over 100 features, and is logged), four partitions. Closed loop for
-the maximum, then an open one at 30 % of it. A filled topic is drained by one decider and by two, each pinned to a core;
+Six merchants, no model (a decision reads and folds over 100 features, and is logged), four partitions. Closed loop,
+to warm the brokers' virtual machines (their first thousand requests cost ten times the later ones), then for the
+maximum; then an open one at 30 % of it. A filled topic is drained by one decider and by two, each pinned to a core;
 the brokers share those cores, so the speed-up says little on a small machine and the processor time of a decision more.
 Take-over: from ``kill -9`` to the first decision of a merchant of the dead one; warm: another decider runs, and must
 first learn of the death (``session_timeout_ms`` 1500, which brokers allow only if told so); cold: a process is started.
@@ -74,12 +75,12 @@ class Spread(Target):
         return Target(self.port, self.path, next(self.keys)).request(body)
 
 
-def latency(port: int, keys: list[str], seconds: float, first: int) -> dict[str, float]:
+def latency(port: int, keys: list[str], seconds: float, first: int, warm_s: float = 2.0) -> dict[str, float]:
     """Measure the maximum, then p50 and p99 at 30 % of it."""
     target = Spread(port, "/v1/decisions")
     target.keys = cycle(keys)
     load = Load(target, CONNECTIONS)
-    load.closed(bodies(first, 10**7), 2.0)
+    load.closed(bodies(first, 10**7), warm_s)
     top = load.closed(bodies(first + 10**6, 10**7), seconds)
     calm = load.open(bodies(first + 2 * 10**6, 10**7), 0.3 * top.per_s, seconds)
     load.close()
@@ -235,12 +236,12 @@ def _too_long(*_: object) -> None:
     raise TimeoutError(f"took longer than {LIMIT_S} s")
 
 
-def measure(folder: Path, brokers: Cluster, seconds: float, count: int) -> dict[str, Any]:
+def measure(folder: Path, brokers: Cluster, seconds: float, count: int, warm_s: float) -> dict[str, Any]:
     """Measure everything."""
     here = Installation(folder, brokers.servers, partitions=PARTITIONS, fallback_grace_ms=25)
     parts = Parts(here)
     try:
-        _measure(parts, here, brokers.servers, seconds, count)
+        _measure(parts, here, brokers.servers, seconds, count, warm_s)
     finally:
         here.stop()
     figures = parts.figures
@@ -250,11 +251,11 @@ def measure(folder: Path, brokers: Cluster, seconds: float, count: int) -> dict[
     return {**figures, "load_average": os.getloadavg()[0], "failed": parts.failed}
 
 
-def _measure(parts: Parts, here: Installation, servers: str, seconds: float, count: int) -> None:
+def _measure(parts: Parts, here: Installation, servers: str, seconds: float, count: int, warm_s: float) -> None:
     gateway, *_ = here.start("gateway", "decider", "follower")
     keys = create(gateway.port, (here.folder / "data" / "secrets" / "admin.token").read_bytes().hex())
     ask_all(gateway.port, keys)  # the gateway hears of keys a moment later
-    parts.measure("latency", lambda: over_kafka(gateway.port, keys, seconds))
+    parts.measure("latency", lambda: over_kafka(gateway.port, keys, seconds, warm_s))
     parts.measure("drained by one", lambda: drained(here, servers, 1, count))
     parts.measure("drained by two", lambda: drained(here, servers, 2, count))
     for name in ("warm", "cold"):
@@ -263,8 +264,8 @@ def _measure(parts: Parts, here: Installation, servers: str, seconds: float, cou
     parts.measure("embedded", lambda: embedded(here.folder, seconds))
 
 
-def over_kafka(port: int, keys: list[str], seconds: float) -> dict[str, Any]:
-    found = latency(port, keys, seconds, 0)
+def over_kafka(port: int, keys: list[str], seconds: float, warm_s: float) -> dict[str, Any]:
+    found = latency(port, keys, seconds, 0, warm_s)
     return {
         "decisions_per_s": found["per_s"], "p50_ms_at_30pct": found["p50"], "p99_ms_at_30pct": found["p99"],
         "degraded_share": found["degraded"], "bad": found["bad"],
@@ -285,13 +286,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--count", type=int, default=20_000, help="payments to drain")
+    parser.add_argument("--warm", type=float, default=40.0, help="seconds of load before the first measure")
     arguments = parser.parse_args()
     signal.signal(signal.SIGALRM, _too_long)
     with tempfile.TemporaryDirectory() as folder:
         there = running_cluster(BUILD / "cluster")  # those of 'make services', where they run
         brokers = there or start_cluster(Path(folder) / "brokers")
         try:
-            figures = measure(Path(folder) / "here", brokers, arguments.seconds, arguments.count)
+            figures = measure(Path(folder) / "here", brokers, arguments.seconds, arguments.count, arguments.warm)
         finally:
             if not there:
                 brokers.kill()

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.markup import escape
 from rich.prompt import Prompt
@@ -22,7 +22,7 @@ from avalist.app.bring_in import remaining
 from avalist.bootstrap import Installation
 from avalist.cli.history import record_all
 from avalist.cli.options import console, progress_bar
-from avalist.domain.errors import Conflict
+from avalist.domain.errors import BadInput, Conflict
 from avalist.domain.events import from_ms
 from avalist.domain.schema import Schema
 from avalist.history.eventfile import EventHistory, schema_of_events
@@ -31,7 +31,7 @@ from avalist.history.rejects import Rejects, printable
 from avalist.history.rowfile import RowHistory
 from avalist.history.source import History, Survey
 from avalist.history.spill import RUN_ROWS
-from avalist.history.understanding.proposal import Proposal
+from avalist.history.understanding.proposal import Proposal, Question
 from avalist.history.understanding.propose import propose
 
 _RUNS = "importing"
@@ -43,17 +43,33 @@ def understand(file: Path, answers: dict[str, str], *, assume: bool = False) -> 
     To `assume` takes what is proposed where a question is not needed. Raises ``BadInput`` naming the option that
     answers a question, where nobody does.
     """
-    proposal = propose(file, answers)
-    show_proposal(proposal)
-    while sys.stdin.isatty() and (question := proposal.open(assume=assume)):
-        answers[question.about] = Prompt.ask(question.text, console=console, choices=list(question.choices) or None)
-        proposal = propose(file, answers)
+    somebody = sys.stdin.isatty()
+    proposal, asked = propose(file, answers), False
+    show_proposal(proposal, questions=not somebody)
+    while somebody and (question := proposal.open(assume=assume)) and question.choices:
+        proposal, asked = _answered(file, answers, question), True
+    if asked:
         show_proposal(proposal)
     return proposal.ready(assume=assume)
 
 
-def show_proposal(proposal: Proposal) -> None:
-    """Print what a file was understood to be, column by column."""
+def _answered(file: Path, answers: dict[str, str], question: Question) -> Proposal:
+    """Ask until an answer fits, and note it; return what it makes of the file. Enter takes what is proposed."""
+    default: Any = question.proposed or ...
+    while True:
+        console.print()
+        said = Prompt.ask(escape(question.text), console=console, choices=[*question.choices], default=default)
+        try:
+            proposal = propose(file, {**answers, question.about: said})
+        except BadInput as error:
+            console.print(f"{error.detail}: expected {error.expected}, got {error.got}", markup=False, highlight=False)
+        else:
+            answers[question.about] = said
+            return proposal
+
+
+def show_proposal(proposal: Proposal, *, questions: bool = True) -> None:
+    """Print what a file was understood to be, column by column; the `questions` too where nobody is there to answer."""
     table = Table("column", "is taken for", "because", "such as", title=escape(proposal.file), title_justify="left")
     for reason in proposal.reasons:
         style = "dim" if reason.role == "ignored" else ""
@@ -65,7 +81,7 @@ def show_proposal(proposal: Proposal) -> None:
         console.print(table)
     for note in proposal.notes:
         console.print(f"- {printable(note)}", markup=False, highlight=False)
-    for question in proposal.questions:
+    for question in proposal.questions * questions:
         console.print(f"? {printable(question.text)} ({question.option})", markup=False, highlight=False)
 
 

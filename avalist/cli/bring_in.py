@@ -22,7 +22,7 @@ from avalist.app.bring_in import remaining
 from avalist.bootstrap import Installation
 from avalist.cli.history import record_all
 from avalist.cli.options import console, progress_bar
-from avalist.domain.errors import BadInput, Conflict
+from avalist.domain.errors import Conflict
 from avalist.domain.events import from_ms
 from avalist.domain.schema import Schema
 from avalist.history.eventfile import EventHistory, schema_of_events
@@ -47,25 +47,18 @@ def understand(file: Path, answers: dict[str, str], *, assume: bool = False) -> 
     proposal, asked = propose(file, answers), False
     show_proposal(proposal, questions=not somebody)
     while somebody and (question := proposal.open(assume=assume)) and question.choices:
-        proposal, asked = _answered(file, answers, question), True
+        answers[question.about] = _asked(question)
+        proposal, asked = propose(file, answers), True
     if asked:
         show_proposal(proposal)
     return proposal.ready(assume=assume)
 
 
-def _answered(file: Path, answers: dict[str, str], question: Question) -> Proposal:
-    """Ask until an answer fits, and note it; return what it makes of the file. Enter takes what is proposed."""
+def _asked(question: Question) -> str:
+    """Ask until one of the choices is given; Enter takes what is proposed."""
+    console.print()
     default: Any = question.proposed or ...
-    while True:
-        console.print()
-        said = Prompt.ask(escape(question.text), console=console, choices=[*question.choices], default=default)
-        try:
-            proposal = propose(file, {**answers, question.about: said})
-        except BadInput as error:
-            console.print(f"{error.detail}: expected {error.expected}, got {error.got}", markup=False, highlight=False)
-        else:
-            answers[question.about] = said
-            return proposal
+    return Prompt.ask(escape(question.text), console=console, choices=[*question.choices], default=default)
 
 
 def show_proposal(proposal: Proposal, *, questions: bool = True) -> None:

@@ -16,16 +16,16 @@ from tests.files import write_csv
 
 ROWS = [(f"o{n}", n // 10, n % 50 + 0.99, n % 9 == 0, n % 7 == 0) for n in range(400)]
 HEAD = ("id", "step", "amount", "is_fraud", "[red]chargeback")
+Types = Callable[[str], int]
+"""What is typed at the terminal that the process reads from."""
 
 
 @pytest.fixture
-def types(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Type at the terminal that the process reads from."""
+def types(monkeypatch: pytest.MonkeyPatch) -> Iterator[Types]:
     keyboard, terminal = os.openpty()
-    with os.fdopen(terminal) as stdin:
+    with os.fdopen(terminal) as stdin, os.fdopen(keyboard, "w", buffering=1) as keys:
         monkeypatch.setattr(sys, "stdin", stdin)
-        yield lambda text: os.write(keyboard, text.encode()) and None
-        os.close(keyboard)
+        yield keys.write
 
 
 @pytest.fixture
@@ -39,15 +39,13 @@ def mapped(file: Path, **answers: str) -> Mapping:
     return mapping
 
 
-def test_enter_takes_what_is_proposed(file: Path, types: Callable[[str], None]) -> None:
+def test_enter_takes_what_is_proposed(file: Path, types: Types) -> None:
     types("\nis_fraud\n")
     mapping = mapped(file)
     assert (mapping.formats, mapping.outcomes.fraud) == ({"step": "d since 2020-01-01"}, "is_fraud")
 
 
-def test_what_is_no_answer_is_asked_again(
-    file: Path, types: Callable[[str], None], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_no_answer_is_asked_again(file: Path, types: Types, capsys: pytest.CaptureFixture[str]) -> None:
     types("years\nh\n\n[red]chargeback\n")  # no unit; hours; nothing, where an answer is needed
     assert mapped(file).outcomes.fraud == "[red]chargeback"
     said = capsys.readouterr().out
@@ -55,7 +53,7 @@ def test_what_is_no_answer_is_asked_again(
     assert said.count("which one is it?") == 2
 
 
-def test_an_answer_may_bring_the_next_question(tmp_path: Path, types: Callable[[str], None]) -> None:
+def test_an_answer_may_bring_the_next_question(tmp_path: Path, types: Types) -> None:
     rows = [(n, f"2026-01-{n % 28 + 1:02d}", n % 3, n + 0.5, n + 0.25) for n in range(90)]
     file = write_csv(tmp_path / "f.csv", ("id", "date", "kind", "x", "y"), rows)
     types("y\nkind\n2\n")
@@ -63,7 +61,7 @@ def test_an_answer_may_bring_the_next_question(tmp_path: Path, types: Callable[[
     assert (mapping.amount, mapping.outcomes.fraud, mapping.yes["fraud"]) == ("y", "kind", ("2",))
 
 
-def test_what_nobody_can_answer_is_not_asked(tmp_path: Path, types: Callable[[str], None]) -> None:
+def test_what_nobody_can_answer_is_not_asked(tmp_path: Path, types: Types) -> None:
     file = write_csv(tmp_path / "f.csv", ("amount",), [(f"{n}.5",) for n in range(90)])
     with pytest.raises(BadInput, match="no column can be a time"):
         understand(file, {})

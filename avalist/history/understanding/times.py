@@ -163,8 +163,8 @@ def _counter(d: Draft, p: Profile) -> str:
         return known
     unit, why = _unit(d, p)
     d.notes.append(
-        f"{p.name} counts {TIME_UNITS[unit]}{why} from a start that the file does not tell: 2020-01-01 stands in, so "
-        "hours and weekdays mean little"
+        f"{p.name} counts {TIME_UNITS[unit]} from a start that the file does not tell: 2020-01-01 stands in, so hours "
+        f"and weekdays mean little{why}"
     )
     return f"{unit} since 2020-01-01"
 
@@ -184,7 +184,7 @@ def _unit(d: Draft, p: Profile) -> tuple[str, str]:
         f"({unit} is proposed{why}; min are minutes, h hours, d days, w weeks)"
     )
     d.ask("time_unit", text, TIME_UNITS, proposed=unit, needed=False)
-    return unit, f" (assumed{why}; --time-unit)"
+    return unit, f"; {TIME_UNITS[unit]} are assumed{why} (--time-unit)"
 
 
 def _hours_or_days(d: Draft, p: Profile) -> tuple[str, str]:

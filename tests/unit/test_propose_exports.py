@@ -335,8 +335,8 @@ def test_types_of_parquet_that_csv_has_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"\x28\xb5\x2f\xfdxxxx", "unpack it first"),
-        (b"PK\x03\x04xx[Content_Types].xml", "save the sheet as CSV"),
+        (b"\xfd7zXZxxxx", "unpack it first"),
+        (b"\xd0\xcf\x11\xe0xxxx", "save the sheet as CSV"),
         (b'{"data": [' + b", ".join([b'{"id": 1}'] * 30) + b"]}", "one JSON object is one payment"),
         (b'{\n "data": [\n  {\n   "id": 1\n  }\n ]\n}', "one JSON object is one payment"),
     ],

@@ -1,4 +1,7 @@
-"""Files that are packed are unpacked while they are read: gzip, zstd, bzip2, and a zip archive of one file."""
+"""Files that are packed are unpacked while they are read: gzip, zstd, bzip2, and a zip archive of one file.
+
+A spreadsheet is such an archive too; see ``sheets``.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import pyarrow as pa
 
 from avalist.domain.errors import BadInput
+from avalist.history.sheets import opened_sheet
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -107,12 +111,13 @@ def _zstd(file: Path) -> Any:
 
 
 def _zip(file: Path) -> Any:
-    """Open the one file of an archive. Raises ``BadInput`` for several, for a locked one, and for a spreadsheet."""
+    """Open the one file of an archive, or the sheet of a workbook. Raises ``BadInput`` for several, or a locked one."""
     with zipfile.ZipFile(file) as archive:
         inside = [one for one in archive.infolist() if not one.is_dir() and not one.filename.startswith("__MACOSX/")]
         if inside and any(one.filename in _SHEETS for one in inside):
-            expected = "CSV, Parquet or JSON lines"
-            raise BadInput("save the sheet as CSV (UTF-8)", field=file.name, expected=expected, got="a spreadsheet")
+            if sum(one.file_size for one in inside) > _LARGEST_RATIO * file.stat().st_size:
+                raise BadInput("it unpacks to far too much", field=file.name)
+            return opened_sheet(file)
         if len(inside) != 1 or inside[0].flag_bits & 1:
             got = f"{len(inside)} files" if len(inside) != 1 else "a password"
             expected = "a zip archive of one file, without a password"

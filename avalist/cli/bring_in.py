@@ -45,7 +45,7 @@ def understand(file: Path, answers: dict[str, str], *, assume: bool = False) -> 
     """
     somebody = sys.stdin.isatty()
     proposal, asked = propose(file, answers), False
-    show_proposal(proposal, questions=not somebody)
+    show_proposal(proposal, questions=assume or not somebody)
     while somebody and (question := proposal.open(assume=assume)) and question.choices:
         answers[question.about] = _asked(question)
         proposal, asked = propose(file, answers), True

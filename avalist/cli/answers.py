@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-File = Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines, plain or gzip", exists=True, dir_okay=False)]
+File = Annotated[
+    Path,
+    typer.Argument(
+        help="CSV, Parquet or JSON lines, plain or packed (gzip, zstd, bzip2, zip)", exists=True, dir_okay=False
+    ),
+]
 MappingFile = Annotated[
     Path | None, typer.Option(help="Which columns mean what (TOML) [default: told from names and values]", exists=True)
 ]

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.markup import escape
 from rich.prompt import Prompt
@@ -31,7 +31,7 @@ from avalist.history.rejects import Rejects, printable
 from avalist.history.rowfile import RowHistory
 from avalist.history.source import History, Survey
 from avalist.history.spill import RUN_ROWS
-from avalist.history.understanding.proposal import Proposal
+from avalist.history.understanding.proposal import Proposal, Question
 from avalist.history.understanding.propose import propose
 
 _RUNS = "importing"
@@ -43,17 +43,26 @@ def understand(file: Path, answers: dict[str, str], *, assume: bool = False) -> 
     To `assume` takes what is proposed where a question is not needed. Raises ``BadInput`` naming the option that
     answers a question, where nobody does.
     """
-    proposal = propose(file, answers)
-    show_proposal(proposal)
-    while sys.stdin.isatty() and (question := proposal.open(assume=assume)):
-        answers[question.about] = Prompt.ask(question.text, console=console, choices=list(question.choices) or None)
-        proposal = propose(file, answers)
+    somebody = sys.stdin.isatty()
+    proposal, asked = propose(file, answers), False
+    show_proposal(proposal, questions=assume or not somebody)
+    while somebody and (question := proposal.open(assume=assume)) and question.choices:
+        answers[question.about] = _asked(question)
+        proposal, asked = propose(file, answers), True
+    if asked:
         show_proposal(proposal)
     return proposal.ready(assume=assume)
 
 
-def show_proposal(proposal: Proposal) -> None:
-    """Print what a file was understood to be, column by column."""
+def _asked(question: Question) -> str:
+    """Ask until one of the choices is given; Enter takes what is proposed."""
+    console.print()
+    default: Any = question.proposed or ...
+    return Prompt.ask(escape(question.text), console=console, choices=[*question.choices], default=default)
+
+
+def show_proposal(proposal: Proposal, *, questions: bool = True) -> None:
+    """Print what a file was understood to be, column by column; the `questions` too where nobody is there to answer."""
     table = Table("column", "is taken for", "because", "such as", title=escape(proposal.file), title_justify="left")
     for reason in proposal.reasons:
         style = "dim" if reason.role == "ignored" else ""
@@ -65,7 +74,7 @@ def show_proposal(proposal: Proposal) -> None:
         console.print(table)
     for note in proposal.notes:
         console.print(f"- {printable(note)}", markup=False, highlight=False)
-    for question in proposal.questions:
+    for question in proposal.questions * questions:
         console.print(f"? {printable(question.text)} ({question.option})", markup=False, highlight=False)
 
 

@@ -14,7 +14,7 @@ import functools
 import json
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 import msgspec
@@ -426,6 +426,37 @@ def decode_event(body: bytes) -> WireEvent:
         Naming the field, what was expected and what came.
     """
     return _decoded(_ANY, body)
+
+
+def decode_many(bodies: Sequence[bytes]) -> list[WireEvent]:
+    """Decode events, each of one line, as :func:`decode_event` does one: many cost half as much. Raises as it does, of
+    the first that is bad.
+    """
+    joined = b"\n".join(bodies)
+    if joined.isascii() and b"\\" not in joined and b"\x7f" not in joined and _is_one_a_line(joined, len(bodies)):
+        try:
+            events = _ANY.decode_lines(joined)
+        except UNDECODABLE:
+            events = []
+        if len(events) == len(bodies) and _look_sound(events):
+            return events
+    return list(map(decode_event, bodies))
+
+
+def _is_one_a_line(joined: bytes, lines: int) -> bool:
+    """Tell whether objects end where lines do: what stands between lines can stand within no object."""
+    return joined[:1] == b"{" and joined[-1:] == b"}" and joined.count(b"}\n{") == lines - 1
+
+
+def _look_sound(events: list[WireEvent]) -> bool:
+    """Tell whether no event has a time or an address that may have to be refused."""
+    customers = [customer for event in events if (customer := getattr(event, "customer", None)) is not None]
+    times = [event.occurred_at for event in events]
+    times += [at for event in events if (at := event.received_at) is not None]
+    times += [at for event in events if (at := event.sent_at) is not None]
+    times += [at for customer in customers if (at := customer.created_at) is not None]
+    ips = {getattr(event, "ip", None) for event in events}
+    return all(1970 < at.year < 2099 for at in times) and all(not ip or is_ip(ip) for ip in ips)
 
 
 def decode_again(bodies: Iterable[bytes]) -> list[WireEvent]:

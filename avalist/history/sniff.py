@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
-import io
 import re
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,54 +14,21 @@ import msgspec
 
 from avalist.domain.errors import BadInput
 from avalist.domain.events import WireEvent
+from avalist.history.packed import opened
 
 Kind = Literal["csv", "parquet", "json", "events"]
 _CHUNK_BYTES = 1 << 20
-_LARGEST_RATIO = 200
-"""Tables are packed to a tenth or so; what is made to harm, to a thousandth."""
 csv.field_size_limit(1 << 24)  # cells may be long; what is looked at is short
 _DELIMITERS = ",;\t|"
 _LOOKED_AT, _MOST_TITLE_LINES = 60, 20
 _SEP = re.compile(r"\"?sep=([,;|\t])\"?\r?\n", re.IGNORECASE)
-_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
+_PARQUET = b"PAR1"
 _OTHERS = (
-    (b"PK\x03\x04", "zip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"),
+    (b"PK\x03\x04", "zip"), (b"\x1f\x8b", "gzip"), (b"\xfd7zXZ", "xz"), (b"7z\xbc\xaf", "7z"),
     (b"\xd0\xcf\x11\xe0", "a spreadsheet"),
 )  # fmt: skip
 """What is told apart to say what to do with it."""
 _EVENT_TYPES = frozenset(str(kind.__struct_config__.tag) for kind in get_args(WireEvent))
-
-
-def is_packed(file: Path) -> bool:
-    """Tell whether a file is packed with gzip."""
-    with file.open("rb") as raw:
-        return raw.read(2) == _GZIP
-
-
-def opened(file: Path) -> BinaryIO:
-    """Open a file, and unpack it if it is packed with gzip."""
-    return io.BufferedReader(_Unpacked(file), _CHUNK_BYTES) if is_packed(file) else file.open("rb")
-
-
-class _Unpacked(gzip.GzipFile):
-    """The content of a gzip file. Reading raises ``BadInput`` where it ends too early, or unpacks to far too much."""
-
-    def __init__(self, file: Path) -> None:
-        super().__init__(file, "rb")
-        self._file, self._left = file, _LARGEST_RATIO * file.stat().st_size + _CHUNK_BYTES
-
-    def read(self, size: int | None = -1) -> bytes:
-        """Return some of it."""
-        try:
-            some = super().read(size)
-        except (EOFError, OSError, zlib.error) as error:
-            expected = "a whole gzip file: copy or download it again"
-            raise BadInput("it cannot be unpacked", field=self._file.name, expected=expected, got=str(error)) from None
-        self._left -= len(some)
-        if self._left < 0:
-            expected = f"at most {_LARGEST_RATIO} times its size: unpack it first if it is right"
-            raise BadInput("it unpacks to far too much", field=self._file.name, expected=expected, got="more")
-        return some
 
 
 def kind_of(head: bytes, file: Path) -> Kind:
@@ -75,10 +39,9 @@ def kind_of(head: bytes, file: Path) -> Kind:
         return "parquet"
     what = next((what for magic, what in _OTHERS if head.startswith(magic)), "")
     if what:
-        sheet = what == "zip" and b"[Content_Types].xml" in head
-        advice = "save the sheet as CSV (UTF-8)" if sheet or what == "a spreadsheet" else "unpack it first"
-        expected = "CSV, Parquet or JSON lines, plain or gzip"
-        raise BadInput(advice, field=file.name, expected=expected, got="a spreadsheet" if sheet else what)
+        advice = "save the sheet as CSV (UTF-8)" if what == "a spreadsheet" else "unpack it first"
+        expected = "CSV, Parquet or JSON lines, plain or packed with gzip, zstd, bzip2 or zip"
+        raise BadInput(advice, field=file.name, expected=expected, got=what)
     start = head.removeprefix(codecs.BOM_UTF8).lstrip()
     if start[:1] not in (b"{", b"["):
         return "csv"

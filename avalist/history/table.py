@@ -1,4 +1,4 @@
-"""Files of any merchant as batches of columns: CSV of any dialect, Parquet, JSON lines, and gzip of these.
+"""Files of any merchant as batches of columns: CSV of any dialect, Parquet, JSON lines, plain or packed.
 
 What a file is, is told by its bytes, not by its name. Cells of text files stay text; Parquet keeps its types. Nested
 objects become columns with dotted names.
@@ -26,6 +26,7 @@ import pyarrow.parquet
 from avalist.domain.cards import holds_card_number
 from avalist.domain.errors import BadInput
 from avalist.history.elements import elements
+from avalist.history.packed import is_packed, opened
 from avalist.history.rejects import Reject
 from avalist.history.sniff import (
     Kind,
@@ -34,9 +35,7 @@ from avalist.history.sniff import (
     distinct,
     encoding_of,
     first_byte,
-    is_packed,
     kind_of,
-    opened,
 )
 
 BATCH_ROWS = 65_536

@@ -6,6 +6,7 @@ import datetime as dt
 import gc
 import json
 import time
+from collections.abc import Callable
 from typing import Any, get_args
 
 import msgspec
@@ -16,7 +17,15 @@ from hypothesis import strategies as st
 from avalist.api.errors import problem_of
 from avalist.app.take import canonical
 from avalist.domain.errors import BadInput
-from avalist.domain.events import Payment, WireEvent, decode_event, decode_payment, from_ms, to_ms
+from avalist.domain.events import (
+    Payment,
+    WireEvent,
+    decode_event,
+    decode_many,
+    decode_payment,
+    from_ms,
+    to_ms,
+)
 from tests.shop import payment, payment_json
 
 
@@ -264,3 +273,39 @@ def test_a_control_character_in_a_patterned_field_is_refused(field: str, value: 
     body = msgspec.json.encode(payment_json(method=card)).replace(b"VALUE", value.encode())
     with pytest.raises(BadInput):
         decode_event(body)
+
+
+GOOD = json.dumps({"type": "login", "event_id": "l", "occurred_at": "2026-01-01T00:00:00Z", "customer": {"id": "a"}})
+
+
+def _all(decode: Callable[[list[bytes]], list[WireEvent]], lines: list[bytes]) -> list[WireEvent] | str:
+    try:
+        return decode(lines)
+    except BadInput as error:
+        return f"{error.field} {error.detail}"
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                GOOD,
+                GOOD.replace('"a"', '"\\u0001"'),
+                GOOD.replace('"a"', '"b\u200b"'),
+                GOOD.replace("2026", "1969"),
+                GOOD.replace('"id": "a"', '"id": "a", "created_at": "2100-01-01T00:00:00Z"'),
+                GOOD.replace("{", '{"ip": "8.8.4.4.4", ', 1),
+                GOOD.replace("{", '{"ip": "8.8.4.4", ', 1),
+                GOOD + GOOD,
+                GOOD[:-1],
+                "}",
+                "{",
+                "[]",
+            ]
+        ),
+        max_size=4,
+    )
+)
+def test_many_lines_decode_as_each_does(lines: list[str]) -> None:
+    bodies = [line.encode() for line in lines]
+    assert _all(decode_many, bodies) == _all(lambda some: [decode_event(one) for one in some], bodies)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 import pytest
 
 from avalist.domain.errors import BadInput
@@ -255,6 +259,42 @@ def test_the_same_file_in_another_encoding_and_packed(tmp_path: Path, encoding: 
 @pytest.mark.parametrize(("content", "said"), [(b"", "empty"), (b"PK\x03\x04xx", "unpack"), (b"a,b\n", "no rows")])
 def test_a_file_that_is_none(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "f").write_bytes(content)
+    with pytest.raises(BadInput, match=said):
+        propose(tmp_path / "f")
+
+
+def zipped(content: bytes, *names: str) -> bytes:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, content)
+    return whole.getvalue()
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        gzip.compress,
+        bz2.compress,
+        lambda content: zipped(content, "export.csv", "__MACOSX/._export.csv"),
+        lambda content: pa.Codec("zstd").compress(content, asbytes=True),
+    ],
+)
+def test_the_same_file_packed(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    plain = files.european(tmp_path / "plain")
+    (tmp_path / "packed").write_bytes(pack(plain.read_bytes()))
+    assert mapped(tmp_path / "packed") == mapped(plain)
+    (tmp_path / "half").write_bytes(pack(plain.read_bytes())[:900])
+    with pytest.raises(BadInput, match="cannot be unpacked"):
+        propose(tmp_path / "half")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(("a.csv", "b.csv"), "unpack it first"), (("[Content_Types].xml", "sheet"), "workbook cannot be read")],
+)
+def test_what_to_do_with_an_archive_of_several_files(tmp_path: Path, names: tuple[str, ...], said: str) -> None:
+    (tmp_path / "f").write_bytes(zipped(b"a,b\n1,2\n", *names))
     with pytest.raises(BadInput, match=said):
         propose(tmp_path / "f")
 

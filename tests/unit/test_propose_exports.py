@@ -194,9 +194,17 @@ def test_what_a_coarse_count_counts_is_asked_and_taken(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="from 0 to 39, in 10 rows or so each") as error:
         propose(file).ready()
     assert error.value.field == "--time-unit"
-    assert mapped(file).formats == {"step": "h since 2020-01-01"}
+    assert mapped(file).formats == {"step": "d since 2020-01-01"}
     assert mapped(file, time_unit="month").formats == {"step": "month since 2020-01-01"}
     assert columns_count(tmp_path, "day") == {"day": "d since 2020-01-01"}
+
+
+@pytest.mark.parametrize(("every", "unit"), [(24, "h"), (7, "d")])
+def test_steps_are_hours_where_payments_come_and_go_with_the_day(tmp_path: Path, every: int, unit: str) -> None:
+    steps = [step for step in range(96) for _ in range(5 + 5 * (step % every < every / 2))]
+    cells = usual(len(steps))
+    file = columns(tmp_path, **{**cells, "created": steps}, step=steps)
+    assert mapped(file, time="step").formats == {"step": f"{unit} since 2020-01-01"}
 
 
 def columns_count(folder: Path, name: str) -> dict[str, str]:
@@ -327,8 +335,8 @@ def test_types_of_parquet_that_csv_has_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"\x28\xb5\x2f\xfdxxxx", "unpack it first"),
-        (b"PK\x03\x04xx[Content_Types].xml", "save the sheet as CSV"),
+        (b"\xfd7zXZxxxx", "unpack it first"),
+        (b"\xd0\xcf\x11\xe0xxxx", "save the sheet as CSV"),
         (b'{"data": [' + b", ".join([b'{"id": 1}'] * 30) + b"]}", "one JSON object is one payment"),
         (b'{\n "data": [\n  {\n   "id": 1\n  }\n ]\n}', "one JSON object is one payment"),
     ],

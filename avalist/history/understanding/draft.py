@@ -21,8 +21,8 @@ _RESERVED = frozenset({"amount", "hour", "weekday", "merchant"})
 SURE = 0.98
 ORDERS, UNITS = ("dmy", "mdy"), ("major", "minor")
 SIGNS = ("refund", "flip", "reject")
-TIME_UNITS = ("s", "min", "h", "d", "w", "month")
-_CHOICES = {"date_order": ORDERS, "units": UNITS, "time_unit": TIME_UNITS, "negative_amounts": SIGNS}
+TIME_UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "weeks", "month": "months"}
+_CHOICES = {"date_order": ORDERS, "units": UNITS, "time_unit": (*TIME_UNITS,), "negative_amounts": SIGNS}
 _PERSONAL = frozenset({"fields.customer.id", "fields.customer.email", "fields.ip", "fields.billing.postcode"})
 EVERYBODY = "everybody"
 _FIRST = ("account", "card", "device", "ip", "email", "payee", "ip24")
@@ -33,7 +33,7 @@ class Draft:
     """One file's columns while they are understood: each step takes what it recognises from those that are left."""
 
     def __init__(self, sample: Sample, answers: Map[str, str]) -> None:
-        self.frame, self.answers = sample.frame, answers
+        self.frame, self.lines, self.answers = sample.frame, sample.lines, answers
         self.paid = sample.frame  # without refunds and what else is no payment, once that is told
         self.mark = decimal_mark_of(sample.frame)
         columns = sample.frame.iter_columns()
@@ -108,9 +108,11 @@ class Draft:
         """Tell whether a column's name has one of the words."""
         return any(self.names[p.name] & frozenset(some) for some in words)
 
-    def ask(self, about: str, text: str, choices: Iterable[str] = (), *, needed: bool = True) -> None:
-        """Ask what the file does not say."""
-        self.questions.append(Question(about, text, tuple(choices), needed))
+    def ask(
+        self, about: str, text: str, choices: Iterable[str] = (), *, needed: bool = True, proposed: str = ""
+    ) -> None:
+        """Ask what the file does not say; what is `proposed` need not be answered."""
+        self.questions.append(Question(about, text, tuple(choices), needed, proposed))
 
     def name(self, p: Profile) -> str:
         """Return a name for the schema that is not in use."""

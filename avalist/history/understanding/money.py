@@ -131,7 +131,7 @@ def take_units(d: Draft) -> None:
             f"{p.name} holds whole numbers, such as {p.samples[0]}: whole units of money (major, which is "
             "proposed), or minor units such as cents? The wrong one makes every figure a hundred times too high or low"
         )
-        d.ask("units", text, UNITS, needed=False)
+        d.ask("units", text, UNITS, proposed="major", needed=False)
 
 
 def _median(d: Draft, p: Profile) -> float:

@@ -109,6 +109,7 @@ def _label_column(d: Draft, given: str | None) -> Profile | None:
                 "label",
                 f"no column says which payments were fraud{why}: is there one? Without it nothing can be trained",
                 choices,
+                proposed="none",
                 needed=False,
             )
         return None

@@ -30,12 +30,13 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What the file does not say. `about` is the key of the answer; where it is not `needed`, something is proposed."""
+    """What the file does not say. `about` is the key of the answer; where none is `needed`, something is `proposed`."""
 
     about: str
     text: str
     choices: tuple[str, ...] = ()
     needed: bool = True
+    proposed: str = ""
 
     @property
     def option(self) -> str:

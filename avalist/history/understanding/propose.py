@@ -27,7 +27,7 @@ def propose(file: Path, answers: Map[str, str] | None = None) -> Proposal:
     Parameters
     ----------
     file
-        CSV, Parquet or JSON lines, plain or gzip.
+        CSV, Parquet or JSON lines, plain or packed.
     answers
         What a person said, by :attr:`Question.about`: ``amount``, ``time``, ``label``, ``id`` (a column, or ``none``),
         ``currency``, ``timezone``, ``date_order`` (``dmy`` or ``mdy``), ``units`` (``major`` or ``minor``).

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from avalist.domain.errors import BadInput
-from avalist.history.columns import ISO
+from avalist.history.columns import ISO, numbers
 from avalist.history.understanding import lexicon as lex
 from avalist.history.understanding.draft import ORDERS, TIME_UNITS, Draft, counted
 from avalist.history.understanding.profile import Profile
 
 _COARSE = 5
 """Counts that stand in as many rows each are of hours or days, and not of seconds."""
+_DAY_STEPS = 24
+_FEW_STEPS = 28 * _DAY_STEPS
+"""So few steps are days: four weeks of hours would hardly hold a fraud that was reported."""
+_SWING, _EXPLAINED = 0.15, 0.25
+"""How far, of their mean, counts swing with the day at least; and the share of all ups and downs that this explains."""
 
 
 def take_time(d: Draft) -> None:
@@ -154,27 +161,54 @@ def _counter(d: Draft, p: Profile) -> str:
         zone = "since 1970, which names its zone" if unit != "d" else f"from {start}, as spreadsheets do"
         d.notes.append(f"{p.name} counts {unit} {zone}")
         return known
-    unit = _unit(d, p)
+    unit, why = _unit(d, p)
     d.notes.append(
-        f"{p.name} counts {unit} from a start that the file does not tell: 2020-01-01 stands in, so hours and "
-        "weekdays mean little"
+        f"{p.name} counts {TIME_UNITS[unit]} from a start that the file does not tell: 2020-01-01 stands in, so hours "
+        f"and weekdays mean little{why}"
     )
     return f"{unit} since 2020-01-01"
 
 
-def _unit(d: Draft, p: Profile) -> str:
-    """Return the unit of a count: by its name, or asked for where many rows share each and the name does not say."""
+def _unit(d: Draft, p: Profile) -> tuple[str, str]:
+    """Return the unit of a count, and why: by its name, or asked for where many rows share each and it does not say."""
     word = next((w for w in p.words[::-1] if w in lex.COUNTERS), "")
-    unit = d.answers.get("time_unit") or lex.COUNTERS.get(word, "s")
+    if "time_unit" in d.answers:
+        return d.answers["time_unit"], ""
+    unit = lex.COUNTERS.get(word, "s")
     coarse = p.whole and p.repeats > _COARSE and p.distinct > (p.high - p.low) / 2
-    if coarse and word in {"", *lex.VAGUE} and "time_unit" not in d.answers:
-        unit = "h" if unit == "s" else unit
-        text = (
-            f"{p.name} counts from {p.low:g} to {p.high:g}, in {p.repeats:.0f} rows or so each: what does it count? "
-            f"({unit} is proposed: min are minutes, h hours, d days, w weeks)"
-        )
-        d.ask("time_unit", text, TIME_UNITS, needed=False)
-    return unit
+    if not coarse or word not in {"", *lex.VAGUE}:
+        return unit, ""
+    unit, why = _hours_or_days(d, p)
+    text = (
+        f"{p.name} counts from {p.low:g} to {p.high:g}, in {p.repeats:.0f} rows or so each: what does it count? "
+        f"({unit} is proposed{why}; min are minutes, h hours, d days, w weeks)"
+    )
+    d.ask("time_unit", text, TIME_UNITS, proposed=unit, needed=False)
+    return unit, f"; {TIME_UNITS[unit]} are assumed{why} (--time-unit)"
+
+
+def _hours_or_days(d: Draft, p: Profile) -> tuple[str, str]:
+    """Tell hours from days by how many there are, and by whether payments come and go every 24 of them; and why."""
+    steps = p.high - p.low + 1
+    if steps >= 2 * _DAY_STEPS and _come_and_go_daily(d, p):
+        return "h", f": payments come and go every {_DAY_STEPS}"
+    if steps < _FEW_STEPS:
+        return "d", f": as hours they would span {steps / _DAY_STEPS:.0f} days"
+    return "h", ""
+
+
+def _come_and_go_daily(d: Draft, p: Profile) -> bool:
+    """Tell whether the number of payments of a step follows its place among 24."""
+    at = numbers(d.frame[p.name], d.mark).to_numpy() - p.low
+    stands_for = np.diff(d.lines, append=d.lines[-1] + 1)  # the sample is denser at the beginning
+    known = np.isfinite(at)
+    counts = np.bincount(at[known].astype(np.int64), stands_for[known])
+    place = np.arange(len(counts)) % _DAY_STEPS
+    usual = (np.bincount(place, counts) / np.bincount(place))[place]
+    swing, blur = usual.std() / counts.mean(), stands_for.max() / counts.mean()
+    explained = 1 - ((counts - usual) ** 2).mean() / max(counts.var(), 1e-9)
+    chance = (_DAY_STEPS - 1) / (len(counts) - 1)
+    return bool(swing > _SWING + blur / 2 and explained > chance + _EXPLAINED * (1 - chance))
 
 
 def _clock_format(p: Profile) -> str:

@@ -7,7 +7,8 @@ import datetime as dt
 import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
@@ -33,6 +34,8 @@ _OPTIONS: Final = {"appname": "avalist", "serverselectiontimeoutms": 5_000, "tim
 _DATABASE: Final = "avalist"
 _HIGHEST: Final = 2**63 - 1
 _AT_ONCE: Final = 1_000
+_CLOSE_S: Final = 2.0
+_CLOSED: Final = "documents in MongoDB: the store is closed"
 _MAJORITY: Final = WriteConcern("majority")
 _SNAPSHOT: Final = ReadConcern("snapshot")
 
@@ -43,7 +46,7 @@ class MongoDocuments:
     On a replica set or a sharded cluster a batch is one transaction. Elsewhere its mark is written last: what a crash
     leaves of a batch is written again by a fold that goes on from the mark, with the same documents; and a process that
     stands still between looking at the mark and writing may write an old batch. Usable from several threads and
-    processes; what is acknowledged is on a majority of the servers.
+    processes; what is acknowledged is on a majority of the servers. Closing it ends what other threads wait for.
 
     Raises
     ------
@@ -60,6 +63,7 @@ class MongoDocuments:
         self._thread = threading.Thread(target=self._loop.run_forever, name="mongodb", daemon=True)
         self._thread.start()
         self._closed = False
+        self._waiting: set[Future[Any]] = set()
         self._ready: set[str] = set()
         try:
             self._run(self._open(url))
@@ -230,24 +234,37 @@ class MongoDocuments:
     # --- the event loop ------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the connections and end the thread. Closing twice is harmless."""
+        """Close the connections and end the thread; what others wait for raises. Closing twice is harmless."""
         if self._closed:
             return
-        try:
-            if hasattr(self, "_client"):
-                self._run(self._client.close())
-        finally:
-            self._closed = True
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+        self._closed = True
+        for waiting in tuple(self._waiting):
+            waiting.cancel()
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(_CLOSE_S)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _end(self) -> None:
+        if hasattr(self, "_client"):
+            await self._client.close()
+        cut_off = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*cut_off, return_exceptions=True)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         if self._closed:
             work.close()
-            raise Unavailable("documents in MongoDB: the store is closed")
-        with _mapped():
-            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+            raise Unavailable(_CLOSED)
+        waiting = asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._waiting.add(waiting)
+        try:
+            with _mapped():
+                return waiting.result()
+        except CancelledError:
+            raise Unavailable(_CLOSED) from None
+        finally:
+            self._waiting.discard(waiting)
 
 
 def _documents(rows: Sequence[tuple[str, str, str, bytes]], due: dict[tuple[str, str, str], int], place: int) -> _Batch:

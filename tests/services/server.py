@@ -127,6 +127,10 @@ class Server:
         self.kill()
         raise RuntimeError(f"the server did not get ready: {(self._folder / 'said.log').read_text()[-2000:]}")
 
+    def pause(self) -> None:
+        """Let it stand still: it takes connections, and answers nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
     def kill(self) -> None:
         """End it at once."""
         self._process.send_signal(signal.SIGKILL)

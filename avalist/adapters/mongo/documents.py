@@ -64,6 +64,7 @@ class MongoDocuments:
         self._thread.start()
         self._closed = False
         self._waiting: set[Future[Any]] = set()
+        self._closing = threading.Lock()
         self._ready: set[str] = set()
         try:
             self._run(self._open(url))
@@ -235,9 +236,10 @@ class MongoDocuments:
 
     def close(self) -> None:
         """Close the connections and end the thread; what others wait for raises. Closing twice is harmless."""
-        if self._closed:
-            return
-        self._closed = True
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
         for waiting in tuple(self._waiting):
             waiting.cancel()
         with suppress(TimeoutError):
@@ -253,11 +255,7 @@ class MongoDocuments:
         await asyncio.gather(*cut_off, return_exceptions=True)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._closed:
-            work.close()
-            raise Unavailable(_CLOSED)
-        waiting = asyncio.run_coroutine_threadsafe(work, self._loop)
-        self._waiting.add(waiting)
+        waiting = self._begin(work)
         try:
             with _mapped():
                 return waiting.result()
@@ -265,6 +263,15 @@ class MongoDocuments:
             raise Unavailable(_CLOSED) from None
         finally:
             self._waiting.discard(waiting)
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        with self._closing:
+            if self._closed:
+                work.close()
+                raise Unavailable(_CLOSED)
+            waiting = asyncio.run_coroutine_threadsafe(work, self._loop)
+            self._waiting.add(waiting)
+            return waiting
 
 
 def _documents(rows: Sequence[tuple[str, str, str, bytes]], due: dict[tuple[str, str, str], int], place: int) -> _Batch:

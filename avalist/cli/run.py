@@ -88,7 +88,7 @@ def decider(config: Config = None, port: Port = None, host: Host = None) -> None
     settings, metrics = settings_from(file=config, port=port, host=host), DeciderMetrics()
     with running("decider", settings, metrics) as role:
         warm_up([])
-        with wiring().open_decider(role.cluster, role.note) as deciding:
+        with wiring().open_decider(role.cluster, role.note, metrics) as deciding:
             gc.freeze()  # what lasts is not searched again and again
             for due in role.turns(lambda: deciding.ready):
                 deciding.step(_IDLE_S)

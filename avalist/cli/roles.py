@@ -25,8 +25,10 @@ from avalist.domain.errors import BadInput, Unavailable
 
 _MEASURE_S: Final = 1.0
 _LOOK_S: Final = 0.1
-LEAVE_S: Final = 10.0
-"""A role ends within so long once it is asked to, whatever does not answer."""
+PATIENCE_S: Final = 10.0
+"""So long a role that is asked to end waits for its stores,"""
+LEAVE_S: Final = 15.0
+"""and by then it is over, whatever does not answer."""
 M = TypeVar("M", bound=RoleMetrics)
 
 
@@ -147,11 +149,11 @@ class Role(Generic[M]):
 
 
 def leave(say: Any, give_up: Callable[[], None]) -> None:
-    """Bound how long this process takes to end: after half of the time wait for no store, after all of it for nothing.
+    """Bound how long this process takes to end: after a time it waits for no store, in the end for nothing.
 
     It may end at any instant: what it leaves undone is done again by whoever goes on.
     """
-    for after_s, do in ((LEAVE_S / 2, give_up), (LEAVE_S, partial(_break_off, say))):
+    for after_s, do in ((PATIENCE_S, give_up), (LEAVE_S, partial(_break_off, say))):
         timer = threading.Timer(after_s, do)
         timer.daemon = True
         timer.start()

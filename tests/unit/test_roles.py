@@ -113,7 +113,7 @@ from avalist.api.health import TrainerMetrics
 from avalist.cli import roles
 from avalist.config import Settings
 
-roles.LEAVE_S = 1.0
+roles.PATIENCE_S, roles.LEAVE_S = 0.2, 1.0
 closed, never = threading.Event(), threading.Event()
 secrets = SimpleNamespace(metrics_token=lambda: "token")
 cluster = SimpleNamespace(secrets=secrets, documents=SimpleNamespace(close=closed.set))

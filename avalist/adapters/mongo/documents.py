@@ -33,7 +33,8 @@ _Batch = dict[str, list[UpdateOne]]
 _OPTIONS: Final = {"appname": "avalist", "serverselectiontimeoutms": 5_000, "timeoutms": 20_000}
 _DATABASE: Final = "avalist"
 _HIGHEST: Final = 2**63 - 1
-_AT_ONCE: Final = 1_000
+_AT_ONCE: Final = 200
+"""So many writes of one command have the client's time limit together: a slow store must get on all the same."""
 _CLOSE_S: Final = 2.0
 _CLOSED: Final = "documents in MongoDB: the store is closed"
 _MAJORITY: Final = WriteConcern("majority")
@@ -121,7 +122,7 @@ class MongoDocuments:
             if mark is not None and after is not None:
                 await self._check_mark(mark[0], after, session)
             for name, writes in [*documents.items(), *entries.items()]:
-                for start in range(0, len(writes), _AT_ONCE):  # each within the client's time limit
+                for start in range(0, len(writes), _AT_ONCE):
                     some = writes[start : start + _AT_ONCE]
                     await self._database[name].bulk_write(some, ordered=True, session=session)
             if mark is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import resource
 import time
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from avalist import ENGINE
 from avalist.adapters.file.log import FileLog
 from avalist.adapters.mongo.documents import MongoDocuments
 from avalist.app.snapshot import FORMAT
+from avalist.domain.errors import Unavailable
 from tests.cluster.altered import UNKNOWN
 from tests.cluster.checker import documents_equal, documents_in, records
 from tests.cluster.disk import small_disk
@@ -161,10 +163,9 @@ def test_documents_out_of_reach_cost_no_decision_and_catch_up(cluster: UnderTest
 
     try:
         assert under_load(far, away, 5.0).fallbacks == 0
-        documents = MongoDocuments(url)
         log = records(far.client, f"{far.installation.name}.decisions")
-        assert documents_equal(lambda merchant, id: documents.get(merchant, "decisions", id), log, 120.0)
-        documents.close()
+        with closing(MongoDocuments(url)) as documents:
+            assert documents_equal(partial(decision_in, documents), log, 120.0)
         server.pause()
         far.load.start()
         time.sleep(3.0)  # a batch is under way, and no answer comes
@@ -173,6 +174,12 @@ def test_documents_out_of_reach_cost_no_decision_and_catch_up(cluster: UnderTest
     finally:
         far.installation.stop()
         server.kill()
+
+
+def decision_in(documents: MongoDocuments, merchant: str, id: str) -> bytes | None:
+    with suppress(Unavailable):  # it is looked for again
+        return documents.get(merchant, "decisions", id)
+    return None
 
 
 def test_a_full_disk_below_the_roles_costs_no_decision_and_heals(cluster: UnderTest, tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_documents_out_of_reach_cost_no_decision_and_catch_up(cluster: UnderTest
         assert under_load(far, away, 5.0).fallbacks == 0
         log = records(far.client, f"{far.installation.name}.decisions")
         with closing(MongoDocuments(url)) as documents:
-            assert documents_equal(partial(decision_in, documents), log, 120.0)
+            assert documents_equal(partial(decision_in, documents), log, 240.0)
         server.pause()
         far.load.start()
         time.sleep(3.0)  # a batch is under way, and no answer comes

@@ -38,7 +38,7 @@ from avalist.app import followed as saying
 from avalist.app.administer import Administration, AdminRequest
 from avalist.app.archive import Archive
 from avalist.app.asked import partition_of
-from avalist.app.deciding import Deciding, Noted, Opened
+from avalist.app.deciding import Deciding, Measures, Noted, Opened
 from avalist.app.learn import Tools
 from avalist.app.network import network_prior
 from avalist.app.partition import Partition
@@ -207,7 +207,7 @@ def _clear_spool(folder: Path) -> None:
 
 
 @contextmanager
-def open_decider(cluster: Cluster, note: Noted) -> Iterator[Deciding]:
+def open_decider(cluster: Cluster, note: Noted, measures: Measures) -> Iterator[Deciding]:
     """Join the deciders; leave them in peace at the end."""
     settings = cluster.settings
     with (
@@ -216,7 +216,7 @@ def open_decider(cluster: Cluster, note: Noted) -> Iterator[Deciding]:
         closing(KafkaOutbox(cluster.client, cluster.topics)) as outbox,
     ):
         tracer = open_tracer(settings, "avalist-decider")
-        deciding = Deciding(outbox, SystemClock(), partition_opener(cluster, writers), executor, note, tracer)
+        deciding = Deciding(outbox, SystemClock(), partition_opener(cluster, writers), executor, note, tracer, measures)
         deciding.inbox = inbox = KafkaInbox(
             cluster.client, cluster.topics.events, f"{cluster.topics.prefix}.deciders", deciding,
             session_timeout_ms=settings.session_timeout_ms,

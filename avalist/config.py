@@ -6,6 +6,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -49,6 +50,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Largest body of a decision; a batch of events may be 64 times as large.
     rate_limit_per_s
         Requests a second of one key that has no limit of its own; 0 is no limit.
+    gateways
+        Gateways that callers are spread over: each allows its part of what a key may send.
     partitions
         Partitions that merchants spread over, in Kafka; fixed when the topics are made.
     copies
@@ -85,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     queue_limit: int = 1024
     body_limit_bytes: int = 262_144
     rate_limit_per_s: int = 10_000
+    gateways: Annotated[int, msgspec.Meta(ge=1)] = 1
     partitions: int = 12
     copies: int = 3
     fallback_grace_ms: int = 25

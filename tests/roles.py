@@ -14,7 +14,7 @@ from avalist.adapters.clock import SystemClock
 from avalist.adapters.kafka.tail import KafkaTail
 from avalist.api.gateway import Gateway
 from avalist.app.administer import ActivateModel, Administration, AdminRequest, CreateMerchant, IssueKey
-from avalist.app.deciding import Deciding
+from avalist.app.deciding import UNMEASURED, Deciding
 from avalist.app.writer import Writer
 from avalist.bootstrap import follower_of, keep_model
 from avalist.cluster import Cluster, open_cluster, open_decider, open_gateway, open_tools, part_of
@@ -99,7 +99,7 @@ def roles(folder: Path, broker: Broker) -> Iterator[Roles]:
         patched = stack.enter_context(pytest.MonkeyPatch.context())
         patched.setattr(SystemClock, "now_ms", lambda self: clock.now_ms())
         cluster = stack.enter_context(open_cluster(settings))
-        deciding = stack.enter_context(open_decider(cluster, lambda what, /, **_: noted.append(what)))
+        deciding = stack.enter_context(open_decider(cluster, lambda what, /, **_: noted.append(what), UNMEASURED))
         stack.enter_context(_working(deciding))
         gateway = stack.enter_context(open_gateway(cluster))
         log = stack.enter_context(closing(cluster.tail(0)))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hmac
 import threading
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from avalist.api.metrics import HealthGauges, TrainingMetrics, WebhookMetrics, raise_to
 from avalist.app.followed import Followed
@@ -22,6 +24,11 @@ class RoleMetrics:
         self.notes = Counter("avalist_turns_total", "What this process noted", ["what"], registry=self.registry)
 
 
+_BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_BATCH_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
+_TAKE_OVER_S: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
+
+
 class DeciderMetrics(RoleMetrics):
     """A decider's."""
 
@@ -29,6 +36,27 @@ class DeciderMetrics(RoleMetrics):
         super().__init__()
         self.behind = Gauge("avalist_behind_records", "Messages that are not taken yet", registry=self.registry)
         self.messages = Counter("avalist_messages_total", "Messages taken", registry=self.registry)
+        self.batches = Histogram(
+            "avalist_batch_messages", "Messages taken together", buckets=_BATCH, registry=self.registry
+        )
+        self.batch_times = Histogram(
+            "avalist_batch_seconds", "Time to decide a batch", buckets=_BATCH_S, registry=self.registry
+        )
+        self.take_overs = Histogram(
+            "avalist_take_over_seconds",
+            "From winning a partition to work",
+            buckets=_TAKE_OVER_S,
+            registry=self.registry,
+        )
+
+    def batch(self, messages: int) -> AbstractContextManager[object]:
+        """Measure a batch of so many messages, which is taken within the context."""
+        self.batches.observe(messages)
+        return self.batch_times.time()
+
+    def took_over(self, seconds: float) -> None:
+        """Take note of a partition that is at work, so long after it became ours."""
+        self.take_overs.observe(seconds)
 
 
 class FollowerMetrics(RoleMetrics):

@@ -12,7 +12,8 @@ _FULL_MS: Final = _WINDOW_MS + 1e-3  # so that rounding denies nobody its last t
 
 
 class Caller:
-    """A key in use. Its bucket holds one second's worth of requests and fills evenly; a limit of 0 is none.
+    """A key in use. Its bucket holds one second's worth of requests and fills evenly; a limit of 0 is none. Of several
+    `gateways` each allows its part, rounded up.
 
     Kept as the instant at which the bucket will be full again (generic cell rate algorithm): one number a key.
 
@@ -24,14 +25,16 @@ class Caller:
     Traceback (most recent call last):
     avalist.domain.errors.RateLimited: the key may send 2 requests a second: retry after a second
     >>> caller.take(500)
+    >>> Caller(key, 10, gateways=3).headers(0)[0]
+    (b'ratelimit-policy', b'"key";q=4;w=1')
     """
 
     __slots__ = ("_cost_ms", "_full_at_ms", "_limit", "_policy", "granted", "key")
 
-    def __init__(self, key: ApiKey, limit_per_s: int) -> None:
+    def __init__(self, key: ApiKey, limit_per_s: int, gateways: int = 1) -> None:
         self.key = key
         self.granted = frozenset(key.granted)
-        self._limit = limit_per_s if key.rate_per_s is None else key.rate_per_s
+        self._limit = -(-(limit_per_s if key.rate_per_s is None else key.rate_per_s) // gateways)
         self._cost_ms = _WINDOW_MS / self._limit if self._limit else 0.0
         self._full_at_ms = 0.0
         self._policy = (b"ratelimit-policy", b'"key";q=%d;w=1' % self._limit)

@@ -243,7 +243,7 @@ class Service(ABC):
             self._met.clear()
         caller = self._callers.get(key.hash)
         if caller is None or caller.key is not key:
-            caller = self._callers[key.hash] = Caller(key, self.settings.rate_limit_per_s)
+            caller = self._callers[key.hash] = Caller(key, self.settings.rate_limit_per_s, self.settings.gateways)
         self._met[given] = caller
         return caller
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import suppress
-from typing import NamedTuple, Protocol
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Final, NamedTuple, Protocol
 
 from avalist.app.asked import Reply, encode_message, is_office
 from avalist.app.partition import Partition, Taken, reason_of
@@ -59,6 +59,32 @@ class Noted(Protocol):
         ...
 
 
+class Measures(Protocol):
+    """What is measured of a decider."""
+
+    def batch(self, messages: int) -> AbstractContextManager[object]:
+        """Measure a batch of so many messages, which is taken within the context."""
+        ...
+
+    def took_over(self, seconds: float) -> None:
+        """Take note of a partition that is at work, so long after it became ours."""
+        ...
+
+
+class _Unmeasured:
+    """Measures nothing."""
+
+    def batch(self, messages: int) -> AbstractContextManager[object]:
+        """Measure nothing."""
+        return nullcontext()
+
+    def took_over(self, seconds: float) -> None:
+        """Measure nothing."""
+
+
+UNMEASURED: Final = _Unmeasured()
+
+
 class _Ready(NamedTuple):
     opened: Opened
     profiles: Sequence[Profile]
@@ -97,14 +123,15 @@ class Deciding:
 
     def __init__(
         self, outbox: Outbox, clock: Clock, open_partition: Callable[[int], Opened], executor: Executor, note: Noted,
-        tracer: Tracer | None = None,
+        tracer: Tracer | None = None, measures: Measures = UNMEASURED,
     ) -> None:  # fmt: skip
         self._outbox, self._clock, self._open_partition = outbox, clock, open_partition
-        self._executor, self._note, self._tracer = executor, note, tracer
+        self._executor, self._note, self._tracer, self._measures = executor, note, tracer, measures
         self.inbox: Inbox
         self.owned: dict[int, _Owned] = {}
         self._opening: dict[int, Future[_Ready]] = {}
         self._due_ms: dict[int, int] = {}
+        self._since_ms: dict[int, int] = {}
         self._careful: dict[int, int] = {}
         self._buried: set[tuple[int, int]] = set()
         self._hears_ms = 0
@@ -169,6 +196,7 @@ class Deciding:
         self.joined = True
         for partition in partitions:
             self._due_ms[partition] = 0
+            self._since_ms[partition] = self._clock.steady_ms()
 
     def revoked(self, partitions: list[int]) -> None:
         """Hand partitions over: what was decided is made durable and replied first."""
@@ -199,6 +227,7 @@ class Deciding:
 
     def _forget(self, partition: int) -> None:
         self._due_ms.pop(partition, None)
+        self._since_ms.pop(partition, None)
         opening = self._opening.pop(partition, None)
         if opening is not None:
             opening.add_done_callback(_close_what_opened)
@@ -233,13 +262,16 @@ class Deciding:
                 self._close(self.owned.pop(partition).log)
             self._later(partition, error)
             return
+        self._measures.took_over((self._clock.steady_ms() - self._since_ms.pop(partition)) / 1000)
         self._note(
             "took over", partition=partition, cursor=owned.next, merchants=len(opened.partition.writer.merchants)
         )
 
     def _later(self, partition: int, error: AvalistError) -> None:
         self._note("opens again", partition=partition, reason=str(error))
-        self._due_ms[partition] = self._clock.steady_ms() + _AGAIN_MS
+        now_ms = self._clock.steady_ms()
+        self._due_ms[partition] = now_ms + _AGAIN_MS
+        self._since_ms.setdefault(partition, now_ms)
 
     # --- work ------------------------------------------------------------------------------------------------------
 
@@ -277,7 +309,8 @@ class Deciding:
         known = [one for one in batch if (partition, one.offset) not in self._buried]
         spans = begun(self._tracer, known)
         try:
-            taken = owned.partition.take([one.value for one in known], self._clock.now_ms())
+            with self._measures.batch(len(known)):
+                taken = owned.partition.take([one.value for one in known], self._clock.now_ms())
         except LogFailed as error:
             ended(spans, type(error).__name__)
             self._break(partition, batch, error, alone=alone)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from types import ModuleType
 from typing import Any, Final, Generic, TypeVar
 
@@ -23,6 +25,10 @@ from avalist.domain.errors import BadInput, Unavailable
 
 _MEASURE_S: Final = 1.0
 _LOOK_S: Final = 0.1
+PATIENCE_S: Final = 10.0
+"""So long a role that is asked to end waits for its stores,"""
+LEAVE_S: Final = 15.0
+"""and by then it is over, whatever does not answer."""
 M = TypeVar("M", bound=RoleMetrics)
 
 
@@ -116,8 +122,14 @@ class Role(Generic[M]):
     def turns(self, ready: Callable[[], bool]) -> Iterator[bool]:
         """Yield until SIGTERM or Ctrl-C; now and then True: it is time to measure. Meanwhile health is served."""
         asked: list[int] = []
+
+        def ask(number: int, _: object) -> None:
+            asked.append(number)
+            if len(asked) == 1:
+                leave(self.say, self.cluster.documents.close)
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda number, _: asked.append(number))
+            signal.signal(number, ask)
         token = self.cluster.secrets.metrics_token()
         server = serve_health((self.settings.host, self.settings.port), ready, self.metrics.registry, token)
         was, due_s = False, 0.0
@@ -134,6 +146,22 @@ class Role(Generic[M]):
             server.shutdown()
             server.server_close()
         self.say.info("stopping")
+
+
+def leave(say: Any, give_up: Callable[[], None]) -> None:
+    """Bound how long this process takes to end: after a time it waits for no store, in the end for nothing.
+
+    It may end at any instant: what it leaves undone is done again by whoever goes on.
+    """
+    for after_s, do in ((PATIENCE_S, give_up), (LEAVE_S, partial(_break_off, say))):
+        timer = threading.Timer(after_s, do)
+        timer.daemon = True
+        timer.start()
+
+
+def _break_off(say: Any) -> None:
+    say.warning("broke off", reason=f"it could not end in {LEAVE_S:g} s")
+    os._exit(1)
 
 
 @contextmanager

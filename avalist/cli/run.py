@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, Final
 
 import typer
@@ -25,7 +26,7 @@ from avalist.bootstrap import open_notifier
 from avalist.cli.health import command as health_command
 from avalist.cli.learn import Trainer
 from avalist.cli.options import Config, console
-from avalist.cli.roles import Role, running, say_when, telling, wiring
+from avalist.cli.roles import Role, leave, running, say_when, telling, wiring
 from avalist.cli.serve import listening, run_server, uvicorn_config
 from avalist.config import settings_from
 from avalist.domain.events import from_ms
@@ -59,7 +60,7 @@ def gateway(config: Config = None, port: Port = None, host: Host = None) -> None
         here.open_gateway(cluster) as service,
     ):
         app = App(service)
-        server = uvicorn.Server(uvicorn_config(app, settings, log_config=None))
+        server = _Server(uvicorn_config(app, settings, log_config=None), partial(leave, say, cluster.documents.close))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)  # uvicorn raises it again when it has shut down
         say.info("serving", url=settings.url)
@@ -68,13 +69,26 @@ def gateway(config: Config = None, port: Port = None, host: Host = None) -> None
         say.info("stopping")
 
 
+class _Server(uvicorn.Server):
+    """Calls `leave` when it is asked to end."""
+
+    def __init__(self, config: uvicorn.Config, leave: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._leave = leave
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit:
+            self._leave()
+        super().handle_exit(sig, frame)
+
+
 @run_app.command("decider")
 def decider(config: Config = None, port: Port = None, host: Host = None) -> None:
     """Decide for a share of the merchants; ``--port`` serves /readyz and /metrics."""
     settings, metrics = settings_from(file=config, port=port, host=host), DeciderMetrics()
     with running("decider", settings, metrics) as role:
         warm_up([])
-        with wiring().open_decider(role.cluster, role.note) as deciding:
+        with wiring().open_decider(role.cluster, role.note, metrics) as deciding:
             gc.freeze()  # what lasts is not searched again and again
             for due in role.turns(lambda: deciding.ready):
                 deciding.step(_IDLE_S)
@@ -177,10 +191,10 @@ def notifier(config: Config = None, port: Port = None, host: Host = None) -> Non
     with running("notifier", settings, NotifierMetrics()) as role:
         sender = open_notifier(settings, role.cluster.documents, role.note)
 
-        def leave(leaving: Callable[[str], bool]) -> None:
+        def settle(leaving: Callable[[str], bool]) -> None:
             role.attempt(lambda: sender.settle(clock.now_ms(), leaving))
 
-        with here.open_owning(role.cluster, "notifiers", role.note, leave) as owning:
+        with here.open_owning(role.cluster, "notifiers", role.note, settle) as owning:
             for due in role.turns(lambda: owning.joined):
                 owning.step(_IDLE_S)
                 if due:

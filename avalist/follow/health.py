@@ -17,7 +17,10 @@ _FIRST_S = 600.0
 
 
 class Checkups:
-    """Runs `command` with the merchants' ids each `every_s` seconds (0: never); `found` is what their checks say."""
+    """Runs `command` with the merchants' ids each `every_s` seconds (0: never); `found` is what their checks say.
+
+    A check that still runs when the next is due is ended: something does not answer it.
+    """
 
     def __init__(
         self,
@@ -44,7 +47,9 @@ class Checkups:
             self._note("checked" if code == 0 else "check broke off", exit_code=code)
         self._look(ours)
         due = ours and self._every_s and self._now_s() >= self._due_s
-        if due and self._running is None:
+        if due and self._running is not None:
+            self._running.kill()
+        elif due:
             self._due_s = self._now_s() + self._every_s
             self._running = subprocess.Popen([*self._command, *sorted(ours)], stdout=subprocess.DEVNULL)
             self._note("checks", merchants=len(ours))

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from avalist.cli.roles import LEAVE_S
 from tests.live import Connection, environment, free_port
 from tests.shop import SCHEMA, payment_json
 
@@ -55,13 +56,13 @@ class Process:
         self.process.wait(20)
 
     def stop(self) -> int:
+        """Ask it to end, which it does within a time: it gets twice that, for a busy machine."""
         self.process.send_signal(signal.SIGCONT)
         self.process.terminate()
-        try:
-            return self.process.wait(40)
-        except subprocess.TimeoutExpired:
+        if not until(lambda: self.process.poll() is not None, 2 * LEAVE_S):
             self.kill()  # else it outlives whoever started it
-            raise
+            raise AssertionError(f"{self.role} goes on after {2 * LEAVE_S:g} s: {self.said.read_text()[-2000:]}")
+        return self.process.wait()
 
     def pause(self) -> None:
         os.kill(self.process.pid, signal.SIGSTOP)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import sqlite3
+import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
 from typing import cast
@@ -21,6 +23,7 @@ from avalist.adapters.sqlite.documents import SqliteDocuments
 from avalist.domain.errors import BadInput, Superseded, Unavailable
 from avalist.ports.documents import Documents
 from tests.live import free_port
+from tests.services import mongodb as mongodb_server
 from tests.services.server import Server
 
 Row = tuple[str, str, str, bytes]
@@ -258,6 +261,26 @@ class TestMongoDocuments(DocumentsContract):
         for call in (lambda: documents.get("m", "c", "1"), lambda: documents.mark("n")):
             with pytest.raises(Unavailable, match="closed"):
                 call()
+
+    def test_closing_ends_what_another_thread_waits_for(self, tmp_path: Path, mongodb: Server) -> None:
+        own = mongodb_server.start(tmp_path / "own")
+        documents = MongoDocuments(f"mongodb://{own.address}/x")
+        own.pause()
+        with ThreadPoolExecutor() as threads:
+            waiting = threads.submit(documents.get, "shop", "cases", "1")
+            time.sleep(0.1)
+            begun_s = time.monotonic()
+            documents.close()
+            with pytest.raises(Unavailable, match="closed"):
+                waiting.result(5)
+        own.kill()
+        assert time.monotonic() - begun_s < 10
+
+    def test_a_large_batch_can_be_put_again(self, documents: Documents) -> None:
+        rows = [("shop", "cases", str(n), b"{}") for n in range(250)]
+        for _ in range(2):
+            documents.put_many(rows, keys=entries_at([id for _, _, id, _ in rows]))
+        assert len([*documents.find_by("shop", "cases", "k", limit=300)]) == 250
 
     def test_reads_use_indexes(self, documents: Documents) -> None:
         documents.put_many([("shop", "cases", "1", b"{}")], keys=entries(a=3))

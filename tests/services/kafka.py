@@ -72,6 +72,8 @@ broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=3000
 controller.quorum.election.timeout.ms=500
 controller.quorum.fetch.timeout.ms=1000
+# It ends itself where it is not known by then, and a busy machine takes its time to start all three.
+initial.broker.registration.timeout.ms=600000
 """
 
 

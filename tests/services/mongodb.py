@@ -1,6 +1,7 @@
 """A server that speaks MongoDB's protocol: FerretDB 1 (Apache-2.0) over SQLite. It is not mongod.
 
-It has neither transactions nor TTL nor validators. ``TEST_MONGODB_URL`` names a real one for the tests to use instead.
+It has neither transactions nor TTL nor validators. Two of its faults are mended (``mended.py``).
+``TEST_MONGODB_URL`` names a real one for the tests to use instead.
 """
 
 from __future__ import annotations

@@ -12,10 +12,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+
+from tests.services.mended import MENDS
 
 HERE: Final = Path(__file__).parent
 BUILD: Final = HERE.parents[1] / "build" / "services"
@@ -52,23 +55,48 @@ def build(module: str) -> None:
     print(f"building {module} for the tests: some minutes, once", flush=True)
     BUILD.mkdir(parents=True, exist_ok=True)
     new = program.with_suffix(f".{os.getpid()}")
-    command = ("go", "build", "-mod=readonly", "-trimpath", f"-tags={_TAGS}", "-o", str(new), PACKAGES[module])
+    with tempfile.TemporaryDirectory() as folder:
+        options = ("-mod=readonly", "-trimpath", f"-tags={_TAGS}", f"-modfile={_mended(module, Path(folder))}")
+        _go(module, "build", *options, "-o", str(new), PACKAGES[module])
+    new.replace(program)
+
+
+def _mended(module: str, folder: Path) -> Path:
+    """Return the ``go.mod`` to build with: it names changed copies, below a folder, of the sources that are mended."""
+    for name in ("go.mod", "go.sum"):
+        shutil.copyfile(HERE / module / name, folder / name)
+    for mend in MENDS.get(module, ()):
+        copy = folder / mend.module.replace("/", "_")
+        if not copy.exists():
+            shutil.copytree(_go(module, "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", mend.module).strip(), copy)
+            with (folder / "go.mod").open("a") as told:
+                told.write(f"\nreplace {mend.module} => {copy}\n")
+        source = (copy / mend.file).read_text()
+        assert mend.old in source, f"{mend.file} has no {mend.old!r} any more"
+        (copy / mend.file).chmod(0o600)
+        (copy / mend.file).write_text(source.replace(mend.old, mend.new))
+    return folder / "go.mod"
+
+
+def _go(module: str, *words: str) -> str:
+    """Run Go in a module's folder; return what it prints. Raises ``Unobtainable``."""
     try:
         ran = subprocess.run(
-            command, cwd=HERE / module, capture_output=True, text=True, timeout=_BUILD_S, check=False,
+            ("go", *words), cwd=HERE / module, capture_output=True, text=True, timeout=_BUILD_S, check=False,
             env={**os.environ, "GOFLAGS": "", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise Unobtainable(f"the server of {module}/go.mod was not built in {_BUILD_S:.0f} s") from None
     if ran.returncode:
         raise Unobtainable(f"Go could not build the server of {module}/go.mod: {ran.stderr[-500:]}")
-    new.replace(program)
+    return ran.stdout
 
 
 def _sum(module: str) -> str:
     """Return what names a build: it changes with the pinned sources."""
     files = sorted(path for path in (HERE / module).iterdir() if path.suffix in (".go", ".mod", ".sum"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+    sources = b"".join(path.read_bytes() for path in files) + "".join(map(repr, MENDS.get(module, ()))).encode()
+    return hashlib.sha256(sources).hexdigest()[:12]
 
 
 class Server:
@@ -98,6 +126,10 @@ class Server:
                 return
         self.kill()
         raise RuntimeError(f"the server did not get ready: {(self._folder / 'said.log').read_text()[-2000:]}")
+
+    def pause(self) -> None:
+        """Let it stand still: it takes connections, and answers nothing."""
+        self._process.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:
         """End it at once."""

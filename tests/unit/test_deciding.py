@@ -22,6 +22,7 @@ from avalist.adapters.memory.log import MemoryLog
 from avalist.api.app import App
 from avalist.api.gateway import Gateway
 from avalist.api.given import Answers
+from avalist.api.health import DeciderMetrics
 from avalist.api.profiles import Profiles
 from avalist.api.spooling import Spooling
 from avalist.app import asked as a
@@ -90,7 +91,8 @@ class Decider:
         self.noted: list[str] = []
         self.told: list[dict[str, Any]] = []
         self.cursor = 0
-        self.deciding = Deciding(self.exchange, self.clock, self.open, AtOnce(), self.note)
+        self.metrics = DeciderMetrics()
+        self.deciding = Deciding(self.exchange, self.clock, self.open, AtOnce(), self.note, measures=self.metrics)
         self.deciding.inbox = self.exchange
         self.exchange.turns = self.deciding
         self.step()
@@ -126,6 +128,9 @@ class Decider:
         self.send(decide(n, **changes))
         self.step()
         return a.decode_reply(self.exchange.replied[-1])
+
+    def measured(self, name: str) -> float | None:
+        return self.metrics.registry.get_sample_value(f"avalist_{name}")
 
     def kinds(self) -> list[int]:
         return [record.kind for _, record in self.log.read()]
@@ -598,3 +603,24 @@ def test_a_profile_of_a_turn_that_is_over_counts_no_more() -> None:
         merchant.mode = mode  # type: ignore[assignment]
         profiles.put(msgspec.msgpack.encode(profile_of(merchant, [], epoch)))
     assert profiles._known["shop"].profile.mode == "observe"
+
+
+def test_batches_and_take_overs_are_measured() -> None:
+    decider = Decider()
+    for n in (1, 2):
+        decider.send(decide(n))
+    decider.step()
+    assert (decider.measured("batch_messages_sum"), decider.measured("batch_messages_count")) == (2.0, 1.0)
+    assert (decider.measured("batch_seconds_sum") or 0.0) > 0.0
+    assert decider.measured("take_over_seconds_count") == 1.0
+
+
+def test_a_take_over_lasts_until_the_partition_is_open_again() -> None:
+    decider = Decider()
+    decider.log.close()
+    decider.send(decide(1))
+    decider.step()
+    decider.clock.ms += 3000
+    decider.step()
+    decider.step()
+    assert (decider.measured("take_over_seconds_sum"), decider.measured("take_over_seconds_count")) == (3.0, 2.0)

@@ -157,6 +157,22 @@ def test_a_check_that_ended_is_noted_and_read(tmp_path: Path) -> None:
     assert set(checkups.found) == {"shop"}
 
 
+def test_a_check_that_runs_when_the_next_is_due_is_ended(tmp_path: Path) -> None:
+    noted: list[str] = []
+    now = [0.0]
+    command = ["sh", "-c", "exec sleep 600"]
+    with opened(tmp_path) as shop:
+        documents = shop.installation.documents
+        checkups = Checkups(documents, command, 60, lambda: now[0], note=lambda what, /, **_: noted.append(what))
+        for now[0] in (61.0, 122.0):
+            checkups.tick(["shop"])
+        assert checkups._running is not None
+        checkups._running.wait(20)
+        checkups.tick(["shop"])
+        checkups.close()
+    assert noted == ["checks", "check broke off", "checks"]
+
+
 def test_checks_run_when_they_are_due_and_never_two_at_once(tmp_path: Path) -> None:
     now, note = [0.0], tmp_path / "asked"
     with opened(tmp_path / "data") as shop:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -102,3 +104,29 @@ def test_a_merchant_that_cannot_be_checked_keeps_no_other_back(
     told = {one["merchant"]: one for one in lines(capsys) if "merchant" in one}
     assert (told["nobody"]["event"], told["nobody"]["level"]) == ("cannot check", "error")
     assert (told["shop"]["event"], told["shop"]["alerts"], told["shop"]["changed"]) == ("checked", 0, False)
+
+
+LEAVING = """
+import os, signal, sys, threading
+from types import SimpleNamespace
+from avalist.api.health import TrainerMetrics
+from avalist.cli import roles
+from avalist.config import Settings
+
+roles.PATIENCE_S, roles.LEAVE_S = 0.2, 1.0
+closed, never = threading.Event(), threading.Event()
+secrets = SimpleNamespace(metrics_token=lambda: "token")
+cluster = SimpleNamespace(secrets=secrets, documents=SimpleNamespace(close=closed.set))
+with roles.telling("follower") as say:
+    role = roles.Role(Settings(host="127.0.0.1", port=0), cluster, say, TrainerMetrics())
+    for _ in role.turns(lambda: True):
+        os.kill(os.getpid(), signal.SIGTERM)
+        {"store": closed, "other": never}[sys.argv[1]].wait()  # what does not answer
+"""
+
+
+@pytest.mark.sockets
+@pytest.mark.parametrize(("silent", "code", "last"), [("store", 0, "stopped"), ("other", 1, "broke off")])
+def test_a_role_ends_though_something_does_not_answer(silent: str, code: int, last: str) -> None:
+    done = subprocess.run([sys.executable, "-c", LEAVING, silent], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, json.loads(done.stderr.splitlines()[-1])["event"]) == (code, last)

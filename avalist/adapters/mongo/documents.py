@@ -7,7 +7,8 @@ import datetime as dt
 import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
@@ -32,7 +33,10 @@ _Batch = dict[str, list[UpdateOne]]
 _OPTIONS: Final = {"appname": "avalist", "serverselectiontimeoutms": 5_000, "timeoutms": 20_000}
 _DATABASE: Final = "avalist"
 _HIGHEST: Final = 2**63 - 1
-_AT_ONCE: Final = 1_000
+_AT_ONCE: Final = 200
+"""So many writes of one command have the client's time limit together: a slow store must get on all the same."""
+_CLOSE_S: Final = 2.0
+_CLOSED: Final = "documents in MongoDB: the store is closed"
 _MAJORITY: Final = WriteConcern("majority")
 _SNAPSHOT: Final = ReadConcern("snapshot")
 
@@ -43,7 +47,7 @@ class MongoDocuments:
     On a replica set or a sharded cluster a batch is one transaction. Elsewhere its mark is written last: what a crash
     leaves of a batch is written again by a fold that goes on from the mark, with the same documents; and a process that
     stands still between looking at the mark and writing may write an old batch. Usable from several threads and
-    processes; what is acknowledged is on a majority of the servers.
+    processes; what is acknowledged is on a majority of the servers. Closing it ends what other threads wait for.
 
     Raises
     ------
@@ -60,6 +64,8 @@ class MongoDocuments:
         self._thread = threading.Thread(target=self._loop.run_forever, name="mongodb", daemon=True)
         self._thread.start()
         self._closed = False
+        self._waiting: set[Future[Any]] = set()
+        self._closing = threading.Lock()
         self._ready: set[str] = set()
         try:
             self._run(self._open(url))
@@ -116,7 +122,7 @@ class MongoDocuments:
             if mark is not None and after is not None:
                 await self._check_mark(mark[0], after, session)
             for name, writes in [*documents.items(), *entries.items()]:
-                for start in range(0, len(writes), _AT_ONCE):  # each within the client's time limit
+                for start in range(0, len(writes), _AT_ONCE):
                     some = writes[start : start + _AT_ONCE]
                     await self._database[name].bulk_write(some, ordered=True, session=session)
             if mark is not None:
@@ -230,24 +236,43 @@ class MongoDocuments:
     # --- the event loop ------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the connections and end the thread. Closing twice is harmless."""
-        if self._closed:
-            return
-        try:
-            if hasattr(self, "_client"):
-                self._run(self._client.close())
-        finally:
+        """Close the connections and end the thread; what others wait for raises. Closing twice is harmless."""
+        with self._closing:
+            if self._closed:
+                return
             self._closed = True
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+        for waiting in tuple(self._waiting):
+            waiting.cancel()
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(_CLOSE_S)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _end(self) -> None:
+        if hasattr(self, "_client"):
+            await self._client.close()
+        cut_off = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*cut_off, return_exceptions=True)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._closed:
-            work.close()
-            raise Unavailable("documents in MongoDB: the store is closed")
-        with _mapped():
-            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        waiting = self._begin(work)
+        try:
+            with _mapped():
+                return waiting.result()
+        except CancelledError:
+            raise Unavailable(_CLOSED) from None
+        finally:
+            self._waiting.discard(waiting)
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        with self._closing:
+            if self._closed:
+                work.close()
+                raise Unavailable(_CLOSED)
+            waiting = asyncio.run_coroutine_threadsafe(work, self._loop)
+            self._waiting.add(waiting)
+            return waiting
 
 
 def _documents(rows: Sequence[tuple[str, str, str, bytes]], due: dict[tuple[str, str, str], int], place: int) -> _Batch:

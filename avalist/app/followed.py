@@ -76,13 +76,19 @@ def told(documents: Documents, part: str = "") -> Followed | None:
     return None if body is None else msgspec.json.decode(body, type=Followed)
 
 
-def check_parity(documents: Documents, merchant: str, part: str = "") -> None:
-    """Raise ``ReplayMismatch`` where decisions of a merchant saw other features than its log gives: do not train."""
+def broken_parity(documents: Documents, merchant: str, part: str = "") -> Checked | None:
+    """Return what was found where decisions of a merchant saw other features than its log gives, or None."""
     followed = told(documents, part)
     if followed is None or followed.code != CODE:  # other code found it; ours is yet to look
-        return
+        return None
     found = followed.parity.get(merchant)
-    if found is not None and found.different:
+    return found if found is not None and found.different else None
+
+
+def check_parity(documents: Documents, merchant: str, part: str = "") -> None:
+    """Raise ``ReplayMismatch`` where parity is broken: do not train."""
+    found = broken_parity(documents, merchant, part)
+    if found is not None:
         raise ReplayMismatch(
             f"parity is broken: {found.different} of {found.checked} decisions of {merchant} saw other features than "
             f"its log gives now ({found.first}). A model trained on plan {found.plan} would learn from values that "

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from avalist.app.dataset import Dataset
 from avalist.app.level import CHANCE, LevelCheck, level_checks, off
+from avalist.app.parity import Checked
 from avalist.domain.alerts import Alert
 from avalist.domain.schema import DAY_MS
 from avalist.features.codes import code_of
@@ -109,21 +110,34 @@ def kept(documents: Documents, merchant: str) -> Health | None:
     return None if body is None else msgspec.json.decode(body, type=Health)
 
 
-def check(data: Dataset, merchant: str, days: int = 7, said: F64 | None = None) -> Health:
+def check(
+    data: Dataset, merchant: str, days: int = 7, said: F64 | None = None, broken: Checked | None = None
+) -> Health:
     """Check a merchant's replayed log.
 
     `said` float64 [n] is P(fraud) of each payment before it was learnt from, NaN where nobody said; None: as decided.
+    `broken` is how the follower found parity broken.
     """
     said = data.background.decided[:, 0].astype(np.float64) if said is None else said
     levels, windows = level_checks(data, data.cut_ms, said), _windows(data, days)
     moved, missing = tuple(_moved(data, windows, days, said.astype(np.float32))), tuple(_missing(data, windows))
-    alerts = (*_off_levels(levels), *_moved_columns(moved), *_more_missing(missing))
+    alerts = (*_no_parity(broken), *_off_levels(levels), *_moved_columns(moved), *_more_missing(missing))
     strongest = sorted(moved, key=lambda one: -one.psi)[:_SHOWN]
     return Health(
         merchant=merchant, at_ms=data.cut_ms, days=days, payments=len(windows.now),
         checks=len(levels) + len(moved) + len(missing), levels=levels, moved=tuple(strongest), missing=missing,
         alerts=alerts,
     )  # fmt: skip
+
+
+def _no_parity(broken: Checked | None) -> Iterator[Alert]:
+    if broken is not None:
+        words = (
+            f"{broken.different} of {broken.checked} decisions saw other features than the log gives now "
+            f"({broken.first})"
+        )
+        share = broken.different / broken.checked
+        yield Alert(kind="parity", subject=f"plan {broken.plan}", value=share, words=words)
 
 
 class _Windows(NamedTuple):

@@ -2,12 +2,18 @@
 
 Two models are trained. The first sees only what was logged before the last slice of payments began, and is graded on
 that slice: labels of its training rows that came later stay unseen. The second, the one that ships, sees everything.
+Where there are two threads each grows one of them: threads that share a tree wait for each other at every split
+(ADR 43).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from threading import Event
 from typing import Final, NamedTuple
 
 import msgspec
@@ -24,7 +30,6 @@ from avalist.models.artefact import Artefact, DataRange
 from avalist.models.delay import LEAST_REPORTED, ReportDelay, estimate
 from avalist.models.judge import AGES_D, Draws, Level, blocks, evenly, levels
 from avalist.models.metrics import Report, report
-from avalist.models.prequential import latest
 from avalist.models.train import Enough, Progress, TrainingSet, TrainParams
 from avalist.models.trees import F64
 
@@ -92,10 +97,15 @@ def train_on(
             expected=f"at least {FEWEST_FRAUDS} reported frauds",
             got=str(frauds),
         )
-    judged = graded(data, everything, training, prior) if frauds >= FEWEST_FRAUDS else Graded()
-    if prior is None or judged.certain >= CERTAIN:
-        made = replace(own_model(everything, prior, training.params, grown, enough), report=judged.own)
+    judged, own = Graded(), None
+    if frauds >= FEWEST_FRAUDS:
+        with growing(everything, prior, training.params, grown, enough) as wait:
+            judged = graded(data, everything, training, prior)
+            own = wait() if prior is None or judged.certain >= CERTAIN else None
+    if own is not None:
+        made = replace(own, report=judged.own)
     else:
+        assert prior is not None
         made = replace(at_level(prior, everything), report=judged.prior, data=range_of(everything))
     return replace(
         made,
@@ -103,6 +113,35 @@ def train_on(
         by_age=level_by_age(made, everything, data),
         percentiles=percentiles(made, data),
     )
+
+
+@contextmanager
+def growing(
+    known: TrainingSet, prior: Artefact | None, params: TrainParams, grown: Progress | None, enough: Enough | None
+) -> Iterator[Callable[[], Artefact]]:
+    """Give a function that returns :func:`own_model`; where there are two threads one of them grows it meanwhile.
+
+    What was not waited for is given up at the end of the block.
+    """
+    if params.num_threads != 2:
+        yield partial(own_model, known, prior, params, grown, enough)
+        return
+    left = Event()
+
+    def ends() -> bool:
+        return left.is_set() or (enough is not None and enough())
+
+    with ThreadPoolExecutor(1, "growing") as pool:
+        trees = pool.submit(own_model, known, prior, _one_thread(params), grown, ends)
+        try:
+            yield trees.result
+        finally:
+            left.set()
+
+
+def _one_thread(params: TrainParams) -> TrainParams:
+    """Return parameters for a forest that grows beside another: LightGBM has one number of threads per process."""
+    return msgspec.structs.replace(params, num_threads=1) if params.num_threads == 2 else params
 
 
 def without(data: Dataset, entities: Sequence[str]) -> Dataset:
@@ -156,10 +195,10 @@ def graded(data: Dataset, everything: TrainingSet, training: Training, prior: Ar
     cuts = np.quantile(everything.t_ms[old_enough], 1.0 - share * (1.0 - np.arange(steps) / steps)).astype(np.int64)
     own, level = np.full((2, len(everything.y)), np.nan)
     for cut, end in zip(cuts.tolist(), [*cuts[1:].tolist(), data.cut_ms], strict=True):
-        past = latest(known_by(data, cut), _MOST_LEARNT)
+        past = known_by(data, cut, _MOST_LEARNT)
         rows = old_enough & (everything.t_ms >= cut) & (everything.t_ms < end)
         try:
-            own[rows] = own_model(past, prior, training.params, None).p_fraud(everything.x[rows])
+            own[rows] = own_model(past, prior, _one_thread(training.params)).p_fraud(everything.x[rows])
         except BadInput:  # a short history has no frauds on one side of the cut
             continue
         if prior is not None:
@@ -200,10 +239,14 @@ def level_by_age(model: Artefact, known: TrainingSet, data: Dataset) -> tuple[Le
     return levels(age_d, np.array(AGES_D), y, p * known.reported[rows], Draws(blocks(t_ms)[0]))
 
 
-def known_by(data: Dataset, cut_ms: int) -> TrainingSet:
-    """Return the captured payments before a cut with the labels logged by it, and the delay law that they show."""
+def known_by(data: Dataset, cut_ms: int, most: int | None = None) -> TrainingSet:
+    """Return the captured payments before a cut with the labels logged by it, and the delay law that they show.
+
+    With `most` only so many of the last.
+    """
     captured, fraud = data.known_at(cut_ms)
-    rows = captured & (data.t_ms < cut_ms)
+    rows = np.flatnonzero(captured & (data.t_ms < cut_ms))
+    rows = rows if most is None else rows[-most:]
     age_d = (cut_ms - data.t_ms[rows]) / DAY_MS
     return TrainingSet(
         data.x[rows],

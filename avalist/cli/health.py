@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from typing import Annotated, Final
 
@@ -15,11 +16,14 @@ from rich.table import Table
 
 from avalist.app.administer import SetAlerts
 from avalist.app.dataset import Dataset
+from avalist.app.followed import broken_parity
 from avalist.app.health import Health, check, keep
 from avalist.app.partition import reason_of
+from avalist.bootstrap import open_documents
 from avalist.cli.learn import patiently, run_beside, tools_for
 from avalist.cli.office import carry_out
 from avalist.cli.options import Config, Data, Port, console
+from avalist.cli.reading import part_for
 from avalist.cli.replayed import replayed as replay_of
 from avalist.cli.roles import telling
 from avalist.config import Settings, settings_from
@@ -41,8 +45,8 @@ def health(
 ) -> None:
     """Check merchants: are as many frauds reported as expected by now, have columns moved, are fields missing?
 
-    It reads the log beside a running service, which does the same by itself every few hours. Alerts are events in the
-    merchant's log and change no decision.
+    It also tells of broken parity, which the follower finds. It reads the log beside a running service, which does the
+    same by itself every few hours. Alerts are events in the merchant's log and change no decision.
     """
     settings = settings_from(file=config, data=data, port=port)
     if parent:
@@ -78,7 +82,9 @@ def _tell(settings: Settings, merchants: Sequence[str], days: int) -> None:
 def _checked(settings: Settings, merchant: str, days: int, *, show: bool) -> tuple[Dataset, Health]:
     with tempfile.TemporaryFile() as spill:
         replayed = replay_of(settings, merchant, spill=spill, show=show)
-    return replayed, check(replayed, merchant, days)
+    with closing(open_documents(settings)) as documents:
+        broken = broken_parity(documents, merchant, part_for(settings, merchant))
+    return replayed, check(replayed, merchant, days, broken=broken)
 
 
 def _record(settings: Settings, data: Dataset, found: Health) -> bool:

@@ -8,7 +8,9 @@ import pytest
 
 from avalist.app.administer import CreateMerchant, SetAlerts
 from avalist.app.dataset import collect
+from avalist.app.followed import Followed, tell
 from avalist.app.health import kept
+from avalist.app.parity import Checked
 from avalist.cli.health import health
 from avalist.cli.models import train
 from avalist.cli.take_away import export_model, import_model
@@ -42,6 +44,20 @@ def test_alerts_that_no_longer_stand_are_logged(folder: Path, capsys: pytest.Cap
     health(["shop"], data=folder)
     with opened(folder) as shop:
         assert shop.installation.log.end == before
+
+
+def test_broken_parity_becomes_an_event_of_the_log_once(folder: Path) -> None:
+    with opened(folder) as shop:
+        parity = {"shop": Checked(plan="p1", checked=9, different=3, first="payment a")}
+        tell(shop.installation.documents, Followed(at_ms=0, position=0, snapshot=0, parity=parity))
+    health(["shop"], data=folder)
+    with opened(folder) as shop:
+        (alert,) = collect(shop.installation.log.read, "shop").background.alerts
+        assert (alert.kind, alert.subject) == ("parity", "plan p1")
+        end = shop.installation.log.end
+    health(["shop"], data=folder)
+    with opened(folder) as shop:
+        assert shop.installation.log.end == end
 
 
 def test_training_with_few_frauds_says_who_decides(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

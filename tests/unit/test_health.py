@@ -14,6 +14,7 @@ from avalist.app.dataset import Dataset, collect
 from avalist.app.followed import Checkup, Followed, Work, tell, told
 from avalist.app.health import check, keep, kept
 from avalist.app.level import ALL_PAYMENTS
+from avalist.app.parity import Checked
 from avalist.domain.alerts import Alert
 from avalist.features.codes import code_of
 from avalist.follow.health import Checkups
@@ -66,6 +67,13 @@ def test_a_field_that_goes_missing_is_told_by_its_source() -> None:
     (alert,) = check(replace(data, background=replace(data.background, keys=keys)), "shop").alerts
     assert (alert.kind, alert.subject) == ("missing", "method.fingerprint")
     assert alert.value == pytest.approx(0.9, abs=0.02)
+
+
+def test_broken_parity_is_told_as_the_follower_found_it() -> None:
+    broken = Checked(plan="p1", checked=40, different=10, first="payment a: 1 columns differ")
+    (alert,) = check(lived(), "shop", broken=broken).alerts
+    assert (alert.kind, alert.subject, alert.value) == ("parity", "plan p1", 0.25)
+    assert alert.words.endswith("(payment a: 1 columns differ)")
 
 
 def test_a_young_merchant_is_not_compared() -> None:

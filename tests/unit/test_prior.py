@@ -8,7 +8,7 @@ import pytest
 
 from avalist.app.merchant import creation, plan_of
 from avalist.app.prior import Rivals, at_level, beside, own_model, prior_of, share_to_judge
-from avalist.app.train import FEWEST_FRAUDS, Training, known_by, train_on
+from avalist.app.train import FEWEST_FRAUDS, Training, growing, known_by, train_on
 from avalist.domain.errors import BadInput
 from avalist.domain.schema import DIGITAL_GOODS, EntityDecl, Schema
 from avalist.features.derive import derive
@@ -139,6 +139,25 @@ def test_own_trees_take_over_where_they_are_better() -> None:
     assert made.trained == "own"
     assert made.report is not None
     assert made.report.roc_auc.value > 0.8
+
+
+def two_threads(training: Training) -> Training:
+    return msgspec.structs.replace(training, params=msgspec.structs.replace(training.params, num_threads=2))
+
+
+def test_two_threads_grow_the_same_model_side_by_side() -> None:
+    data, grown = dataset(6000, frauds=0.05), list[int]()
+    beside = train_on(data, two_threads(LIGHT), grown=lambda count, _: grown.append(count))
+    assert beside.to_bytes() == train_on(data, LIGHT).to_bytes()
+    assert grown[-1] == LIGHT.params.trees
+
+
+def test_trees_that_nobody_waits_for_are_given_up() -> None:
+    data, grown = dataset(6000, frauds=0.05), list[int]()
+    params = msgspec.structs.replace(LIGHT.params, num_threads=2, trees=600)
+    with growing(known_by(data, data.cut_ms), None, params, lambda count, _: grown.append(count), None):
+        pass
+    assert len(grown) < 600
 
 
 def test_own_trees_may_ask_for_the_priors_margin() -> None:

@@ -441,7 +441,7 @@ export interface components {
          */
         "avalist.domain.alerts.Alert": {
             /** @enum {unknown} */
-            kind: "drift" | "level" | "missing";
+            kind: "drift" | "level" | "missing" | "parity";
             subject: string;
             value: number;
             words: string;

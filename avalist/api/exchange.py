@@ -61,10 +61,15 @@ class Turn:
 
     def _ask(self) -> None:
         whole, self._whole = self._whole, []
-        for step in (Exchange.decode, Exchange.check, Exchange.ask):
-            for exchange in whole:
-                if not exchange.done():
-                    exchange.take(step)
+        for exchange in whole:
+            if not exchange.settled:
+                exchange.take(Asking.decode, exchange.body)
+        for exchange in whole:
+            if not exchange.settled:
+                exchange.take(Asking.check, exchange.body)
+        for exchange in whole:
+            if not exchange.settled:
+                exchange.take(Asking.ask, exchange)
 
     def answer(self, exchange: Exchange) -> None:
         """Add a request whose answer is made."""
@@ -82,7 +87,8 @@ class Turn:
 class Exchange:
     """One request whose head is read. What the protocol reads of a cycle is the same here.
 
-    `sent` is called when the answer is written.
+    `sent` is called when the answer is written. It is `settled` when the answer is known, written or yet to be: a
+    rehearsed one may be late.
     """
 
     message_event: Final = _Ignored()
@@ -96,11 +102,11 @@ class Exchange:
         keep_alive: bool,
         sent: Callable[[], None],
     ) -> None:
-        self._body = self._answer = b""
+        self.body = self._answer = b""
         self.keep_alive = keep_alive
         self.disconnected = False
         self.response_complete = False
-        self._settled = False
+        self.settled = False
         self._service = service
         self._turn = turn
         self._transport = transport
@@ -113,41 +119,29 @@ class Exchange:
 
     def add(self, body: bytes) -> None:
         """Add a piece of the body; refuse one that grows too large."""
-        self._body = self._body + body if self._body else body
+        self.body = self.body + body if self.body else body
         limit = self._service.settings.body_limit_bytes
-        if len(self._body) > limit:
+        if len(self.body) > limit:
             self.set_exception(too_large(limit))
-
-    def take(self, step: Callable[[Exchange], None]) -> None:
-        """Take a step of those that follow, and answer what goes wrong."""
-        try:
-            step(self)
-        except Exception as error:  # noqa: BLE001  told and logged, as a server does
-            self.set_exception(error)
-
-    def decode(self) -> None:
-        """Decode the body, which is whole."""
-        self._asking.decode(self._body)
-
-    def check(self) -> None:
-        """Look for what a decoder lets pass."""
-        self._asking.check(self._body)
 
     def begin(self) -> None:
         """Take note of when the body was whole."""
         self._asking.begin()
 
-    def ask(self) -> None:
-        """Ask."""
-        self._asking.ask(self)
+    def take(self, step: Callable[..., None], *given: object) -> None:
+        """Take a step towards the answer, and answer what goes wrong."""
+        try:
+            step(self._asking, *given)
+        except Exception as error:  # noqa: BLE001  told and logged, as a server does
+            self.set_exception(error)
 
     def done(self) -> bool:
-        """Tell whether the answer is known, written or yet to be: a rehearsed one may be late."""
-        return self._settled
+        """Tell whether the answer is known."""
+        return self.settled
 
     def set_result(self, found: Kept[Answer] | Decision, /) -> None:
         """Make the answer, to be written in this turn."""
-        self._settled = True
+        self.settled = True
         try:
             body, headers = self._asking.answer(found), [JSON, VERSION, *self._asking.headers()]
         except Exception as error:  # noqa: BLE001  told and logged, as a server does
@@ -172,14 +166,14 @@ class Exchange:
             self._write(500, [PROBLEM], _BROKEN)
 
     def _write(self, status: int, headers: Headers, body: bytes) -> None:
-        self._settled = True
+        self.settled = True
         self._answer = response(status, headers, body, keep_alive=self.keep_alive)
         self.send()
 
     def send(self) -> None:
         """Write the answer, which is made."""
         self.response_complete = True
-        sent, self._sent, self._body = self._sent, _nothing, b""  # what is done holds nothing
+        sent, self._sent, self.body = self._sent, _nothing, b""  # what is done holds nothing
         answer, self._answer = self._answer, b""
         if self.disconnected or self._transport.is_closing():
             return

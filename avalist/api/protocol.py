@@ -16,8 +16,8 @@ from avalist.api.routes.decisions import PATH
 
 LARGEST_HEAD_BYTES: Final = 65_536
 _END: Final = b"\r\n\r\n"
-_MOST_KNOWN: Final = 4096
-_LARGEST_KNOWN_BYTES: Final = 1024
+MOST_KNOWN: Final = 4096
+LARGEST_KNOWN_BYTES: Final = 1024
 _DECISIONS: Final = PATH.encode()
 _NO_HTTP: Final = Problem(
     type="about:blank",
@@ -58,11 +58,12 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take what came: a decision whose head was parsed before, or else what the parser makes of it."""
         body_at = data.find(_END) + len(_END)
-        if self._between and not self._known(data, body_at):
-            self._parse(data)
+        between, before = self._between, self._exchange
+        if between and self._known(data, body_at):
+            return
+        self._parse(data)
+        if between and self._exchange is not before:
             self._remember(data, body_at)
-        elif not self._between:
-            self._parse(data)
 
     def _known(self, data: bytes, body_at: int) -> bool:
         """Begin a decision, if `data` is one request and the parser said before what its head means (ADR 42)."""
@@ -78,13 +79,14 @@ class Protocol(HttpToolsProtocol):
         return True
 
     def _remember(self, data: bytes, body_at: int) -> None:
-        """Keep the head of a decision, if the parser found that `data` is one request, whole."""
-        exchange, heads = self._exchange, cast(App, self.app).heads
-        if not self._between or exchange is None or not exchange.keep_alive or body_at > _LARGEST_KNOWN_BYTES:
+        """Keep the head of a decision that was let in and goes on, if `data` is that one request, whole: its body is as
+        long as the head says. A second request, or a blank line before the first, would make it longer.
+        """
+        exchange, heads, body_bytes = self._exchange, cast(App, self.app).heads, len(data) - body_at
+        if not self._between or exchange is None or exchange.settled or not exchange.keep_alive:
             return
-        body_bytes = len(data) - body_at
-        if dict(self.headers).get(b"content-length") == b"%d" % body_bytes:
-            if len(heads) >= _MOST_KNOWN:
+        if body_at <= LARGEST_KNOWN_BYTES and dict(self.headers).get(b"content-length") == b"%d" % body_bytes:
+            if len(heads) >= MOST_KNOWN:
                 heads.clear()
             heads[data[:body_at]] = Head(self.headers, body_bytes)
 

@@ -62,14 +62,11 @@ class Turn:
     def _ask(self) -> None:
         whole, self._whole = self._whole, []
         for exchange in whole:
-            if not exchange.settled:
-                exchange.take(Asking.decode, exchange.body)
+            exchange.take(Asking.decode, exchange.body)
         for exchange in whole:
-            if not exchange.settled:
-                exchange.take(Asking.check, exchange.body)
+            exchange.take(Asking.check, exchange.body)
         for exchange in whole:
-            if not exchange.settled:
-                exchange.take(Asking.ask, exchange)
+            exchange.take(Asking.ask, exchange)
 
     def answer(self, exchange: Exchange) -> None:
         """Add a request whose answer is made."""
@@ -87,8 +84,7 @@ class Turn:
 class Exchange:
     """One request whose head is read. What the protocol reads of a cycle is the same here.
 
-    `sent` is called when the answer is written. It is `settled` when the answer is known, written or yet to be: a
-    rehearsed one may be late.
+    `sent` is called when the answer is written.
     """
 
     message_event: Final = _Ignored()
@@ -106,7 +102,7 @@ class Exchange:
         self.keep_alive = keep_alive
         self.disconnected = False
         self.response_complete = False
-        self.settled = False
+        self._settled = False
         self._service = service
         self._turn = turn
         self._transport = transport
@@ -129,19 +125,21 @@ class Exchange:
         self._asking.begin()
 
     def take(self, step: Callable[..., None], *given: object) -> None:
-        """Take a step towards the answer, and answer what goes wrong."""
+        """Take a step towards the answer, if it is not known, and answer what goes wrong."""
+        if self._settled:
+            return
         try:
             step(self._asking, *given)
         except Exception as error:  # noqa: BLE001  told and logged, as a server does
             self.set_exception(error)
 
     def done(self) -> bool:
-        """Tell whether the answer is known."""
-        return self.settled
+        """Tell whether the answer is known, written or yet to be: a rehearsed one may be late."""
+        return self._settled
 
     def set_result(self, found: Kept[Answer] | Decision, /) -> None:
         """Make the answer, to be written in this turn."""
-        self.settled = True
+        self._settled = True
         try:
             body, headers = self._asking.answer(found), [JSON, VERSION, *self._asking.headers()]
         except Exception as error:  # noqa: BLE001  told and logged, as a server does
@@ -166,7 +164,7 @@ class Exchange:
             self._write(500, [PROBLEM], _BROKEN)
 
     def _write(self, status: int, headers: Headers, body: bytes) -> None:
-        self.settled = True
+        self._settled = True
         self._answer = response(status, headers, body, keep_alive=self.keep_alive)
         self.send()
 

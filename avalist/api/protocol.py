@@ -83,7 +83,7 @@ class Protocol(HttpToolsProtocol):
         long as the head says. A second request, or a blank line before the first, would make it longer.
         """
         exchange, heads, body_bytes = self._exchange, cast(App, self.app).heads, len(data) - body_at
-        if not self._between or exchange is None or exchange.settled or not exchange.keep_alive:
+        if not self._between or exchange is None or exchange.done() or not exchange.keep_alive:
             return
         if body_at <= LARGEST_KNOWN_BYTES and dict(self.headers).get(b"content-length") == b"%d" % body_bytes:
             if len(heads) >= MOST_KNOWN:

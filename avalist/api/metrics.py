@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping
-from itertools import accumulate
+from collections.abc import Mapping
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
-from prometheus_client.utils import floatToGoString
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from avalist.app.administer import ActivateModel, AdminRequest, RefuseModel, StageModel
 from avalist.app.followed import Checkup, Followed, Work
@@ -20,41 +16,14 @@ from avalist.domain.decisions import Action
 _LATENCY_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.035, 0.05, 0.1, 0.25, 1.0)
 
 
-class Answers:
-    """Decisions that were answered: counted on the event loop alone, for three counters with a lock each cost as much
-    as encoding the answer.
-    """
-
-    def __init__(self) -> None:
-        self._by_action = dict.fromkeys([action.value for action in Action], 0)
-        self._by_latency = [0] * (len(_LATENCY_S) + 1)
-        self._sum_s = 0.0
-
-    def add(self, action: Action, seconds: float) -> None:
-        """Count one, by its action and by how long it took."""
-        self._by_action[action.value] += 1
-        self._by_latency[bisect_left(_LATENCY_S, seconds)] += 1
-        self._sum_s += seconds
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the metrics, as a registry asks for them."""
-        decisions = CounterMetricFamily("avalist_decisions_total", "Decisions answered, by action", labels=["action"])
-        for action, count in self._by_action.items():
-            decisions.add_metric([action], count)
-        yield decisions
-        counts = list(zip(map(floatToGoString, (*_LATENCY_S, math.inf)), accumulate(self._by_latency), strict=True))
-        yield HistogramMetricFamily(
-            "avalist_decision_seconds", "From body read to answer durable", counts, sum_value=self._sum_s
-        )
-
-
 class Metrics:
     """The metrics of whoever answers callers, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.answers = Answers()
-        self.registry.register(self.answers)
+        self.decisions = Counter(
+            "avalist_decisions_total", "Decisions answered, by action", ["action"], registry=self.registry
+        )
         self.fallbacks = Counter(
             "avalist_fallbacks_total", "Fallback answers, by cause", ["why"], registry=self.registry
         )
@@ -62,10 +31,14 @@ class Metrics:
         self.problems = Counter(
             "avalist_problems_total", "Requests refused, by problem", ["problem"], registry=self.registry
         )
+        self.latency = Histogram(
+            "avalist_decision_seconds", "From body read to answer durable", buckets=_LATENCY_S, registry=self.registry
+        )
         self.waiting = Gauge("avalist_commit_waiting", "Answers waiting for the log", registry=self.registry)
         self.model_steps = Counter(
             "avalist_model_steps_total", "Steps in the life of models", ["step"], registry=self.registry
         )
+        self._by_action = {action: self.decisions.labels(action.value) for action in Action}
 
     def administered(self, request: AdminRequest) -> None:
         """Count a step in the life of a model."""
@@ -76,6 +49,11 @@ class Metrics:
                 self.model_steps.labels("refused").inc()
             case StageModel():
                 self.model_steps.labels("staged").inc()
+
+    def answered(self, action: Action, seconds: float) -> None:
+        """Count a decision that was answered."""
+        self._by_action[action].inc()
+        self.latency.observe(seconds)
 
 
 class GatewayMetrics(Metrics):

@@ -96,7 +96,7 @@ class Asking:
     def answer(self, found: Kept[Answer] | Decision) -> bytes:
         """Return the answer's body; after :attr:`pause_s`, it may be sent."""
         decision = self._first(found) if isinstance(found, Kept) else found
-        self._service.metrics.answers.add(decision.action, time.perf_counter() - self._began_s)
+        self._service.metrics.answered(decision.action, time.perf_counter() - self._began_s)
         if self._span is not None:
             said = Said(seq=decision.seq, action=decision.action.value, degraded=decision.degraded, status=200)
             self._span.end(**said)

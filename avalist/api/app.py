@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+from typing import NamedTuple
 
 from avalist.api.exchange import Turn
-from avalist.api.http import PROBLEM, Receive, Scope, Send, encode_json, send_json, status_headers
+from avalist.api.http import PROBLEM, Header, Receive, Scope, Send, encode_json, send_json, status_headers
 from avalist.api.routes.decisions import PATH, Asking, decide
 from avalist.api.routes.rest import rest
 from avalist.api.scan import check_body
@@ -13,13 +14,21 @@ from avalist.api.service import Service
 from avalist.domain.errors import AvalistError
 
 
+class Head(NamedTuple):
+    """What a head means: `headers`, and how long the body is that follows."""
+
+    headers: list[Header]
+    body_bytes: int
+
+
 class App:
-    """Routes requests. One app serves one :class:`Service`."""
+    """Routes requests. One app serves one :class:`Service`; `heads` are those of decisions that came before."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
         self.failed: Exception | None = None
         """Why the service did not start."""
+        self.heads: dict[bytes, Head] = {}
         self.turn = Turn(service)
         service.on_settled = self.turn.send
         self._rest = rest(service)

@@ -1,4 +1,4 @@
-"""Payments that come in while the log syncs are decided together when it has; under load they wait for more."""
+"""Payments that come in while the log syncs are decided together when it has."""
 
 from __future__ import annotations
 
@@ -11,16 +11,9 @@ from avalist.app.writer import Answer, Asked, Writer
 from avalist.domain.errors import LogFailed
 
 MOST = 32
-"""So many payments are decided without waiting for anything: more would gain little."""
+"""So many payments are decided without waiting for a sync under way: more would gain little."""
 PATIENCE_S = 0.002
 """So long a payment waits for a sync under way: a slow log delays answers, not decisions."""
-GATHER_S = 0.004
-"""So long after a batch payments wait for others, where batches usually hold ``FEW`` or more, unless as many wait as
-came together lately.
-"""
-FEW = 2.0
-_MEMORY = 1 / 16
-_LESS = 0.25
 
 _Done = Settles[Kept[Answer]]
 
@@ -34,8 +27,8 @@ class _Request(NamedTuple):
 class Decider:
     """Decides in batches: the first payment of a quiet moment at once, under load as many as came in meanwhile.
 
-    The answers are those of one by one; a batch shares one sync, and each of its steps finds the caches warm. A payment
-    of a batch of eight costs half of what it costs alone, so a processor that is nearly busy gains by waiting.
+    The answers are those of one by one; a batch shares one sync, and each of its steps finds the caches warm. Nothing
+    waits for more to come: the next batch is as large as the work on this one is long (ADR 42).
     """
 
     def __init__(self, writer: Writer, commit: GroupCommit) -> None:
@@ -45,8 +38,6 @@ class Decider:
         self._ask: Callable[[], None] | None = None
         self._waiting = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._usual = self._most = 1.0
-        self._decided_s = 0.0
         commit.on_synced = self._synced
 
     @property
@@ -67,34 +58,19 @@ class Decider:
 
     def _count(self) -> None:
         self._waiting += 1
-        if self._waiting == MOST:
+        if self._waiting == MOST or (self._waiting == 1 and self._commit.idle):
             self._loop.call_soon(self._decide)  # after those that are being read in this very turn
         elif self._waiting == 1:
-            self._plan(0.0 if self._commit.idle else PATIENCE_S)
-        elif self._waiting - 1 < self._most <= self._waiting and self._commit.idle:
-            self._plan(0.0)
+            self._timer = self._loop.call_later(PATIENCE_S, self._decide)
 
     def _synced(self) -> None:
         if self._waiting:
-            self._plan(0.0)
+            self._loop.call_soon(self._decide)  # after the answers are written
 
-    def _plan(self, wait_s: float) -> None:
-        """Decide what waits in so many seconds, or later where more payments are worth waiting for."""
-        self._stop_waiting()
-        if self._usual >= FEW and self._waiting < self._most:
-            wait_s = max(wait_s, self._decided_s + GATHER_S - self._loop.time())
-        if wait_s > 0.0:
-            self._timer = self._loop.call_later(wait_s, self._decide)
-        else:
-            self._loop.call_soon(self._decide)
-
-    def _stop_waiting(self) -> None:
+    def _decide(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _decide(self) -> None:
-        self._stop_waiting()
         if self._ask is not None:
             self._ask()
             self._ask = None
@@ -102,9 +78,6 @@ class Decider:
         requests, self._requests = self._requests, []
         if not requests:
             return
-        self._decided_s = self._loop.time()
-        self._usual += (len(requests) - self._usual) * _MEMORY
-        self._most = max(len(requests), self._most - _LESS)
         try:
             answers = self._writer.decide_many([request.asked for request in requests])
         except BaseException as error:

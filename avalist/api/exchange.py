@@ -61,10 +61,12 @@ class Turn:
 
     def _ask(self) -> None:
         whole, self._whole = self._whole, []
-        for step in (Exchange.decode, Exchange.check, Exchange.ask):
-            for exchange in whole:
-                if not exchange.done():
-                    exchange.take(step)
+        for exchange in whole:
+            exchange.take(Asking.decode, exchange.body)
+        for exchange in whole:
+            exchange.take(Asking.check, exchange.body)
+        for exchange in whole:
+            exchange.take(Asking.ask, exchange)
 
     def answer(self, exchange: Exchange) -> None:
         """Add a request whose answer is made."""
@@ -96,7 +98,7 @@ class Exchange:
         keep_alive: bool,
         sent: Callable[[], None],
     ) -> None:
-        self._body = self._answer = b""
+        self.body = self._answer = b""
         self.keep_alive = keep_alive
         self.disconnected = False
         self.response_complete = False
@@ -113,33 +115,23 @@ class Exchange:
 
     def add(self, body: bytes) -> None:
         """Add a piece of the body; refuse one that grows too large."""
-        self._body = self._body + body if self._body else body
+        self.body = self.body + body if self.body else body
         limit = self._service.settings.body_limit_bytes
-        if len(self._body) > limit:
+        if len(self.body) > limit:
             self.set_exception(too_large(limit))
-
-    def take(self, step: Callable[[Exchange], None]) -> None:
-        """Take a step of those that follow, and answer what goes wrong."""
-        try:
-            step(self)
-        except Exception as error:  # noqa: BLE001  told and logged, as a server does
-            self.set_exception(error)
-
-    def decode(self) -> None:
-        """Decode the body, which is whole."""
-        self._asking.decode(self._body)
-
-    def check(self) -> None:
-        """Look for what a decoder lets pass."""
-        self._asking.check(self._body)
 
     def begin(self) -> None:
         """Take note of when the body was whole."""
         self._asking.begin()
 
-    def ask(self) -> None:
-        """Ask."""
-        self._asking.ask(self)
+    def take(self, step: Callable[..., None], *given: object) -> None:
+        """Take a step towards the answer, if it is not known, and answer what goes wrong."""
+        if self._settled:
+            return
+        try:
+            step(self._asking, *given)
+        except Exception as error:  # noqa: BLE001  told and logged, as a server does
+            self.set_exception(error)
 
     def done(self) -> bool:
         """Tell whether the answer is known, written or yet to be: a rehearsed one may be late."""
@@ -179,7 +171,7 @@ class Exchange:
     def send(self) -> None:
         """Write the answer, which is made."""
         self.response_complete = True
-        sent, self._sent, self._body = self._sent, _nothing, b""  # what is done holds nothing
+        sent, self._sent, self.body = self._sent, _nothing, b""  # what is done holds nothing
         answer, self._answer = self._answer, b""
         if self.disconnected or self._transport.is_closing():
             return

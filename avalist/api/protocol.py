@@ -8,13 +8,16 @@ from typing import Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from avalist.api.app import App
+from avalist.api.app import App, Head
 from avalist.api.errors import Problem
 from avalist.api.exchange import Exchange
-from avalist.api.http import PROBLEM, encode_json, response
+from avalist.api.http import PROBLEM, Header, encode_json, response
 from avalist.api.routes.decisions import PATH
 
 LARGEST_HEAD_BYTES: Final = 65_536
+_END: Final = b"\r\n\r\n"
+MOST_KNOWN: Final = 4096
+LARGEST_KNOWN_BYTES: Final = 1024
 _DECISIONS: Final = PATH.encode()
 _NO_HTTP: Final = Problem(
     type="about:blank",
@@ -48,10 +51,47 @@ class Protocol(HttpToolsProtocol):
 
     _dry_bytes = 0
     _moved = False
+    _between = True
+    """Whether the parser is where a message may begin."""
     _exchange: Exchange | None = None
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; bytes that end no head and are no body may not go on for ever: heads, trailers, chunks."""
+        """Take what came: a decision whose head was parsed before, or else what the parser makes of it."""
+        body_at = data.find(_END) + len(_END)
+        between, before = self._between, self._exchange
+        if between and self._known(data, body_at):
+            return
+        self._parse(data)
+        if between and self._exchange is not before:
+            self._remember(data, body_at)
+
+    def _known(self, data: bytes, body_at: int) -> bool:
+        """Begin a decision, if `data` is one request and the parser said before what its head means (ADR 42)."""
+        head = cast(App, self.app).heads.get(data[:body_at])
+        cycle = self.cycle
+        if head is None or len(data) != body_at + head.body_bytes or not (cycle is None or cycle.response_complete):
+            return False
+        self._unset_keepalive_if_required()
+        self._dry_bytes = 0
+        self._begin(head.headers, keep_alive=True)
+        self.on_body(data[body_at:])
+        self.on_message_complete()
+        return True
+
+    def _remember(self, data: bytes, body_at: int) -> None:
+        """Keep the head of a decision that was let in and goes on, if `data` is that one request, whole: its body is as
+        long as the head says. A second request, or a blank line before the first, would make it longer.
+        """
+        exchange, heads, body_bytes = self._exchange, cast(App, self.app).heads, len(data) - body_at
+        if not self._between or exchange is None or exchange.done() or not exchange.keep_alive:
+            return
+        if body_at <= LARGEST_KNOWN_BYTES and dict(self.headers).get(b"content-length") == b"%d" % body_bytes:
+            if len(heads) >= MOST_KNOWN:
+                heads.clear()
+            heads[data[:body_at]] = Head(self.headers, body_bytes)
+
+    def _parse(self, data: bytes) -> None:
+        """Parse; bytes that end no head and are no body may not go on for ever: heads, trailers, chunks."""
         self._moved = False
         super().data_received(data)
         self._dry_bytes = 0 if self._moved else self._dry_bytes + len(data)
@@ -66,6 +106,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin a request; the scope is made where it is wanted."""
+        self._between = False
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -74,16 +115,7 @@ class Protocol(HttpToolsProtocol):
         """Begin a decision, or what else is asked."""
         self._moved = True
         if self._is_decision():
-            app = cast(App, self.app)
-            self._exchange = Exchange(
-                app.service,
-                app.turn,
-                self.headers,
-                self.transport,
-                self.parser.should_keep_alive(),
-                self.on_response_complete,
-            )
-            self.cycle = self._exchange  # type: ignore[assignment]
+            self._begin(self.headers, keep_alive=self.parser.should_keep_alive())
         else:
             self._exchange = None
             url, headers, expect = self.url, self.headers, self.expect_100_continue
@@ -91,6 +123,11 @@ class Protocol(HttpToolsProtocol):
             self.url, self.expect_100_continue = url, expect
             self.headers += headers
             super().on_headers_complete()
+
+    def _begin(self, headers: list[Header], *, keep_alive: bool) -> None:
+        app = cast(App, self.app)
+        self._exchange = Exchange(app.service, app.turn, headers, self.transport, keep_alive, self.on_response_complete)
+        self.cycle = self._exchange  # type: ignore[assignment]
 
     def _is_decision(self) -> bool:
         """Tell whether a decision is asked, and nothing special of HTTP with it."""
@@ -113,6 +150,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Ask, or let the application know."""
+        self._between = True
         if self._exchange is None:
             super().on_message_complete()
         elif not self._exchange.response_complete:

@@ -317,11 +317,12 @@ class Writer:
                 for one, core, position in zip(decided, batch.cores, positions[1::2], strict=True)
             ]
         answers: list[Answer | AvalistError] = []
+        asked_again = len(batch.results) > len(new)
         for result in batch.results:
             if isinstance(result, New):
-                answer = new[result.place]
-                answers.append(answer)
-                new[result.place] = answer._replace(again=True)
+                answers.append(new[result.place])
+                if asked_again:
+                    new[result.place] = new[result.place]._replace(again=True)
             else:
                 answers.append(self._first_answer(merchant, result.position) if isinstance(result, Known) else result)
         return answers

@@ -87,6 +87,22 @@ def test_a_refused_head_does_not_spoil_the_next_request(door: OverHttp) -> None:
     assert heads(said) == ["401 Unauthorized", "200 OK"]
 
 
+def test_a_head_that_came_before_lets_no_revoked_key_in(door: OverHttp) -> None:
+    def asked(do: str, **more: str) -> Any:
+        body = json.dumps({"merchant": "shop", "do": do, **more}).encode()
+        answer = door.send("POST", "/v1/admin", body, {"authorization": f"Bearer {door.admin}"})
+        return json.loads(answer.body)
+
+    issued = asked("issue_key", kind="live")
+    sent = [request(door, n).replace(door.key.encode(), issued["key"].encode()) for n in (160, 161, 162)]
+    with socket.create_connection(("127.0.0.1", door.port), 10) as connection:
+        for one, status in zip(sent, (b"200", b"200", b"401"), strict=True):
+            if status == b"401":
+                asked("revoke_key", key=issued["id"])
+            connection.sendall(one)
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 " + status)
+
+
 def test_a_late_answer_is_given_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(tmp_path) as shop:
         shop.create()

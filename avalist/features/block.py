@@ -15,17 +15,15 @@ import numpy as np
 from avalist.features.jit import jit_part
 from avalist.features.layout import G_ENTITY, I64
 
-# the scratch's head: how many runs there are, the run to go on with, and its event in the order; and for how many
-# events there is room: a power of two
-RUNS, RUN, NEXT, CAPACITY = range(4)
-CLOCKS_AT: Final = 4
+# the scratch's head: how many runs there are, the run to go on with, and its event in the order; for how many events
+# there is room: a power of two; and whether its blocks go event by event
+RUNS, RUN, NEXT, CAPACITY, BY_EVENT = range(5)
+CLOCKS_AT: Final = 5
 SCRATCH: Final = 4 * 256
 """Words in which a quiet key's events are added up."""
 # columns of the runs: an entity's stage, a key, the end of its events in the order, where its state was found ahead
 Q_STAGE, Q_KEY, Q_END, Q_HEADER = range(4)
 RUN_WORDS: Final = 4
-SHORT: Final = 64
-"""Events of a block that goes event by event, at most."""
 
 
 def scratch_words(events: int, entities: int, clock_words: int) -> int:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from avalist.domain.row import AT
 from avalist.features.arena import BUMP, LARGEST, NOW, TILE, find, home_of
 from avalist.features.block import (
+    BY_EVENT,
     CAPACITY,
     CLOCKS_AT,
     NEXT,
@@ -32,7 +33,6 @@ from avalist.features.block import (
     RUN_WORDS,
     RUNS,
     SCRATCH,
-    SHORT,
     go_by_event,
     go_by_key,
 )  # fmt: skip
@@ -73,8 +73,11 @@ from avalist.features.variance import compute_variances
 
 F32 = npt.NDArray[np.float32]
 
-_HOME, _FIND, _REST, _NAMED = 24, 16, 10, 4
-"""How many keys ahead memory is asked for: a key's place in its table, its block's begin, its rest, what that names."""
+_AHEAD: Final = (24, 16, 10, 4)
+"""How many keys ahead memory is asked for: a key's place in its table, its block's begin, its rest, what that names.
+
+Where events go one by one: each for all keys of an event at once, so that the waits for memory overlap.
+"""
 _NOTE, _EVENT = 24, 12
 """How many events ahead what was noted of an event is asked for, and the rest of it."""
 _LINE: Final = 16
@@ -143,24 +146,25 @@ def write_rows(
 
 @jit_part
 def ask_for_keys(
-    u: int, first: int, last: int, plan: int, entities: I64, streams: I64, reads: I64, stages: I64, mem: I64, meta: I64,
-    work: I64,
+    u: int, first: int, last: int, ahead: tuple[int, int, int, int], plan: int, entities: I64, streams: I64, reads: I64,
+    stages: I64, mem: I64, meta: I64, work: I64,
 ) -> None:  # fmt: skip
     """Ask for the memory that the runs after `u` will need, in four passes: each names what the next one asks for."""
-    if u + _HOME < last:
-        prefetch(mem, home_of(meta, work[plan + RUN_WORDS * (u + _HOME) + Q_KEY]))
-    if first <= u + _FIND < last:
-        at = plan + RUN_WORDS * (u + _FIND)
+    home, found, rest, named = ahead
+    if first <= u + home < last:
+        prefetch(mem, home_of(meta, work[plan + RUN_WORDS * (u + home) + Q_KEY]))
+    if first <= u + found < last:
+        at = plan + RUN_WORDS * (u + found)
         header = find(mem, meta, work[at + Q_KEY]) if work[at + Q_KEY] != 0 else 0
         work[at + Q_HEADER] = header  # for now: it may move until its run comes
         prefetch(mem, header)
         prefetch(mem, header + 8)
-    if first <= u + _REST < last:
-        at = plan + RUN_WORDS * (u + _REST)
-        touch_block(stages[work[at + Q_STAGE], G_ENTITY], work[at + Q_HEADER] & PLACE, entities, mem)
-    if first <= u + _NAMED < last:
-        at = plan + RUN_WORDS * (u + _NAMED)
-        e = stages[work[at + Q_STAGE], G_ENTITY]
+    if first <= u + rest < last:
+        at = plan + RUN_WORDS * (u + rest)
+        touch_block(stages[work[at + Q_STAGE] & PLACE, G_ENTITY] & PLACE, work[at + Q_HEADER] & PLACE, entities, mem)
+    if first <= u + named < last:
+        at = plan + RUN_WORDS * (u + named)
+        e = stages[work[at + Q_STAGE] & PLACE, G_ENTITY] & PLACE
         touch_named(e, work[at + Q_HEADER] & PLACE, entities, streams, reads, mem)
 
 
@@ -203,7 +207,7 @@ def run(
     told, stages = table(code, code[28], code[29], 2), table(code, code[30], code[31], 15)
     handed = table(code, code[32], code[33], 2)
     n, width, capacity = rows.shape[0], stages.shape[0] - 1, work[CAPACITY]
-    short = n <= SHORT and width > 1
+    short = work[BY_EVENT] != 0 and width > 1
     scratch = CLOCKS_AT + CLOCK * clocks.shape[0] & PLACE
     notes = scratch + SCRATCH
     plan = notes + capacity * width
@@ -223,25 +227,27 @@ def run(
     # a table that grows must not forget a key that an earlier event of the block, run later, may still see
     forget_before = rows[0, AT] - memory_ms if n else 0
     first, last = work[RUN], work[RUNS]
-    for u in range(first - _HOME, last):
-        ask_for_keys(u, first, last, plan, entities, streams, reads, stages, mem, meta, work)
+    keys = entities.shape[0]
+    ahead = (4 * keys, 3 * keys, 2 * keys, keys) if short else _AHEAD
+    for u in range(first - ahead[0], last):
+        ask_for_keys(u, first, last, ahead, plan, entities, streams, reads, stages, mem, meta, work)
         if u < first:
             continue
         at = plan + RUN_WORDS * u
-        stage, key = work[at + Q_STAGE], work[at + Q_KEY]
+        stage, key = work[at + Q_STAGE] & PLACE, work[at + Q_KEY]
         e, header = stages[stage, G_ENTITY] & PLACE, find(mem, meta, key) if key != 0 else 0
         for p in range(work[NEXT], work[at + Q_END]):
             if not short:
                 ask_for_event(rows, p, stage, width, stages, work, notes, order, cells, kept_at, kept_cells, out)
-            if meta[LARGEST] != largest:
-                room, largest = room_needed(entities, streams, distincts, meta), meta[LARGEST]
-            if meta[BUMP] + room > mem.shape[0]:
-                work[RUN], work[NEXT] = u, p
-                return False
             i, header = work[order + p] & PLACE, header & PLACE
             row, note = rows[i], notes + i * width
-            if not short or stage == 1:  # of an event that goes alone, all clocks at once
-                of = 0 if short else stage
+            if not short or stage == 1:
+                if meta[LARGEST] != largest:
+                    room, largest = room_needed(entities, streams, distincts, meta), meta[LARGEST]
+                if meta[BUMP] + room > mem.shape[0]:
+                    work[RUN], work[NEXT] = u, p
+                    return False
+                of = 0 if short else stage  # of an event that goes alone, all clocks at once
                 set_clocks(row, clocks, stages[of, G_CLOCKS], stages[of, G_CLOCKS_END], work, CLOCKS_AT)
             status = status_of(row, key, header, memory_ms, mem)
             if work[note] >= 0:

@@ -34,8 +34,8 @@ S_ENTITY, S_KINDS, S_VALUE, S_CLOCK, S_LABELS, S_READS, S_READS_END, S_PLACE = r
 # columns of the table of reads: a window of a stream; R_SCAN: a maximum or a run of frauds is asked, not sums alone;
 # R_CACHE: where a busy header keeps it; R_CELLS: where its READ_CELLS stand; R_OWN: those with the own event, or −1
 R_STREAM, R_CLOCK, R_SCAN, R_CACHE, R_CELLS, R_OWN, R_STEP, R_GAP = range(8)
-# columns of the clock table: the windows of all reads and lists, each once, then those of each entity; C_STEPS: how many
-# steps such a window has, −1 where that is not whole; C_PLACE: which of the former it is
+# columns of the clock table: the windows of all reads and lists, each once, then those of each entity; C_STEPS: how
+# many steps such a window has, −1 where that is not whole; C_PLACE: which of the former it is
 C_STEP, C_WINDOW, C_LAG, C_STEPS, C_PLACE = range(5)
 # columns of the distinct table
 D_ENTITY, D_OF, D_KINDS, D_WINDOW, D_PLACE, D_COUNTS, D_COUNTS_END = range(7)

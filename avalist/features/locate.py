@@ -87,7 +87,7 @@ def touch_block(e: int, header: int, entities: I64, mem: I64) -> None:
 @jit_part
 def touch_named(e: int, header: int, entities: I64, streams: I64, reads: I64, mem: I64) -> None:
     """Ask for the tiles and elements that a busy block names; of a block that moved since, for anything."""
-    if mem[header + H_FORM] & BUSY:
+    if mem[header + H_FORM] & BUSY and header + entities[e, E_BUSY] <= mem.shape[0]:
         at = header + H_STREAMS
         for s in range(entities[e, E_STREAMS] & PLACE, entities[e, E_STREAMS_END]):
             prefetch_tiles(mem, header, mem[at], s, streams, reads)

@@ -166,7 +166,19 @@ class _Layout:
     def _stage(self, stage: int) -> tuple[int, ...]:
         """Return a stage's row, and hand over the cells that it takes and keeps."""
         if stage > len(self.stages):
-            return (-1, *_span([of for of, _ in self.clocks], -1), *self._computed(stage), 0, 0, 0, 0, 0, len(self.variances), 0, 0)
+            return (
+                -1,
+                *_span([of for of, _ in self.clocks], -1),
+                *self._computed(stage),
+                0,
+                0,
+                0,
+                0,
+                0,
+                len(self.variances),
+                0,
+                0,
+            )
         e = self.stages[stage - 1] if stage else -1
         taken = self._hand(lambda made, used: made < used == stage)
         kept = self._hand(lambda made, used: made == stage < used)

@@ -50,8 +50,8 @@ N_CELL, N_A, N_B = range(3)
 # columns of the table of runs of nodes with one op, in the order of evaluation
 U_OP, U_FIRST, U_END = range(3)
 # columns of the table of stages: what is read of an event before its columns are computed, its entity (−1: the row
-# alone, with the clocks of all) with the clocks of that; then the columns that are known by now, and the cells taken
-# from and kept for others. Behind them all as one stage, for an event that is computed at once
+# alone) with the clocks of that; then the columns that are known by now, and the cells taken from and kept for others.
+# Behind them all as one stage, for events that go one by one
 (
     G_ENTITY, G_CLOCKS, G_CLOCKS_END, G_RUNS, G_RUNS_END, G_NODES, G_NODES_END, G_TAKEN, G_TAKEN_END, G_KEPT,
     G_KEPT_END, G_VARIANCES, G_VARIANCES_END, G_COLUMN, G_COLUMN_END,

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from avalist.domain.row import AT, T
-from avalist.features.arena import BUSY, H_FORM, H_LAST, H_STREAMS, mix
+from avalist.features.arena import BUSY, H_FORM, H_LAST, H_STREAMS, find, home_of, mix
 from avalist.features.distinct import prefetch_elements
 from avalist.features.jit import jit_part, prefetch
 from avalist.features.layout import (
@@ -58,6 +58,37 @@ def key_of(row: I64, keys_at: int, entities: I64, e: int) -> int:
             mixed = mix((mixed << np.uint64(1)) ^ mix(np.uint64(b) + salt))
     key = np.int64(mixed)
     return int(key) if key != 0 else 1
+
+
+@jit_part
+def locate(row: I64, keys_at: int, memory_ms: int, entities: I64, mem: I64, meta: I64, work: I64) -> None:
+    """Write each entity's key to `work`, behind them their headers' offsets (meant only if seen), then their status.
+
+    In passes, so that the waits for memory of all entities overlap.
+    """
+    keys = entities.shape[0] & PLACE
+    for e in range(keys):
+        work[e] = key_of(row, keys_at, entities, e)
+        prefetch(mem, home_of(meta, work[e]))
+    for e in range(keys):
+        header = find(mem, meta, work[e]) if work[e] != 0 else 0
+        work[keys + e] = header
+        prefetch(mem, header)
+        prefetch(mem, header + 8)
+    for e in range(keys):
+        work[2 * keys + e] = status_of(row, work[e], work[keys + e] & PLACE, memory_ms, mem)
+
+
+@jit_part
+def touch(entities: I64, streams: I64, reads: I64, mem: I64, work: I64) -> None:
+    """Ask for the memory that seen keys need, in two passes: what follows the headers, then what that names."""
+    keys = entities.shape[0] & PLACE
+    for e in range(keys):
+        if work[2 * keys + e] == SEEN:
+            touch_block(e, work[keys + e] & PLACE, entities, mem)
+    for e in range(keys):
+        if work[2 * keys + e] == SEEN:
+            touch_named(e, work[keys + e] & PLACE, entities, streams, reads, mem)
 
 
 @jit_part

@@ -31,7 +31,7 @@ from avalist.features.arena import (
     key_words,
     streams_of,
 )  # fmt: skip
-from avalist.features.block import BY_EVENT, CAPACITY, RUNS, scratch_words
+from avalist.features.block import CAPACITY, RUNS, run_block, scratch_words
 from avalist.features.declare import DISTINCT_CELLS
 from avalist.features.distinct import live_elements
 from avalist.features.jit import jit
@@ -73,8 +73,8 @@ _HUGE_WORDS = 1 << 18
 _FIRST_CAP = 64
 _DIGEST_WORDS = 1 << 16
 _EVERY = np.ones(0, dtype=np.bool_)
-SHORT = 64
-"""Events that are run together, event by event, at most: more go key by key."""
+SHORT = 4096
+"""Events that go one by one, at most: of fewer a key has too few together for an order to pay."""
 BLOCK = 32_768
 """Events that are run together, key by key, at most."""
 QUIET_EVENTS = 16
@@ -100,17 +100,9 @@ class State:
             self.meta[DIRECTORY + 3 * i + D_CAP] = _FIRST_CAP
         self.meta[BUMP] += SUBTABLES * 2 * _FIRST_CAP
         self._code, self._params, self._width = plan.code, plan.params, len(plan.columns)
-        self._room_for = 1
-        self._work, self._cells = self._scratch(1, by_event=True)
-
-    def _scratch(self, events: int, *, by_event: bool) -> tuple[I64, npt.NDArray[np.float64]]:
-        """Return the kernel's scratch for a block of so many events."""
-        plan, capacity = self.plan, 1 << (events - 1).bit_length()
-        work = np.empty(scratch_words(capacity, len(plan.entities), CLOCK * len(plan.clocks)), dtype=np.int64)
-        work[RUNS], work[CAPACITY], work[BY_EVENT] = 0, capacity, by_event
-        cells = np.empty(plan.cells + (0 if by_event else plan.kept * capacity))
-        cells[: plan.cells] = np.nan
-        return work, cells
+        words = 3 * len(plan.entities) + CLOCK * len(plan.clocks) + kernel.SCRATCH
+        self._work = np.zeros(words, dtype=np.int64)
+        self._cells = np.full(plan.cells, np.nan)
 
     @property
     def live_keys(self) -> int:
@@ -136,34 +128,39 @@ class State:
         out = np.empty((len(rows) if reads is None else np.count_nonzero(reads), self._width), dtype=np.float32)
         asked = _EVERY if reads is None else reads
         if len(rows) > SHORT:
-            self._run_long(rows, asked, out)
+            self._run_blocks(rows, asked, out)
         else:
-            if len(rows) > self._room_for:
-                self._room_for, (self._work, self._cells) = SHORT, self._scratch(SHORT, by_event=True)
-            self._run(rows, asked, self._work, self._cells, out)
+            self._run_events(rows, asked, out)
         if not self._huge and self.meta[BUMP] > _HUGE_WORDS:
             self._make_huge()
         return out
 
-    def _run_long(self, rows: Row, asked: npt.NDArray[np.bool_], out: F32) -> None:
-        """Run rows in blocks."""
-        work, cells = self._scratch(min(len(rows), BLOCK), by_event=False)
-        written = 0
+    def _run_events(self, rows: Row, asked: npt.NDArray[np.bool_], out: F32) -> None:
+        """Run rows event by event."""
+        done = 0
+        while True:
+            done = kernel.run(
+                rows, asked, done, self._code, self._params, self.mem, self.meta, self._work, self._cells, out
+            )
+            if done == len(rows):
+                return
+            self._grow(len(self.mem) + max(_GROWTH_WORDS, self._room()))
+
+    def _run_blocks(self, rows: Row, asked: npt.NDArray[np.bool_], out: F32) -> None:
+        """Run rows in blocks, each key by key."""
+        plan, capacity = self.plan, 1 << (min(len(rows), BLOCK) - 1).bit_length()
+        rows = rows.view()
+        rows.flags.writeable = False  # as rows of a log are: to the compiler another type
+        work = np.empty(scratch_words(capacity, len(plan.entities), CLOCK * len(plan.clocks)), dtype=np.int64)
+        work[RUNS], work[CAPACITY], written = 0, capacity, 0
+        cells = np.empty(plan.cells + plan.kept * capacity)
+        cells[: plan.cells] = np.nan
         for first in range(0, len(rows), BLOCK):
             part, marked = rows[first : first + BLOCK], asked[first : first + BLOCK]
-            self._run(part, marked, work, cells, out[written:])
-            written += int(np.count_nonzero(marked)) if len(asked) else len(part)
-
-    def _run(
-        self, rows: Row, asked: npt.NDArray[np.bool_], work: I64, cells: npt.NDArray[np.float64], out: F32
-    ) -> None:
-        """Run a block of rows."""
-        try:
-            while not kernel.run(rows, asked, self._code, self._params, self.mem, self.meta, work, cells, out):
+            to = out[written:]
+            while not run_block(part, marked, self._code, self._params, self.mem, self.meta, work, cells, to):
                 self._grow(len(self.mem) + max(_GROWTH_WORDS, self._room()))
-        except BaseException:
-            work[RUNS] = 0  # there is nothing to go on with
-            raise
+            written += int(np.count_nonzero(marked)) if len(asked) else len(part)
 
     def _grow(self, words: int) -> None:
         """Make the arena longer: where the system can, by moving its pages, without a copy."""

@@ -165,20 +165,6 @@ class _Layout:
 
     def _stage(self, stage: int) -> tuple[int, ...]:
         """Return a stage's row, and hand over the cells that it takes and keeps."""
-        if stage > len(self.stages):
-            return (
-                -1,
-                *_span([of for of, _ in self.clocks], -1),
-                *self._computed(stage),
-                0,
-                0,
-                0,
-                0,
-                0,
-                len(self.variances),
-                0,
-                0,
-            )
         e = self.stages[stage - 1] if stage else -1
         taken = self._hand(lambda made, used: made < used == stage)
         kept = self._hand(lambda made, used: made == stage < used)
@@ -187,6 +173,11 @@ class _Layout:
         mine = [n for n, of in enumerate(self.of_node) if of == stage]
         columns = (min(mine), max(mine) + 1) if mine else (0, 0)
         return (e, *clocks, *self._computed(stage), *taken, *kept, *_span(variances, e), *columns)
+
+    def _whole(self) -> tuple[int, ...]:
+        """Return the row of all as one stage, which hands nothing over."""
+        clocks, computed = _span([of for of, _ in self.clocks], -1), self._computed(1 + len(self.stages))
+        return (-1, *clocks, *computed, 0, 0, 0, 0, 0, len(self.variances), 0, len(self.of_node))
 
     def _computed(self, stage: int) -> tuple[int, ...]:
         """Return the ranges of a stage's runs and nodes."""
@@ -244,7 +235,7 @@ class _Layout:
             "runs": list(_runs(self.nodes)),
             "lists": [self._list(i) for i in range(len(parts.lists))],
             "variances": [self._variance(i) for i in self.variances],
-            "stages": [self._stage(stage) for stage in range(2 + len(self.stages))],
+            "stages": [*map(self._stage, range(1 + len(self.stages))), self._whole()],
             "handed": self.handed,
             "told": [(place, self.cell["told", i]) for i, place in enumerate(parts.told)],
         }

@@ -75,8 +75,9 @@ def test_reads_and_digest_are_those_of_events_one_by_one(
 
 
 @pytest.mark.parametrize("sizes", [[700], [65] * 11, [1, 64, 65, 300, 2, 400], [64] * 11])
-def test_blocks_of_any_size_are_one(sizes: list[int]) -> None:
+def test_blocks_of_any_size_are_one(sizes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Some go event by event and others key by key, in one history."""
+    monkeypatch.setattr(state_module, "SHORT", 64)
     rows = some_rows(7, 700)
     steps, parts = State(PLAN), State(PLAN)
     wanted = np.concatenate([steps.run(row[None]) for row in rows])
@@ -93,6 +94,7 @@ def test_a_full_arena_stops_a_block_and_lets_it_go_on(monkeypatch: pytest.Monkey
         fills.append(int(state.meta[BUMP]))
         grow(state, words)
 
+    monkeypatch.setattr(state_module, "SHORT", 0)
     monkeypatch.setattr(state_module, "_GROWTH_WORDS", 40_000)
     monkeypatch.setattr(State, "_room", lambda state: 0)
     monkeypatch.setattr(State, "_grow", noted)

@@ -123,7 +123,7 @@ class _Layout:
         """Return (stage, level, op, node) in the order in which they are computed: by stage, then all as one."""
         whole = 1 + len(self.stages)
         ops = [(node.level, node.op, n) for n, node in enumerate(self.parts.nodes)]
-        return sorted([*((self.of_node[n], *op, n) for *op, n in ops), *((whole, *op, n) for *op, n in ops)])
+        return sorted((stage, level, op, n) for level, op, n in ops for stage in (self.of_node[n], whole))
 
     def _clocks(self) -> list[tuple[int, int]]:
         """Return (entity, clock): each clock once as that of −1, then those of each entity."""

@@ -42,7 +42,7 @@ def key_by_key(block: int) -> Iterator[None]:
         yield
 
 
-def some_rows(seed: int, n: int) -> Row:
+def some_rows(seed: int, n: int, keys: int = 6) -> Row:
     draw = np.random.default_rng(seed)
     rows = np.zeros((n, PLAN.width), dtype=np.int64)
     rows[:, KIND] = draw.choice([0, 0, 0, *range(11)], n)
@@ -50,7 +50,7 @@ def some_rows(seed: int, n: int) -> Row:
     rows[:, T] = rows[:, AT] - draw.choice([0, 0, 1, 4, 96], n) * STEP_MS
     rows[:, 3:5] = draw.integers(-1, 2, (n, 2))
     rows[:, 6:8] = draw.integers(0, 500, (n, 2))
-    rows[:, 8:] = draw.integers(0, 6, (n, PLAN.width - 8))
+    rows[:, 8:] = draw.integers(0, keys, (n, PLAN.width - 8))
     return rows
 
 
@@ -87,7 +87,7 @@ def test_blocks_of_any_size_are_one(sizes: list[int], monkeypatch: pytest.Monkey
 
 
 def test_a_full_arena_stops_a_block_and_lets_it_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, wide, fills = some_rows(8, 600), State(PLAN), []
+    rows, wide, fills = some_rows(8, 3000, keys=300), State(PLAN), []
     wanted, grow = wide.run(rows), State._grow
 
     def noted(state: State, words: int) -> None:

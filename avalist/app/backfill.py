@@ -14,11 +14,10 @@ from avalist.app.parts import proof_of
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.schema import Schema
 from avalist.features.plan import Plan
-from avalist.features.state import State
+from avalist.features.state import BLOCK, State
 from avalist.features.wave import Watch
 from avalist.ports.log import Log
 
-_BATCH: Final = 8192
 _NEAR: Final = 1 << 20
 _ROUNDS: Final = 8
 Records = Iterable[tuple[int, Record]]
@@ -53,7 +52,7 @@ class Folding:
             last = position, record
             if record.kind == RecordKind.EVENT:
                 self._rows.append(decode_event_core(record.core).row)
-            if len(self._rows) == _BATCH:
+            if len(self._rows) == BLOCK:
                 self._run()
                 progress(position)
         self._run()

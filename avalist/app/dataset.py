@@ -33,12 +33,11 @@ from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND, VALUES
 from avalist.domain.schema import Schema
 from avalist.features.own import OwnFeature
 from avalist.features.plan import Plan
-from avalist.features.state import State
+from avalist.features.state import BLOCK, State
 from avalist.features.wave import Watch
 from avalist.policy.choose import UNSOLVED, Desk, Sold, sold_of
 from avalist.policy.economics import Policy, decode_policy
 
-_BATCH: Final = 16_384
 _HEAD: Final = max(KIND, AT, CAPTURED_DELTA, FRAUD_DELTA) + 1
 _NOTHING: Final = Sold("", "", None)
 _decode_decision: Final = msgspec.msgpack.Decoder(DecisionCore).decode
@@ -229,7 +228,7 @@ class _Collector:
             self._outcomes[core.type] += 1
             self._become(self._place[core.payment_id], np.frombuffer(core.row, "<i8", _HEAD).tolist(), core)
         self._waiting.append(core.row)
-        if len(self._waiting) == _BATCH:
+        if len(self._waiting) == BLOCK:
             self._run()
 
     def _pay(self, core: EventCore) -> None:

@@ -20,7 +20,7 @@ from avalist.domain.errors import ArtefactInvalid, BadInput, NotFound
 from avalist.domain.records import FoldKind, Record, RecordKind
 from avalist.domain.row import AT, CAPTURED_DELTA, FRAUD_DELTA, KIND
 from avalist.features.plan import Plan
-from avalist.features.state import State
+from avalist.features.state import BLOCK, State
 from avalist.features.wave import Watch
 from avalist.models.artefact import Artefact
 from avalist.models.trees import F32
@@ -301,7 +301,7 @@ class _Replayer(_Reader):
     def _fold(self, core: EventCore, *, asked: bool) -> None:
         self._rows.append(core.row)
         self._asked.append(asked)
-        if len(self._rows) == _BATCH:
+        if len(self._rows) == BLOCK:
             self._score()
 
     def _score(self) -> None:

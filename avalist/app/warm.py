@@ -12,6 +12,7 @@ from avalist.domain.core import EventCore
 from avalist.domain.errors import Unavailable
 from avalist.domain.schema import DIGITAL_GOODS
 from avalist.features.own import OwnFeature
+from avalist.features.state import SHORT
 from avalist.models.score import Model
 
 _WIDENED: Final = (OwnFeature(aggregate="ring", entity="card", links=("account", "card")),)
@@ -24,6 +25,8 @@ def warm_up(merchants: list[Merchant]) -> None:
     row = bytes(8 * scratch.plan.width)
     # Read-only, as decide() has it: another type to numba.
     scratch.features.run(np.frombuffer(row, dtype="<i8").reshape(1, -1))
+    many = SHORT + 1  # they go key by key
+    scratch.features.run(np.frombuffer(many * row, dtype="<i8").reshape(many, -1), np.zeros(many, dtype=np.bool_))
     scratch.note([EventCore("payment", "e", b"", "p", "pre_auth", row)], [0])
     scratch.find(["e"], ["p"])
     index = Generations(1)  # that grows

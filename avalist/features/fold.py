@@ -48,7 +48,7 @@ from avalist.features.layout import (
     S_PLACE,
     S_VALUE,
 )  # fmt: skip
-from avalist.features.locate import SEEN, stepped
+from avalist.features.locate import step_of
 from avalist.features.quiet import (
     TAG,
     amount_of_fraud,
@@ -69,7 +69,7 @@ _READ_ONLY: Final = 10
 
 @jit_part
 def is_kept(
-    row: I64, e: int, entities: I64, streams: I64, clocks_at: int, distincts: I64, lists: I64, work: I64
+    row: I64, e: int, entities: I64, streams: I64, clocks_at: int, distincts: I64, lists: I64, work: I64, keys_in: int
 ) -> bool:
     """Tell whether any stream, distinct set or list of entity `e` counts the event."""
     judges = row[CAPTURED_DELTA] != 0 or row[FRAUD_DELTA] != 0
@@ -82,7 +82,7 @@ def is_kept(
             elif own_value(row, streams[s, S_KINDS], streams[s, S_VALUE]) != MISSING:
                 return True
     for d in range(entities[e, E_DISTINCTS] & PLACE, entities[e, E_DISTINCTS_END]):
-        named = work[3 * distincts[d, D_OF]] != 0 and distincts[d, D_KINDS] >> row[KIND] & 1
+        named = work[keys_in + distincts[d, D_OF]] != 0 and distincts[d, D_KINDS] >> row[KIND] & 1
         if named and row[T] >= row[AT] - distincts[d, D_WINDOW]:
             return True
     for i in range(lists.shape[0]):
@@ -94,43 +94,41 @@ def is_kept(
 
 @jit_part
 def fold_event(
-    row: I64, memory_ms: int, entities: I64, clocks: I64, streams: I64, reads: I64, clocks_at: int, distincts: I64,
-    counts: I64, records: I64, lists: I64, mem: I64, meta: I64, work: I64,
-) -> None:  # fmt: skip
-    """Fold the event into every entity it names."""
+    row: I64, e: int, key: int, header: int, seen: bool, memory_ms: int, forget_before: int, entities: I64, clocks: I64,
+    streams: I64, reads: I64, clocks_at: int, distincts: I64, counts: I64, records: I64, lists: I64, mem: I64,
+    meta: I64, work: I64, keys_in: int, event: int,
+) -> int:  # fmt: skip
+    """Fold the event into a key of entity `e`; return where the key's block is then.
+
+    What the key keeps of the event is written to ``work[event:]``. A table that grows forgets keys of `forget_before`.
+    """
     kind, at, t = row[KIND], row[AT], row[T]
-    if t < at - memory_ms or kind == _READ_ONLY:
-        return
     active = ((1 << kind) & ACTIVITY) != 0
-    event = clocks_at + CLOCK * clocks.shape[0]
-    for e in range(entities.shape[0]):
-        if work[3 * e] == 0:
-            continue
-        header = work[3 * e + 1] & PLACE
-        if work[3 * e + 2] != SEEN:
-            if not active:
-                continue
-            header = insert(mem, meta, entities, e, work[3 * e], at - memory_ms)
-        if active:
-            mem[header + H_FIRST] = min(mem[header + H_FIRST], t)
-            mem[header + H_LAST] = max(mem[header + H_LAST], t)
-            if kind == 0:
-                mem[header + H_LAST_PAYMENT] = max(mem[header + H_LAST_PAYMENT], t)
-        if not is_kept(row, e, entities, streams, clocks_at, distincts, lists, work):
-            continue
-        write_event(row, e, entities, records, work, work, event)
-        if mem[header + H_FORM] & BUSY == 0:
-            roomy = room_for_event(mem, meta, entities, header, at)
-            if roomy != 0:
-                keep_event(mem, entities, roomy, work, event)
-                continue
-            header = turn_busy(
-                header, at, entities, clocks, streams, reads, clocks_at, distincts, counts, lists, mem, meta, work
-            )
-        fold_tiles(
-            work, event, e, header, at, entities, clocks, streams, reads, clocks_at, distincts, counts, lists, mem,
-            meta, work,
-        )  # fmt: skip
+    if key == 0 or t < at - memory_ms or kind == _READ_ONLY or not (seen or active):
+        return header
+    if not seen:
+        header = insert(mem, meta, entities, e, key, forget_before)
+    if active:
+        mem[header + H_FIRST] = min(mem[header + H_FIRST], t)
+        mem[header + H_LAST] = max(mem[header + H_LAST], t)
+        if kind == 0:
+            mem[header + H_LAST_PAYMENT] = max(mem[header + H_LAST_PAYMENT], t)
+    if not is_kept(row, e, entities, streams, clocks_at, distincts, lists, work, keys_in):
+        return header
+    write_event(row, e, entities, records, work, keys_in, event)
+    if mem[header + H_FORM] & BUSY == 0:
+        roomy = room_for_event(mem, meta, entities, header, at)
+        if roomy != 0:
+            keep_event(mem, entities, roomy, work, event)
+            return roomy
+        header = turn_busy(
+            header, at, entities, clocks, streams, reads, clocks_at, distincts, counts, lists, mem, meta, work
+        )
+    fold_tiles(
+        work, event, e, header, at, entities, clocks, streams, reads, clocks_at, distincts, counts, lists, mem, meta,
+        work,
+    )  # fmt: skip
+    return header
 
 
 @jit_part
@@ -163,7 +161,7 @@ def fold_tiles(
     word_at = header + H_STREAMS
     for s in range(entities[e, E_STREAMS] & PLACE, entities[e, E_STREAMS_END]):
         c, place = streams[s, S_CLOCK], streams[s, S_PLACE]
-        lowest, index = work[clocks_at + CLOCK * c], stepped(t, clocks[c, C_STEP], work[clocks_at + CLOCK * c + 2])
+        lowest, index = work[clocks_at + CLOCK * c], step_of(t, clocks[c, C_STEP], work[clocks_at + CLOCK * c + 2])
         if index >= lowest:
             count, total, third = captured, frauds, 0
             if streams[s, S_LABELS]:
@@ -173,7 +171,7 @@ def fold_tiles(
                 total = third = counted(source, event, streams[s, S_KINDS], place)
                 count, counted_in = 1, total != MISSING
             if counted_in:
-                tile, made = tile_at(mem, meta, header, word_at, index, lowest, s, streams, reads, work, clocks_at)
+                tile, made = tile_at(mem, meta, header, word_at, index, s, streams, reads, work, clocks_at)
                 add(mem, header, tile, made, count, total, third, s, streams, reads)
         word_at += 1
     for d in range(entities[e, E_DISTINCTS] & PLACE, entities[e, E_DISTINCTS_END]):

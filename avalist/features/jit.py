@@ -73,7 +73,7 @@ def jit_part(function: Callable[P, R]) -> Callable[P, R]:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def prefetch(_context: Any, array: Any, index: Any) -> Any:
-    """Ask for the memory of ``array[index]``, of one dimension, without waiting for it."""
+    """Ask for the memory of a C array's word of a flat index, without waiting for it."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data

@@ -6,6 +6,8 @@ An event is located (:mod:`avalist.features.locate`), read (:mod:`avalist.featur
 with the same values by construction; windows of one step read one stream. Everything is a commutative integer addition,
 maximum or minimum at the event's own step, so late events are no special case. What the windows hold goes into cells of
 float64 (:mod:`avalist.features.cells`); columns are computed from those.
+
+Events go one by one here. Thousands go through the same parts in another order: :mod:`avalist.features.block`.
 """
 
 from __future__ import annotations
@@ -21,9 +23,22 @@ from avalist.features.declare import DISTINCT_CELLS, DISTINCT_EXACT
 from avalist.features.fold import fold_event
 from avalist.features.jit import jit, jit_part, table
 from avalist.features.latest import read_lists
-from avalist.features.layout import E_BUSY, E_EVENT, F64, I64, MAX_TILES
+from avalist.features.layout import (
+    E_BUSY,
+    E_EVENT,
+    F64,
+    G_CLOCKS,
+    G_CLOCKS_END,
+    G_RUNS,
+    G_RUNS_END,
+    G_VARIANCES,
+    G_VARIANCES_END,
+    I64,
+    MAX_TILES,
+    PLACE,
+)  # fmt: skip
 from avalist.features.locate import SEEN, locate, set_clocks, touch
-from avalist.features.read import compute, read_entities, read_row, read_told
+from avalist.features.read import compute, read_key, read_row, read_told
 from avalist.features.tiles import CLOCK
 from avalist.features.variance import compute_variances
 
@@ -44,29 +59,43 @@ def room_needed(entities: I64, streams: I64, distincts: I64, meta: I64) -> int:
 
 
 @jit_part
+def compute_stage(stage: int, stages: I64, nodes: I64, runs: I64, variances: I64, params: F64, cells: F64) -> None:
+    """Compute the columns of a stage."""
+    compute_variances(variances, stages[stage, G_VARIANCES], stages[stage, G_VARIANCES_END], cells)
+    compute(nodes, runs, stages[stage, G_RUNS], stages[stage, G_RUNS_END], params, cells)
+
+
+@jit_part
 def step_event(
     row: I64, asked: bool, keys_at: int, memory_ms: int, entities: I64, clocks: I64, feeds: I64, streams: I64,
     reads: I64, distincts: I64, counts: I64, records: I64, nodes: I64, runs: I64, lists: I64, variances: I64, told: I64,
-    params: F64, mem: I64, meta: I64, work: I64, cells: F64, out: F32, written: int,
+    stages: I64, params: F64, mem: I64, meta: I64, work: I64, cells: F64, out: F32, written: int,
 ) -> None:  # fmt: skip
     """Read the columns as of before the event into ``out[written]`` if asked, then fold it."""
-    clocks_at = 3 * entities.shape[0]
-    event = clocks_at + CLOCK * clocks.shape[0]
+    keys, whole = entities.shape[0] & PLACE, stages.shape[0] - 1 & PLACE
+    clocks_at = 3 * keys
+    event = clocks_at + CLOCK * (clocks.shape[0] & PLACE)
     locate(row, keys_at, memory_ms, entities, mem, meta, work)
-    set_clocks(row, clocks, work, clocks_at)
+    set_clocks(row, clocks, stages[whole, G_CLOCKS], stages[whole, G_CLOCKS_END], work, clocks_at)
     touch(entities, streams, reads, mem, work)
     if asked:
-        read_row(row, keys_at, nodes, cells)
-        read_entities(row, entities, feeds, streams, reads, distincts, counts, clocks_at, event, mem, work, cells)
-        read_lists(row, entities, lists, clocks_at, SEEN, mem, work, cells)
-        compute_variances(variances, cells)
+        read_row(row, keys_at, out.shape[1], cells)
         read_told(row, told, cells)
-        compute(nodes, runs, params, cells)
-        for c in range(nodes.shape[0]):
+        for e in range(keys):
+            header, status = work[keys + e] & PLACE, work[2 * keys + e]
+            read_key(
+                row, e, header, status, entities, feeds, streams, reads, distincts, counts, clocks_at, event, mem, work,
+                cells,
+            )  # fmt: skip
+            read_lists(row, e, header, status == SEEN, entities, lists, clocks_at, mem, work, cells)
+        compute_stage(whole, stages, nodes, runs, variances, params, cells)
+        for c in range(out.shape[1]):
             out[written, c] = np.float32(cells[c])
-    fold_event(
-        row, memory_ms, entities, clocks, streams, reads, clocks_at, distincts, counts, records, lists, mem, meta, work
-    )
+    for e in range(keys):
+        fold_event(
+            row, e, work[e], work[keys + e] & PLACE, work[2 * keys + e] == SEEN, memory_ms, row[AT] - memory_ms,
+            entities, clocks, streams, reads, clocks_at, distincts, counts, records, lists, mem, meta, work, 0, event,
+        )  # fmt: skip
     meta[NOW] = max(meta[NOW], row[AT])
 
 
@@ -80,13 +109,13 @@ def run(
     Returns the index after the last event run: less than ``len(rows)`` when the arena must grow first.
     """
     keys_at, memory_ms = code[0], code[1]
-    entities, clocks = table(code, code[2], code[3], 16), table(code, code[4], code[5], 3)
-    feeds, streams = table(code, code[6], code[7], 8), table(code, code[8], code[9], 8)
-    reads, distincts = table(code, code[10], code[11], 8), table(code, code[12], code[13], 7)
-    counts, records = table(code, code[14], code[15], 4), table(code, code[16], code[17], 2)
-    nodes, runs = table(code, code[18], code[19], 3), table(code, code[20], code[21], 3)
-    lists, variances = table(code, code[22], code[23], 8), table(code, code[24], code[25], 4)
-    told = table(code, code[26], code[27], 2)
+    entities, clocks = table(code, code[4], code[5], 16), table(code, code[6], code[7], 5)
+    feeds, streams = table(code, code[8], code[9], 8), table(code, code[10], code[11], 8)
+    reads, distincts = table(code, code[12], code[13], 8), table(code, code[14], code[15], 7)
+    counts, records = table(code, code[16], code[17], 4), table(code, code[18], code[19], 2)
+    nodes, runs = table(code, code[20], code[21], 3), table(code, code[22], code[23], 3)
+    lists, variances = table(code, code[24], code[25], 8), table(code, code[26], code[27], 4)
+    told, stages = table(code, code[28], code[29], 2), table(code, code[30], code[31], 15)
     every, written = asked.shape[0] == 0, 0
     for i in range(start):
         written += every or asked[i]
@@ -100,7 +129,8 @@ def run(
             return i
         step_event(
             rows[i], every or asked[i], keys_at, memory_ms, entities, clocks, feeds, streams, reads, distincts, counts,
-            records, nodes, runs, lists, variances, told, params, mem, meta, work, cells, out, written,
+            records, nodes, runs, lists, variances, told, stages, params, mem, meta, work, cells, out,
+            written,
         )  # fmt: skip
         written += every or asked[i]
     return int(rows.shape[0])

@@ -36,17 +36,22 @@ _LEAST_S = 60.0
 
 
 @jit_part
-def read_lists(row: I64, entities: I64, lists: I64, clocks_at: int, seen: int, mem: I64, work: I64, cells: F64) -> None:
-    """Write every list's cells; `seen` is the status of a key that was."""
+def read_lists(
+    row: I64, e: int, header: int, seen: bool, entities: I64, lists: I64, clocks_at: int, mem: I64, work: I64,
+    cells: F64,
+) -> None:  # fmt: skip
+    """Write the cells of an entity's lists, of a key that was seen or not."""
     for i in range(lists.shape[0]):
-        e, at = lists[i, L_ENTITY], lists[i, L_CELLS] & PLACE
+        if lists[i, L_ENTITY] != e:
+            continue
+        at = lists[i, L_CELLS] & PLACE
         own = row[VALUES + lists[i, L_VALUE]] if lists[i, L_VALUE] >= 0 else 0
         for cell in range(at, at + LIST_CELLS):
             cells[cell] = np.nan
         cells[at + 4] = np.float64(own) if own != MISSING else np.nan
-        if work[3 * e + 2] == seen:
+        if seen:
             since = work[clocks_at + CLOCK * lists[i, L_CLOCK] + 3]
-            read_list(row[AT], lists, i, work[3 * e + 1] & PLACE, since, entities, mem, cells, at)
+            read_list(row[AT], lists, i, header, since, entities, mem, cells, at)
 
 
 @jit_inline

@@ -19,6 +19,8 @@ MAX_TILES: Final = 128
 # What a column computes from cells. COPY: a. SCALE: a·p. MEAN: a₁/a₀·p. FRAUD_MEAN: a₂/a₁·p.
 # RATE: (a₁ + p·b)/(a₀ + p), with q for b where that is unknown. RATIO: a/b. LEAST: 0 − a·p. SPEED: of a list's cells.
 COPY, SCALE, MEAN, FRAUD_MEAN, RATE, RATIO, LEAST, SPEED = range(8)
+OPERANDS: Final = {MEAN: 2, FRAUD_MEAN: 3, RATE: 2, SPEED: 3}
+"""Cells from an operand on that an op computes with; else one."""
 
 # columns of the entity table; E_BUSY: words of a busy key's header; E_CELLS: where its ENTITY_CELLS stand
 E_FORM, E_A, E_B, E_SALT, E_STREAMS, E_STREAMS_END, E_DISTINCTS, E_DISTINCTS_END = range(8)
@@ -32,8 +34,9 @@ S_ENTITY, S_KINDS, S_VALUE, S_CLOCK, S_LABELS, S_READS, S_READS_END, S_PLACE = r
 # columns of the table of reads: a window of a stream; R_SCAN: a maximum or a run of frauds is asked, not sums alone;
 # R_CACHE: where a busy header keeps it; R_CELLS: where its READ_CELLS stand; R_OWN: those with the own event, or −1
 R_STREAM, R_CLOCK, R_SCAN, R_CACHE, R_CELLS, R_OWN, R_STEP, R_GAP = range(8)
-# columns of the clock table: the windows that reads share
-C_STEP, C_WINDOW, C_LAG = range(3)
+# columns of the clock table: the windows of all reads and lists, each once, then those of each entity; C_STEPS: how
+# many steps such a window has, −1 where that is not whole; C_PLACE: which of the former it is
+C_STEP, C_WINDOW, C_LAG, C_STEPS, C_PLACE = range(5)
 # columns of the distinct table
 D_ENTITY, D_OF, D_KINDS, D_WINDOW, D_PLACE, D_COUNTS, D_COUNTS_END = range(7)
 # columns of the table of the windows read from distinct sets; K_CACHE: where a busy header keeps [since, count]
@@ -46,6 +49,15 @@ RECORDED: Final = 2
 N_CELL, N_A, N_B = range(3)
 # columns of the table of runs of nodes with one op, in the order of evaluation
 U_OP, U_FIRST, U_END = range(3)
+# columns of the table of stages: what is read of an event before its columns are computed, its entity (−1: the row
+# alone) with the clocks of that; then the columns that are known by now, and the cells taken from and kept for others.
+# Behind them all as one stage, for events that go one by one
+(
+    G_ENTITY, G_CLOCKS, G_CLOCKS_END, G_RUNS, G_RUNS_END, G_NODES, G_NODES_END, G_TAKEN, G_TAKEN_END, G_KEPT,
+    G_KEPT_END, G_VARIANCES, G_VARIANCES_END, G_COLUMN, G_COLUMN_END,
+) = range(15)  # fmt: skip
+# columns of the table of cells that a stage takes or keeps: the cell, and its place among those kept of an event
+O_CELL, O_PLACE = range(2)
 # columns of the table of lists of an entity's latest events; L_PLACE: as F_PLACE; L_LIST: where a busy header keeps it
 L_ENTITY, L_KINDS, L_VALUE, L_PLACE, L_CLOCK, L_LENGTH, L_CELLS, L_LIST = range(8)
 # columns of the table of variances: where it stands, and the cells of count and sum of x and of its squares' two limbs
@@ -59,8 +71,8 @@ M_OP, M_A, M_B, M_FROM, M_BELOW, M_P, M_Q = range(7)
 # for its link p
 WITHIN, NEGATED, SQUARE_HIGH, SQUARE_LOW, PLACED, JOINED, EMPTY = range(7)
 WIDTHS: Final = {
-    "entities": 16, "clocks": 3, "feeds": 8, "streams": 8, "reads": 8, "distincts": 7, "counts": 4, "records": 2,
-    "nodes": 3, "runs": 3, "lists": 8, "variances": 4, "told": 2,
+    "entities": 16, "clocks": 5, "feeds": 8, "streams": 8, "reads": 8, "distincts": 7, "counts": 4, "records": 2,
+    "nodes": 3, "runs": 3, "lists": 8, "variances": 4, "told": 2, "stages": 15, "handed": 2,
 }  # fmt: skip
 MADE_WIDTH: Final = 7
 

@@ -56,10 +56,13 @@ class Plan:
     lists: I64
     variances: I64
     told: I64
+    stages: I64
+    handed: I64
     made: I64
     rings: tuple[Ring, ...]
     params: F64
     cells: int
+    kept: int
     canonical: I64
     code: I64
 
@@ -93,6 +96,6 @@ def compile_plan(schema: Schema, features: Sequence[Feature]) -> Plan:
         memory_ms=memory_ms,
         made=np.array(build.made, dtype=np.int64).reshape(-1, MADE_WIDTH),
         rings=build.rings(),
-        code=pack([keys_at(schema), memory_ms], tables),
+        code=pack([keys_at(schema), memory_ms, tables["cells"], tables["kept"]], tables),
         **tables,
     )

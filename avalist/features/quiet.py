@@ -64,14 +64,14 @@ _BIAS: Final = 1 << 15
 
 
 @jit_part
-def write_event(row: I64, e: int, entities: I64, records: I64, keys: I64, out: I64, at: int) -> None:
-    """Write what entity `e` keeps of an event to ``out[at:]``; `keys` holds each entity's key at every third word."""
-    out[at] = row[T]
-    out[at + TAG] = row[KIND] | (row[CAPTURED_DELTA] + _BIAS) << 8 | (row[FRAUD_DELTA] + _BIAS) << 24
+def write_event(row: I64, e: int, entities: I64, records: I64, work: I64, keys_in: int, at: int) -> None:
+    """Write what entity `e` keeps of an event to ``work[at:]``; each entity's key stands at ``work[keys_in:]``."""
+    work[at] = row[T]
+    work[at + TAG] = row[KIND] | (row[CAPTURED_DELTA] + _BIAS) << 8 | (row[FRAUD_DELTA] + _BIAS) << 24
     first = entities[e, E_RECORDS]
     for x in range(first, entities[e, E_RECORDS_END]):
         index = records[x, X_INDEX]
-        out[at + RECORDED + x - first] = keys[3 * index] if records[x, X_ELEMENT] else row[VALUES + index]
+        work[at + RECORDED + x - first] = work[keys_in + index] if records[x, X_ELEMENT] else row[VALUES + index]
 
 
 @jit_part

@@ -73,9 +73,9 @@ DAY: Final = 86_400_000
 
 
 @jit_part
-def read_row(row: I64, keys_at: int, nodes: I64, cells: F64) -> None:
-    """Write the cells that the event itself gives: its values, hour and weekday."""
-    at = nodes.shape[0]
+def read_row(row: I64, keys_at: int, columns: int, cells: F64) -> None:
+    """Write the cells that the event itself gives, behind those of the columns: its values, hour and weekday."""
+    at = columns
     for v in range(VALUES, keys_at):
         cells[at] = np.float64(row[v]) if row[v] != MISSING else np.nan
         at += 1
@@ -84,29 +84,28 @@ def read_row(row: I64, keys_at: int, nodes: I64, cells: F64) -> None:
 
 
 @jit_part
-def read_entities(
-    row: I64, entities: I64, feeds: I64, streams: I64, reads: I64, distincts: I64, counts: I64, clocks_at: int,
-    scratch: int, mem: I64, work: I64, cells: F64,
+def read_key(
+    row: I64, e: int, header: int, status: int, entities: I64, feeds: I64, streams: I64, reads: I64, distincts: I64,
+    counts: I64, clocks_at: int, scratch: int, mem: I64, work: I64, cells: F64,
 ) -> None:  # fmt: skip
-    """Write every entity's cells, and those of its windows and distinct counts."""
-    for e in range(entities.shape[0]):
-        header, status, at = work[3 * e + 1] & PLACE, work[3 * e + 2], entities[e, E_CELLS] & PLACE
-        cells[at] = np.float64(status)
-        if status == SEEN:
-            last, first = mem[header + H_LAST_PAYMENT], mem[header + H_FIRST]
-            cells[at + 1] = (row[AT] - last) / 1000.0 if last != LOW else np.nan
-            cells[at + 2] = (row[AT] - first) / 1000.0
-            if mem[header + H_FORM] & BUSY:
-                read_busy(row, e, header, entities, feeds, streams, reads, mem, work, clocks_at, cells)
-            else:
-                read_quiet(row, header, entities, feeds, reads, mem, work, clocks_at, scratch, cells)
-            read_distincts(row, e, header, entities, distincts, counts, mem, work, scratch, cells)
+    """Write a key's cells, and those of its windows and distinct counts."""
+    at = entities[e, E_CELLS] & PLACE
+    cells[at] = np.float64(status)
+    if status == SEEN:
+        last, first = mem[header + H_LAST_PAYMENT], mem[header + H_FIRST]
+        cells[at + 1] = (row[AT] - last) / 1000.0 if last != LOW else np.nan
+        cells[at + 2] = (row[AT] - first) / 1000.0
+        if mem[header + H_FORM] & BUSY:
+            read_busy(row, e, header, entities, feeds, streams, reads, mem, work, clocks_at, cells)
         else:
-            write_unknown(cells, at + 1, ENTITY_CELLS - 1)
-            read_unseen(row, e, status, entities, feeds, reads, work, clocks_at, cells)
-            for d in range(entities[e, E_DISTINCTS] & PLACE, entities[e, E_DISTINCTS_END]):
-                for k in range(distincts[d, D_COUNTS] & PLACE, distincts[d, D_COUNTS_END]):
-                    cells[counts[k, K_CELL] & PLACE] = np.nan
+            read_quiet(row, header, entities, feeds, reads, mem, work, clocks_at, scratch, cells)
+        read_distincts(row, e, header, entities, distincts, counts, mem, work, scratch, cells)
+    else:
+        write_unknown(cells, at + 1, ENTITY_CELLS - 1)
+        read_unseen(row, e, status, entities, feeds, reads, work, clocks_at, cells)
+        for d in range(entities[e, E_DISTINCTS] & PLACE, entities[e, E_DISTINCTS_END]):
+            for k in range(distincts[d, D_COUNTS] & PLACE, distincts[d, D_COUNTS_END]):
+                cells[counts[k, K_CELL] & PLACE] = np.nan
 
 
 @jit_part
@@ -175,9 +174,9 @@ def read_distincts(
 
 
 @jit_part
-def compute(nodes: I64, runs: I64, params: F64, cells: F64) -> None:
-    """Compute the columns from the other cells: those of one op in a row, columns that others read before them."""
-    for u in range(runs.shape[0]):
+def compute(nodes: I64, runs: I64, first_run: int, end_run: int, params: F64, cells: F64) -> None:
+    """Compute columns from the other cells: those of one op in a row, columns that others read before them."""
+    for u in range(first_run & PLACE, end_run):
         op, first, end = runs[u, U_OP], runs[u, U_FIRST] & PLACE, runs[u, U_END]
         if op == COPY:
             for i in range(first, end):

@@ -31,6 +31,7 @@ from avalist.features.arena import (
     key_words,
     streams_of,
 )  # fmt: skip
+from avalist.features.block import CAPACITY, RUNS, run_block, scratch_words
 from avalist.features.declare import DISTINCT_CELLS
 from avalist.features.distinct import live_elements
 from avalist.features.jit import jit
@@ -72,6 +73,10 @@ _HUGE_WORDS = 1 << 18
 _FIRST_CAP = 64
 _DIGEST_WORDS = 1 << 16
 _EVERY = np.ones(0, dtype=np.bool_)
+SHORT = 4096
+"""Events that go one by one, at most: of fewer a key has too few together for an order to pay."""
+BLOCK = 32_768
+"""Events that are run together, key by key, at most."""
 QUIET_EVENTS = 16
 """Events that a key keeps before it turns to tiles: no column depends on it."""
 
@@ -94,10 +99,10 @@ class State:
             self.meta[DIRECTORY + 3 * i + D_OFFSET] = 8 + i * 2 * _FIRST_CAP
             self.meta[DIRECTORY + 3 * i + D_CAP] = _FIRST_CAP
         self.meta[BUMP] += SUBTABLES * 2 * _FIRST_CAP
+        self._code, self._params, self._width = plan.code, plan.params, len(plan.columns)
         words = 3 * len(plan.entities) + CLOCK * len(plan.clocks) + kernel.SCRATCH
         self._work = np.zeros(words, dtype=np.int64)
         self._cells = np.full(plan.cells, np.nan)
-        self._code, self._params, self._width = plan.code, plan.params, len(plan.columns)
 
     @property
     def live_keys(self) -> int:
@@ -121,18 +126,41 @@ class State:
             self.rings.fold(rows)
             rows.flags.writeable = False  # as rows of a log are: to the compiler another type
         out = np.empty((len(rows) if reads is None else np.count_nonzero(reads), self._width), dtype=np.float32)
-        done = 0
-        while True:
-            done = kernel.run(
-                rows, _EVERY if reads is None else reads, done, self._code, self._params, self.mem, self.meta,
-                self._work, self._cells, out,
-            )  # fmt: skip
-            if done == len(rows):
-                break
-            self._grow(len(self.mem) + max(_GROWTH_WORDS, self._room()))
+        asked = _EVERY if reads is None else reads
+        if len(rows) > SHORT:
+            self._run_blocks(rows, asked, out)
+        else:
+            self._run_events(rows, asked, out)
         if not self._huge and self.meta[BUMP] > _HUGE_WORDS:
             self._make_huge()
         return out
+
+    def _run_events(self, rows: Row, asked: npt.NDArray[np.bool_], out: F32) -> None:
+        """Run rows event by event."""
+        done = 0
+        while True:
+            done = kernel.run(
+                rows, asked, done, self._code, self._params, self.mem, self.meta, self._work, self._cells, out
+            )
+            if done == len(rows):
+                return
+            self._grow(len(self.mem) + max(_GROWTH_WORDS, self._room()))
+
+    def _run_blocks(self, rows: Row, asked: npt.NDArray[np.bool_], out: F32) -> None:
+        """Run rows in blocks, each key by key."""
+        plan, capacity = self.plan, 1 << (min(len(rows), BLOCK) - 1).bit_length()
+        rows = rows.view()
+        rows.flags.writeable = False  # as rows of a log are: to the compiler another type
+        work = np.empty(scratch_words(capacity, len(plan.entities), CLOCK * len(plan.clocks)), dtype=np.int64)
+        work[RUNS], work[CAPACITY], written = 0, capacity, 0
+        cells = np.empty(plan.cells + plan.kept * capacity)
+        cells[: plan.cells] = np.nan
+        for first in range(0, len(rows), BLOCK):
+            part, marked = rows[first : first + BLOCK], asked[first : first + BLOCK]
+            to = out[written:]
+            while not run_block(part, marked, self._code, self._params, self.mem, self.meta, work, cells, to):
+                self._grow(len(self.mem) + max(_GROWTH_WORDS, self._room()))
+            written += int(np.count_nonzero(marked)) if len(asked) else len(part)
 
     def _grow(self, words: int) -> None:
         """Make the arena longer: where the system can, by moving its pages, without a copy."""

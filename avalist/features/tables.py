@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 from typing import Any, Final, NamedTuple
@@ -20,6 +20,7 @@ from avalist.features.layout import (
     HEADER,
     I64,
     LIST_CELLS,
+    OPERANDS,
     OWN_CELLS,
     PAIR,
     READ_CELLS,
@@ -103,12 +104,99 @@ class _Layout:
         self.distincts = sorted(range(len(parts.distincts)), key=lambda i: parts.distincts[i][0])
         self.counts = sorted(range(len(parts.counts)), key=lambda i: self.distincts.index(parts.counts[i][0]))
         self.records = [self._recorded(e) for e in range(len(parts.entities))]
-        self.nodes = sorted(range(len(parts.nodes)), key=lambda i: (parts.nodes[i].level, parts.nodes[i].op))
+        self.clocks = self._clocks()
+        self.variances = sorted(range(len(parts.variances)), key=lambda i: self._entity_of_part("variance", i))
         self.cell = dict(self._cells())
+        self.stages = sorted(range(len(parts.entities)), key=lambda e: (parts.entities[e] != ALL, e))
+        self.of_node: list[int] = []
+        for node in parts.nodes:
+            self.of_node.append(max(self._stage_of(ref) for ref in (node.a, node.b)))
+        self.nodes = self._nodes()
+        self.kept: list[int] = []
+        self.handed: list[tuple[int, int]] = []
 
     def _read_order(self, read: int) -> tuple[int, int]:
         stream, clock = self.parts.reads[read]
         return self.streams.index(stream), sum(self.parts.clocks[clock][1:])
+
+    def _nodes(self) -> list[tuple[int, int, int, int]]:
+        """Return (stage, level, op, node) in the order in which they are computed: by stage, then all as one."""
+        whole = 1 + len(self.stages)
+        ops = [(node.level, node.op, n) for n, node in enumerate(self.parts.nodes)]
+        return sorted((stage, level, op, n) for level, op, n in ops for stage in (self.of_node[n], whole))
+
+    def _clocks(self) -> list[tuple[int, int]]:
+        """Return (entity, clock): each clock once as that of −1, then those of each entity."""
+        found = {(self.parts.streams[stream][0], clock) for stream, clock in self.parts.reads}
+        found |= {(e, clock) for e, _, _, clock, _ in self.parts.lists}
+        return sorted(found | {(-1, clock) for _, clock in found}, key=self._clock_order)
+
+    def _clock_at(self, clock: int) -> int:
+        return self.clocks.index((-1, clock))
+
+    def _clock(self, clock: int) -> tuple[int, ...]:
+        step, window, lag = self.parts.clocks[clock]
+        return step, window, lag, -1 if window % step else window // step, self._clock_at(clock)
+
+    def _clock_order(self, owned: tuple[int, int]) -> tuple[int, ...]:
+        step, window, lag = self.parts.clocks[owned[1]]
+        return owned[0], step, lag, window
+
+    def _entity_of_part(self, kind: str, part: int) -> int:
+        """Return the entity that a part is read of, or −1."""
+        parts = self.parts
+        if kind in ("read", "own"):
+            return self._entity_of(part)
+        if kind == "count":
+            return parts.distincts[parts.counts[part][0]][0]
+        if kind == "variance":
+            return self._entity_of_part(*parts.variances[part][0])
+        if kind == "list":
+            return parts.lists[part][0]
+        return part if kind == "entity" else -1
+
+    def _stage_of(self, ref: Ref) -> int:
+        """Return the stage after which an operand is known: 0 after the row, then one after each entity."""
+        kind, part, _ = ref
+        if kind == "column":
+            return self.of_node[part]
+        e = self._entity_of_part(kind, part)
+        return 0 if e < 0 else 1 + self.stages.index(e)
+
+    def _stage(self, stage: int) -> tuple[int, ...]:
+        """Return a stage's row, and hand over the cells that it takes and keeps."""
+        e = self.stages[stage - 1] if stage else -1
+        taken = self._hand(lambda made, used: made < used == stage)
+        kept = self._hand(lambda made, used: made == stage < used)
+        variances = [self._entity_of_part("variance", i) for i in self.variances]
+        clocks = _span([of for of, _ in self.clocks], e)
+        mine = [n for n, of in enumerate(self.of_node) if of == stage]
+        columns = (min(mine), max(mine) + 1) if mine else (0, 0)
+        return (e, *clocks, *self._computed(stage), *taken, *kept, *_span(variances, e), *columns)
+
+    def _whole(self) -> tuple[int, ...]:
+        """Return the row of all as one stage, which hands nothing over."""
+        clocks, computed = _span([of for of, _ in self.clocks], -1), self._computed(1 + len(self.stages))
+        return (-1, *clocks, *computed, 0, 0, 0, 0, 0, len(self.variances), 0, len(self.of_node))
+
+    def _computed(self, stage: int) -> tuple[int, ...]:
+        """Return the ranges of a stage's runs and nodes."""
+        runs = [of for (of, _, _), _ in groupby(self.nodes, key=_run_of)]
+        return *_span(runs, stage), *_span([of for of, *_ in self.nodes], stage)
+
+    def _hand(self, asked: Callable[[int, int], bool]) -> tuple[int, int]:
+        """Hand over operands by the stage where they are made and the one where they are used; return their range."""
+        first = len(self.handed)
+        cells = {
+            self._at(ref) + i
+            for node, used in zip(self.parts.nodes, self.of_node, strict=True)
+            for ref in (node.a, node.b)
+            for i in range(OPERANDS.get(node.op, 1))
+            if ref != UNKNOWN and asked(self._stage_of(ref), used)
+        }
+        self.kept += sorted(cells - set(self.kept))
+        self.handed += [(cell, self.kept.index(cell)) for cell in sorted(cells)]
+        return first, len(self.handed)
 
     def _cells(self) -> Iterator[tuple[tuple[str, int], int]]:
         """Yield where each part's cells begin: the columns come first."""
@@ -133,10 +221,10 @@ class _Layout:
 
     def tables(self) -> dict[str, Any]:
         parts = self.parts
-        nodes = [(n, parts.nodes[n]) for n in self.nodes]
+        nodes = [(n, parts.nodes[n]) for *_, n in self.nodes]
         found = {
             "entities": [self._entity(e) for e in range(len(parts.entities))],
-            "clocks": parts.clocks,
+            "clocks": [self._clock(clock) for _, clock in self.clocks],
             "feeds": [row for e in range(len(parts.entities)) for row in self._feeds(e)],
             "streams": [self._stream(i) for i in self.streams],
             "reads": [self._read(i) for i in self.reads],
@@ -144,9 +232,11 @@ class _Layout:
             "counts": [self._count(i) for i in self.counts],
             "records": [record for kept in self.records for record in kept],
             "nodes": [(i, self._at(node.a), self._at(node.b)) for i, node in nodes],
-            "runs": list(_runs([(node.level, node.op) for _, node in nodes])),
+            "runs": list(_runs(self.nodes)),
             "lists": [self._list(i) for i in range(len(parts.lists))],
-            "variances": [self._variance(i) for i in range(len(parts.variances))],
+            "variances": [self._variance(i) for i in self.variances],
+            "stages": [*map(self._stage, range(1 + len(self.stages))), self._whole()],
+            "handed": self.handed,
             "told": [(place, self.cell["told", i]) for i, place in enumerate(parts.told)],
         }
         return {
@@ -155,6 +245,7 @@ class _Layout:
             "canonical": np.array([self.streams.index(i) for i in self._asked_for()], dtype=np.int64),
             "params": np.array([node.params for _, node in nodes], dtype=np.float64).reshape(-1, 2),
             "cells": self.cell["end", 0],
+            "kept": len(self.kept),
         }
 
     def _asked_for(self) -> list[int]:
@@ -183,7 +274,7 @@ class _Layout:
         clocks = [clock for of, clock in self.parts.reads if of == stream]
         deepest = max(clocks, key=lambda c: sum(self.parts.clocks[c][1:]))
         reads = self._reads_of([stream])
-        return entity, kinds, value, deepest, labels, *reads, self._place(entity, labels, value)
+        return entity, kinds, value, self._clock_at(deepest), labels, *reads, self._place(entity, labels, value)
 
     def _feed_of(self, stream: int) -> tuple[int, ...]:
         return self.parts.streams[stream][:4]
@@ -224,7 +315,8 @@ class _Layout:
         stream, clock = self.parts.reads[read]
         step, window, _ = self.parts.clocks[clock]
         return (
-            self.streams.index(stream), clock, read in self.parts.scanned, self._cache(read, self._entity_of(read)),
+            self.streams.index(stream), self._clock_at(clock), read in self.parts.scanned,
+            self._cache(read, self._entity_of(read)),
             self.cell["read", read], self.cell.get(("own", read), -1), step, window // (RUN_GAP * step),
         )  # fmt: skip
 
@@ -242,7 +334,7 @@ class _Layout:
     def _list(self, i: int) -> tuple[int, ...]:
         e, kinds, value, clock, length = self.parts.lists[i]
         place = self._place(e, 0, value)
-        return e, kinds, value, place, clock, length, self.cell["list", i], self._lists_at(e, i)
+        return e, kinds, value, place, self._clock_at(clock), length, self.cell["list", i], self._lists_at(e, i)
 
     def _variance(self, i: int) -> tuple[int, ...]:
         return self.cell["variance", i], *(self.cell[part] for part in self.parts.variances[i])
@@ -276,10 +368,14 @@ def _span(owners: Sequence[int], e: int) -> tuple[int, int]:
     return first, first + owners.count(e)
 
 
-def _runs(ops: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
-    """Yield (op, first, end) of each run of nodes of one level and op."""
+def _run_of(node: tuple[int, int, int, int]) -> tuple[int, int, int]:
+    return node[:3]
+
+
+def _runs(nodes: Sequence[tuple[int, int, int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Yield (op, first, end) of each run of nodes of one stage, level and op."""
     first = 0
-    for (_, op), run in groupby(ops):
+    for (_, _, op), run in groupby(nodes, key=_run_of):
         end = first + len(list(run))
         yield op, first, end
         first = end

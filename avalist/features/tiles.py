@@ -131,13 +131,9 @@ def judge_tiles(mem: I64, word: int, cache: int, gap: int) -> None:
 
 @jit_part
 def tile_at(
-    mem: I64, meta: I64, header: int, at: int, index: int, lowest: int, s: int, streams: I64, reads: I64, work: I64,
-    clocks_at: int,
-) -> tuple[int, int]:  # fmt: skip
-    """Return the offset of the tile `index` of the stream `s`, whose word is at `at`, and 1 if it had to be made.
-
-    Tiles below `lowest` may go.
-    """
+    mem: I64, meta: I64, header: int, at: int, index: int, s: int, streams: I64, reads: I64, work: I64, clocks_at: int
+) -> tuple[int, int]:
+    """Return the offset of the tile `index` of the stream `s`, whose word is at `at`, and 1 if it had to be made."""
     if mem[at] == 0:
         mem[at] = allocate(mem, meta, TILE) << 24
     offset, head, mask, n = ring(mem[at])
@@ -147,7 +143,7 @@ def tile_at(
     if i > 0 and mem[offset + TILE * (head + i - 1 & mask)] == index:
         return int(offset + TILE * (head + i - 1 & mask)), 0
     if n == mask + 1:
-        i -= make_room(mem, meta, header, at, lowest, s, streams, reads, work, clocks_at)
+        i -= make_room(mem, meta, header, at, s, streams, reads, work, clocks_at)
         offset, head, mask, n = ring(mem[at])
     for j in range(n, i, -1):
         to, old = offset + TILE * (head + j & mask), offset + TILE * (head + j - 1 & mask)
@@ -163,18 +159,19 @@ def tile_at(
 
 @jit_part
 def make_room(
-    mem: I64, meta: I64, header: int, at: int, lowest: int, s: int, streams: I64, reads: I64, work: I64, clocks_at: int
+    mem: I64, meta: I64, header: int, at: int, s: int, streams: I64, reads: I64, work: I64, clocks_at: int
 ) -> int:
-    """Drop the tiles below `lowest` from a full ring, or double it where there is none; return how many went."""
+    """Drop the tiles that the deepest window has passed from a full ring, or double it; return how many went."""
     word = mem[at]
     offset, head, mask, n = ring(word)
-    expired = 0
-    while expired < n and mem[offset + TILE * (head + expired & mask)] < lowest:
-        expired += 1
+    for r in range(streams[s, S_READS] & PLACE, streams[s, S_READS_END]):
+        cache, clock = header + (reads[r, R_CACHE] & PLACE), clocks_at + CLOCK * (reads[r, R_CLOCK] & PLACE)
+        advance(mem, word, cache, work[clock], work[clock + 1], reads[r, R_SCAN], streams[s, S_LABELS])
+    deepest = reads[streams[s, S_READS_END] - 1, R_CACHE] & PLACE
+    expired = int(mem[header + deepest + FIRST])
     if expired > 0:
         for r in range(streams[s, S_READS] & PLACE, streams[s, S_READS_END]):
-            cache, clock = header + (reads[r, R_CACHE] & PLACE), clocks_at + CLOCK * (reads[r, R_CLOCK] & PLACE)
-            advance(mem, word, cache, work[clock], work[clock + 1], reads[r, R_SCAN], streams[s, S_LABELS])
+            cache = header + (reads[r, R_CACHE] & PLACE)
             mem[cache + FIRST] -= expired
             mem[cache + LAST] -= expired
         mem[at] = offset << 24 | (head + expired & mask) << 16 | (word & 0xF00) | (n - expired)

@@ -16,9 +16,9 @@ _WORD = np.uint64(64)
 
 
 @jit_part
-def compute_variances(variances: I64, cells: F64) -> None:
-    """Write every variance from the cells of count, sum and the limbs of the squares' sum."""
-    for v in range(variances.shape[0]):
+def compute_variances(variances: I64, first: int, end: int, cells: F64) -> None:
+    """Write some variances from the cells of count, sum and the limbs of the squares' sum."""
+    for v in range(first & PLACE, end):
         x, high, low = variances[v, V_X] & PLACE, variances[v, V_HIGH] & PLACE, variances[v, V_LOW] & PLACE
         cells[variances[v, V_CELL] & PLACE] = variance(cells[x], cells[x + 1], cells[high + 1], cells[low + 1])
 

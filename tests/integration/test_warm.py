@@ -9,16 +9,18 @@ from pathlib import Path
 SCRIPT = """
 import sys
 from pathlib import Path
+import numpy as np
 from avalist.app.index import _find, _grown, _put
 from avalist.app.warm import warm_up
 from avalist.app.administer import CreateMerchant
-from avalist.features import kernel, rings, widen
+from avalist.features import block, kernel, rings, widen
+from avalist.features.state import SHORT
 from avalist.features.own import OwnFeature
 from avalist.models import calibrate, score, trees
 from tests.shop import SCHEMA, T0_MS, opened, event, payment
 
 def compiled():
-    parts = [kernel.run, rings.link, widen.widen, _find, _put, _grown]
+    parts = [kernel.run, block.run_block, rings.link, widen.widen, _find, _put, _grown]
     return [len(part.signatures) for part in parts]
 
 with opened(Path(sys.argv[1])) as shop:
@@ -32,6 +34,8 @@ with opened(Path(sys.argv[1])) as shop:
     for n in range(3):
         shop.decide(n)
         shop.decide(n, "other")
+    rows = np.zeros((SHORT + 1, shop.writer.merchant("shop").plan.width), dtype=np.int64)
+    shop.writer.merchant("shop").features.run(rows, rows[:, 0] == 0)
     print(before, compiled())
     sys.exit(before != compiled())
 """

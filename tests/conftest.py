@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import settings
 from pytest_socket import disable_socket, enable_socket
 
+from avalist.app.warm import beside, warm_long
 from avalist.bootstrap import build
 from avalist.config import Settings
 from avalist.features.derive import derive
@@ -29,6 +31,12 @@ collect_ignore = ["fuzz/decoder.py"]  # needs the extra "fuzz"
 
 settings.register_profile("avalist", deadline=None)  # a shared machine stands still now and then
 settings.load_profile("avalist")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile half of the kernels beside the first tests, in a checkout where nothing is compiled yet."""
+    if not Path(numba.config.CACHE_DIR).exists():
+        session.config.add_cleanup(beside(warm_long).wait)
 
 
 @pytest.fixture(scope="session")

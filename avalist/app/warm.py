@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from avalist.app.index import Generations, hash_ids
 from avalist.app.merchant import Merchant, creation
@@ -19,21 +23,44 @@ _WIDENED: Final = (OwnFeature(aggregate="ring", entity="card", links=("account",
 """Some merchants' rows are widened before the kernel sees them."""
 
 
-def warm_up(merchants: list[Merchant]) -> None:
-    """Run a decision's compiled parts on a merchant that does not exist, and every active model once."""
-    scratch = Merchant("warm-up", creation(DIGITAL_GOODS, _WIDENED), _no_model)
-    row = bytes(8 * scratch.plan.width)
-    # Read-only, as decide() has it: another type to numba.
-    scratch.features.run(np.frombuffer(row, dtype="<i8").reshape(1, -1))
-    many = SHORT + 1  # they go key by key
-    scratch.features.run(np.frombuffer(many * row, dtype="<i8").reshape(many, -1), np.zeros(many, dtype=np.bool_))
-    scratch.note([EventCore("payment", "e", b"", "p", "pre_auth", row)], [0])
-    scratch.find(["e"], ["p"])
-    index = Generations(1)  # that grows
-    index.put(hash_ids(map(str, range(5000))), range(5000), [0] * 5000)
+def warm_up(merchants: Iterable[Merchant]) -> None:
+    """Run all compiled parts on a merchant that does not exist, and every active model once."""
+    warm_live()
+    warm_long()
     for merchant in merchants:
         if merchant.model is not None:
             merchant.model.score(np.full((1, len(merchant.model.columns)), np.nan, dtype=np.float32))
+
+
+def warm_live() -> None:
+    """Run what a decision needs. In a fresh checkout this compiles for most of a minute."""
+    scratch = _scratch()
+    row = _rows(scratch, 1)
+    scratch.features.run(row)
+    scratch.note([EventCore("payment", "e", b"", "p", "pre_auth", row.tobytes())], [0])
+    scratch.find(["e"], ["p"])
+    index = Generations(1)  # that grows
+    index.put(hash_ids(map(str, range(5000))), range(5000), [0] * 5000)
+
+
+def warm_long() -> None:
+    """Run what long runs of events need, which go key by key."""
+    scratch = _scratch()
+    scratch.features.run(_rows(scratch, SHORT + 1), np.zeros(SHORT + 1, dtype=np.bool_))
+
+
+def beside(warm: Callable[[], None]) -> subprocess.Popen[bytes]:
+    """Run one of these in a process of its own, while this one does other things: what it compiled is kept on disk."""
+    return subprocess.Popen([sys.executable, "-P", "-c", f"from {__name__} import {warm.__name__} as w; w()"])
+
+
+def _scratch() -> Merchant:
+    return Merchant("warm-up", creation(DIGITAL_GOODS, _WIDENED), _no_model)
+
+
+def _rows(merchant: Merchant, count: int) -> npt.NDArray[np.int64]:
+    """Return events of nothing. Read-only, as decide() has them: another type to numba."""
+    return np.frombuffer(bytes(8 * count * merchant.plan.width), dtype="<i8").reshape(count, -1)
 
 
 def _no_model(merchant: str, version: str) -> Model:

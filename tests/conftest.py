@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -32,11 +33,19 @@ collect_ignore = ["fuzz/decoder.py"]  # needs the extra "fuzz"
 settings.register_profile("avalist", deadline=None)  # a shared machine stands still now and then
 settings.load_profile("avalist")
 
+_COMPILING = pytest.StashKey[subprocess.Popen[bytes]]()
+
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Compile half of the kernels beside the first tests, in a checkout where nothing is compiled yet."""
     if not Path(numba.config.CACHE_DIR).exists():
-        session.config.add_cleanup(beside(warm_long).wait)
+        session.config.stash[_COMPILING] = beside(warm_long)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    compiling = session.config.stash.get(_COMPILING, None)
+    if compiling is not None:
+        compiling.wait()
 
 
 @pytest.fixture(scope="session")

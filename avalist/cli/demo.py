@@ -20,7 +20,7 @@ from rich.live import Live
 
 from avalist.app.administer import ActivateModel, CreateMerchant, IssueKey
 from avalist.app.train import Training, train
-from avalist.app.warm import beside, warm_live
+from avalist.app.warm import beside, warm_long
 from avalist.bootstrap import Installation, build, keep_model
 from avalist.cli.client import Client
 from avalist.cli.history import record_all
@@ -56,7 +56,7 @@ def demo(
     world = _world(days, payments_per_day, seed)
     life = world.batches(days + live_hours / 24)
     pending = Pending()
-    compiling = beside(warm_live)
+    compiling = beside(warm_long)
     with build(settings) as here:
         key = _prepare(here, live(islice(life, days * 24), pending), round(payments_per_day * days))
     compiling.wait()

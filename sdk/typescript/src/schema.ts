@@ -437,7 +437,8 @@ export interface components {
          *
          *     `level`: reports are not those expected by now, of the payments `subject`; `value` is observed over expected.
          *     `drift`: values of columns with the reason code `subject` have moved; `value` is the largest stability index.
-         *     `missing`: a source is missing more or less often; `value` is the change of the share. `words` say it for people.
+         *     `missing`: a source is missing more or less often; `value` is the change of the share.
+         *     `parity`: decisions saw other features than their log gives; `value` is their share. `words` say it for people.
          */
         "avalist.domain.alerts.Alert": {
             /** @enum {unknown} */

@@ -82,7 +82,9 @@ def latency(port: int, keys: list[str], seconds: float, first: int, warm_s: floa
     load = Load(target, CONNECTIONS)
     load.closed(bodies(first, 10**7), warm_s)
     top = load.closed(bodies(first + 10**6, 10**7), seconds)
-    calm = load.open(bodies(first + 2 * 10**6, 10**7), 0.3 * top.per_s, seconds)
+    per_s = 0.3 * top.per_s
+    ready = list(bodies(first + 2 * 10**6, int(per_s * seconds) + 1))  # else the first ones wait for their making
+    calm = load.open(iter(ready), per_s, seconds)
     load.close()
     keep(f"cluster-{first}", {"closed_ms": top.latency_ms.tolist(), "open_ms": calm.latency_ms.tolist()})
     figures = {

@@ -56,7 +56,7 @@ class Embedded(Service):
 
     def warm_up(self) -> None:
         """Compile or load the kernels, and score with every active model once."""
-        warm_up(list(self.writer.merchants.values()))
+        warm_up(self.writer.merchants.values())
 
     def start(self) -> None:
         """Begin to answer; called on the event loop."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -68,7 +69,8 @@ def _mended(module: str, folder: Path) -> Path:
     for mend in MENDS.get(module, ()):
         copy = folder / mend.module.replace("/", "_")
         if not copy.exists():
-            shutil.copytree(_go(module, "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", mend.module).strip(), copy)
+            fetched = json.loads(_go(module, "mod", "download", "-json", mend.module))
+            shutil.copytree(fetched["Dir"], copy)
             with (folder / "go.mod").open("a") as told:
                 told.write(f"\nreplace {mend.module} => {copy}\n")
         source = (copy / mend.file).read_text()

@@ -12,6 +12,12 @@ from avalist.api import decider
 from avalist.api.decider import Decider
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No payment is tired of waiting, however slow this machine is."""
+    monkeypatch.setattr(decider, "PATIENCE_S", 60.0)
+
+
 class Recorder:
     """A writer that decides nothing and takes note of its batches."""
 

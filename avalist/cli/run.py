@@ -36,6 +36,8 @@ from avalist.follow.notifier import Notifier
 from avalist.follow.share import Following, Owning
 
 _IDLE_S: Final = 0.05
+_REST_S: Final = 0.2
+"""A follower rests so long, and folds together what came meanwhile."""
 _EVERY: Final = 5
 """Each so many seconds a follower says in documents what it found, and a trainer reads how models stand."""
 _SWEEP_EVERY: Final = 3600
@@ -108,7 +110,7 @@ def follower(config: Config = None, port: Port = None, host: Host = None) -> Non
     ):
         turn = 0
         for due in role.turns(lambda: following.ready):
-            following.step(_IDLE_S)
+            following.step(_REST_S)
             if due:
                 role.attempt(partial(_show_followed, role, following, turn % _EVERY == 0))
                 if turn % _SWEEP_EVERY == 0:

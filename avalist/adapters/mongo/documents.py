@@ -17,7 +17,7 @@ from bson import Int64
 from pymongo import AsyncMongoClient, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ConfigurationError, DuplicateKeyError, PyMongoError
+from pymongo.errors import ConfigurationError, DuplicateKeyError, PyMongoError, ServerSelectionTimeoutError
 from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
@@ -67,8 +67,10 @@ class MongoDocuments:
         self._waiting: set[Future[Any]] = set()
         self._closing = threading.Lock()
         self._ready: set[str] = set()
+        self._selection_s: float | None = None
         try:
             self._run(self._open(url))
+            self._run(self._greet())
         except BaseException:
             self.close()
             raise
@@ -80,11 +82,15 @@ class MongoDocuments:
             raise BadInput(
                 f"not a URL of MongoDB: {error}", field="documents", expected="mongodb://host:port/database"
             ) from None
-        options: _Json = {name: value for name, value in _OPTIONS.items() if name not in given["options"]}
+        told = {name.lower() for name in given["options"]}
+        options: _Json = {name: value for name, value in _OPTIONS.items() if name not in told}
         self._client: AsyncMongoClient[_Json] = AsyncMongoClient(url, **options)
         self._database: AsyncDatabase[_Json] = self._client.get_database(
             given["database"] or _DATABASE, read_concern=ReadConcern("majority"), write_concern=_MAJORITY
         )
+        self._selection_s = self._client.options.server_selection_timeout
+
+    async def _greet(self) -> None:
         said = await self._client.admin.command("hello")
         self._transactions = "setName" in said or said.get("msg") == "isdbgrid"
 
@@ -265,12 +271,27 @@ class MongoDocuments:
         finally:
             self._waiting.discard(waiting)
 
+    async def _served(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do some work, unless no server is there: where operations have a time limit (``timeoutMS``), the library waits
+        so long for a server too, whatever ``serverSelectionTimeoutMS`` says.
+        """
+        doing = asyncio.ensure_future(work)
+        try:
+            while True:
+                await asyncio.wait((doing,), timeout=self._selection_s)
+                if doing.done():
+                    return doing.result()
+                if not self._client.topology_description.has_writable_server():
+                    raise ServerSelectionTimeoutError(f"no server that takes writes in {self._selection_s:g} s")
+        finally:
+            doing.cancel()
+
     def _begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         with self._closing:
             if self._closed:
                 work.close()
                 raise Unavailable(_CLOSED)
-            waiting = asyncio.run_coroutine_threadsafe(work, self._loop)
+            waiting = asyncio.run_coroutine_threadsafe(self._served(work), self._loop)
             self._waiting.add(waiting)
             return waiting
 

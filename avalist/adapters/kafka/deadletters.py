@@ -8,9 +8,8 @@ from typing import Final, NamedTuple
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from avalist.adapters.kafka.errors import mapped, translated
-from avalist.adapters.kafka.outbox import AT_MS, FROM, MERCHANT, REASON
+from avalist.adapters.kafka.outbox import AT_MS, BATCHING, FROM, MERCHANT, REASON, SENDING
 from avalist.adapters.kafka.reading import Client, Headers, bounds_of, offset_of
-from avalist.adapters.kafka.sending import BATCHING, SENDING
 from avalist.adapters.kafka.topics import Topics
 from avalist.domain.errors import LogFailed, NotFound
 

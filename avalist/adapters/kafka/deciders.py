@@ -10,8 +10,8 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer
 
 from avalist.adapters.kafka.errors import translated
 from avalist.adapters.kafka.inbox import REPLY_TO, TRACEPARENT
+from avalist.adapters.kafka.outbox import BATCHING, SENDING
 from avalist.adapters.kafka.reading import Client, Headers, at_begin, at_end, values_of
-from avalist.adapters.kafka.sending import BATCHING, SENDING, Parcels, untold
 from avalist.adapters.kafka.topics import REPLY_PARTITIONS, Topics
 from avalist.ports.asking import Delivered
 
@@ -33,8 +33,6 @@ class KafkaDeciders:
         self._threads: list[threading.Thread] = []
         with translated("gateway"):
             self._producer = Producer({**BATCHING, **client, **SENDING})
-        self._events = Parcels(self._producer, topics.events)
-        self._sending = False
 
     @property
     def ready(self) -> bool:
@@ -66,23 +64,22 @@ class KafkaDeciders:
     def send(
         self, partition: int, merchant: str, value: bytes, delivered: Delivered | None = None, traceparent: bytes = b""
     ) -> bool:
-        """Send a message, together with the others of this turn of the event loop; False if there is no room for it."""
+        """Send a message; False if there is no room for it."""
         headers = [*self._headers, (TRACEPARENT, traceparent)] if traceparent else self._headers
-        told = untold if delivered is None else lambda error, _: self._tell(delivered, error)
-        if not self._events.put(partition, value, merchant, headers, told):
+        try:
+            if delivered is None:
+                self._producer.produce(self._topics.events, value, merchant, partition, headers=headers)
+            else:
+                self._producer.produce(
+                    self._topics.events, value, merchant, partition, headers=headers,
+                    on_delivery=lambda error, _: self._tell(delivered, error),
+                )  # fmt: skip
+        except BufferError:
             return False
-        if not self._sending:
-            self._sending = True
-            self._loop.call_soon(self._send)
         return True
-
-    def _send(self) -> None:
-        self._sending = False
-        self._events.send()
 
     def close(self) -> None:
         """Send what waits, for a moment, and hear no more."""
-        self._events.send()
         self._producer.flush(_LEAVE_S)
         self._stopping.set()
         for thread in self._threads:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +14,8 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from avalist.adapters.kafka.errors import mapped, translated
-from avalist.adapters.kafka.reading import CURSOR, PLACE, Client, Headers, Reading, offset_of
-from avalist.adapters.kafka.sending import BATCHING, Parcels
+from avalist.adapters.kafka.outbox import BATCHING
+from avalist.adapters.kafka.reading import CURSOR, PLACE, Client, Reading, offset_of
 from avalist.domain.errors import AvalistError, LogFailed, NotFound, Unavailable
 from avalist.domain.records import Record, decode_record, encode_record
 
@@ -127,7 +126,6 @@ class KafkaLog(Reading):
         self._end = self._durable_end = 0
         self._wrap = wrap
         self._producer = producer or Writers(client, 0).take()
-        self._parcels = Parcels(self._producer, topic, sys.maxsize)
         try:
             self.check_partition_exists()
             self.epoch = self._take_over()
@@ -153,7 +151,7 @@ class KafkaLog(Reading):
         return self._recent_from
 
     def append(self, records: Sequence[Record]) -> list[int]:
-        """Append records in memory, from where ``sync`` and ``settle`` send them, and return their positions."""
+        """Append records in memory, from where they are sent, and return their positions."""
         try:
             payloads = [encode_record(self._wrapped(record)) for record in records]
         except (TypeError, ValueError, OverflowError, msgspec.MsgspecError, Unavailable) as error:
@@ -161,14 +159,16 @@ class KafkaLog(Reading):
         with self._memory:
             self._check_open()
             start = self._end
-            for record, payload in zip(records, payloads, strict=True):
-                self._put(record.merchant, payload, self._end)
+            try:
+                for record, payload in zip(records, payloads, strict=True):
+                    self._produce(record.merchant, payload, self._end)
+            except AvalistError as error:
+                raise self._fail(str(error)) from error
             return list(range(start, self._end))
 
     def sync(self) -> int:
         """Wait until everything appended before the call is acknowledged; return ``durable_end``."""
         self._check_open()
-        self._parcels.send()
         target = self._end
         try:
             self._wait(lambda: self._durable_end >= target)
@@ -180,7 +180,10 @@ class KafkaLog(Reading):
         """Append the cursor by itself, which is no record: a new writer need not read again what made none since."""
         with self._memory:
             self._check_open()
-            self._put("", None, self._end)
+            try:
+                self._produce("", None, self._end)
+            except AvalistError as error:
+                raise self._fail(str(error)) from error
 
     def remember(self, count: int) -> None:
         """Read the newest records into memory, to be found there by those who ask again."""
@@ -192,11 +195,10 @@ class KafkaLog(Reading):
             self._recent_bytes = sum(map(len, self._recent.values()))
 
     def settle(self, timeout_s: float = 0.0) -> int:
-        """Send what was appended, and take note of what the brokers acknowledged, after waiting so long for a word of
-        theirs; return ``durable_end``. Raises as :meth:`sync`, but is patient with brokers that stand still.
+        """Take note of what the brokers acknowledged, after waiting so long for a word of theirs; return
+        ``durable_end``. Raises as :meth:`sync`, but is patient with brokers that stand still.
         """
         with translated(self._name):
-            self._parcels.send()
             self._producer.poll(timeout_s)
         self._check_open()
         return self._durable_end
@@ -269,20 +271,24 @@ class KafkaLog(Reading):
             return record
         return msgspec.structs.replace(record, sealed=self._wrap(record.sealed))
 
-    def _put(self, merchant: str, payload: bytes | None, position: int) -> None:
-        headers: Headers = [(PLACE, _eight(position)), (CURSOR, _eight(self.cursor))]
-        self._parcels.put(self._partition, payload, merchant, headers, partial(self._delivered, position))
+    def _produce(self, merchant: str, payload: bytes | None, position: int) -> None:
+        with translated(self._name):
+            self._producer.produce(
+                self._topic, payload, merchant, self._partition,
+                headers=[(PLACE, _eight(position)), (CURSOR, _eight(self.cursor))],
+                on_delivery=partial(self._delivered, position),
+            )  # fmt: skip
         if payload is not None:
             self._unsynced[position] = payload
         self._end = position + 1
 
-    def _delivered(self, position: int, error: KafkaError | None, message: Message | None) -> None:
+    def _delivered(self, position: int, error: KafkaError | None, message: Message) -> None:
         """Note where a record came to stand; called by the poll in ``sync``, in order."""
         if self._refusal:
             return
         if error is not None:
             self._fail(str(mapped(error, self._name)))
-        elif message is None or offset_of(message) != position:
+        elif offset_of(message) != position:
             self._fail(f"another writer took over {self._name}; this one must stop")
         else:
             with self._memory:
@@ -313,7 +319,6 @@ class KafkaLog(Reading):
         """Refuse all that comes later; what was not yet sent is dropped."""
         if not self._refusal:
             self._refusal = what
-            self._parcels.drop()
             self._producer.purge(blocking=False)
         return LogFailed(self._refusal)
 

@@ -104,7 +104,7 @@ class Following:
         return {partition: one.follower.status(at_ms) for partition, one in self.owned.items()}
 
     def step(self, idle_s: float) -> None:
-        """Fold what became durable, then wait so long, unless there was much: a commit costs the same for much or little."""
+        """Fold what became durable, then wait so long, unless there was much: little costs a commit as much."""
         written = sum(self._advance(partition) for partition in list(self.owned))
         self.documents += written
         self.share.attend(0.0 if written >= _MUCH else idle_s)

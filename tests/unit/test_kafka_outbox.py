@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from confluent_kafka import Producer
 
 from avalist.adapters.kafka.outbox import KafkaOutbox
 from avalist.adapters.kafka.topics import Topics
@@ -15,6 +16,16 @@ def outbox() -> Iterator[KafkaOutbox]:
     outbox = KafkaOutbox({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}, Topics("here", 1))
     yield outbox
     give_up(outbox)
+
+
+class Unflushed:
+    """A producer that must not be flushed."""
+
+    def __init__(self, producer: Producer) -> None:
+        self.poll, self._producer = producer.poll, producer
+
+    def __len__(self) -> int:
+        return len(self._producer)
 
 
 def give_up(outbox: KafkaOutbox) -> None:
@@ -43,3 +54,10 @@ def test_a_reply_that_no_broker_took_is_not_sent_again(outbox: KafkaOutbox) -> N
     outbox.reply(0, b"approve")
     give_up(outbox)
     assert outbox.flush(0.0)
+
+
+def test_whoever_does_not_wait_wakes_no_thread(outbox: KafkaOutbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox.reply(0, b"approve")
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox, "_producer", Unflushed(outbox._producer))
+        assert not outbox.flush(0.0)

@@ -27,21 +27,24 @@ class Noted:
 class Quiet:
     """Brokers that tell of nothing."""
 
+    def __init__(self) -> None:
+        self.waited_s: list[float] = []
+
     def attend(self, timeout_s: float) -> None:
-        return
+        self.waited_s.append(timeout_s)
 
 
 class Slow:
-    """A follower that folds one record a step; it may break."""
+    """A follower that folds one record a step, into so many documents; it may break."""
 
     def __init__(self, position: int = 0) -> None:
-        self.position, self.breaks = position, False
+        self.position, self.breaks, self.documents = position, False, 1
 
     def advance(self) -> int:
         if self.breaks:
             raise LogFailed("gone")
         self.position += 1
-        return 1
+        return self.documents
 
 
 def owning(noted: Noted, leave: Callable[[Callable[[str], bool]], None]) -> Owning:
@@ -100,3 +103,12 @@ def test_one_that_must_open_again_rests_before_it_and_is_not_ready() -> None:
         ready.append(role.ready)
     assert ready == [False, True, False, False, True]
     assert noted.said[2:] == ["follows again", "follows", "caught up"]
+
+
+def test_a_follower_rests_unless_there_was_much() -> None:
+    follower, brokers = Slow(), Quiet()
+    role = following(Noted(), follower, there=0)
+    role.share = brokers
+    for follower.documents in (1, 1, 5000):
+        role.step(0.2)
+    assert brokers.waited_s == [0.2, 0.2, 0.0]

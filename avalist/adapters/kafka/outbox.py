@@ -82,7 +82,7 @@ class KafkaOutbox:
         return self._left(timeout_s) == 0 and not self._lost
 
     def _left(self, timeout_s: float) -> int:
-        """Return how many messages are on their way. The library's own flush is for those who wait: it wakes each of its
+        """Return how many messages are on their way. Only whoever waits has the library flush: that wakes each of its
         threads, also where there is nothing to send.
         """
         if timeout_s > 0:

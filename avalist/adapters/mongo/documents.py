@@ -272,8 +272,8 @@ class MongoDocuments:
             self._waiting.discard(waiting)
 
     async def _served(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do some work, unless no server is there: where operations have a time limit (``timeoutMS``), the library waits
-        so long for a server too, whatever ``serverSelectionTimeoutMS`` says.
+        """Do some work, unless no server is there: where operations have a time limit (``timeoutMS``), the library
+        waits so long for a server too, whatever ``serverSelectionTimeoutMS`` says.
         """
         doing = asyncio.ensure_future(work)
         try:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numba
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from pytest_socket import disable_socket, enable_socket
 
 from avalist.app.warm import beside, warm_long
@@ -30,7 +30,8 @@ from tests.shop import DAY_MS, SCHEMA, T0_MS, FakeClock, Shop
 
 collect_ignore = ["fuzz/decoder.py"]  # needs the extra "fuzz"
 
-settings.register_profile("avalist", deadline=None)  # a shared machine stands still now and then
+# The same examples each time, and no limit of time: a run fails for what was changed, not by chance.
+settings.register_profile("avalist", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("avalist")
 
 _COMPILING = pytest.StashKey[subprocess.Popen[bytes]]()

@@ -52,12 +52,12 @@ def answering(folder: Path, answers: list[str]) -> str:
     os.close(there)
     os.write(here, "".join(f"{answer}\n" for answer in answers).encode())
     screen = b""
-    while select.select([here], [], [], 60)[0] and (piece := read(here)):
+    while select.select([here], [], [], 300)[0] and (piece := read(here)):
         screen += piece
     os.close(here)
     if process.poll() is None:
         process.kill()
-    assert process.wait(60) == 0, screen.decode()
+    assert process.wait(300) == 0, screen.decode()
     return screen.decode()
 
 
@@ -132,7 +132,7 @@ def kill(folder: Path, due: Callable[[Path], bool]) -> None:
     process = subprocess.Popen([sys.executable, "-c", SMALL_BUFFER, str(folder / "data"), str(folder / "book")])
     assert until(lambda: process.poll() is not None or due(folder / "data"), 300, 0.001)
     process.kill()
-    process.wait(30)
+    process.wait()
 
 
 @pytest.mark.parametrize("due", [sorting, recording])

@@ -74,6 +74,6 @@ def test_a_stale_note_is_forgotten(tmp_path: Path, pid: int) -> None:
 def test_a_broker_ends_with_the_process_that_started_it(tmp_path: Path, kafka: Broker) -> None:
     command = [sys.executable, "-m", "tests.services.kafka", "run", "--folder", str(tmp_path)]
     with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as process:
-        assert until(lambda: running(tmp_path) is not None, 120)
+        assert until(lambda: running(tmp_path) is not None)
         process.send_signal(signal.SIGKILL)
-    assert until(lambda: running(tmp_path) is None, 60)
+    assert until(lambda: running(tmp_path) is None)

@@ -32,7 +32,7 @@ BUILD = Path(__file__).parents[2] / "build" / "services"
 FOLDER = BUILD / "kafka"
 SUMS = Path(__file__).with_suffix(".sha256")
 
-_FETCH_S, _READY_S, _STOP_S, _LOOK_S = 300.0, 180.0, 10.0, 0.5
+_FETCH_S, _READY_S, _STOP_S, _LOOK_S = 300.0, 180.0, 30.0, 0.5
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 # Half an optimising compiler is enough, and starts in half the time.
 _JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-XX:TieredStopAtLevel=1")

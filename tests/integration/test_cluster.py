@@ -146,12 +146,19 @@ def test_what_is_delivered_twice_and_out_of_order_counts_once(cluster: UnderTest
 
 
 def test_damaged_snapshots_give_way_to_older_ones_and_to_the_log(cluster: UnderTest) -> None:
-    partitions = cluster.installation.folder / "data" / "partitions"
+    def used() -> list[Path]:
+        partitions = cluster.installation.folder / "data" / "partitions"
+        return [one for one in partitions.glob("*") if len(snapshots_of(one)) > 1]
+
+    cluster.load.start()
+    enough = until(lambda: bool(used()))
+    cluster.load.stop()
+    assert enough, cluster.installation.said()
     cluster.installation.dismiss(cluster.roles("follower"))  # else it saves sound ones meanwhile
-    used = [one for one in partitions.iterdir() if len(snapshots_of(one)) > 1]
-    for partition in used:
+    damaged = used()
+    for partition in damaged:
         damage(partition, snapshots_of(partition)[-1])
-    damage(used[0], snapshots_of(used[0])[0])  # of one there is none left
+    damage(damaged[0], snapshots_of(damaged[0])[0])  # of one there is none left
 
     def kill() -> None:
         for process in cluster.roles("decider"):
@@ -160,7 +167,7 @@ def test_damaged_snapshots_give_way_to_older_ones_and_to_the_log(cluster: UnderT
 
     under_load(cluster, kill)
     said = "".join(process.said.read_text() for process in cluster.roles("decider"))
-    assert said.count("is passed over") > len(used) > 0
+    assert said.count("is passed over") > len(damaged) > 0
     assert "the whole log is read" in said
     cluster.installation.start("follower")
 

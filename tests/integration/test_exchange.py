@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,18 +110,20 @@ def test_a_late_answer_is_given_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         shop.create()
         log, sync = shop.installation.log, shop.installation.log.sync
 
-        def slow_sync() -> int:  # so that the time is out before
-            time.sleep(0.05)
+        def slow_sync() -> int:
+            late.wait()
             return sync()
 
         def counted(asking: Asking, found: Any) -> bytes:
             settled.append(found)
+            late.set()
             return answer(asking, found)
 
-        monkeypatch.setattr(log, "sync", slow_sync)
         door = OverHttp(shop)
         door.key = shop.key(kind="sandbox")
         settled: list[object] = []
+        late = threading.Event()
+        monkeypatch.setattr(log, "sync", slow_sync)
         monkeypatch.setattr(Asking, "answer", counted)
         said = exchange(door, request(door, "test_slow", "Avalist-Deadline-Ms: 1\r\nConnection: close\r\n"))
         door.close()

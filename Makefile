@@ -28,8 +28,8 @@ demo: setup ## Simulate a gift-card merchant, train its model, serve it, play li
 test: setup servers ## Run every test, in two halves side by side (JOBS=0: one after the other)
 	@$(PY) -m pytest $(if $(ARGS),,-n $(JOBS)) $(ARGS)
 
-nightly: setup ## Run the property tests of the kernel with 10,000 random examples each: hours
-	@AVALIST_HYPOTHESIS=nightly $(PY) -m pytest tests/property/test_kernel.py tests/property/test_rings.py --timeout=0 $(ARGS)
+nightly: setup ## Run the property tests with random examples, 10,000 of each of the kernel: hours
+	@AVALIST_HYPOTHESIS=nightly $(PY) -m pytest tests/property tests/unit --timeout=0 $(ARGS)
 
 servers: setup ## Build the servers that tests run: MongoDB's protocol, S3 (needs Go; some minutes, once)
 	@$(PY) -m tests.services.server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
@@ -34,7 +35,12 @@ from tests.shop import DAY_MS, SCHEMA, T0_MS, FakeClock, Shop
 collect_ignore = ["fuzz/decoder.py"]  # needs the extra "fuzz"
 
 # The same examples each time, and no limit of time: a run fails for what was changed, not by chance.
-settings.register_profile("avalist", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "avalist",
+    deadline=None,
+    derandomize=os.environ.get("AVALIST_HYPOTHESIS") != "nightly",
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("avalist")
 
 _TOGETHER = {"tests/integration/test_client_examples.py": "tests/integration/test_client_typescript.py"}

@@ -192,7 +192,9 @@ def test_it_ends_in_peace_whichever_of_its_threads_is_told(folder: Path, key: st
 
 def unblocked(task: Path) -> bool:
     """Tell whether a thread takes every signal: those of libraries may."""
-    return "SigBlk:\t0000000000000000" in (task / "status").read_text()
+    with suppress(FileNotFoundError, ProcessLookupError):  # it may end meanwhile
+        return "SigBlk:\t0000000000000000" in (task / "status").read_text()
+    return False
 
 
 def finish(folder: Path, load: Load) -> None:

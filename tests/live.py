@@ -25,10 +25,10 @@ from avalist.cli import main
 _READY_S = 480.0
 
 
-def avalist(*arguments: object, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+def avalist(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     command = [sys.executable, "-m", "avalist", *map(str, arguments)]
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
 
 
 def avalist_here(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -32,7 +32,7 @@ from tests.services.server import Unobtainable
 pytestmark = [
     pytest.mark.sockets,
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif("AVALIST_FAULTS" not in os.environ, reason="takes long: make faults"),
 ]
 

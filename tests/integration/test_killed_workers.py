@@ -26,7 +26,7 @@ from tests.shop import DAY_MS, payment_json
 pytestmark = [
     pytest.mark.sockets,
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif("AVALIST_FAULTS" not in os.environ, reason="takes long: make faults"),
 ]
 

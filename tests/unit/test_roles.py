@@ -128,5 +128,5 @@ with roles.telling("follower") as say:
 @pytest.mark.sockets
 @pytest.mark.parametrize(("silent", "code", "last"), [("store", 0, "stopped"), ("other", 1, "broke off")])
 def test_a_role_ends_though_something_does_not_answer(silent: str, code: int, last: str) -> None:
-    done = subprocess.run([sys.executable, "-c", LEAVING, silent], capture_output=True, text=True, timeout=600)
+    done = subprocess.run([sys.executable, "-c", LEAVING, silent], capture_output=True, text=True)
     assert (done.returncode, json.loads(done.stderr.splitlines()[-1])["event"]) == (code, last)

@@ -129,7 +129,8 @@ def test_few_rows_are_all_taken_and_many_frauds_leave_room_for_the_honest() -> N
 
 def test_trees_of_a_sample_rank_and_are_calibrated_like_those_of_all_rows(trained: Trained) -> None:
     judged, whole = train(dataset(), replace_params(most_rows=2400)).artefact.report, trained.artefact.report
-    assert judged is not None and whole is not None
+    assert judged is not None
+    assert whole is not None
     assert judged.roc_auc.value > whole.roc_auc.value - 0.02
     assert judged.observed_expected.low < 1.0 < judged.observed_expected.high
 

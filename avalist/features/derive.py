@@ -184,7 +184,7 @@ def _frauds_times(schema: Schema, entity: str, *, detailed: bool) -> Iterator[Fe
 
 
 def _frauds_size(schema: Schema, entity: str) -> Iterator[Feature]:
-    """Yield how large its known frauds were: of usual amounts where it is tapped itself, of others where thieves pay."""
+    """Yield how large its known frauds were: usual amounts where it is tapped itself, others where thieves pay."""
     steps, usual = _label_steps(schema), _over(schema, entity, "mean", _windows_ms(schema)[-1])
     for days in _rate_days(schema)[-2:-1]:
         size = lagged(entity, "fraud_mean", days * DAY_MS, _lag_ms(schema), step_ms=steps[days])

@@ -293,7 +293,7 @@ def _chances(weight: F64, expected: int) -> F64:
     while chance.sum() < 0.999 * expected and (free := chance < 1.0).any():
         room = expected - np.count_nonzero(~free)
         chance[free] = np.minimum(weight[free] * (room / weight[free].sum()), 1.0)
-    return chance
+    return np.asarray(chance, dtype=np.float64)
 
 
 def _first_tree(d: TrainingSet, training: I64, params: TrainParams, base_rate: float) -> Trees | None:

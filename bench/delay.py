@@ -1,10 +1,10 @@
 """Learn from labels that come weeks late: beside an oracle that knows all of them, and a learner that waits for none.
 
 ``python -m bench.delay [--seeds N]``; raw values in ``bench/out/delay.json``, the last line printed is one JSON object.
-A simulated merchant's reports take 35 days (median) and it declares 25; an attack began 24 days before the cut. Three
-models train on what was captured by then: *late* knows the reports logged and estimates the delay law from them,
-*naive* reads no report yet as honest, *oracle* knows every label. All are graded on the fourteen days that follow, by
-the truth.
+A simulated merchant's reports take 35 days (median) and it declares 25; an eighth of its payments are risky at any
+time, and an attack that is riskier began 24 days before the cut. Three models train on what was captured by then:
+*late* knows the reports logged and estimates the delay law from them, *naive* reads no report yet as honest, *oracle*
+knows every label. All are graded on the fourteen days that follow, by the truth.
 """
 
 from __future__ import annotations

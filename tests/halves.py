@@ -1,4 +1,4 @@
-"""Every test, in two halves side by side: those that wait for servers and processes of their own, and all the others.
+"""Every test, in two halves side by side: contracts and integration, which wait for servers, and all the others.
 
 ``python -m tests.halves``: the first half is seen as it runs, the second one when both are over.
 """
@@ -10,8 +10,16 @@ import sys
 import tempfile
 from typing import Final
 
-SERVED: Final = ("tests/contract", "tests/e2e", "tests/fuzz", "tests/integration")
-_REST: Final = ("tests", "avalist", "sdk", *(f"--ignore={folder}" for folder in SERVED), "-p", "no:cacheprovider")
+SERVED: Final = ("tests/contract", "tests/integration")
+_REST: Final = (
+    "tests",
+    "avalist",
+    "sdk/python",
+    "sdk/generate.py",
+    *(f"--ignore={folder}" for folder in SERVED),
+    "-p",
+    "no:cacheprovider",
+)
 _PYTEST: Final = (sys.executable, "-m", "pytest")
 
 

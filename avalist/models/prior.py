@@ -65,8 +65,9 @@ def sources_of(schema: Schema, feature: Feature, features: Mapping[str, Feature]
 
 
 def _sources(schema: Schema) -> dict[str, str]:
-    declared = (*schema.entities, *schema.categories, *schema.numbers)
-    return {one.name: _ALIKE.get(one.source, one.source) for one in declared}
+    things = {one.name: one.source for one in schema.entities} | {one.name: one.source for one in schema.categories}
+    named = things | {one.name: one.source for one in schema.numbers}
+    return {name: _ALIKE.get(source, source) for name, source in named.items()}
 
 
 def _portable(feature: Feature, source: Mapping[str, str]) -> bool:

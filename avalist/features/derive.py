@@ -29,7 +29,9 @@ MOST_DETAILED = 4
 _SHARED = 7
 """Windows at most so many times the shortest of their group move in the longest's steps: one stream serves them."""
 _MOST_PAIRS = 6
-_USUAL = ("product", "pattern.device")
+_BROUGHT = ("method.fingerprint", "device.id", "ip", "ip24", "email", "receiver")
+"""Sources of what an account brings along: how much of its life has it had this one?"""
+_USUAL = ("product", "pattern.device", "bin")
 """Sources whose values an account comes back to, besides its things."""
 _PLACES = ("payee.", "custom.")
 """Where many pay: a shop, a terminal. What else a schema declares is the payer's own."""
@@ -127,11 +129,19 @@ def _familiarity(schema: Schema, a: str, b: str, together: Feature) -> Iterator[
 
 
 def _habits(schema: Schema) -> Iterator[Feature]:
-    """Yield how much a payment and its session are as the account's own before: known from its second visit on."""
+    """Yield how much a payment and its session are as the account's own before, most of it known from its second visit
+    on. What is seconds old on an account of years was brought by somebody else, or by a new owner.
+    """
     account = schema.entities[0]
     if account.source != "customer.id":
         return
     longest, paired = _windows_ms(schema)[-1], default_pairs(schema)
+    seen = f"{account.name}__since_first"
+    for age in (n.name for n in schema.numbers if n.source == "account_age_s"):
+        yield ratio(f"{account.name}__since_first_over_age", seen, age)
+    for other in (e.name for e in schema.entities if e.source in _BROUGHT and (account.name, e.name) in paired):
+        both = f"{account.name}+{other}__since_first"
+        yield ratio(f"{both}_over_account", both, seen)
     usual = [e.name for e in schema.entities if e.source in _USUAL and (account.name, e.name) not in paired]
     for other in usual:
         both = f"{account.name}+{other}"

@@ -46,7 +46,7 @@ _BEFORE, _TAIL = 50_000, 1_000_000
 HOUR_MS: Final = 3_600_000
 WINDOWS_MS: Final = (600_000, HOUR_MS, DAY_MS, 7 * DAY_MS, 30 * DAY_MS)
 DISTINCT_MS: Final = (DAY_MS, 30 * DAY_MS)
-PART, COLD, PEER_EVENTS, SAMPLE = 32_768, 5, 400_000, 400
+PART, COLD, PEER_EVENTS, SAMPLE = 65_536, 2, 400_000, 400
 
 
 def timed_parts(plan: Plan, rows: I64, asked: npt.NDArray[np.bool_]) -> F64:

@@ -46,8 +46,8 @@ from avalist.features.locate import SEEN, name_keys, set_clocks, status_of, touc
 from avalist.features.read import read_key, read_row, read_told
 from avalist.features.tiles import CLOCK
 
-# the scratch's head: the stage to go on with (0: not begun), how many runs it has (0: not listed), the run to go on with,
-# and its event in the order; and for how many events there is room: a power of two
+# the scratch's head: the stage to go on with (0: not begun), how many runs it has (0: not listed), the run to go on
+# with, and its event in the order; and for how many events there is room: a power of two
 STAGE, RUNS, RUN, NEXT, CAPACITY = range(5)
 CLOCKS_AT: Final = 5
 # columns of the runs: a key, the end of its events in the order, where its state was found ahead

@@ -8,6 +8,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo test nightly servers services faults check bench docs sdk openapi fuzz fuzz-decoder clean lock
 MINUTES ?= 10
+JOBS ?= 2
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,11 +25,11 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup ## Simulate a gift-card merchant, train its model, serve it, play live traffic with a wave (DETACH=1: stop after it)
 	@$(AVALIST) demo $(if $(DETACH),--detach,)
 
-test: setup servers ## Run every test
-	@$(PY) -m pytest $(ARGS)
+test: setup servers ## Run every test, in two halves side by side (JOBS=0: one after the other)
+	@$(PY) -m pytest $(if $(ARGS),,-n $(JOBS)) $(ARGS)
 
-nightly: setup ## Run the property tests of the kernel with 10,000 random examples each: hours
-	@AVALIST_HYPOTHESIS=nightly $(PY) -m pytest tests/property/test_kernel.py tests/property/test_rings.py --timeout=0 $(ARGS)
+nightly: setup ## Run the property tests with random examples, 10,000 of each of the kernel: hours
+	@AVALIST_HYPOTHESIS=nightly $(PY) -m pytest tests/property tests/unit --timeout=0 $(ARGS)
 
 servers: setup ## Build the servers that tests run: MongoDB's protocol, S3 (needs Go; some minutes, once)
 	@$(PY) -m tests.services.server

@@ -249,6 +249,11 @@ def measure(folder: Path, seconds: float, open_seconds: float, tables: Contents 
                 samples["open_60pct"] = load.open(iter(ready), top * 0.6, open_seconds)
             load.close()
             _say("open_60pct", samples["open_60pct"])
+            load = Load(echo, 64)
+            with undisturbed():
+                samples["echo_open"] = load.open(iter(ready[: len(ready) // 3]), top * 0.6, open_seconds / 3)
+            load.close()
+            _say("echo_open", samples["echo_open"])
     fsync_ms = fsyncs(folder)
     _keep({**{name: s.latency_ms for name, s in samples.items()}, "fsync": fsync_ms})
     opened = samples["open_60pct"]
@@ -260,6 +265,7 @@ def measure(folder: Path, seconds: float, open_seconds: float, tables: Contents 
         "p50_ms": round(opened.quantile_ms(0.5), 3),
         "p99_ms_at_60pct": round(opened.quantile_ms(0.99), 3),
         "p999_ms_at_60pct": round(opened.quantile_ms(0.999), 3),
+        "echo_p99_ms_at_same_rate": round(samples["echo_open"].quantile_ms(0.99), 3),
         "fsync_p99_ms": round(float(np.quantile(fsync_ms, 0.99)), 3),
         "features": features,
         **found,

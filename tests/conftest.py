@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
+from hashlib import blake2b
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from pytest_socket import disable_socket, enable_socket
+from xdist.scheduler import LoadFileScheduling
 
+from avalist.adapters.file.secrets import SECRET_BYTES, FolderSecrets
 from avalist.app.warm import beside, warm_long
 from avalist.bootstrap import build
 from avalist.config import Settings
@@ -30,15 +34,38 @@ from tests.shop import DAY_MS, SCHEMA, T0_MS, FakeClock, Shop
 
 collect_ignore = ["fuzz/decoder.py"]  # needs the extra "fuzz"
 
-settings.register_profile("avalist", deadline=None)  # a shared machine stands still now and then
+# The same examples each time, and no limit of time: a run fails for what was changed, not by chance.
+settings.register_profile(
+    "avalist",
+    deadline=None,
+    derandomize=os.environ.get("AVALIST_HYPOTHESIS") != "nightly",
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("avalist")
+
+_TOGETHER = {"tests/integration/test_client_examples.py": "tests/integration/test_client_typescript.py"}
+"""Files that want the same half of a run: both compile one package."""
+
+
+class _Halves(LoadFileScheduling):  # type: ignore[misc]
+    """Parts a run of ``-n 2`` file by file, in their order: the tests of a file share what it started."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return _TOGETHER.get(file, file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Halves:
+    config.option.loadscopereorder = False  # the many small ones come last, so that both halves end at the same time
+    return _Halves(config, log)
+
 
 _COMPILING = pytest.StashKey[subprocess.Popen[bytes]]()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Compile half of the kernels beside the first tests, in a checkout where nothing is compiled yet."""
-    if not Path(numba.config.CACHE_DIR).exists():
+    if not hasattr(session.config, "workerinput") and not Path(numba.config.CACHE_DIR).exists():
         session.config.stash[_COMPILING] = beside(warm_long)
 
 
@@ -46,6 +73,22 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     compiling = session.config.stash.get(_COMPILING, None)
     if compiling is not None:
         compiling.wait()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _known_secrets() -> Iterator[None]:
+    """Let a merchant of this process have the same secret each time: keys are hashed with it, and by these hashes
+    payments are explored and distinct values estimated.
+    """
+    read_or_make = FolderSecrets._read_or_make
+
+    def known(self: FolderSecrets, name: str, *make: Callable[[], bytes]) -> bytes:
+        known_bytes = blake2b(name.encode(), digest_size=SECRET_BYTES).digest()
+        return read_or_make(self, name, *make or ((lambda: known_bytes),) if name.endswith(".key") else make)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(FolderSecrets, "_read_or_make", known)
+        yield
 
 
 @pytest.fixture(scope="session")

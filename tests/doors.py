@@ -14,7 +14,7 @@ import uvicorn
 
 from avalist.api.app import App
 from avalist.cli.serve import uvicorn_config
-from tests.cluster.running import until
+from tests.cluster.running import PATIENCE_S, until
 from tests.gateway import Gateway, knows
 from tests.live import free_port
 from tests.shop import Shop
@@ -65,6 +65,7 @@ class OverHttp:
         settings = msgspec.structs.replace(shop.installation.settings, port=free_port())
         self.port = settings.port
         service = shop.installation.service()
+        service.timeout_s = lambda merchant: PATIENCE_S  # type: ignore[method-assign]  # a busy machine is not what is tested
         self._server = uvicorn.Server(uvicorn_config(App(service), settings))
         self._thread = threading.Thread(target=self._server.run)
         self._thread.start()
@@ -74,7 +75,7 @@ class OverHttp:
         assert until(lambda: knows(service, self.key))  # a gateway before deciders hears of it a moment later
 
     def send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
@@ -84,11 +85,11 @@ class OverHttp:
 
     def raw(self, sent: bytes) -> bytes:
         """Send bytes as they are, end the sending, and return all that comes."""
-        with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), 120) as connection:
             connection.sendall(sent)
             connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65_536), b""))
 
     def close(self) -> None:
         self._server.should_exit = True
-        self._thread.join(20)
+        self._thread.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import http.client
 import io
@@ -24,10 +25,10 @@ from avalist.cli import main
 _READY_S = 480.0
 
 
-def avalist(*arguments: object, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+def avalist(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     command = [sys.executable, "-m", "avalist", *map(str, arguments)]
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
 
 
 def avalist_here(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -61,20 +62,36 @@ _PORTS = max(int(_OUTGOING.read_text().split()[0]) - _FIRST_PORT, 1000) if _OUTG
 _TRIED = itertools.count(os.getpid() * 131)
 
 
+_KEPT: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """Return a port that nobody listens on. No outgoing connection gets it meanwhile, and it is not given twice."""
+    """Return a port that nobody listens on. No outgoing connection gets it meanwhile, and it is not given twice: this
+    process stays bound to it, which lets a server listen and keeps the port from other runs of the tests.
+    """
     while True:
-        port = _FIRST_PORT + next(_TRIED) % _PORTS
-        with socket.socket() as probe, suppress(OSError):
+        port, probe = _FIRST_PORT + next(_TRIED) % _PORTS, socket.socket()
+        try:
             probe.bind(("127.0.0.1", port))
+        except OSError:
+            probe.close()
+        else:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _KEPT.append(probe)
             return port
+
+
+@atexit.register
+def _let_ports_go() -> None:
+    for probe in _KEPT:
+        probe.close()
 
 
 class Connection:
     """One keep-alive connection with one key. Not for two threads at once."""
 
     def __init__(self, port: int, key: str, *, deadline_ms: int = 10_000) -> None:
-        self._http = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self._http = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         self._headers = {"Authorization": f"Bearer {key}", "Avalist-Deadline-Ms": str(deadline_ms)}
 
     def send(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
@@ -137,12 +154,12 @@ class Service:
         """Kill all its processes, at once and without warning."""
         with suppress(ProcessLookupError):  # they are all dead
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(30)
+        self.process.wait()
         self._said.close()
 
     def stop(self) -> int:
         """Ask it to stop; return its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(120)
+        code = self.process.wait(300)
         self._said.close()
         return code

@@ -120,7 +120,7 @@ def _working(deciding: Deciding) -> Iterator[None]:
     thread = threading.Thread(target=work, name="decider")
     thread.start()
     try:
-        assert until(lambda: deciding.ready and 0 in deciding.owned, 60)
+        assert until(lambda: deciding.ready and 0 in deciding.owned)
         yield
     finally:
         over.set()

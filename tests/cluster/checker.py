@@ -19,7 +19,7 @@ from avalist.app.replay import replay
 from avalist.domain.errors import NotFound
 from avalist.domain.records import Record
 from avalist.models.score import Model
-from tests.cluster.running import Given, until
+from tests.cluster.running import PATIENCE_S, Given, until
 
 EVENT, CONTROL, DECISION, FALLBACK = 1, 2, 3, 4
 _DOCUMENT = "SELECT json FROM documents WHERE merchant = ? AND collection = 'decisions' AND id = ?"
@@ -51,12 +51,12 @@ def messages(client: dict[str, Any], topic: str) -> Iterator[Any]:
     """Yield every message of a topic, partition by partition."""
     consumer = Consumer({**client, "group.id": "checker", "enable.auto.commit": False, "auto.offset.reset": "error"})
     try:
-        for partition in consumer.list_topics(topic, timeout=20).topics[topic].partitions:
+        for partition in consumer.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions:
             place = TopicPartition(topic, partition)
-            first, end = consumer.get_watermark_offsets(place, timeout=20)
+            first, end = consumer.get_watermark_offsets(place, timeout=PATIENCE_S)
             consumer.assign([TopicPartition(topic, partition, first)])
             while first < end:
-                message = consumer.poll(20)
+                message = consumer.poll(PATIENCE_S)
                 assert message is not None, f"{topic}[{partition}] stops at {first} of {end}"
                 assert message.error() is None, message.error()
                 yield message
@@ -166,7 +166,7 @@ def documents_in(file: Path) -> Iterator[Look]:
     store.close()
 
 
-def documents_equal(look: Look, log: Sequence[Found], timeout_s: float = 60.0) -> bool:
+def documents_equal(look: Look, log: Sequence[Found], timeout_s: float = PATIENCE_S) -> bool:
     """Tell whether each decision of the log is a document, or becomes one: the fallback, where one was given."""
     wanted: dict[tuple[str, str], Any] = {}
     for one in log:

@@ -24,6 +24,8 @@ from tests.shop import SCHEMA, payment_json
 Role = Literal["gateway", "decider", "follower", "trainer", "notifier"]
 READY_S = 480.0
 """As for a service: the first start in a checkout compiles."""
+PATIENCE_S = 240.0
+"""So long a test waits for what is to come: it costs nothing where it comes, however busy the machine."""
 _ROOT = Path(__file__).parents[2]
 
 
@@ -53,7 +55,7 @@ class Process:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait()
 
     def stop(self) -> int:
         """Ask it to end, which it does within a time: it gets twice that, for a busy machine."""
@@ -149,7 +151,8 @@ class Load:
     """Callers that send payments, some of them twice, one after the other; what they were told is kept."""
 
     def __init__(self, keys: list[str], ports: list[int], *, deadline_ms: int = 2000, callers: int = 3) -> None:
-        self._keys, self.ports, self.deadline_ms, self._callers = keys, ports, deadline_ms, callers
+        self._keys, self.ports, self._callers = keys, ports, callers
+        self.deadlines_ms: tuple[int, ...] = (deadline_ms,)
         self.given: list[Given] = []
         self.refused: list[bytes] = []
         self._stop = threading.Event()
@@ -165,7 +168,7 @@ class Load:
     def stop(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(2 * PATIENCE_S)
 
     def _call(self, caller: int) -> None:
         while not self._stop.is_set():
@@ -176,14 +179,14 @@ class Load:
                 method={"kind": "card", "fingerprint": f"card-{number % 7}", "bin": "411111"},
             )  # fmt: skip
             for _ in range(2 if number % 5 == 0 else 1):
-                self.send(payment, key, self.ports[number % len(self.ports)])
+                self.send(payment, key, self.ports[number % len(self.ports)], number // 2)
 
-    def send(self, payment: dict[str, Any], key: str, port: int) -> None:
+    def send(self, payment: dict[str, Any], key: str, port: int, number: int) -> None:
         """Send one payment, again and again where the gateway dies, until there is an answer or all is over."""
-        until_s = time.monotonic() + 30
+        until_s, deadline_ms = time.monotonic() + PATIENCE_S, self.deadlines_ms[number % len(self.deadlines_ms)]
         while time.monotonic() < until_s:
             try:
-                with Connection(port, key, deadline_ms=self.deadline_ms) as connection:
+                with Connection(port, key, deadline_ms=deadline_ms) as connection:
                     status, body = connection.send("POST", "/v1/decisions", payment)
             except (OSError, http.client.HTTPException):
                 ports = self.ports
@@ -197,7 +200,7 @@ class Load:
             return
 
 
-def until(true: Callable[[], bool], timeout_s: float = 30.0, pause_s: float = 0.05) -> bool:
+def until(true: Callable[[], bool], timeout_s: float = PATIENCE_S, pause_s: float = 0.05) -> bool:
     """Wait until something is true; tell whether it became so. A step counts a second at most: the machine may stand
     still meanwhile, and everything that is waited for with it.
     """

@@ -7,6 +7,7 @@ import os
 import signal
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -66,6 +67,26 @@ class TestProcesses(BatchContract):
         return Processes(2)
 
 
+PATIENT = {
+    "gcs_server_port_wait_time_s": "600", "worker_register_timeout_seconds": "600",
+    "health_check_failure_threshold": "100", "memory_monitor_refresh_ms": "0",
+}  # fmt: skip
+"""On a busy machine Ray's own times are short."""
+
+
+def started() -> Batch:
+    """Start Ray on this machine; again where that took it longer than half a minute."""
+    import ray
+
+    from avalist.adapters.ray.batch import RayBatch
+
+    for _ in range(9):
+        with suppress(Unavailable):
+            return RayBatch("")
+        ray.shutdown()
+    return RayBatch("")
+
+
 @pytest.mark.slow
 @pytest.mark.sockets
 @pytest.mark.filterwarnings("ignore")
@@ -74,9 +95,10 @@ class TestRay(BatchContract):
     def batch(self) -> Iterator[Batch]:
         import ray
 
-        from avalist.adapters.ray.batch import RayBatch
-
-        yield RayBatch("")
+        with pytest.MonkeyPatch.context() as patched:
+            for name, value in PATIENT.items():
+                patched.setenv(f"RAY_{name}", value)
+            yield started()
         with warnings.catch_warnings():  # Ray ends its servers, but does not wait for them
             warnings.simplefilter("ignore")
             ray.shutdown()

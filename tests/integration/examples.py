@@ -7,8 +7,8 @@ import re
 from tests.docs.pages import Block
 
 _ADDRESS = "http://127.0.0.1:8321"
-PATIENT_PYTHON = ", timeout_ms=20_000, service_deadline_ms=10_000"
-PATIENT_TYPESCRIPT = ", timeoutMs: 20_000, serviceDeadlineMs: 10_000"
+PATIENT_PYTHON = ", timeout_ms=120_000, service_deadline_ms=10_000"
+PATIENT_TYPESCRIPT = ", timeoutMs: 120_000, serviceDeadlineMs: 10_000"
 
 
 def told(block: Block, url: str, patience: str) -> str:

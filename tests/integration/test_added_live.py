@@ -184,7 +184,7 @@ class Load:
 
     def stop(self) -> list[int]:
         self._stop.set()
-        self._thread.join(60)
+        self._thread.join()
         return self.statuses
 
 

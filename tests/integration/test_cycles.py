@@ -43,7 +43,7 @@ def shop(
 @pytest.fixture(scope="module")
 def ask(shop: Shop) -> Iterator[Ask]:
     """Return a caller with one connection, which makes no cycles itself."""
-    with closing(OverHttp(shop)) as door, socket.create_connection(("127.0.0.1", door.port), 60) as connection:
+    with closing(OverHttp(shop)) as door, socket.create_connection(("127.0.0.1", door.port), 240) as connection:
 
         def ask(n: int, deadline_ms: int = 9000, **changes: Any) -> int:
             body = json.dumps(payment_json(n, **changes)).encode()
@@ -58,14 +58,25 @@ def ask(shop: Shop) -> Iterator[Ask]:
 
 
 def cycles(work: Callable[[int], object]) -> int:
-    """Return how many objects were left in cycles by some work, which was done before."""
+    """Return how many objects were left in cycles by some work, which was done before. The least of three times: what
+    threads of another test do meanwhile counts, too.
+    """
     for n in range(5):
         work(n)
+    left = 0
+    for first in (1005, 2005, 3005):
+        left = left_by(work, first)
+        if left == 0:
+            break
+    return left
+
+
+def left_by(work: Callable[[int], object], first: int) -> int:
     while gc.collect():
         pass
     gc.disable()
     try:
-        for n in range(5, 45):
+        for n in range(first, first + 40):
             work(n)
         return gc.collect()
     finally:
@@ -81,7 +92,7 @@ def test_refusals_leave_none(ask: Ask) -> None:
     def refusals(n: int) -> list[int]:
         other: dict[str, Any] = {"event_id": f"other{n}", "payment_id": f"other{n}"}
         bad = [{"amount_minor": n + 1}, {**other, "currency": "XXX"}, {**other, "checkpoint": "rescore"}]
-        return [ask(100 + n), *(ask(100 + n, **changes) for changes in bad)]
+        return [ask(5000 + n), *(ask(5000 + n, **changes) for changes in bad)]
 
     assert refusals(0) == [200, 409, 422, 404]
     assert cycles(refusals) == 0
@@ -91,4 +102,4 @@ def test_refusals_leave_none(ask: Ask) -> None:
 def test_a_fallback_leaves_none(ask: Ask, monkeypatch: pytest.MonkeyPatch, look_up_s: float) -> None:
     """Before it, a gateway looks for a first answer among the documents: that may take too long."""
     monkeypatch.setattr("avalist.api.gateway._LOOK_UP_S", look_up_s)
-    assert cycles(lambda n: ask(200 + n, deadline_ms=1)) == 0
+    assert cycles(lambda n: ask(10_000 + n, deadline_ms=1)) == 0

@@ -97,9 +97,7 @@ def test_other_content_is_a_409(gateway: Gateway) -> None:
 def test_a_hundred_payments_at_once_read_each_count_once(gateway: Gateway) -> None:
     async def all_at_once() -> list[httpx.Response]:
         bodies = [payment_json(n) for n in range(100)]
-        return await asyncio.gather(
-            *(gateway.send("POST", "/v1/decisions", b, avalist_deadline_ms="9000") for b in bodies)
-        )
+        return await asyncio.gather(*(gateway.send("POST", "/v1/decisions", b) for b in bodies))
 
     assert {a.status_code for a in gateway.run(all_at_once())} == {200}
     counts = [gateway.shop.features(n)["card__count__events__10m"] for n in range(100)]
@@ -388,7 +386,7 @@ def stuck(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[threadi
     sync: Callable[[], int] = log.sync
 
     def wait_and_sync() -> int:
-        free.wait(30)
+        free.wait()
         return sync()
 
     monkeypatch.setattr(log, "sync", wait_and_sync)
@@ -419,9 +417,7 @@ def test_the_fallback_stays_the_answer(gateway: Gateway, stuck: threading.Event)
 
 def test_two_copies_in_flight_with_different_deadlines_get_one_answer(gateway: Gateway, stuck: threading.Event) -> None:
     async def both() -> list[httpx.Response]:
-        patient = asyncio.ensure_future(
-            gateway.send("POST", "/v1/decisions", payment_json(1), avalist_deadline_ms="8000")
-        )
+        patient = asyncio.ensure_future(gateway.send("POST", "/v1/decisions", payment_json(1)))
         await asyncio.sleep(0.05)
         hasty = await gateway.send("POST", "/v1/decisions", payment_json(1), avalist_deadline_ms="20")
         stuck.set()
@@ -476,7 +472,7 @@ def test_when_the_log_fails_nothing_is_acknowledged_and_the_service_stops(
         raise LogFailed("the disk is full")
 
     monkeypatch.setattr(gateway.shop.installation.log, "sync", fail)
-    refused = problem(gateway.post("/v1/decisions", payment_json(1), avalist_deadline_ms="9000"), 503)
+    refused = problem(gateway.post("/v1/decisions", payment_json(1)), 503)
     assert (refused["title"], refused["detail"]) == ("Log failed", "the disk is full")
     assert stopped.is_set()
     assert gateway.service.log_failed
@@ -488,13 +484,13 @@ def test_what_was_in_flight_when_the_log_failed_is_refused(
     gateway: Gateway, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> int:
-        stuck.wait(10)
+        stuck.wait()
         raise LogFailed("gone")
 
     monkeypatch.setattr(gateway.shop.installation.log, "sync", fail)
 
     async def many() -> list[httpx.Response]:
-        sent = [gateway.send("POST", "/v1/decisions", payment_json(n), avalist_deadline_ms="9000") for n in range(5)]
+        sent = [gateway.send("POST", "/v1/decisions", payment_json(n)) for n in range(5)]
         answers = asyncio.gather(*sent)
         await asyncio.sleep(0.05)
         stuck.set()

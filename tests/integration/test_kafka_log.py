@@ -19,7 +19,7 @@ from avalist.adapters.kafka.topics import Topics, ensure
 from avalist.domain.errors import LogCorrupt, LogFailed, NotFound
 from avalist.domain.records import Record, RecordKind, encode_record
 from tests.cluster.checker import messages
-from tests.cluster.running import until
+from tests.cluster.running import PATIENCE_S, until
 from tests.services.kafka import Broker
 
 pytestmark = pytest.mark.sockets
@@ -46,7 +46,7 @@ def open_log(kafka: Broker, topic: str) -> Iterator[Open]:
     opened: list[KafkaLog] = []
 
     def open_log() -> KafkaLog:
-        opened.append(KafkaLog(kafka.client, topic, timeout_s=30.0))
+        opened.append(KafkaLog(kafka.client, topic, timeout_s=PATIENCE_S))
         return opened[-1]
 
     yield open_log
@@ -63,7 +63,7 @@ def write(kafka: Broker, topic: str, value: bytes, place: int | None, transactio
     producer.produce(topic, value, partition=0, headers=[] if place is None else [(PLACE, place.to_bytes(8, "big"))])
     if transaction:
         producer.commit_transaction(60)
-    assert producer.flush(20) == 0
+    assert producer.flush(PATIENCE_S) == 0
 
 
 # --- one writer ----------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def test_what_retention_deleted_is_not_found(kafka: Broker, topic: str, open_log
     positions = log.append([record(n) for n in range(3)])
     log.sync()
     admin = AdminClient(kafka.client)
-    admin.delete_records([TopicPartition(topic, 0, positions[2])])[TopicPartition(topic, 0)].result(20)
+    admin.delete_records([TopicPartition(topic, 0, positions[2])])[TopicPartition(topic, 0)].result(PATIENCE_S)
     log = open_log()  # the one before has them in memory
     assert [found.seq for _, found in log.read(positions[2])] == [2]
     with pytest.raises(NotFound, match="retention"):
@@ -213,10 +213,10 @@ def test_what_a_wrong_clock_stamps_is_neither_refused_nor_deleted(kafka: Broker,
             timestamp=now_ms + days * 86_400_000,
             on_delivery=lambda error, _: refused.append(error),
         )
-    assert producer.flush(20) == 0
+    assert producer.flush(PATIENCE_S) == 0
     assert refused == [None, None]
     stamps = [message.timestamp()[1] for message in messages(kafka.client, topics.events)]
-    assert all(abs(stamp - now_ms) < 60_000 for stamp in stamps)
+    assert all(now_ms <= stamp <= time.time_ns() // 1_000_000 for stamp in stamps)
 
 
 def test_what_is_forgotten_while_it_is_read_comes_from_the_brokers(
@@ -257,7 +257,7 @@ def test_a_broker_that_stands_still_fails_the_log_which_keeps_a_prefix(kafka: Br
 
 def taken_over(open_log: Open) -> KafkaLog:
     """Open the log and write to it; again where what was on its way arrives behind the mark, as deciders do."""
-    for _ in range(3):
+    for _ in range(20):
         with suppress(LogFailed):
             log = open_log()
             log.append([record(9)])
@@ -301,6 +301,6 @@ def test_appends_and_syncs_on_two_threads_lose_nothing(open_log: Open) -> None:
         (position,) = log.append([record(n)])
         assert log.get(position).seq == n
     done.set()
-    syncing.join(30)
+    syncing.join()
     assert log.sync() == log.end
     assert seqs(log) == list(range(500))

@@ -27,7 +27,7 @@ from avalist.app.merchant import decode_event_core
 from avalist.app.replay import replay
 from avalist.domain.records import RecordKind
 from avalist.models.artefact import Artefact
-from tests.cluster.running import until
+from tests.cluster.running import PATIENCE_S, until
 from tests.live import Connection, Service, avalist
 from tests.shop import opened, payment_json
 
@@ -35,7 +35,6 @@ pytestmark = [pytest.mark.sockets, pytest.mark.slow]
 
 KILLS = int(os.environ.get("AVALIST_KILLS", "4"))
 CALLERS = 6
-TAKE_OVER_S = 10.0  # docs/how-to/operate.md says what to expect
 
 
 class Load:
@@ -62,8 +61,7 @@ class Load:
     def join(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(60)
-            assert not thread.is_alive()
+            thread.join()
 
     def _call(self, port: int, caller: int) -> None:
         numbers = itertools.count()
@@ -109,7 +107,7 @@ def followed(folder: Path, ids: list[str]) -> list[str]:
         found.update(id for id in ids if id not in found and documents.get("shop", "decisions", f"p{id}/pre_auth"))
         return len(found) == len(ids)
 
-    until(all_found, 90, 0.1)
+    until(all_found, pause_s=0.1)
     documents.close()
     return [id for id in ids if id in found]
 
@@ -154,9 +152,7 @@ def kill_at(service: Service, after_s: float, follower_after_s: float | None) ->
 
 def test_a_new_decider_answers_at_once_when_one_was_killed(folder: Path, key: str) -> None:
     """Callers wait, connected, and are never refused: the parent holds the socket."""
-    load, began_s = Load(key), time.monotonic()
-    service = Service(folder)
-    most_s = max(TAKE_OVER_S, 2 * (time.monotonic() - began_s))  # on a machine so busy that a start takes longer
+    load, service = Load(key), Service(folder)
     for _ in range(2):
         before = set(load.sent)
         load.start(service.port)
@@ -166,7 +162,7 @@ def test_a_new_decider_answers_at_once_when_one_was_killed(folder: Path, key: st
             connection.json("POST", "/v1/decisions", payment_json(f"after-{began_s}"))
         took_s = time.monotonic() - began_s
         print(f"\na new decider answered after {took_s:.1f} s")
-        assert took_s < most_s
+        assert "is started again in" not in Path(f"{folder}.said").read_text(), "it was started at once"
         load.join()
         check(load, service.port, sorted(set(load.sent) - before))
     assert service.stop() == 0
@@ -190,13 +186,15 @@ def test_it_ends_in_peace_whichever_of_its_threads_is_told(folder: Path, key: st
     threads = [task for task in Path(f"/proc/{pid}/task").iterdir() if task.name != str(pid) and unblocked(task)]
     other = int(threads[0].name) if threads else pid
     assert ctypes.CDLL(None, use_errno=True).tgkill(pid, other, signal.SIGTERM) == 0
-    assert service.process.wait(120) == 0
+    assert service.process.wait(PATIENCE_S) == 0
     service.kill()
 
 
 def unblocked(task: Path) -> bool:
     """Tell whether a thread takes every signal: those of libraries may."""
-    return "SigBlk:\t0000000000000000" in (task / "status").read_text()
+    with suppress(FileNotFoundError, ProcessLookupError):  # it may end meanwhile
+        return "SigBlk:\t0000000000000000" in (task / "status").read_text()
+    return False
 
 
 def finish(folder: Path, load: Load) -> None:

@@ -26,7 +26,7 @@ from tests.shop import DAY_MS, payment_json
 pytestmark = [
     pytest.mark.sockets,
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif("AVALIST_FAULTS" not in os.environ, reason="takes long: make faults"),
 ]
 
@@ -42,13 +42,13 @@ def test_a_notifier_killed_with_messages_on_their_way_loses_none(cluster: UnderT
 
             def kill() -> None:
                 outcomes(told, "told", 20)
-                assert until(lambda: len(receiver.got) > before, 30)
+                assert until(lambda: len(receiver.got) > before)
                 notifier.kill()
                 receiver.open.set()
                 told.installation.start("notifier")
 
             under_load(told, kill)
-            assert until(lambda: told_of(receiver) == {f"ptold{n}": OUTCOMES for n in range(20)}, 60), receiver.got
+            assert until(lambda: told_of(receiver) == {f"ptold{n}": OUTCOMES for n in range(20)}), receiver.got
             held = receiver.ids()[before]
             assert receiver.ids().count(held) >= 2  # nobody knew that it was taken
         finally:
@@ -69,7 +69,7 @@ def subscribe(told: UnderTest, receiver: Holding) -> None:
         outcomes(told, f"first{next(tried)}-", 1)
         return bool(receiver.got)
 
-    assert until(heard, 60, 1.0)
+    assert until(heard, pause_s=1.0)
 
 
 def outcomes(told: UnderTest, name: str, many: int) -> None:
@@ -98,12 +98,12 @@ def test_a_trainer_killed_in_the_middle_of_a_run_leaves_one_verdict(cluster: Und
     try:
         here.start("decider", "follower")
         child = killed(here, lambda: True)
-        assert until(lambda: command_of(child) == b"", 20)  # a run ends with its trainer: never two at once
+        assert until(lambda: command_of(child) == b"")  # a run ends with its trainer: never two at once
         assert job(settings) is None
         killed(here, lambda: job(settings) is not None)
         trained = job(settings)
         (trainer,) = here.start("trainer")
-        assert until(lambda: steps(settings) != [], 120, 1.0), here.said()
+        assert until(lambda: steps(settings) != [], pause_s=1.0), here.said()
         assert trained is not None
         time.sleep(7.0)  # the trainer looks for work each five seconds
         assert [version for _, version in steps(settings)] == [trained]
@@ -117,9 +117,9 @@ def killed(here: Installation, when: Callable[[], bool]) -> int:
     """Start a trainer and kill it once it has begun a run, and something is so; return the run's process."""
     (trainer,) = here.start("trainer")
     children = Path(f"/proc/{trainer.process.pid}/task/{trainer.process.pid}/children")
-    assert until(lambda: children.read_text() != "", 60), here.said()
+    assert until(lambda: children.read_text() != ""), here.said()
     child = int(children.read_text())
-    assert until(when, 200, 0.02), here.said()
+    assert until(when, pause_s=0.02), here.said()
     trainer.kill()
     return child
 

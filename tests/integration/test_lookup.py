@@ -185,7 +185,7 @@ def test_a_merchant_has_few_look_ups_at_once(goods: Gateway, monkeypatch: pytest
     find, rest = Archive.find, threading.Event()
 
     def slow(*asked: Any) -> Any:
-        assert rest.wait(10)
+        assert rest.wait(240)
         return find(*asked)
 
     async def thirty_four() -> list[httpx.Response]:

@@ -29,7 +29,7 @@ def test_the_service_logs_it_and_the_follower_follows(tmp_path: Path) -> None:
         assert by_service(settings, SetLearning("shop", LearningSet(every_d=3.0)))["merchant"] == "shop"
         ran = avalist("models", "list", "shop", "--data", folder)
         documents = open_documents(settings)
-        assert until(lambda: told(documents) is not None, 60), "the follower runs with the options of this version"
+        assert until(lambda: told(documents) is not None), "the follower runs with the options of this version"
         documents.close()
     finally:
         service.kill()

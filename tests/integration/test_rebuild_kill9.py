@@ -93,7 +93,7 @@ class Ground:
         for name in ("whole", *(f"data-{place}" for place in range(KILLS + 2))):
             shutil.copytree(folder / "data", folder / name)
         command = [sys.executable, "-c", KILLER, str(folder), str(KILLS)]
-        ran = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=800, check=False)
+        ran = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
         assert ran.returncode == 0, ran.stderr
         self.after = state(folder / "whole")
 

@@ -140,7 +140,7 @@ def test_a_trace_goes_from_the_gateway_over_kafka_to_the_decider_and_back(roles:
     def spans() -> dict[str, Any]:
         return {one.name: one for one in roles.collector.spans if one.trace == TRACE}
 
-    assert until(lambda: len(spans()) == 3, 30), spans()
+    assert until(lambda: len(spans()) == 3), spans()
     asked, sent, decided = (spans()[name] for name in ("POST /v1/decisions", "send events", "decide"))
     assert (asked.service, sent.service, decided.service) == ("avalist-gateway", "avalist-gateway", "avalist-decider")
     assert (asked.parent, sent.parent, decided.parent) == (PARENT.split("-")[2], asked.id, sent.id)
@@ -171,7 +171,7 @@ def test_sealed_parts_in_the_topic_end_with_their_days_key_and_the_vault_has_the
     with open_cluster(roles.settings) as cluster:
         later_ms = int(time.time() * 1000) + 40 * DAY_MS
         assert destroy_day_keys(cluster, later_ms - 20 * DAY_MS) == 0
-        assert until(lambda: destroy_day_keys(cluster, later_ms) == 1)
+        assert until(lambda: destroy_day_keys(cluster, later_ms) >= 1)  # two, about midnight
     assert open_day_keys(roles.settings).unwrap(one.raw[5]) is None
     assert "Cleartown" in roles.run("vault", "read", "shop", "--by", "payment_id", "--value", "ptraced", "--why", "x")
 
@@ -197,7 +197,7 @@ def test_the_notifier_sends_what_the_follower_queued(roles: Roles) -> None:
 
 def first_told(caller: Connection, receiver: Receiver) -> tuple[dict[str, str], bytes]:
     """Record captures until the follower has seen the webhook; return the first message that was taken."""
-    for n in range(60):
+    for n in range(300):
         capture = {
             "type": "capture", "event_id": f"w{n}", "payment_id": "phooked", "occurred_at": "2026-11-26T10:00:00Z"
         }  # fmt: skip
@@ -229,7 +229,9 @@ def test_the_trainer_trains_whose_time_has_come_and_its_verdict_stands_in_the_lo
 
 
 def test_the_trainer_checks_health_and_what_changed_stands_in_the_log(roles: Roles) -> None:
-    assert until(lambda: "avalist_health_level_z/shop" in roles.measured("trainer"), 90, 0.5), roles.log_of("trainer")
+    assert until(lambda: "avalist_health_level_z/shop" in roles.measured("trainer"), pause_s=0.5), roles.log_of(
+        "trainer"
+    )
     with open_tools(roles.settings, "shop") as tools:
 
         def same() -> bool:  # another check may come between
@@ -324,7 +326,7 @@ def test_a_role_is_not_ready_before_it_has_joined(roles: Roles) -> None:
         return seen[-1:] == [200]
 
     try:
-        assert until(ready, 60, 0.01)
+        assert until(ready, pause_s=0.01)
     finally:
         assert late.stop() == 0
     assert until(lambda: roles.measured("notifier")["avalist_partitions"] == 2.0)  # it has them all again

@@ -96,7 +96,7 @@ def test_an_outcome_reaches_the_webhook_at_the_second_attempt(
 
 def _told(connection: Connection, receiver: Receiver) -> tuple[dict[str, str], bytes]:
     """Record captures until the follower has seen the webhook; return the first message that was taken."""
-    for n in range(100):
+    for n in range(300):
         capture = {"type": "capture", "event_id": f"c{n}", "payment_id": "p1", "occurred_at": "2026-11-26T10:00:00Z"}
         connection.json("POST", "/v1/events", capture)
         with suppress(queue.Empty):

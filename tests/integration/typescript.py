@@ -26,7 +26,7 @@ def missing() -> str:
 def run(*command: str | Path, **variables: str) -> str:
     """Run a command in the package; return what it printed."""
     environ = {**environment(), **variables}
-    done = subprocess.run(command, cwd=PACKAGE, env=environ, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, cwd=PACKAGE, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -44,7 +44,7 @@ def told(answer: Answer | AvalistError) -> object:
 
 
 @given(st.lists(PAYMENTS, max_size=24), st.lists(st.integers(1, 9), min_size=1), st.booleans())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_a_batch_is_decided_as_one_by_one(
     shop: Shop, artefact: Artefact, payments: list[Payment], sizes: list[int], scored: bool
 ) -> None:
@@ -67,7 +67,7 @@ DAYS = st.sampled_from([0, 0, 10, 20, 36, 75, 410, 900])
 
 
 @given(st.lists(st.tuples(_FEW, _FEW, DAYS), min_size=2, max_size=24), st.lists(st.integers(2, 9), min_size=1))
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_what_is_forgotten_in_a_batch_is_what_is_forgotten_one_by_one(
     shop: Shop, steps: list[tuple[int, int, int]], sizes: list[int]
 ) -> None:

@@ -25,6 +25,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from tests.alone import alone
 from tests.live import free_port
 
 VERSION = "4.3.1"
@@ -32,7 +33,7 @@ BUILD = Path(__file__).parents[2] / "build" / "services"
 FOLDER = BUILD / "kafka"
 SUMS = Path(__file__).with_suffix(".sha256")
 
-_FETCH_S, _READY_S, _STOP_S, _LOOK_S = 300.0, 180.0, 10.0, 0.5
+_FETCH_S, _READY_S, _STOP_S, _LOOK_S = 300.0, 180.0, 30.0, 0.5
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 # Half an optimising compiler is enough, and starts in half the time.
 _JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-XX:TieredStopAtLevel=1")
@@ -88,8 +89,9 @@ def jars() -> Path:
     """
     folder = BUILD / f"kafka-{VERSION}"
     _check_tools()
-    if not folder.exists():
-        _fetch(folder)
+    with alone(BUILD.with_suffix(".lock")):
+        if not folder.exists():
+            _fetch(folder)
     _check_sums(folder)
     return folder
 

@@ -121,7 +121,7 @@ class Server:
         until = time.monotonic() + _READY_S
         while time.monotonic() < until and self._process.poll() is None:
             try:
-                socket.create_connection((host, int(port)), 1.0).close()
+                socket.create_connection((host, int(port)), 10.0).close()
             except OSError:
                 time.sleep(0.02)
             else:
@@ -136,7 +136,7 @@ class Server:
     def kill(self) -> None:
         """End it at once."""
         self._process.send_signal(signal.SIGKILL)
-        self._process.wait(10)
+        self._process.wait()
 
 
 def _end_with_parent() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 import msgspec
@@ -39,6 +40,7 @@ from avalist.domain.decisions import Action, Decision
 from avalist.domain.errors import LogFailed, NotFound
 from avalist.domain.records import Record, RecordKind
 from avalist.models.score import Model
+from tests.cluster.running import PATIENCE_S
 from tests.shop import SCHEMA, T0_MS, FakeClock, payment_json
 
 SECRET = b"s" * 32
@@ -403,6 +405,7 @@ class Front:
             lambda merchant: SECRET, self.decider.clock, "admin", "metrics",
             Webhooks(self.decider.documents, lambda merchant: SECRET, lambda: SECRET), lambda merchant: iter(()),
         )  # fmt: skip
+        self.service.timeout_s = lambda merchant: PATIENCE_S  # type: ignore[method-assign]
         self.runner = asyncio.Runner()
         transport = httpx.ASGITransport(App(self.service))
         self.client = httpx.AsyncClient(transport=transport, base_url="http://avalist", timeout=20)
@@ -416,13 +419,13 @@ class Front:
         self.service.stop()
         self.service.start()
 
-    def post(
-        self, path: str, body: Any, *, key: str = "", works: bool = True, deadline_ms: int = 5000
-    ) -> httpx.Response:
+    def post(self, path: str, body: Any, *, key: str = "", works: bool = True, deadline_ms: int = 0) -> httpx.Response:
         return self.runner.run(self._post(path, body, key or self.key, works, deadline_ms))
 
     async def _post(self, path: str, body: Any, key: str, works: bool, deadline_ms: int) -> httpx.Response:
-        headers = {"authorization": f"Bearer {key}", "avalist-deadline-ms": str(deadline_ms)}
+        headers = {"authorization": f"Bearer {key}"} | (
+            {"avalist-deadline-ms": str(deadline_ms)} if deadline_ms else {}
+        )
         return await self._served(self.client.post(path, content=msgspec.json.encode(body), headers=headers), works)
 
     async def _served(self, request: Coroutine[Any, Any, httpx.Response], works: bool) -> httpx.Response:
@@ -433,13 +436,14 @@ class Front:
                 self.decider.step()
         return await asking
 
-    def decide(self, n: int = 1, *, works: bool = True, deadline_ms: int = 5000, **changes: Any) -> httpx.Response:
+    def decide(self, n: int = 1, *, works: bool = True, deadline_ms: int = 0, **changes: Any) -> httpx.Response:
         return self.post("/v1/decisions", payment_json(n, **changes), works=works, deadline_ms=deadline_ms)
 
     def get(self, payment: str = "p1", *, works: bool = True, checkpoint: str = "pre_auth") -> httpx.Response:
         headers = {"authorization": f"Bearer {self.key}"}
         request = self.client.get(f"/v1/decisions/{payment}", params={"checkpoint": checkpoint}, headers=headers)
-        return self.runner.run(self._served(request, works))
+        with mock.patch("avalist.api.gateway._FIND_S", PATIENCE_S if works else 0.05):
+            return self.runner.run(self._served(request, works))
 
     def forget(self) -> None:
         """Be another gateway, which gave none of the answers so far."""
@@ -455,7 +459,9 @@ class Front:
 
 
 @pytest.fixture
-def front(tmp_path: Path) -> Iterator[Front]:
+def front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
+    for name in ("_RECORD_S", "_LOOK_UP_S"):
+        monkeypatch.setattr(f"avalist.api.gateway.{name}", PATIENCE_S)
     front = Front(tmp_path)
     yield front
     front.close()
@@ -579,7 +585,7 @@ def test_a_spool_on_a_full_disk_holds_no_answer_up_and_heals(
     spooling = front.service._spooling
     assert (spooling.depth, spooling.failures > 0) == (0, True)
     full.clear()
-    front.runner.run(asyncio.wait_for(spooled(spooling, 2), 10))
+    front.runner.run(asyncio.wait_for(spooled(spooling, 2), PATIENCE_S))
     front.runner.run(front._restart())
     front.decider.exchange.reachable = True
     front.runner.run(front._restart())

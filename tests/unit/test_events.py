@@ -208,15 +208,22 @@ def test_the_decoded_instant_keeps_its_zone_out_of_the_count() -> None:
 
 @pytest.mark.parametrize("escape", ["\\/", "\\u00e9"])
 def test_an_escape_costs_little_and_leaves_no_cycles(escape: str) -> None:
-    body = msgspec.json.encode(payment_json(customer={"id": "ann", "name": "X"})).replace(
-        b'"X"', f'"{escape}"'.encode()
-    )
-    decode_event(body)
+    def least_s(name: bytes) -> float:
+        """Return the least processor time of many."""
+        times = []
+        for _ in range(200):
+            start = time.thread_time()
+            decode_event(body.replace(b'"X"', name))
+            times.append(time.thread_time() - start)
+        return min(times)
+
+    body = msgspec.json.encode(payment_json(customer={"id": "ann", "name": "X"}))
+    plain_s = least_s(b'"X"')
+    escaped_s = least_s(f'"{escape}"'.encode())
     gc.collect()
-    start = time.thread_time()
+    assert escaped_s < 100 * plain_s  # the types are read once, not each time
     for _ in range(200):
-        decode_event(body)
-    assert time.thread_time() - start < 0.2
+        decode_event(body.replace(b'"X"', f'"{escape}"'.encode()))
     assert gc.collect() == 0
 
 

@@ -175,7 +175,7 @@ def test_a_check_that_runs_when_the_next_is_due_is_ended(tmp_path: Path) -> None
         for now[0] in (61.0, 122.0):
             checkups.tick(["shop"])
         assert checkups._running is not None
-        checkups._running.wait(20)
+        checkups._running.wait()
         checkups.tick(["shop"])
         checkups.close()
     assert noted == ["checks", "check broke off", "checks"]

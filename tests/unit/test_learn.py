@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -61,7 +61,7 @@ def tools_of(shop: Shop) -> Tools:
 
     return Tools(
         here.log.read, partial(here.load_model, "shop"), partial(keep_model, here.blobs, "shop"), carry_out,
-        here.documents, time.perf_counter_ns, params=PARAMS, prior=False,
+        here.documents, itertools.count(step=1000).__next__, params=PARAMS, prior=False,
     )  # fmt: skip
 
 

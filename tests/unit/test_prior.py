@@ -1,6 +1,7 @@
 """A network prior on a merchant's plan, at its level, and until when it decides."""
 
 from dataclasses import replace
+from threading import Event
 
 import msgspec
 import numpy as np
@@ -152,12 +153,18 @@ def test_two_threads_grow_the_same_model_side_by_side() -> None:
     assert grown[-1] == LIGHT.params.trees
 
 
-def test_trees_that_nobody_waits_for_are_given_up() -> None:
-    data, grown = dataset(6000, frauds=0.05), list[int]()
+def test_trees_that_nobody_waits_for_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, grown, left = dataset(6000, frauds=0.05), list[int](), Event()
+    monkeypatch.setattr("avalist.app.train.Event", lambda: left)
+
+    def grows(count: int, _: int) -> None:
+        assert left.wait(240)
+        grown.append(count)
+
     params = msgspec.structs.replace(LIGHT.params, num_threads=2, trees=600)
-    with growing(known_by(data, data.cut_ms), None, params, lambda count, _: grown.append(count), None):
+    with growing(known_by(data, data.cut_ms), None, params, grows, None):
         pass
-    assert len(grown) < 600
+    assert len(grown) < 10
 
 
 def test_own_trees_may_ask_for_the_priors_margin() -> None:

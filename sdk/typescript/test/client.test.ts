@@ -37,10 +37,8 @@ for (const trouble of [UNAVAILABLE, LIMITED, { status: 502, body: "<h1>Bad gatew
 }
 
 test("the deadline holds, and the fallback answers", async () => {
-  played.answers = [{ body: DECIDED, afterMs: 2000 }];
-  const began = performance.now();
+  played.answers = [{ body: DECIDED, afterMs: 600_000 }];
   const decision = await played.decide({ timeoutMs: 100 });
-  assert.ok(performance.now() - began < 1900);
   const { action, degraded, durable, local, why } = decision;
   assert.deepEqual({ action, degraded, durable, local }, { action: "approve", degraded: true, durable: false, local: true });
   assert.match(why, /no answer within/);
@@ -48,15 +46,15 @@ test("the deadline holds, and the fallback answers", async () => {
 });
 
 test("a wait longer than the deadline is not waited for", async () => {
-  played.answers = [problem(429, "rate-limited", { "retry-after": "1" })];
-  assert.equal((await played.decide({ timeoutMs: 250 })).local, true);
+  played.answers = [problem(429, "rate-limited", { "retry-after": "600" })];
+  assert.equal((await played.decide()).local, true);
   assert.equal(played.bodies.filter((body) => !body.startsWith("[")).length, 1);
 });
 
 test("the service says how long to wait", async () => {
   played.answers = [problem(429, "rate-limited", { ratelimit: '"key";r=0;t=1' }), { body: DECIDED }];
   const began = performance.now();
-  assert.equal((await played.decide({ timeoutMs: 5000 })).local, false);
+  assert.equal((await played.decide()).local, false);
   assert.ok(performance.now() - began >= 990);
 });
 
@@ -141,7 +139,7 @@ test("what was answered locally is sent when the service is back", async () => {
   assert.equal((await client.decide({ ...PAYMENT, ip: "192.0.2.7" })).local, true);
   played.answers = [{ body: { recorded: 1, errors: [] } }];
   await played.start();
-  assert.equal(await client.flush(10_000), 0);
+  assert.equal(await client.flush(120_000), 0);
   const [sent] = JSON.parse(played.bodies.at(-1) ?? "[]") as Record<string, unknown>[];
   assert.deepEqual([sent?.["type"], sent?.["event_id"], sent?.["ip"]], ["payment", "pre_auth:p1", "192.0.2.7"]);
 });
@@ -153,7 +151,7 @@ test("one bad event does not keep the others", async () => {
   await client.close(0);
   played.answers = [problem(422, "bad-input"), problem(422, "bad-input"), { body: { recorded: 1, errors: [] } }];
   await played.start();
-  assert.equal(await client.flush(10_000), 0);
+  assert.equal(await client.flush(120_000), 0);
   assert.ok(played.warned.some((message) => /is dropped/.test(message)));
 });
 

@@ -9,7 +9,7 @@ import { Avalist, NotFound, UnknownCurrency } from "../src/index.js";
 const [url, key] = [process.env["AVALIST_TEST_URL"], process.env["AVALIST_TEST_KEY"]];
 const skip = url === undefined || key === undefined ? "no service: set AVALIST_TEST_URL and AVALIST_TEST_KEY" : false;
 const service = { key: key ?? "none", url: url ?? "http://127.0.0.1", warn: () => undefined };
-const client = new Avalist({ ...service, timeoutMs: 20_000, serviceDeadlineMs: 10_000 });
+const client = new Avalist({ ...service, timeoutMs: 120_000, serviceDeadlineMs: 10_000 });
 const payment = (word: string) => ({ payment_id: `test_${word}-${randomUUID()}`, amount_minor: 5000, currency: "EUR" });
 
 test("each branch of a caller can be tried", { skip }, async () => {

@@ -23,7 +23,7 @@ export const DECIDED = {
   mode: "live", p_fraud: 0.1,
 }; // prettier-ignore
 /** A busy machine is not what is tested. */
-const PATIENT = { timeoutMs: 10_000 };
+const PATIENT = { timeoutMs: 120_000 };
 export const PAYMENT = { payment_id: "p1", amount_minor: 2500, currency: "EUR" };
 
 export function problem(status: number, name: string, headers = {}): Answer {
@@ -46,7 +46,7 @@ export class Played {
         this.asked.push({ path: request.url ?? "", headers: request.headers, body });
         const { status = 200, headers = {}, body: answer, afterMs = 0 } = this.#next();
         const text = typeof answer === "string" ? answer : JSON.stringify(answer);
-        setTimeout(() => response.writeHead(status, headers).end(text), afterMs);
+        setTimeout(() => response.writeHead(status, headers).end(text), afterMs).unref();
       });
     });
     await new Promise<void>((resolve) => this.#server?.listen(this.#port, "127.0.0.1", resolve));

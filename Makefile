@@ -6,9 +6,8 @@ BASE_PYTHON ?= python3
 # Else each process that tests start compiles all sources anew, which takes three seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test nightly servers services faults check bench docs sdk openapi fuzz fuzz-decoder clean lock
+.PHONY: help setup demo test nightly kernels servers services faults check bench docs sdk openapi fuzz fuzz-decoder clean lock
 MINUTES ?= 10
-JOBS ?= 2
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -25,11 +24,14 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup ## Simulate a gift-card merchant, train its model, serve it, play live traffic with a wave (DETACH=1: stop after it)
 	@$(AVALIST) demo $(if $(DETACH),--detach,)
 
-test: setup servers ## Run every test, in two halves side by side (JOBS=0: one after the other)
-	@$(PY) -m pytest $(if $(ARGS),,-n $(JOBS)) $(ARGS)
+test: setup servers kernels ## Run every test, in two halves side by side
+	@$(PY) -m $(if $(ARGS),pytest $(ARGS),tests.halves)
 
 nightly: setup ## Run the property tests with random examples, 10,000 of each of the kernel: hours
 	@AVALIST_HYPOTHESIS=nightly $(PY) -m pytest tests/property tests/unit --timeout=0 $(ARGS)
+
+kernels: setup ## Compile the kernels ahead: else the first start in a checkout does, for a minute
+	@$(PY) -c 'from avalist.app.warm import warm_up; warm_up([])'
 
 servers: setup ## Build the servers that tests run: MongoDB's protocol, S3 (needs Go; some minutes, once)
 	@$(PY) -m tests.services.server

@@ -7,14 +7,13 @@ import subprocess
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numba
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from pytest_socket import disable_socket, enable_socket
-from xdist.scheduler import LoadFileScheduling
 
 from avalist.adapters.file.secrets import SECRET_BYTES, FolderSecrets
 from avalist.app.warm import beside, warm_long
@@ -43,29 +42,12 @@ settings.register_profile(
 )
 settings.load_profile("avalist")
 
-_TOGETHER = {"tests/integration/test_client_examples.py": "tests/integration/test_client_typescript.py"}
-"""Files that want the same half of a run: both compile one package."""
-
-
-class _Halves(LoadFileScheduling):  # type: ignore[misc]
-    """Parts a run of ``-n 2`` file by file, in their order: the tests of a file share what it started."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file: str = super()._split_scope(nodeid)
-        return _TOGETHER.get(file, file)
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Halves:
-    config.option.loadscopereorder = False  # the many small ones come last, so that both halves end at the same time
-    return _Halves(config, log)
-
-
 _COMPILING = pytest.StashKey[subprocess.Popen[bytes]]()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Compile half of the kernels beside the first tests, in a checkout where nothing is compiled yet."""
-    if not hasattr(session.config, "workerinput") and not Path(numba.config.CACHE_DIR).exists():
+    if not Path(numba.config.CACHE_DIR).exists():
         session.config.stash[_COMPILING] = beside(warm_long)
 
 

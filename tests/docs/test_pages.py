@@ -81,8 +81,9 @@ def test_make_targets_exist() -> None:
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     listed = subprocess.run(["make", "help"], cwd=ROOT, env=clean, capture_output=True, text=True, check=True).stdout
     named = {target for page in PAGES for target in re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(), re.MULTILINE)}
-    ci = set(re.findall(r"^step (\w+)$", read(".ci/run"), re.MULTILINE))
-    assert ci == {"setup", "check", "docs", "servers", "test"}
+    steps = " ".join(re.findall(r"^step (.+)$", read(".ci/run"), re.MULTILINE)).split()
+    ci = {word for word in steps if not word.startswith("-")}
+    assert ci == {"setup", "check", "kernels", "servers", "test"}
     assert named | ci <= set(re.findall(r"^ *make (\w+)", listed, re.MULTILINE))
 
 

@@ -25,7 +25,6 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from tests.alone import alone
 from tests.live import free_port
 
 VERSION = "4.3.1"
@@ -89,9 +88,8 @@ def jars() -> Path:
     """
     folder = BUILD / f"kafka-{VERSION}"
     _check_tools()
-    with alone(BUILD.with_suffix(".lock")):
-        if not folder.exists():
-            _fetch(folder)
+    if not folder.exists():
+        _fetch(folder)
     _check_sums(folder)
     return folder
 

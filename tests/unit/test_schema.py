@@ -113,5 +113,11 @@ def test_a_schema_that_passes_compiles(
     assert len(set(plan.columns)) == len(plan.columns)
 
 
+def test_where_many_pay_the_size_of_known_frauds_is_told() -> None:
+    places = [{"name": "till", "source": "custom.till"}, {"name": "shop", "source": "payee.id"}]
+    told = [f.entity for f in derive(schema(entities=[*BASE["entities"], *places])) if f.aggregate == "fraud_mean"]
+    assert told == ["till", "shop"]
+
+
 def test_the_default_schema_makes_sense() -> None:
     assert DIGITAL_GOODS.check() is DIGITAL_GOODS

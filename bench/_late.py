@@ -38,11 +38,13 @@ class Lived(NamedTuple):
     p: npt.NDArray[np.float64]
 
 
-def slow_world(median_d: float, p95_d: float) -> WorldConfig:
-    """Return a world of slow reports where fraud is hard to tell: half of it looks honest, the rest is one in four."""
+def slow_world(median_d: float, p95_d: float, lone_p: tuple[float, float] = (0.05, 0.5)) -> WorldConfig:
+    """Return a world of slow reports where fraud is hard to tell: half of it looks honest, the rest has so much risk
+    between these bounds, one in four where none are given.
+    """
     world = load_world()
     outcomes = msgspec.structs.replace(world.outcomes, report_median_d=median_d, report_p95_d=p95_d)
-    fraud = msgspec.structs.replace(world.fraud, rate=0.03, indistinguishable_share=0.5, lone_p=(0.05, 0.5))
+    fraud = msgspec.structs.replace(world.fraud, rate=0.03, indistinguishable_share=0.5, lone_p=lone_p)
     waves = msgspec.structs.replace(world.waves, per_month=0.0, p=(0.2, 0.2))
     return msgspec.structs.replace(world, outcomes=outcomes, fraud=fraud, waves=waves).check()
 

@@ -1,10 +1,10 @@
 """Learn from labels that come weeks late: beside an oracle that knows all of them, and a learner that waits for none.
 
 ``python -m bench.delay [--seeds N]``; raw values in ``bench/out/delay.json``, the last line printed is one JSON object.
-A simulated merchant's reports take 35 days (median) and it declares 25; an attack began 24 days before the cut. Three
-models train on what was captured by then: *late* knows the reports logged and estimates the delay law from them,
-*naive* reads no report yet as honest, *oracle* knows every label. All are graded on the fourteen days that follow, by
-the truth.
+A simulated merchant's reports take 35 days (median) and it declares 25; an eighth of its payments are risky at any
+time, and an attack that is riskier began 24 days before the cut. Three models train on what was captured by then:
+*late* knows the reports logged and estimates the delay law from them, *naive* reads no report yet as honest, *oracle*
+knows every label. All are graded on the fourteen days that follow, by the truth.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ from bench._raw import keep
 MEDIAN_D, P95_D = 35.0, 110.0
 CUT_D, GRADED_D, ATTACK_D = 120, 14, 24
 PER_DAY, ATTACK_PER_DAY = 800.0, 250
+LONE_P: Final = 0.05, 0.2
+"""So an eighth of all payments have more risk than most and less than the attack: who takes it for honest misplaces it
+behind them."""
 PARAMS: Final = TrainParams(
     test_share=0.0, trees=150, leaves=15, learning_rate=0.06, min_data_in_leaf=100, num_threads=2
 )
@@ -61,7 +64,7 @@ def graded(life: Lived, p: F64, rows: np.ndarray) -> dict[str, object]:
 
 def run(seed: int) -> dict[str, object]:
     """Live one merchant and grade the three models."""
-    config = slow_world(MEDIAN_D, P95_D)
+    config = slow_world(MEDIAN_D, P95_D, LONE_P)
     plan = attack(config, CUT_D - ATTACK_D, ATTACK_D + GRADED_D, ATTACK_PER_DAY)
     life = lived(World(config, seed=seed, payments_per_day=PER_DAY, extra_waves=(plan,)), CUT_D + GRADED_D)
     cut_ms = config.start_ms + CUT_D * DAY_MS

@@ -2,7 +2,7 @@
 
 ``python -m bench.kernel [--data FILE] [--keys N] [--core N]``; samples and the cost curve's plot in ``bench/out``, the
 last line is one JSON object. One core, no I/O and no compiling counted. Replay is timed in processor time, per part of
-20,000 events, and the median is given: *cold* is the first 100,000 events into an empty state, *warm* the last half of
+65,536 events, and the median is given: *cold* is the first 131,072 events into an empty state, *warm* the last half of
 the history. Live calls are timed by wall clock in ten rounds; each percentile is the median of the rounds', for the
 machine may be shared. Columns of peers are per entity and window: count, sum, mean, max.
 """
@@ -46,7 +46,7 @@ _BEFORE, _TAIL = 50_000, 1_000_000
 HOUR_MS: Final = 3_600_000
 WINDOWS_MS: Final = (600_000, HOUR_MS, DAY_MS, 7 * DAY_MS, 30 * DAY_MS)
 DISTINCT_MS: Final = (DAY_MS, 30 * DAY_MS)
-PART, COLD, PEER_EVENTS, SAMPLE = 32_768, 5, 400_000, 400
+PART, COLD, PEER_EVENTS, SAMPLE = 65_536, 2, 400_000, 400
 
 
 def timed_parts(plan: Plan, rows: I64, asked: npt.NDArray[np.bool_]) -> F64:
@@ -190,12 +190,12 @@ def cost_curve() -> dict[str, object]:
 
 
 def _cost(rng: np.random.Generator, entities: int, windows: int, aggregates: tuple[Aggregate, ...]) -> float:
-    """Return ns per event of 10,000 keys an entity, 100,000 events over 60 days."""
+    """Return ns per event of 10,000 keys an entity, 200,000 events over 60 days."""
     names = [f"e{n}" for n in range(entities)]
     schema = Schema(base_currency="EUR", entities=tuple(EntityDecl(n, "x") for n in names), memory_d=400)
     lengths = [600_000 * 2**n for n in range(windows)]
     features: list[Feature] = [windowed(e, a, w) for e in names for w in lengths for a in aggregates]
-    plan, events = compile_plan(schema, features), 100_000
+    plan, events = compile_plan(schema, features), 200_000
     keys = rng.integers(1, 10_001, (events, entities))
     rows = payments_of(plan, keys, START_MS + np.arange(events) * 60 * DAY_MS // events, rng)
     return float(np.median(timed_parts(plan, rows, np.ones(events, dtype=np.bool_))[-3:]))

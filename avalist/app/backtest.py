@@ -14,7 +14,7 @@ import numpy as np
 
 from avalist.app.compared import Backtest, Compared, OffPolicy, Segment, Side, Unknown, Week
 from avalist.app.past import UNDECIDED, Bools, Past
-from avalist.domain.decisions import Action, Versions
+from avalist.domain.decisions import Action
 from avalist.domain.delay import DelayLaw
 from avalist.domain.errors import BadInput
 from avalist.domain.schema import DAY_MS
@@ -23,14 +23,11 @@ from avalist.models.judge import Draws, blocks
 from avalist.models.metrics import Interval
 from avalist.models.off_policy import Logged, Worth, difference, false_declines, pseudo
 from avalist.models.off_policy import evaluate as evaluate_off_policy
-from avalist.models.score import Scored
 from avalist.models.trees import F64, I64
-from avalist.policy.choose import Desk
+from avalist.policy.choose import ORDER, Desk
 from avalist.policy.economics import Policy, expected_profit
-from avalist.policy.evaluate import evaluate
 
 _MOST_VALUES: Final = 8
-_VERSIONS: Final = Versions("", "")
 _DECLINE: Final = Action.DECLINE.value
 
 
@@ -70,14 +67,26 @@ def threshold(p_fraud: float) -> Policy:
 
 
 def decide_again(past: Past, policy: Policy | None = None) -> list[Action]:
-    """Return what each payment would be answered under a policy, or under that of its time, by the one function that
-    decides. Nothing is released: a candidate is judged by what it means to do.
+    """Return what each payment would be answered under a policy, or under that of its time: many are chosen for at
+    once, as a decision chooses for one. Nothing is released: a candidate is judged by what it means to do.
     """
-    desk = Desk(policy) if policy is not None else None
-    return [
-        evaluate(seen.core, seen.seq, Scored(np.nan, p, 0, ()), desk or seen.desk, "live", _VERSIONS).action
-        for seen, p in zip(past.payments, past.p.tolist(), strict=True)
-    ]
+    chosen = np.empty(len(past.payments), np.int64)
+    for desk, rows in _desks(past, policy):
+        sold = [past.sold[row] for row in rows.tolist()]
+        chosen[rows] = desk.choose_many(desk.offers(past.p[rows], past.amount_minor[rows], sold)).action
+    return [ORDER[place] for place in chosen.tolist()]
+
+
+def _desks(past: Past, policy: Policy | None) -> Iterator[tuple[Desk, I64]]:
+    """Yield desks with the payments that each chooses for."""
+    if policy is not None:
+        yield Desk(policy), np.arange(len(past.payments))
+        return
+    places: dict[int, list[int]] = {}
+    for place, seen in enumerate(past.payments):
+        places.setdefault(id(seen.desk), []).append(place)
+    for rows in places.values():
+        yield past.payments[rows[0]].desk, np.array(rows)
 
 
 def backtest(

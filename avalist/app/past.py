@@ -71,7 +71,7 @@ class Past:
     replayed: bool
     charged_back: F64 | None = None
 
-    @property
+    @cached_property
     def sold(self) -> list[Sold]:
         """Return what a policy asks of each payment besides its amount."""
         facts = [seen.core.facts or _NOTHING for seen in self.payments]

@@ -21,7 +21,7 @@ PATTERN_SOURCES = (
     "pattern.conduct", "pattern.behaviour",
 )  # fmt: skip
 """Entities that are a shape, not a thing."""
-WATCHED = frozenset((*PATTERN_SOURCES, "bin", "ip24", "payee.id"))
+WATCHED = frozenset((*PATTERN_SOURCES, "bin", "ip24", "payee.id", "receiver"))
 """Sources of entities that many accounts share by habit: they are watched for waves, where a schema asks for a wave's
 numbers."""
 _LARGEST_RATE = 1e9
@@ -32,8 +32,8 @@ class EntityDecl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An entity whose behaviour is followed: an account, a card, a device.
 
     `source` is a dotted path into the event (``customer.id``, ``method.fingerprint``, ``custom.terminal``) or a derived
-    fact (``ip24``, ``email``, ``email_domain``, ``email_shape``, ``bin``, ``product``, ``device_class``) or a pattern
-    (``pattern.payment``, ``pattern.device``).
+    fact (``ip24``, ``email``, ``email_domain``, ``email_shape``, ``bin``, ``product``, ``receiver``, ``device_class``)
+    or a pattern (``pattern.payment``, ``pattern.device``).
     """
 
     name: Name
@@ -136,9 +136,9 @@ DIGITAL_GOODS = Schema(
         EntityDecl("ip", "ip"),
         EntityDecl("ip24", "ip24"),
         EntityDecl("email", "email"),
+        EntityDecl("payee", "receiver"),
         EntityDecl("bin", "bin"),
         EntityDecl("product", "product"),
-        EntityDecl("payee", "payee.id"),
         EntityDecl("identity_pattern", "pattern.identity"),
         EntityDecl("device_pattern", "pattern.device"),
         EntityDecl("payment_pattern", "pattern.payment"),

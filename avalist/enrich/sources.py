@@ -13,14 +13,17 @@ from avalist.domain.events import (
     Bank,
     Card,
     CryptoAddress,
+    CryptoPurchase,
     Customer,
     Device,
     DeviceTraits,
+    GiftCard,
     IdentityEvent,
     Login,
     Payee,
     Payment,
     Pointer,
+    PrepaidTopUp,
     SessionSummary,
     Timings,
     Touch,
@@ -54,6 +57,20 @@ def _ip24(event: Source, facts: Facts) -> object:
     return network_of(event.ip) if event.ip else None
 
 
+def _receiver(event: Source, facts: Facts) -> object:
+    """Return who gets the goods: the payee, or where the cart's first item that says so is sent."""
+    payee = getattr(event, "payee", None)
+    if payee is not None:
+        return payee.id
+    for item in getattr(event, "cart", ()):
+        match item:
+            case CryptoPurchase(address=str(to)) | PrepaidTopUp(phone=str(to)):
+                return to
+            case GiftCard(recipient_email=str(to)):
+                return normal_email(to)
+    return None
+
+
 def _steps(event: Source, facts: Facts) -> object:
     journey = event.session.journey if event.session is not None else None
     return None if journey is None else len(journey)
@@ -68,6 +85,7 @@ _DERIVED: dict[str, Getter] = {
     "method.fingerprint": _instrument,
     "email": _email,
     "ip24": _ip24,
+    "receiver": _receiver,
     "ip": lambda event, facts: event.ip,
     "session_steps": _steps,
     "session_tells": _tells,

@@ -29,8 +29,12 @@ MOST_DETAILED = 4
 _SHARED = 7
 """Windows at most so many times the shortest of their group move in the longest's steps: one stream serves them."""
 _MOST_PAIRS = 6
-_USUAL = ("product", "pattern.device")
+_BROUGHT = ("method.fingerprint", "device.id", "ip", "ip24", "email", "receiver")
+"""Sources of what an account brings along: how much of its life has it had this one?"""
+_USUAL = ("product", "pattern.device", "bin")
 """Sources whose values an account comes back to, besides its things."""
+_PLACES = ("payee.", "custom.")
+"""Where many pay: a shop, a terminal. What else a schema declares is the payer's own."""
 _PACE = (
     "session.duration_ms", "session.key_presses", "session.typing.hold_ms", "session.typing.flight_ms",
     "session.touch.hold_ms", "session.pointer.speed",
@@ -42,9 +46,9 @@ def derive(schema: Schema) -> tuple[Feature, ...]:
     """Return the default columns of a schema, in a fixed order.
 
     For every entity: velocity, first and last seen, spend against its own history, lagged fraud rate and what came
-    after the last fraud, in more detail for the first ones; for pairs of entities: whether they have met; distinct
-    counts across entities; for categories: frequency and lagged fraud rate; for the account: its usual goods and
-    machine, and this session against its own.
+    after the last fraud, in more detail for the first ones, and of those where many pay how large frauds were; for
+    pairs of entities: whether they have met; distinct counts across entities; for categories: frequency and lagged
+    fraud rate; for the account: its usual goods and machine, and this session against its own.
     """
     return tuple(_columns(schema))
 
@@ -65,6 +69,8 @@ def _columns(schema: Schema) -> Iterator[Feature]:
         yield from _spend(schema, entity.name, detailed=detailed)
         yield from _fraud(schema, entity.name, _rate_days(schema) if detailed else _rate_days(schema)[-3:])
         yield from _frauds_times(schema, entity.name, detailed=detailed)
+        if detailed and entity.source.startswith(_PLACES):
+            yield from _frauds_size(schema, entity.name)
     for category in schema.categories:
         yield windowed(category.name, "count", DAY_MS)
         yield windowed(category.name, "mean", 30 * DAY_MS)
@@ -123,11 +129,19 @@ def _familiarity(schema: Schema, a: str, b: str, together: Feature) -> Iterator[
 
 
 def _habits(schema: Schema) -> Iterator[Feature]:
-    """Yield how much a payment and its session are as the account's own before: known from its second visit on."""
+    """Yield how much a payment and its session are as the account's own before, most of it known from its second visit
+    on. What is seconds old on an account of years was brought by somebody else, or by a new owner.
+    """
     account = schema.entities[0]
     if account.source != "customer.id":
         return
     longest, paired = _windows_ms(schema)[-1], default_pairs(schema)
+    seen = f"{account.name}__since_first"
+    for age in (n.name for n in schema.numbers if n.source == "account_age_s"):
+        yield ratio(f"{account.name}__since_first_over_age", seen, age)
+    for other in (e.name for e in schema.entities if e.source in _BROUGHT and (account.name, e.name) in paired):
+        both = f"{account.name}+{other}__since_first"
+        yield ratio(f"{both}_over_account", both, seen)
     usual = [e.name for e in schema.entities if e.source in _USUAL and (account.name, e.name) not in paired]
     for other in usual:
         both = f"{account.name}+{other}"
@@ -177,6 +191,16 @@ def _frauds_times(schema: Schema, entity: str, *, detailed: bool) -> Iterator[Fe
         aggregates: tuple[Aggregate, ...] = ("since_first_fraud", "clean", "since_fraud") if detailed else ("clean",)
         for aggregate in aggregates:
             yield lagged(entity, aggregate, days * DAY_MS, _lag_ms(schema), step_ms=steps[days])
+
+
+def _frauds_size(schema: Schema, entity: str) -> Iterator[Feature]:
+    """Yield how large its known frauds were: usual amounts where it is tapped itself, others where thieves pay."""
+    steps, usual = _label_steps(schema), _over(schema, entity, "mean", _windows_ms(schema)[-1])
+    for days in _rate_days(schema)[-2:-1]:
+        size = lagged(entity, "fraud_mean", days * DAY_MS, _lag_ms(schema), step_ms=steps[days])
+        yield size
+        yield ratio(f"{entity}__mean_over_fraud_mean", usual.name, size.name)
+        yield ratio(f"{entity}__amount_over_fraud_mean", "amount", size.name)
 
 
 def _over(

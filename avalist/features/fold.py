@@ -21,7 +21,7 @@ from avalist.features.cells import own_value
 from avalist.features.declare import ACTIVITY
 from avalist.features.distinct import see_distinct
 from avalist.features.jit import jit_part
-from avalist.features.latest import keep_latest
+from avalist.features.latest import keep_latest, list_since
 from avalist.features.layout import (
     C_STEP,
     D_KINDS,
@@ -34,7 +34,6 @@ from avalist.features.layout import (
     E_STREAMS,
     E_STREAMS_END,
     I64,
-    L_CLOCK,
     L_ENTITY,
     L_KINDS,
     L_LENGTH,
@@ -69,8 +68,9 @@ _READ_ONLY: Final = 10
 
 @jit_part
 def is_kept(
-    row: I64, e: int, entities: I64, streams: I64, clocks_at: int, distincts: I64, lists: I64, work: I64, keys_in: int
-) -> bool:
+    row: I64, e: int, entities: I64, clocks: I64, streams: I64, clocks_at: int, distincts: I64, lists: I64, work: I64,
+    keys_in: int,
+) -> bool:  # fmt: skip
     """Tell whether any stream, distinct set or list of entity `e` counts the event."""
     judges = row[CAPTURED_DELTA] != 0 or row[FRAUD_DELTA] != 0
     for s in range(entities[e, E_STREAMS] & PLACE, entities[e, E_STREAMS_END]):
@@ -86,7 +86,7 @@ def is_kept(
         if named and row[T] >= row[AT] - distincts[d, D_WINDOW]:
             return True
     for i in range(lists.shape[0]):
-        recent = lists[i, L_ENTITY] == e and row[T] >= work[clocks_at + CLOCK * lists[i, L_CLOCK] + 3]
+        recent = lists[i, L_ENTITY] == e and row[T] >= list_since(i, clocks, clocks_at, lists, work)
         if recent and own_value(row, lists[i, L_KINDS], lists[i, L_VALUE]) != MISSING:
             return True
     return False
@@ -113,7 +113,7 @@ def fold_event(
         mem[header + H_LAST] = max(mem[header + H_LAST], t)
         if kind == 0:
             mem[header + H_LAST_PAYMENT] = max(mem[header + H_LAST_PAYMENT], t)
-    if not is_kept(row, e, entities, streams, clocks_at, distincts, lists, work, keys_in):
+    if not is_kept(row, e, entities, clocks, streams, clocks_at, distincts, lists, work, keys_in):
         return header
     write_event(row, e, entities, records, work, keys_in, event)
     if mem[header + H_FORM] & BUSY == 0:
@@ -180,7 +180,7 @@ def fold_tiles(
             see_distinct(mem, meta, header, word_at, element, t, at - distincts[d, D_WINDOW], d, distincts, counts)
         word_at += 1
     for i in range(lists.shape[0]):
-        if lists[i, L_ENTITY] == e and t >= work[clocks_at + CLOCK * lists[i, L_CLOCK] + 3]:
+        if lists[i, L_ENTITY] == e and t >= list_since(i, clocks, clocks_at, lists, work):
             value = counted(source, event, lists[i, L_KINDS], lists[i, L_PLACE])
             if value != MISSING:
                 keep_latest(mem, header + lists[i, L_LIST], lists[i, L_LENGTH], t, value)

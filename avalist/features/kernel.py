@@ -59,6 +59,18 @@ def room_needed(entities: I64, streams: I64, distincts: I64, meta: I64) -> int:
 
 
 @jit_part
+def tables_of(code: I64) -> tuple[I64, ...]:
+    """Return a plan's tables (:func:`avalist.features.tables.pack`), in the order of ``WIDTHS``."""
+    return (
+        table(code, code[4], code[5], 16), table(code, code[6], code[7], 5), table(code, code[8], code[9], 8),
+        table(code, code[10], code[11], 8), table(code, code[12], code[13], 8), table(code, code[14], code[15], 7),
+        table(code, code[16], code[17], 4), table(code, code[18], code[19], 2), table(code, code[20], code[21], 3),
+        table(code, code[22], code[23], 3), table(code, code[24], code[25], 8), table(code, code[26], code[27], 4),
+        table(code, code[28], code[29], 2), table(code, code[30], code[31], 15), table(code, code[32], code[33], 2),
+    )  # fmt: skip
+
+
+@jit_part
 def compute_stage(stage: int, stages: I64, nodes: I64, runs: I64, variances: I64, params: F64, cells: F64) -> None:
     """Compute the columns of a stage."""
     compute_variances(variances, stages[stage, G_VARIANCES], stages[stage, G_VARIANCES_END], cells)
@@ -87,7 +99,7 @@ def step_event(
                 row, e, header, status, entities, feeds, streams, reads, distincts, counts, clocks_at, event, mem, work,
                 cells,
             )  # fmt: skip
-            read_lists(row, e, header, status == SEEN, entities, lists, clocks_at, mem, work, cells)
+            read_lists(row, e, header, status == SEEN, entities, clocks, lists, clocks_at, mem, work, cells)
         compute_stage(whole, stages, nodes, runs, variances, params, cells)
         for c in range(out.shape[1]):
             out[written, c] = np.float32(cells[c])
@@ -109,13 +121,10 @@ def run(
     Returns the index after the last event run: less than ``len(rows)`` when the arena must grow first.
     """
     keys_at, memory_ms = code[0], code[1]
-    entities, clocks = table(code, code[4], code[5], 16), table(code, code[6], code[7], 5)
-    feeds, streams = table(code, code[8], code[9], 8), table(code, code[10], code[11], 8)
-    reads, distincts = table(code, code[12], code[13], 8), table(code, code[14], code[15], 7)
-    counts, records = table(code, code[16], code[17], 4), table(code, code[18], code[19], 2)
-    nodes, runs = table(code, code[20], code[21], 3), table(code, code[22], code[23], 3)
-    lists, variances = table(code, code[24], code[25], 8), table(code, code[26], code[27], 4)
-    told, stages = table(code, code[28], code[29], 2), table(code, code[30], code[31], 15)
+    (
+        entities, clocks, feeds, streams, reads, distincts, counts, records, nodes, runs, lists, variances, told,
+        stages, _,
+    ) = tables_of(code)  # fmt: skip
     every, written = asked.shape[0] == 0, 0
     for i in range(start):
         written += every or asked[i]

@@ -13,6 +13,7 @@ from avalist.features.arena import BUSY, ENTITY, H_FORM, H_STREAMS
 from avalist.features.elementary import distance_km
 from avalist.features.jit import jit_inline, jit_part
 from avalist.features.layout import (
+    C_STEP,
     E_EVENT,
     F64,
     I64,
@@ -37,8 +38,8 @@ _LEAST_S = 60.0
 
 @jit_part
 def read_lists(
-    row: I64, e: int, header: int, seen: bool, entities: I64, lists: I64, clocks_at: int, mem: I64, work: I64,
-    cells: F64,
+    row: I64, e: int, header: int, seen: bool, entities: I64, clocks: I64, lists: I64, clocks_at: int, mem: I64,
+    work: I64, cells: F64,
 ) -> None:  # fmt: skip
     """Write the cells of an entity's lists, of a key that was seen or not."""
     for i in range(lists.shape[0]):
@@ -50,8 +51,15 @@ def read_lists(
             cells[cell] = np.nan
         cells[at + 4] = np.float64(own) if own != MISSING else np.nan
         if seen:
-            since = work[clocks_at + CLOCK * lists[i, L_CLOCK] + 3]
+            since = list_since(i, clocks, clocks_at, lists, work)
             read_list(row[AT], lists, i, header, since, entities, mem, cells, at)
+
+
+@jit_part
+def list_since(i: int, clocks: I64, clocks_at: int, lists: I64, work: I64) -> int:
+    """Return the time from which a list's window counts."""
+    clock = lists[i, L_CLOCK] & PLACE
+    return int(work[clocks_at + CLOCK * clock] * clocks[clock, C_STEP])
 
 
 @jit_inline

@@ -32,12 +32,11 @@ from avalist.features.layout import (
     PLACE,
 )  # fmt: skip
 from avalist.features.quiet import fill
-from avalist.features.tiles import CLOCK, prefetch_tiles
+from avalist.features.tiles import CLOCK, NEVER, prefetch_tiles
 
 MISSING_KEY: Final = 0
 UNSEEN: Final = 1
 SEEN: Final = 2
-NEVER: Final = 2**62
 
 
 @jit_part
@@ -153,7 +152,5 @@ def set_clocks(row: I64, clocks: I64, first: int, end: int, work: I64, base: int
             since = own if row[T] == row[AT] - lag else stepped(row[AT] - lag, step)
         steps = clocks[c, C_STEPS]
         work[at] = since - steps if steps >= 0 else stepped(row[AT] - lag - window, step)
-        work[at + 2] = own
-        work[at + 3] = work[at] * step
         work[at + 1] = since if lag > 0 else NEVER
-        work[at + 4] = since * step if lag > 0 else NEVER
+        work[at + 2] = own

@@ -57,7 +57,7 @@ from avalist.features.layout import (
     X_ELEMENT,
     X_INDEX,
 )  # fmt: skip
-from avalist.features.tiles import CLOCK, start_window
+from avalist.features.tiles import CLOCK, NEVER, start_window
 
 TAG: Final = 1
 _BIAS: Final = 1 << 15
@@ -203,8 +203,9 @@ def read_quiet(
         low = end = n
         for r in range(feeds[f, F_READS] & PLACE, feeds[f, F_READS_END]):
             clock, cell = clocks_at + CLOCK * (reads[r, R_CLOCK] & PLACE), reads[r, R_CELLS] & PLACE
-            low = since(mem, first, width, n, low, work[clock + 3])
-            end = since(mem, first, width, n, end, work[clock + 4])
+            step, until = reads[r, R_STEP], work[clock + 1]
+            low = since(mem, first, width, n, low, work[clock] * step)
+            end = since(mem, first, width, n, end, until * step) if until != NEVER else n
             at, less = sums + 4 * low, sums + 4 * end
             count, total = work[at] - work[less], work[at + 1] - work[less + 1]
             if labels:
@@ -212,9 +213,8 @@ def read_quiet(
                 if reads[r, R_SCAN]:
                     latest, clean, begun = LOW, count, LOW
                     if work[at + 3] != work[less + 3]:
-                        step, gap = reads[r, R_STEP], reads[r, R_GAP]
-                        latest, clean, begun = judge_events(mem, first, width, low, end, step, gap)
-                    write_run(cells, cell, row[AT], reads[r, R_STEP], latest, clean, begun)
+                        latest, clean, begun = judge_events(mem, first, width, low, end, step, reads[r, R_GAP])
+                    write_run(cells, cell, row[AT], step, latest, clean, begun)
             else:
                 highest = work[at + 2]
                 if reads[r, R_SCAN] and end < n:

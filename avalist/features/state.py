@@ -31,7 +31,7 @@ from avalist.features.arena import (
     key_words,
     streams_of,
 )  # fmt: skip
-from avalist.features.block import CAPACITY, RUNS, run_block, scratch_words
+from avalist.features.block import CAPACITY, STAGE, run_block, scratch_words
 from avalist.features.declare import DISTINCT_CELLS
 from avalist.features.distinct import live_elements
 from avalist.features.jit import jit
@@ -75,7 +75,7 @@ _DIGEST_WORDS = 1 << 16
 _EVERY = np.ones(0, dtype=np.bool_)
 SHORT = 4096
 """Events that go one by one, at most: of fewer a key has too few together for an order to pay."""
-BLOCK = 32_768
+BLOCK = 65_536
 """Events that are run together, key by key, at most."""
 QUIET_EVENTS = 16
 """Events that a key keeps before it turns to tiles: no column depends on it."""
@@ -152,7 +152,7 @@ class State:
         rows = rows.view()
         rows.flags.writeable = False  # as rows of a log are: to the compiler another type
         work = np.empty(scratch_words(capacity, len(plan.entities), CLOCK * len(plan.clocks)), dtype=np.int64)
-        work[RUNS], work[CAPACITY], written = 0, capacity, 0
+        work[STAGE], work[CAPACITY], written = 0, capacity, 0
         cells = np.empty(plan.cells + plan.kept * capacity)
         cells[: plan.cells] = np.nan
         for first in range(0, len(rows), BLOCK):

@@ -15,8 +15,10 @@ from avalist.features.arena import LOW, TILE, allocate, release
 from avalist.features.jit import jit_part, prefetch
 from avalist.features.layout import I64, PLACE, R_CACHE, R_CLOCK, R_SCAN, S_LABELS, S_READS, S_READS_END
 
-CLOCK: Final = 5
-"""Words of a clock: a window's first step, its end (exclusive), the event's own step; first and end in ms."""
+CLOCK: Final = 3
+"""Words of a clock: a window's first step, its end (exclusive), the event's own step."""
+NEVER: Final = 2**62
+"""The end of a window without one."""
 LOWEST, END, FIRST, LAST, COUNT, TOTAL, THIRD, BAD, LATEST, CLEAN, BEGUN, STALE = range(12)
 
 
@@ -198,10 +200,12 @@ def add(
     bad = (mem[tile + 2] != 0) - was_bad
     for r in range(streams[s, S_READS] & PLACE, streams[s, S_READS_END]):
         cache = header + (reads[r, R_CACHE] & PLACE)
-        early, over = index < mem[cache + LOWEST], index >= mem[cache + END]
+        if index >= mem[cache + END]:
+            continue  # it will come when the window does
+        early = index < mem[cache + LOWEST]
         mem[cache + FIRST] += made & early
-        mem[cache + LAST] += made & (not over)
-        if not early and not over:
+        mem[cache + LAST] += made
+        if not early:
             mem[cache + COUNT] += count
             mem[cache + TOTAL] += total
             if labels:

@@ -188,7 +188,10 @@ def _column(name: str) -> str:
         return "this " + _plain(entity) if entity == "amount" else _plain(entity)
     if rest[0] == "mean" and rest[1:2] != ["amount"]:
         return f"mean {_plain(rest[1])} of {_who(entity)} ({_short(rest[-1])})"
-    what = {"count": "payments", "mean": "mean amount", "max": "largest amount", "sum": "total amount"}
+    what = {
+        "count": "payments", "mean": "mean amount", "max": "largest amount", "sum": "total amount",
+        "fraud_mean": "mean amount of known frauds",
+    }  # fmt: skip
     aggregate = rest[0].removesuffix("_own")
     return f"{what.get(aggregate, _plain(aggregate))} of {_who(entity)} ({_short(rest[-1])})"
 

@@ -38,6 +38,8 @@ THINGS: Final = frozenset(("customer.id", "method.fingerprint", "device.id", "ip
 """Sources of entities that one person has: their counts do not grow with the shop."""
 _OF_THINGS: Final = frozenset(("known", "since_last", "since_first", "count", "distinct", "clean"))
 _OF_FRAUD: Final = frozenset(("rate", "since_fraud", "since_first_fraud"))
+_ALIKE: Final = {"receiver": "payee.id"}
+"""Sources that mean the same to a prior as another, which came first."""
 _NUMBERS: Final = frozenset(("account_age_s", "wave.evidence", "wave.payments", "wave.alarms", "wave.excess"))
 
 
@@ -64,7 +66,8 @@ def sources_of(schema: Schema, feature: Feature, features: Mapping[str, Feature]
 
 def _sources(schema: Schema) -> dict[str, str]:
     things = {one.name: one.source for one in schema.entities} | {one.name: one.source for one in schema.categories}
-    return things | {one.name: one.source for one in schema.numbers}
+    named = things | {one.name: one.source for one in schema.numbers}
+    return {name: _ALIKE.get(source, source) for name, source in named.items()}
 
 
 def _portable(feature: Feature, source: Mapping[str, str]) -> bool:

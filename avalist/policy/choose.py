@@ -96,9 +96,9 @@ class Desk:
         limits = policy.limits
         self._limited = bool(limits.by_product or limits.by_item_kind or limits.new_account_minor is not None)
         self._issuers = bool(policy.challenge and policy.challenge.by_issuer_country)
-        margins = policy.margin_by_item_kind or policy.margin_by_product
+        self._margins = bool(policy.margin_by_item_kind or policy.margin_by_product)
         priced = self._count or self._value
-        self._plain = not (margins or priced or self._limited or policy.challenge or policy.review)
+        self._plain = not (self._margins or priced or self._limited or policy.challenge or policy.review)
 
     def under(self, policy: Policy) -> Desk:
         """Return a desk for a new policy; what was solved stands while what it was solved for does."""
@@ -167,13 +167,15 @@ class Desk:
 
     def offers(self, p: F64, amount: F64, sold: Sequence[Sold]) -> Offers:
         """Return payments as :meth:`choose_many` takes them."""
-        margin = [margin_of(self.policy, one.item_kind, one.product) for one in sold]
+        margin = np.full(len(p), self.policy.margin)
+        if self._margins:
+            margin[:] = [margin_of(self.policy, one.item_kind, one.product) for one in sold]
         barred = np.zeros(len(p))
         if self._limited:
             barred[:] = [self._bars(a, *one[:3]) is not None for a, one in zip(amount.tolist(), sold, strict=True)]
         own = [self._rates(one.issuer_country) for one in sold] if self._issuers else []
         rates = Rates(*np.array(own, np.float64).T) if own else None
-        return Offers(p, amount, np.array(margin, np.float64), barred, rates)
+        return Offers(p, amount, margin, barred, rates)
 
     def _rates(self, issuer: str) -> Rates | None:
         challenge = self.policy.challenge

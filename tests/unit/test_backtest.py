@@ -15,7 +15,7 @@ from avalist.app.merchant import created_by
 from avalist.app.past import UNDECIDED, Past, Period, Seen
 from avalist.app.reread import read_past
 from avalist.domain.core import EventCore
-from avalist.domain.decisions import Action
+from avalist.domain.decisions import Action, Versions
 from avalist.domain.delay import DelayLaw
 from avalist.domain.errors import ArtefactInvalid, BadInput, NotFound
 from avalist.domain.facts import Facts
@@ -24,8 +24,10 @@ from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact
 from avalist.models.delay import as_declared
 from avalist.models.off_policy import difference
+from avalist.models.score import Scored
 from avalist.policy.choose import Desk
-from avalist.policy.economics import Policy
+from avalist.policy.economics import Challenge, IssuerRates, Limits, Policy, Review
+from avalist.policy.evaluate import evaluate
 from avalist.render import backtest_page, html_page, markdown_page
 from avalist.render.backtest import caveats
 from tests.shop import SCHEMA, T0_MS, Shop, event, payment
@@ -57,6 +59,27 @@ def test_the_policy_of_the_time_decides_as_it_did(live: Shop) -> None:
     assert [seen.action for seen in past.payments] == decide_again(past)
     assert changed(past, decide_again(past)) == []
     assert past.captured.nonzero()[0].tolist()[:2] == [1, 3]
+
+
+LIMITED = Policy(
+    margin=0.3,
+    margin_by_item_kind={"gift_card": 0.05},
+    challenge=Challenge(by_issuer_country={"DE": IssuerRates(0.8, 0.1, 0.5)}),
+    review=Review(),
+    limits=Limits(new_account_minor=3000),
+)
+
+
+@pytest.mark.parametrize("policy", [None, threshold(0.2), Policy(margin=0.02), LIMITED])
+def test_many_are_decided_again_as_one_by_one(live: Shop, policy: Policy | None) -> None:
+    past = read(live)
+    alone = [
+        evaluate(
+            seen.core, seen.seq, Scored(0.0, p, 0, ()), Desk(policy) if policy else seen.desk, "live", Versions("", "")
+        )
+        for seen, p in zip(past.payments, past.p.tolist(), strict=True)
+    ]
+    assert decide_again(past, policy) == [one.action for one in alone]
 
 
 @pytest.mark.parametrize("level", [0.05, 0.2, 0.5])

@@ -18,6 +18,7 @@ from avalist.enrich.facts import payment_facts
 from avalist.enrich.intake import Intake
 from avalist.enrich.seal import seal, seal_all, unseal
 from avalist.enrich.shapes import device_class, email_domain, email_shape, network_of, normal_email
+from avalist.enrich.sources import Sources
 from tests.shop import DAY_MS, SCHEMA, T0_MS, event, iso, payment
 
 SECRET = b"s" * 32
@@ -55,6 +56,21 @@ def test_an_account_without_an_id_is_known_by_its_address(customer: dict[str, st
     assert asked[VALUES + 2] == Intake(SCHEMA, SECRET).key(known_as)
     known, _ = Intake(SCHEMA, SECRET).identity(login)  # type: ignore[arg-type]
     assert unpack_row(known)[VALUES + 2] == asked[VALUES + 2]
+
+
+@pytest.mark.parametrize(
+    ("told", "receiver"),
+    [
+        ({"payee": {"id": "bob"}, "cart": [{"kind": "crypto", "address": "bc1q"}]}, "bob"),
+        ({"cart": [{"kind": "game_currency"}, {"kind": "crypto", "asset": "BTC", "address": "bc1q"}]}, "bc1q"),
+        ({"cart": [{"kind": "prepaid_top_up", "phone": "+4917"}]}, "+4917"),
+        ({"cart": [{"kind": "gift_card", "recipient_email": "B.Ob@gmail.com"}]}, "bob@gmail.com"),
+        ({"cart": [{"kind": "gift_card"}]}, None),
+    ],
+)
+def test_the_receiver_is_the_payee_or_where_the_cart_is_sent(told: dict[str, Any], receiver: str | None) -> None:
+    event = payment(**told)
+    assert Sources(["receiver"]).payment(event, payment_facts(event, SCHEMA)) == [receiver]
 
 
 def test_an_account_that_has_neither_is_none() -> None:

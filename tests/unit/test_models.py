@@ -10,7 +10,7 @@ from avalist.domain.errors import ArtefactInvalid, BadInput
 from avalist.domain.schema import DAY_MS
 from avalist.models.artefact import Artefact, version_of
 from avalist.models.score import Model, strongest
-from avalist.models.train import Trained, TrainingSet, TrainParams, latest_good, split, stages, train
+from avalist.models.train import Trained, TrainingSet, TrainParams, latest_good, sample, split, stages, train
 from avalist.models.trees import F64
 
 SMALL = TrainParams(trees=20, leaves=8, min_data_in_leaf=20, learning_rate=0.2)
@@ -105,6 +105,34 @@ def test_recent_rows_weigh_more() -> None:
         assert judged is not None
         aucs.append(judged.roc_auc.value)
     assert aucs[0] > aucs[1] + 0.1
+
+
+def test_a_sample_keeps_all_frauds_and_what_rows_add_up_to() -> None:
+    full = dataset()
+    y, weight = full.y.astype(np.float64), 0.5 ** (np.arange(N)[::-1] / 1500.0)
+    rows, heavier = sample(y, weight, 3000)
+    assert len(rows) == pytest.approx(3000, rel=0.01)
+    assert np.array_equal(rows[y[rows] > 0], np.flatnonzero(y))
+    for part in (slice(0, N // 2), slice(N // 2, N), slice(0, N)):
+        within = (rows >= (part.start or 0)) & (rows < part.stop)
+        assert heavier[within].sum() == pytest.approx(weight[part].sum(), rel=0.01)
+    assert (y[rows] * heavier).sum() == pytest.approx((y * weight).sum())
+
+
+def test_few_rows_are_all_taken_and_many_frauds_leave_room_for_the_honest() -> None:
+    y, weight = (np.arange(1000) % 2).astype(np.float64), np.linspace(0.1, 1.0, 1000)
+    assert np.array_equal(sample(y, weight, 1000)[1], weight)
+    rows, _ = sample(y, weight, 400)
+    assert (y[rows] > 0).sum() == 500
+    assert (y[rows] == 0).sum() == pytest.approx(200, abs=1)
+
+
+def test_trees_of_a_sample_rank_and_are_calibrated_like_those_of_all_rows(trained: Trained) -> None:
+    judged, whole = train(dataset(), replace_params(most_rows=2400)).artefact.report, trained.artefact.report
+    assert judged is not None
+    assert whole is not None
+    assert judged.roc_auc.value > whole.roc_auc.value - 0.02
+    assert judged.observed_expected.low < 1.0 < judged.observed_expected.high
 
 
 def test_progress_counts_the_trees() -> None:

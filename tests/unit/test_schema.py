@@ -113,5 +113,24 @@ def test_a_schema_that_passes_compiles(
     assert len(set(plan.columns)) == len(plan.columns)
 
 
+def test_where_many_pay_the_size_of_known_frauds_is_told() -> None:
+    places = [{"name": "till", "source": "custom.till"}, {"name": "shop", "source": "payee.id"}]
+    told = [f.entity for f in derive(schema(entities=[*BASE["entities"], *places])) if f.aggregate == "fraud_mean"]
+    assert told == ["till", "shop"]
+
+
 def test_the_default_schema_makes_sense() -> None:
     assert DIGITAL_GOODS.check() is DIGITAL_GOODS
+
+
+def test_what_an_account_brings_along_is_set_against_its_life() -> None:
+    over = {feature.name: feature.over for feature in derive(DIGITAL_GOODS)}
+    assert over["account__since_first_over_age"] == ("account__since_first", "account_age_s")
+    for thing in ("card", "device", "ip", "ip24", "email", "payee"):
+        since = f"account+{thing}__since_first"
+        assert over[f"{since}_over_account"] == (since, "account__since_first")
+
+
+def test_a_schema_without_accounts_has_no_lives() -> None:
+    cards = schema(entities=[{"name": "card", "source": "method.fingerprint"}, {"name": "ip", "source": "ip"}])
+    assert not [feature.name for feature in derive(cards) if "_over_account" in feature.name]

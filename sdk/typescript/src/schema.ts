@@ -866,8 +866,8 @@ export interface components {
          * @description An entity whose behaviour is followed: an account, a card, a device.
          *
          *     `source` is a dotted path into the event (``customer.id``, ``method.fingerprint``, ``custom.terminal``) or a derived
-         *     fact (``ip24``, ``email``, ``email_domain``, ``email_shape``, ``bin``, ``product``, ``device_class``) or a pattern
-         *     (``pattern.payment``, ``pattern.device``).
+         *     fact (``ip24``, ``email``, ``email_domain``, ``email_shape``, ``bin``, ``product``, ``receiver``, ``device_class``)
+         *     or a pattern (``pattern.payment``, ``pattern.device``).
          */
         EntityDecl: {
             name: string;

@@ -97,6 +97,16 @@ class Connection:
     def send(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
         """Return status and body. Raises ``OSError`` or ``HTTPException`` when the service dies."""
         content = None if body is None else msgspec.json.encode(body)
+        idle = self._http.sock is not None
+        try:
+            return self._answer(method, path, content)
+        except (ConnectionResetError, BrokenPipeError):  # the service ends what is idle for some seconds
+            self._http.close()
+            if not idle:
+                raise
+            return self._answer(method, path, content)
+
+    def _answer(self, method: str, path: str, content: bytes | None) -> tuple[int, bytes]:
         self._http.request(method, path, content, self._headers)
         answer = self._http.getresponse()
         return answer.status, answer.read()

@@ -144,7 +144,8 @@ class Broker(NamedTuple):
         """Create a topic, unless there is one of that name."""
         admin = AdminClient(self.client)
         if topic not in admin.list_topics(timeout=_READY_S).topics:
-            admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(_READY_S)
+            made = admin.create_topics([NewTopic(topic, partitions, 1)], request_timeout=_READY_S)
+            made[topic].result(2 * _READY_S)
 
     def pause(self) -> None:
         """Let it stand still, its connections open."""

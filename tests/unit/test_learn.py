@@ -1,4 +1,4 @@
-"""The daily work on a small shop: a first model, one that is no better, bad ones, a rollback, the events that say so."""
+"""The daily work on a small shop: a first model, no better one, bad ones, a rollback, the events that say so."""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 ``python -m bench.handbook [--data FILE] [--last-fold DATE]``; raw values in ``bench/out/handbook.json``, the last line
 printed is one JSON object. *strict* trains on the fold's 7 training days, *all* on every payment up to their end; both,
 as in the book, with the labels known 7 days later, when the assessed week begins. *logged* is *all* with only the
-labels logged by the end of the training week. The data are simulated, not those of a payment system.
+labels logged by the end of the training week. All weigh and sample their rows as the product does. *laws* is no model:
+it is the most that anybody can know (``bench._book_laws``). The data are simulated, not those of a payment system.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from avalist.domain.schema import EntityDecl, Schema
 from avalist.features.derive import derive
 from avalist.features.plan import compile_plan
 from avalist.features.state import State
+from avalist.models.train import TrainParams, sample
 from bench import _book
+from bench._book_laws import Laws
 from bench._protocol import DAY_MS, DELAY_D, I64, Fold, Grade, Mask, Payments, assessed, folds, grade, load
 
 F32 = npt.NDArray[np.float32]
@@ -40,6 +43,8 @@ SCHEMA: Final = Schema(
     label_delay_d=float(DELAY_D),
     report_delay_d=(float(DELAY_D), float(DELAY_D)),
 )
+ROWS: Final = TrainParams()
+"""How the product weighs and samples the rows of a history."""
 TREES: Final = 300
 PARAMS: Final[dict[str, object]] = {
     "objective": "binary",
@@ -104,8 +109,18 @@ LINES: Final[dict[str, Callable[[Payments, Fold], Mask]]] = {"strict": strict, "
 
 def score(x: F32, payments: Payments, training: Mask, index: I64) -> npt.NDArray[np.float64]:
     """Train on the rows marked and return the margins of the rows at `index`."""
-    booster = lgb.train(PARAMS, lgb.Dataset(x[training], payments.fraud[training], params=PARAMS), TREES)
+    rows, weight = weighed(payments, training)
+    booster = lgb.train(PARAMS, lgb.Dataset(x[rows], payments.fraud[rows], weight=weight, params=PARAMS), TREES)
     return np.asarray(booster.predict(x[index], raw_score=True, num_threads=1))
+
+
+def weighed(payments: Payments, training: Mask) -> tuple[I64, npt.NDArray[np.float64]]:
+    """Return the rows to learn from and their weights: recent ones weigh more, of many honest ones there is a sample."""
+    rows = np.flatnonzero(training)
+    age_d = (payments.t_ms[rows[-1]] - payments.t_ms[rows]) / DAY_MS
+    weight = 0.5 ** (age_d / (ROWS.half_life_d or np.inf))
+    picked, weight = sample(payments.fraud[rows].astype(np.float64), weight, ROWS.most_rows)
+    return rows[picked], weight
 
 
 def run(payments: Payments, last: dt.date) -> dict[str, list[Grade]]:
@@ -114,12 +129,14 @@ def run(payments: Payments, last: dt.date) -> dict[str, list[Grade]]:
     print(f"the book's features: {book.shape[1]} columns", flush=True)
     x, columns = matrix(payments)
     print(f"the default plan's: {len(columns)} columns", flush=True)
-    grades: dict[str, list[Grade]] = {name: [] for name in ("xgb", *LINES)}
+    laws = Laws(payments)
+    grades: dict[str, list[Grade]] = {name: [] for name in ("xgb", *LINES, "laws")}
     for fold in folds(last):
         index = assessed(payments, fold)
         grades["xgb"].append(grade(payments, index, _book.score(book, payments, fold, index)))
         for name, rows in LINES.items():
             grades[name].append(grade(payments, index, score(x, payments, rows(payments, fold), index)))
+        grades["laws"].append(grade(payments, index, laws.chances(index)))
         _print_fold(fold, {name: values[-1] for name, values in grades.items()}, len(index))
     return grades
 

@@ -93,8 +93,8 @@ def _times_odds(payments: Payments) -> F64:
     honest, size = ~payments.fraud, int(payments.customer.max()) + 1
     total = np.bincount(payments.customer[honest], payments.amount_minor[honest], size)
     mean = total / np.maximum(np.bincount(payments.customer[honest], minlength=size), 1)
-    usual = np.maximum(mean, 1.0)[payments.customer]
-    odds = _density(payments.amount_minor / (TIMES * usual)) / np.maximum(_density(payments.amount_minor / usual), 1e-30)
+    over_mean = payments.amount_minor / np.maximum(mean, 1.0)[payments.customer]
+    odds = _density(over_mean / TIMES) / np.maximum(_density(over_mean), 1e-30)
     return np.asarray(odds / TIMES, dtype=np.float64)
 
 

@@ -115,7 +115,7 @@ def score(x: F32, payments: Payments, training: Mask, index: I64) -> npt.NDArray
 
 
 def weighed(payments: Payments, training: Mask) -> tuple[I64, npt.NDArray[np.float64]]:
-    """Return the rows to learn from and their weights: recent ones weigh more, of many honest ones there is a sample."""
+    """Return the rows to learn from and their weights: recent ones weigh more, many honest ones are sampled."""
     rows = np.flatnonzero(training)
     age_d = (payments.t_ms[rows[-1]] - payments.t_ms[rows]) / DAY_MS
     weight = 0.5 ** (age_d / (ROWS.half_life_d or np.inf))

@@ -30,7 +30,7 @@ from avalist.policy.budgets import Expected, held
 from avalist.policy.choose import UNSOLVED, Desk
 from avalist.policy.economics import PRESETS, Budgets, Policy, decode_policy, policy_version
 from avalist.render import html_page
-from avalist.render.numbers import count, money, percent
+from avalist.render.numbers import NOTHING, count, money, percent
 from avalist.render.offer import frontier_page, not_held
 from avalist.render.spent import tables_of
 
@@ -155,7 +155,7 @@ def history(merchant: Merchant, data: Data = None) -> None:
         desk = Desk(desk.policy, change.solved) if change.solved else desk.under(change.policy)
         solved = _solution(change.policy, change.solved, change.currency) if change.solved else ""
         what = solved or _in_short(change.policy)
-        table.add_row(str(change.seq), f"{from_ms(change.at_ms):%Y-%m-%d %H:%M}", desk.version, what)
+        table.add_row(str(change.seq), _at(change.at_ms), desk.version, what)
     console.print(table)
 
 
@@ -281,6 +281,11 @@ def _print_spent(found: Dataset, model: Model, days: float) -> None:
         console.print(table)
 
 
+def _at(ms: int) -> str:
+    """Return a time; nothing for that of a merchant who was made before its history came in."""
+    return f"{from_ms(ms):%Y-%m-%d %H:%M}" if ms else NOTHING
+
+
 def _in_short(policy: Policy) -> str:
     """Say what of a policy is not as by default: ``margin 0.06, budgets.value_bps 40``."""
     return ", ".join(_others("", msgspec.to_builtins(policy), msgspec.to_builtins(Policy()))) or "the default"
@@ -333,7 +338,7 @@ def _print_preview(made: Preview, currency: str) -> None:
     for change in made.changes:
         console.print(
             f"{change.was} → {change.becomes}: {count(change.payments)} payments of "
-            f"{money(change.amount_minor, currency)}, expected to earn {money(change.profit_minor, currency)} more; "
+            f"{money(change.amount_minor, currency)}, expected to earn {_more(change.profit_minor, currency)}; "
             f"{change.reported} of them are reported as fraud so far",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
@@ -341,4 +346,8 @@ def _print_preview(made: Preview, currency: str) -> None:
         console.print("no payment of these days would go otherwise")
         return
     gained = made.new.profit_minor - made.old.profit_minor
-    console.print(f"altogether [bold]{money(gained, currency)}[/] against the policy now", highlight=False)
+    console.print(f"altogether [bold]{_more(gained, currency)}[/] than the policy now", highlight=False)
+
+
+def _more(minor: float, currency: str) -> str:
+    return f"{money(abs(minor), currency)} {'less' if minor < 0 else 'more'}"

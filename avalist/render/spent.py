@@ -73,9 +73,9 @@ def _ends(one: Spent) -> str:
 
 
 def _interval(one: Spent) -> str:
-    """Return the ends; nothing where only one day could be drawn."""
-    low, high = one.projected.low, one.projected.high
-    return f"{_bps(low)} to {_bps(high)}" if low < high else NOTHING
+    """Return the ends; nothing where they are one, for only one day could be drawn."""
+    low, high = _bps(one.projected.low), _bps(one.projected.high)
+    return f"{low} to {high}" if low != high else NOTHING
 
 
 def _bps(value: float | None) -> str:

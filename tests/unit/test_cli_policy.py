@@ -83,7 +83,8 @@ def test_a_preview_sets_nothing_and_says_what_would_change(lived: Path) -> None:
     run(lived, "set", "shop", written(lived, Policy(margin=0.95)))
     before = run(lived, "history", "shop")
     said = run(lived, "preview", "shop", written(lived, Policy()))
-    assert "approve → decline" in said
+    assert re.search(r"approve → decline: .* expected to earn [0-9,.]+ EUR (more|less);", said)
+    assert re.search(r"altogether [0-9,.]+ EUR (more|less) than the policy now", said)
     assert "reported as fraud so far" in said
     assert run(lived, "history", "shop") == before
 

@@ -95,6 +95,7 @@ class KafkaInbox(KafkaShare):
         with translated(self._name):
             self._consumer.seek(place)
             self._consumer.resume([place])
+            self._consumer.seek(place)  # this wakes the library's thread, which resuming does not: it sleeps a second
 
     def behind(self, partition: int, offset: int) -> int:
         """Return how many messages lie from `offset` on, as far as it is known here."""

@@ -325,15 +325,14 @@ def test_a_new_partition_is_opened_at_once_and_its_messages_do_not_wait_for_thos
     decider: Decider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decider.deciding.lost([0])
-    later, waits = Later(), list[float]()
-    take = decider.exchange.take
+    later = Later()
     monkeypatch.setattr(decider.deciding, "_executor", later)
-    monkeypatch.setattr(decider.exchange, "take", lambda most, wait_s: waits.append(wait_s) or take(most, 0.0))
     decider.deciding.assigned([0])
-    decider.deciding.step(1.0)
-    later.do()
-    decider.deciding.step(1.0)
-    assert waits == [OPENING_S, 1.0]
+    with mock.patch.object(decider.exchange, "take", return_value=[]) as take:
+        decider.deciding.step(1.0)
+        later.do()
+        decider.deciding.step(1.0)
+    assert [call.args[1] for call in take.call_args_list] == [OPENING_S, 1.0]
     assert decider.noted[-1] == "caught up"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from itertools import repeat
 from typing import Final
 
 import msgspec
@@ -210,7 +209,7 @@ class Merchant:
         self.tables_version = created.tables_version
         self._model: Model | None = None
         self._load_model = load_model
-        self._waiting: list[tuple[EventCore, int, bytes]] = []
+        self._waiting: tuple[list[EventCore], list[int], list[bytes]] = [], [], []
         self.compare: Compare | None = None
         self.told: Told | None = None
 
@@ -250,24 +249,28 @@ class Merchant:
     def absorb(self, core: EventCore, seq: int, at_ms: int, position: int, logged: bytes = b"") -> None:
         """Fold an event that asks for no decision; it waits in a batch. `logged` features are given to `compare`."""
         self.seq, self.at_ms = seq, at_ms
-        self._waiting.append((core, position, logged))
-        if len(self._waiting) >= _BATCH:
+        cores, positions, features = self._waiting
+        cores.append(core)
+        positions.append(position)
+        features.append(logged)
+        if len(cores) >= _BATCH:
             self.settle()
 
     def absorb_all(self, cores: Sequence[EventCore], positions: Sequence[int], at_ms: int) -> None:
         """Fold the next events, of which the last arrived at `at_ms`, that ask for no decision."""
         self.seq, self.at_ms = self.seq + len(cores), at_ms
-        self._waiting += zip(cores, positions, repeat(b""))
-        if len(self._waiting) >= _BATCH:
+        for waiting, more in zip(self._waiting, (cores, positions, [b""] * len(cores)), strict=True):
+            waiting += more
+        if len(self._waiting[0]) >= _BATCH:
             self.settle()
 
     def settle(self) -> None:
         """Fold the waiting events."""
-        if self._waiting:
-            cores, positions, logged = zip(*self._waiting, strict=True)
-            self._waiting.clear()
+        cores, positions, logged = self._waiting
+        if cores:
+            self._waiting = [], [], []
             rows = self._rows(cores)
-            again = self.features.run(rows, np.array([bool(one) for one in logged], dtype=np.bool_))
+            again = self.features.run(rows, np.fromiter(map(bool, logged), dtype=np.bool_, count=len(logged)))
             if self.told is not None and self.features.watch:
                 self.told(self, cores, positions, rows, self.features.watch.marks)
             if self.compare is not None and len(again):

@@ -44,7 +44,7 @@ from avalist.domain.core import (
 )
 from avalist.domain.decisions import Decision
 from avalist.domain.errors import AvalistError, Conflict, LogFailed, NotFound
-from avalist.domain.events import OutcomeEvent, Payment, WireEvent
+from avalist.domain.events import OfPayment, Payment, WireEvent
 from avalist.domain.facts import NO_TABLES
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.schema import Schema
@@ -417,7 +417,7 @@ class Writer:
         merchant, begin = self.merchant(id), self._log.begin
         if not begin:
             return []
-        payments = [event.payment_id for event in events if isinstance(event, OutcomeEvent)]
+        payments = [event.payment_id for event in events if isinstance(event, OfPayment)]
         return [first for first, _ in merchant.find([], payments)[1] if 0 <= first < begin]
 
     def fetch(self, positions: Sequence[int]) -> None:

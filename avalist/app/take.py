@@ -10,7 +10,7 @@ from typing import NamedTuple, get_args
 import msgspec
 
 from avalist.app.flags import CAPTURED, CHECKPOINTS, FRAUD, flags_after
-from avalist.app.merchant import Merchant, decode_event_core
+from avalist.app.merchant import Merchant, Named, decode_event_core, named_by
 from avalist.app.tables import LoadTables, no_tables
 from avalist.app.telling import told_by
 from avalist.domain.core import EventCore, EventHead
@@ -84,8 +84,9 @@ class Batch:
         self._fresh: dict[str, int] = {}
         self._sessions: dict[str, EventCore] = {}
         self._touched: dict[str, tuple[int | EventCore, int]] = {}
-        payment_ids = [getattr(event, "payment_id", "") for event in events]
-        self._events, self._payments = merchant.find([event.event_id for event in events], payment_ids)
+        self._places: list[int] = []
+        self._named = named_by(events)
+        self._events, self._payments = merchant.find_named(self._named)
 
     def event(self, event_id: str) -> Known | New | None:
         """Return where the event that is taken next stands already."""
@@ -115,6 +116,7 @@ class Batch:
         if clear:
             self._clear[place] = clear
         self.cores.append(core)
+        self._places.append(len(self.results))
         self.sealed.append(sealed)
         self.ats.append(at_ms)
         self.at_ms = at_ms
@@ -126,6 +128,10 @@ class Batch:
         for place, sealed in zip(self._clear, seal_all(secret, ats, names, list(self._clear.values())), strict=True):
             self.sealed[place] = sealed
         self._clear.clear()
+
+    def named(self) -> Named:
+        """Return the hashed ids of the events that are new."""
+        return self._named if len(self.cores) == len(self.results) else self._named.some(self._places)
 
     def records(self) -> list[Record]:
         """Return the events' records."""

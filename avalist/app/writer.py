@@ -22,6 +22,7 @@ from avalist.app.merchant import (
     creation,
     decode_event_core,
     decode_fallback,
+    named_by,
     plan_of,
 )
 from avalist.app.snapshot import Snapshot
@@ -141,7 +142,7 @@ class Writer:
         )
         self._log.sync()
         merchant.seq, merchant.at_ms = record.seq, record.received_at_ms
-        merchant.note([core], [position])
+        merchant.note([core], [position], named_by([core]))
 
     def fold(self, record: Record, position: int) -> None:
         """Fold one record of the log; a decision is an output and changes nothing."""
@@ -311,7 +312,7 @@ class Writer:
             except BaseException as error:  # the state may hold what the log does not
                 raise LogFailed(f"a decision broke half way, memory may be ahead of the log: {error!r}") from error
             merchant.seq, merchant.at_ms = seq + len(decided) - 1, batch.at_ms
-            merchant.note(batch.cores, positions[::2])
+            merchant.note(batch.cores, positions[::2], batch.named())
             new = [
                 Answer(one.decision, core, position)
                 for one, core, position in zip(decided, batch.cores, positions[1::2], strict=True)
@@ -349,7 +350,7 @@ class Writer:
         """Log a batch without deciding."""
         merchant = batch.merchant
         positions = self._log.append(batch.records())
-        merchant.absorb_all(batch.cores, positions, batch.at_ms)
+        merchant.absorb_all(batch.cores, positions, batch.at_ms, batch.named())
         return [
             positions[result.place]
             if isinstance(result, New)

@@ -144,7 +144,7 @@ class Generations:
 
 
 def hash_ids(ids: Iterable[str]) -> I64:
-    """Return the hashes of ids, two words each; int64 [n, 2]. To remember them would cost more than to make them again."""
+    """Return the hashes of ids, two words each; int64 [n, 2]. To remember them costs more than to make them again."""
     return np.frombuffer(b"".join(map(_hash, ids)), dtype=np.int64).reshape(-1, 2)
 
 

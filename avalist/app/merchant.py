@@ -337,7 +337,7 @@ class Merchant:
             self.payments.put(hash_ids(names), positions[again] << FLAG_BITS, rows[again, AT])
 
     def find(self, event_ids: Sequence[str], payment_ids: Sequence[str]) -> tuple[list[int], list[tuple[int, int]]]:
-        """Return what :meth:`find_named` does of ids that are not hashed yet; there may be more of one than of the other."""
+        """Do as :meth:`find_named` with ids that are not hashed yet, as many of each as are asked for."""
         return self.find_named(Named(hash_ids(event_ids), hash_ids(payment_ids)))
 
     def find_named(self, named: Named) -> tuple[list[int], list[tuple[int, int]]]:

@@ -464,8 +464,8 @@ def _look_sound(events: list[WireEvent]) -> bool:
     customers = [customer for event in events if (customer := getattr(event, "customer", None)) is not None]
     times += [at for customer in customers if (at := customer.created_at) is not None]
     years = {at.year for at in times}
-    ips = {getattr(event, "ip", None) for event in events} - {None, ""}
-    return 1970 < min(years) and max(years) < 2099 and all(map(is_ip, ips))
+    ips = {ip for event in events if (ip := getattr(event, "ip", None))}
+    return min(years) > 1970 and max(years) < 2099 and all(map(is_ip, ips))
 
 
 def decode_again(bodies: Iterable[bytes]) -> list[WireEvent]:

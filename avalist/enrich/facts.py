@@ -29,6 +29,7 @@ from avalist.enrich.shapes import device_class, email_parts
 from avalist.enrich.tables import NOTHING, Known, Tables
 
 _NO_GOODS = "", "", 0
+_NO_EMAIL = "", "", ""
 _NO_WORDS = "", ""
 _TAG = {kind: str(kind.__struct_config__.tag) for kind in (*get_args(Method), *get_args(CartItem))}
 
@@ -56,7 +57,7 @@ def payment_facts(
         )
     customer, device, method, cart = event.customer, event.device, event.method, event.cart
     occurred_at_ms = to_ms(event.occurred_at)
-    domain, shape = email_parts(customer.email) if customer is not None and customer.email else _NO_WORDS
+    domain, shape, _ = email_parts(customer.email) if customer is not None and customer.email else _NO_EMAIL
     card = method if isinstance(method, Card) else None
     bin, issuer = ((card.bin or ""), (card.issuer_country or "")) if card else ("", "")
     billing = (event.billing.country or "") if event.billing else ""
@@ -75,7 +76,7 @@ def payment_facts(
 def identity_facts(event: IdentityEvent, tables: Tables | None = None) -> Facts:
     """Return the facts of a sign-up, login, profile change, KYC step or session."""
     customer, device = event.customer, event.device
-    domain, shape = email_parts(customer.email) if customer is not None and customer.email else _NO_WORDS
+    domain, shape, _ = email_parts(customer.email) if customer is not None and customer.email else _NO_EMAIL
     occurred_at_ms = to_ms(event.occurred_at)
     machine, machine_shape = _NO_WORDS if device is None else _device(device)
     tells = event.session.tells or () if event.session else ()
@@ -128,7 +129,7 @@ def _goods(cart: tuple[CartItem, ...]) -> tuple[str, str, int]:
 
 
 def _looked_up(known: Known) -> tuple[Any, ...]:
-    """Return what stands in facts from ``ip_country`` on; nothing, where nothing is known: all of it may be left out."""
+    """Return what stands in facts from ``ip_country`` on; nothing where nothing is known: all of it can be left out."""
     if known is NOTHING:
         return ()
     network, agent, phone, places = known.network, known.agent, known.phone, known.places

@@ -113,7 +113,8 @@ class Intake:
             missing += [source for place, source in self._asked_keys if not texts[place]]
         if missing:
             add_missing(facts, tuple(missing))
-        _note(facts, self._names, texts[self._first_category :])
+        if self._names:
+            _note(facts, self._names, texts[self._first_category :])
         row = self._pack(
             _READ_ONLY if again else _PAYMENT, at_ms, at_ms, captured, 0, facts.occurred_at_ms,
             facts.amount_base_minor, *numbers,
@@ -125,7 +126,8 @@ class Intake:
         kind = (_LOGIN_OK if event.ok else _LOGIN_FAILED) if isinstance(event, Login) else _FOLD_KIND[type(event)]
         facts = identity_facts(event, self.tables)
         numbers, texts = self._numbers_of.identity(event, facts), self._own_keys_of(event, facts)
-        _note(facts, self._own_names, texts[self._first_own_category :])
+        if self._own_names:
+            _note(facts, self._own_names, texts[self._first_own_category :])
         occurred_ms = facts.occurred_at_ms
         row = self._pack(kind, at_ms, min(occurred_ms, at_ms), 0, 0, occurred_ms, MISSING, *numbers)
         return row + self._pack_own_keys(*map(self._key_of, texts)), facts

@@ -32,7 +32,7 @@ from avalist.domain.events import (
 from avalist.domain.facts import OF_TABLES, Facts
 from avalist.domain.schema import WAVE_SOURCES
 from avalist.enrich.patterns import PATTERNS
-from avalist.enrich.shapes import network_of, normal_email
+from avalist.enrich.shapes import email_parts, network_of
 
 Source = Payment | IdentityEvent
 Getter = Callable[[Source, Facts], object]
@@ -50,7 +50,7 @@ def _instrument(event: Source, facts: Facts) -> object:
 
 def _email(event: Source, facts: Facts) -> object:
     customer = event.customer
-    return normal_email(customer.email) if customer and customer.email else None
+    return email_parts(customer.email)[2] if customer and customer.email else None
 
 
 def _ip24(event: Source, facts: Facts) -> object:
@@ -67,7 +67,7 @@ def _receiver(event: Source, facts: Facts) -> object:
             case CryptoPurchase(address=str(to)) | PrepaidTopUp(phone=str(to)):
                 return to
             case GiftCard(recipient_email=str(to)):
-                return normal_email(to)
+                return email_parts(to)[2]
     return None
 
 

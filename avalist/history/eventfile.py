@@ -108,14 +108,15 @@ class EventHistory:
     def _events_of(self, raws: Sequence[bytes]) -> list[WireEvent]:
         """Return the events that lines hold. Raises ``BadInput`` if one holds none that can be taken."""
         suspects, events = doubtful(raws), decode_many(raws)
-        for place, event in enumerate(events):
-            if place in suspects or getattr(event, "custom", None):
-                refuse_card_numbers(raws[place], event)
-            if isinstance(event, Payment):
+        for place in suspects.union([n for n, event in enumerate(events) if getattr(event, "custom", None)]):
+            refuse_card_numbers(raws[place], events[place])
+        for event in events:
+            if isinstance(event, Payment) and event.currency != self._schema.base_currency:
                 self._check_money(event)
         return events
 
     def _check_money(self, event: Payment) -> None:
+        """Raise ``BadInput`` for an amount in another currency that the schema cannot convert."""
         schema = self._schema
         base = convert_minor(event.amount_minor, event.currency, schema.base_currency, schema.rates)
         if base > MAX_MINOR:

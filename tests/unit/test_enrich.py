@@ -84,10 +84,10 @@ WHOLE = {
     "ip": "8.8.4.4", "custom": {"terminal": "t"},
 }  # fmt: skip
 KEYS = [
-    *PATTERNS, *(source for source in OF_TABLES if is_text(source)), "customer.id", "customer.phone", "device.id", "ip",
-    "ip24", "email", "email_domain", "email_shape", "device_class", "device_shape", "session.id", "bin",
-    "session_state", "method.fingerprint", "method_kind", "receiver", "payee.kind", "product", "item_kind", "currency", "items",
-    "billing.country", "billing_country", "issuer_country", "custom.terminal", "wave.evidence",
+    *PATTERNS, *filter(is_text, sorted(OF_TABLES)), "customer.id", "customer.phone", "device.id", "ip", "ip24", "email",
+    "email_domain", "email_shape", "device_class", "device_shape", "session.id", "session_state", "bin", "receiver",
+    "method.fingerprint", "method_kind", "payee.kind", "product", "item_kind", "currency", "items", "billing.country",
+    "billing_country", "issuer_country", "custom.terminal", "wave.evidence",
 ]  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Final
@@ -17,9 +16,9 @@ I64 = npt.NDArray[np.int64]
 _TABLES: Final = 256
 _FIRST: Final = 16
 NONE: Final = -1
-_CACHED: Final = 1 << 15
 _ADDRESS, _LENGTH, _HELD = range(3)
 _NOTHING: Final = blake2b(digest_size=16)
+_OF_NOTHING: Final = _NOTHING.digest()
 _NOWHERE: Final = np.zeros((0, 3), dtype=np.int64)
 """What every table is before something is put into it, so that a merchant who is idle costs little."""
 
@@ -145,12 +144,13 @@ class Generations:
 
 
 def hash_ids(ids: Iterable[str]) -> I64:
-    """Return the hashes of ids, two words each; int64 [n, 2]."""
+    """Return the hashes of ids, two words each; int64 [n, 2]. To remember them costs more than to make them again."""
     return np.frombuffer(b"".join(map(_hash, ids)), dtype=np.int64).reshape(-1, 2)
 
 
-@functools.lru_cache(maxsize=_CACHED)  # each id is asked for some times while its batch is taken
 def _hash(id: str) -> bytes:
+    if not id:  # most events name no payment, or no session
+        return _OF_NOTHING
     hashed = _NOTHING.copy()  # a new one would cost twice as much
     hashed.update(id.encode())
     return hashed.digest()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from itertools import repeat
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -33,6 +32,7 @@ from avalist.domain.core import (
 )
 from avalist.domain.decisions import Mode, Versions
 from avalist.domain.errors import ArtefactInvalid, BadInput, Conflict, LogCorrupt, NotFound, Unavailable
+from avalist.domain.events import WireEvent
 from avalist.domain.facts import NO_TABLES
 from avalist.domain.keys import is_twin
 from avalist.domain.records import Record, RecordKind
@@ -172,6 +172,26 @@ def _at_checkpoint(payment_id: str, checkpoint: str) -> str:
     return f"{checkpoint}\x00{payment_id}"
 
 
+class Named(NamedTuple):
+    """The hashed ids of events, and of the payments that they name; int64 [n, 2] each."""
+
+    events: I64
+    payments: I64
+
+    def some(self, places: Sequence[int]) -> Named:
+        """Return those of some of the events."""
+        chosen = Named(self.events[places], self.payments[places])
+        for ids in chosen:
+            ids.flags.writeable = False  # to the compiler another type
+        return chosen
+
+
+def named_by(events: Sequence[EventCore | WireEvent]) -> Named:
+    """Return the hashed ids of events; identity events name no payment."""
+    payment_ids = [getattr(event, "payment_id", "") for event in events]
+    return Named(hash_ids([event.event_id for event in events]), hash_ids(payment_ids))
+
+
 class Merchant:
     """Everything ``decide()`` may know of one merchant as of its last input.
 
@@ -254,71 +274,82 @@ class Merchant:
         if len(self._waiting) >= _BATCH:
             self.settle()
 
-    def absorb_all(self, cores: Sequence[EventCore], positions: Sequence[int], at_ms: int) -> None:
+    def absorb_all(self, cores: Sequence[EventCore], positions: Sequence[int], at_ms: int, named: Named) -> None:
         """Fold the next events, of which the last arrived at `at_ms`, that ask for no decision."""
+        self.settle()
         self.seq, self.at_ms = self.seq + len(cores), at_ms
-        self._waiting += zip(cores, positions, repeat(b""))
-        if len(self._waiting) >= _BATCH:
-            self.settle()
+        if cores:
+            self._fold(cores, positions, [b""] * len(cores), named)
 
     def settle(self) -> None:
         """Fold the waiting events."""
         if self._waiting:
             cores, positions, logged = zip(*self._waiting, strict=True)
             self._waiting.clear()
-            rows = self._rows(cores)
-            again = self.features.run(rows, np.array([bool(one) for one in logged], dtype=np.bool_))
-            if self.told is not None and self.features.watch:
-                self.told(self, cores, positions, rows, self.features.watch.marks)
-            if self.compare is not None and len(again):
-                compared = [core for core, one in zip(cores, logged, strict=True) if one]
-                self.compare(self, compared, [one for one in logged if one], again)
-            self.past.fold_many(cores)
-            self._note(cores, positions, rows)
+            self._fold(cores, positions, logged, named_by(cores))
 
-    def note(self, cores: Sequence[EventCore], positions: Sequence[int]) -> None:
+    def _fold(
+        self, cores: Sequence[EventCore], positions: Sequence[int], logged: Sequence[bytes], named: Named
+    ) -> None:
+        rows = self._rows(cores)
+        again = self.features.run(rows, np.array([bool(one) for one in logged], dtype=np.bool_))
+        if self.told is not None and self.features.watch:
+            self.told(self, cores, positions, rows, self.features.watch.marks)
+        if self.compare is not None and len(again):
+            compared = [core for core, one in zip(cores, logged, strict=True) if one]
+            self.compare(self, compared, [one for one in logged if one], again)
+        self.past.fold_many(cores)
+        self._note(cores, positions, rows, named)
+
+    def note(self, cores: Sequence[EventCore], positions: Sequence[int], named: Named) -> None:
         """Remember where events stand and what they say of their payments."""
-        self._note(cores, positions, self._rows(cores))
+        self._note(cores, positions, self._rows(cores), named)
 
-    def _note(self, cores: Sequence[EventCore], positions: Sequence[int], rows: I64) -> None:
+    def _note(self, cores: Sequence[EventCore], positions: Sequence[int], rows: I64, named: Named) -> None:
         places = np.array(positions, dtype=np.int64)
-        self.events.put(hash_ids([core.event_id for core in cores]), places, rows[:, AT])
+        self.events.put(named.events, places, rows[:, AT])
         closed = [n for n, core in enumerate(cores) if core.session is not None]
         if closed:
             ids = [told.id or "" for core in cores if (told := core.session) is not None]
             self.sessions.put(hash_ids(ids), places[closed], rows[closed, AT])
-        named = [n for n, core in enumerate(cores) if core.payment_id]
-        if len(named) < len(cores):
-            cores, places, rows = [cores[n] for n in named], places[named], rows[named]
+        of_payments = [n for n, core in enumerate(cores) if core.payment_id]
+        if len(of_payments) < len(cores):
+            cores, places, rows = [cores[n] for n in of_payments], places[of_payments], rows[of_payments]
             rows.flags.writeable = False  # to the compiler another type
+            named = named.some(of_payments)
+        payments = named.payments
         while len(cores):
             most = self.payments.together(rows[:, AT])
-            self._note_payments(cores[:most], places[:most], rows[:most])
-            cores, places, rows = cores[most:], places[most:], rows[most:]
+            self._note_payments(cores[:most], payments[:most], places[:most], rows[:most])
+            cores, payments, places, rows = cores[most:], payments[most:], places[most:], rows[most:]
 
     def _rows(self, cores: Sequence[EventCore]) -> I64:
         return np.frombuffer(b"".join([core.row for core in cores]), dtype="<i8").reshape(-1, self.plan.width)
 
-    def _note_payments(self, cores: Sequence[EventCore], positions: I64, rows: I64) -> None:
+    def _note_payments(self, cores: Sequence[EventCore], payments: I64, positions: I64, rows: I64) -> None:
         """Remember what events say of their payments."""
         came = np.array([CHECKPOINTS.get(core.checkpoint, 0) for core in cores], dtype=np.int64)
         values, keep, add = changes(rows, positions, came)
-        self.payments.merge(hash_ids([core.payment_id for core in cores]), values, keep, add, rows[:, AT])
+        self.payments.merge(payments, values, keep, add, rows[:, AT])
         again = np.flatnonzero((came != 0) & (values >> FLAG_BITS != positions)).tolist()
         if again:
             names = [_at_checkpoint(cores[n].payment_id, cores[n].checkpoint) for n in again]
             self.payments.put(hash_ids(names), positions[again] << FLAG_BITS, rows[again, AT])
 
     def find(self, event_ids: Sequence[str], payment_ids: Sequence[str]) -> tuple[list[int], list[tuple[int, int]]]:
+        """Do as :meth:`find_named` with ids that are not hashed yet, as many of each as are asked for."""
+        return self.find_named(Named(hash_ids(event_ids), hash_ids(payment_ids)))
+
+    def find_named(self, named: Named) -> tuple[list[int], list[tuple[int, int]]]:
         """Return the positions of events, and the positions of payments' first events with their flags; −1 for none.
 
         Flags: captured, fraud, and the checkpoints it came at. An event is known for 35 days at least, a payment for
         400.
         """
         self.settle()
-        values = self.payments.get(hash_ids(payment_ids)).tolist()
+        values = self.payments.get(named.payments).tolist()
         payments = [(value >> FLAG_BITS, value & _FLAGS) if value >= 0 else (-1, 0) for value in values]
-        return self.events.get(hash_ids(event_ids)).tolist(), payments
+        return self.events.get(named.events).tolist(), payments
 
     def together(self, at_ms: Sequence[int]) -> int:
         """Return how many of the events that arrive at these times may be found before any of them is noted."""

@@ -9,7 +9,7 @@ import msgspec
 
 from avalist.app.backfill import backfill_from
 from avalist.app.decide import decide
-from avalist.app.merchant import Backfill, LoadModel, Merchant, created_by, decode_event_core
+from avalist.app.merchant import Backfill, LoadModel, Merchant, created_by, decode_event_core, named_by
 from avalist.app.writer import decode_decision
 from avalist.domain.core import DecisionCore, EventCore
 from avalist.domain.errors import ReplayMismatch
@@ -126,7 +126,7 @@ class _Player:
         core = decode_event_core(event.core)
         (again,) = decide(merchant, [core], event.seq)
         merchant.seq, merchant.at_ms = event.seq, event.received_at_ms
-        merchant.note([core], [position])
+        merchant.note([core], [position], named_by([core]))
         if logged.decision.engine == again.decision.engine:
             self.result.decisions += 1
             if logged != again:

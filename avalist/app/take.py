@@ -10,7 +10,7 @@ from typing import NamedTuple, get_args
 import msgspec
 
 from avalist.app.flags import CAPTURED, CHECKPOINTS, FRAUD, flags_after
-from avalist.app.merchant import Merchant, decode_event_core
+from avalist.app.merchant import Merchant, Named, decode_event_core, named_by
 from avalist.app.tables import LoadTables, no_tables
 from avalist.app.telling import told_by
 from avalist.domain.core import EventCore, EventHead
@@ -24,6 +24,7 @@ from avalist.domain.events import (
     EarlyFraudWarning,
     IdentityEvent,
     Label,
+    OfPayment,
     OutcomeEvent,
     Payment,
     ReviewResult,
@@ -61,11 +62,6 @@ class New(msgspec.Struct, frozen=True, gc=False):
     place: int
 
 
-class _Content(NamedTuple):
-    clear: bytes
-    digest: bytes
-
-
 class Carried(NamedTuple):
     """An event that an earlier generation of the log holds, on its way into the next."""
 
@@ -88,8 +84,9 @@ class Batch:
         self._fresh: dict[str, int] = {}
         self._sessions: dict[str, EventCore] = {}
         self._touched: dict[str, tuple[int | EventCore, int]] = {}
-        payment_ids = [getattr(event, "payment_id", "") for event in events]
-        self._events, self._payments = merchant.find([event.event_id for event in events], payment_ids)
+        self._places: list[int] = []
+        self._named = named_by(events)
+        self._events, self._payments = merchant.find_named(self._named)
 
     def event(self, event_id: str) -> Known | New | None:
         """Return where the event that is taken next stands already."""
@@ -119,6 +116,7 @@ class Batch:
         if clear:
             self._clear[place] = clear
         self.cores.append(core)
+        self._places.append(len(self.results))
         self.sealed.append(sealed)
         self.ats.append(at_ms)
         self.at_ms = at_ms
@@ -130,6 +128,10 @@ class Batch:
         for place, sealed in zip(self._clear, seal_all(secret, ats, names, list(self._clear.values())), strict=True):
             self.sealed[place] = sealed
         self._clear.clear()
+
+    def named(self) -> Named:
+        """Return the hashed ids of the events that are new."""
+        return self._named if len(self.cores) == len(self.results) else self._named.some(self._places)
 
     def records(self) -> list[Record]:
         """Return the events' records."""
@@ -168,8 +170,8 @@ class Taker:
         `ats` are their arrivals, see :func:`arrival_of`.
         """
         batch, intake = Batch(merchant, events), self._intake(merchant)
-        for event, content, at_ms in zip(events, _contents(events), ats, strict=True):
-            batch.results.append(self._result(batch, intake, event, content, at_ms, asked))
+        for event, clear, digest, at_ms in zip(events, *_contents(events), ats, strict=True):
+            batch.results.append(self._result(batch, intake, event, clear, digest, at_ms, asked))
         batch.seal(self._secret(merchant.id))
         return batch
 
@@ -181,54 +183,58 @@ class Taker:
             if isinstance(event, Carried):
                 batch.results.append(batch.add(self._joined_again(batch, event.core), event.at_ms, sealed=event.sealed))
             else:
-                (content,) = _contents([event])
+                (clear,), (digest,) = _contents([event])
                 at_ms = arrival_of(event, batch.at_ms)
-                batch.results.append(self._result(batch, intake, event, content, at_ms, asked=False))
+                batch.results.append(self._result(batch, intake, event, clear, digest, at_ms, asked=False))
         batch.seal(self._secret(merchant.id))
         return batch
 
     def _result(
-        self, batch: Batch, intake: Intake, event: WireEvent, content: _Content | BadInput, at_ms: int, asked: bool
-    ) -> AvalistError | Known | New:
-        if isinstance(content, BadInput):
-            return content
+        self, batch: Batch, intake: Intake, event: WireEvent, clear: bytes | BadInput, digest: bytes, at_ms: int,
+        asked: bool,
+    ) -> AvalistError | Known | New:  # fmt: skip
+        if isinstance(clear, BadInput):
+            return clear
         try:
-            return self._taken(batch, intake, event, content, at_ms, asked)
+            return self._taken(batch, intake, event, clear, digest, at_ms, asked)
         except LogFailed:
             raise
         except AvalistError as error:
             return error.alone()
 
     def _taken(
-        self, batch: Batch, intake: Intake, event: WireEvent, content: _Content, at_ms: int, asked: bool
+        self, batch: Batch, intake: Intake, event: WireEvent, clear: bytes, digest: bytes, at_ms: int, asked: bool
     ) -> Known | New:
-        clear, digest = content
         known = batch.event(event.event_id)
-        if known is None and isinstance(event, Payment):
-            known = self._known_by_payment(batch, event)
+        if isinstance(event, Payment):
+            first, flags = batch.payment(event.payment_id)
+            if known is None and flags & CHECKPOINTS[event.checkpoint]:
+                known = self._known_by_payment(batch, event)
         if known is not None:
-            first = batch.cores[known.place] if isinstance(known, New) else self._head_at(known.position)
-            if first.digest != digest and not same_content(event, first.digest):
-                raise Conflict(
-                    f"event id {event.event_id[:64]!r} was used before with other content: give each event its own",
-                    field="$.event_id",
-                    expected="an id that no other event has, or the same content",
-                    got=event.event_id[:64],
-                )
+            self._compare(batch, event, digest, known)
             return known
         at_ms = _never_back(batch.at_ms, event, at_ms)
         if isinstance(event, Payment):
-            core = self._payment(batch, intake, event, digest, at_ms, asked)
-        elif isinstance(event, OutcomeEvent):
-            return batch.add(self._outcome(batch, event, digest, at_ms), at_ms)
+            core = self._payment(batch, intake, event, digest, at_ms, asked, _came_before(event, first, flags))
+        elif isinstance(event, OfPayment):
+            core, clear = self._outcome(batch, event, digest, at_ms), b""
         else:
             core = _identity(intake, event, digest, at_ms)
         return batch.add(core, at_ms, clear=clear)
 
+    def _compare(self, batch: Batch, event: WireEvent, digest: bytes, known: Known | New) -> None:
+        """Raise ``Conflict`` if an event has other content than the one that is known by its id."""
+        first = batch.cores[known.place] if isinstance(known, New) else self._head_at(known.position)
+        if first.digest != digest and not same_content(event, first.digest):
+            raise Conflict(
+                f"event id {event.event_id[:64]!r} was used before with other content: give each event its own",
+                field="$.event_id",
+                expected="an id that no other event has, or the same content",
+                got=event.event_id[:64],
+            )
+
     def _known_by_payment(self, batch: Batch, event: Payment) -> Known | None:
         """Return where a payment stands whose event id is forgotten: payments are remembered for longer."""
-        if not batch.payment(event.payment_id)[1] & CHECKPOINTS[event.checkpoint]:
-            return None
         position = batch.merchant.decided_at(event.payment_id, event.checkpoint)
         return Known(position) if position >= 0 and self._head_at(position).event_id == event.event_id else None
 
@@ -239,9 +245,8 @@ class Taker:
         return _decode_head(self._log.get(position).core)
 
     def _payment(
-        self, batch: Batch, intake: Intake, event: Payment, digest: bytes, at_ms: int, asked: bool
+        self, batch: Batch, intake: Intake, event: Payment, digest: bytes, at_ms: int, asked: bool, again: bool
     ) -> EventCore:
-        again = _came_before(event, *batch.payment(event.payment_id))
         joined, state = self._with_session(batch, event)
         row, facts = intake.payment(joined, state, at_ms=at_ms, again=again)
         return EventCore(
@@ -399,11 +404,12 @@ def _as_sent(event: WireEvent) -> bytes:
         raise BadInput("a time is out of range", field="$", expected="times in the years 1 to 9999, in UTC") from None
 
 
-def _contents(events: Sequence[WireEvent]) -> list[_Content | BadInput]:
-    """Return the events' contents, or what is wrong with them: all are encoded, then all are hashed, each step warm."""
-    return [
-        clear if isinstance(clear, BadInput) else _Content(clear, _digest(clear)) for clear in [*map(_clear, events)]
-    ]
+def _contents(events: Sequence[WireEvent]) -> tuple[list[bytes | BadInput], list[bytes]]:
+    """Return the events' contents, or what is wrong with them, and their digests: all are encoded, then all are hashed,
+    each step warm.
+    """
+    clears = list(map(_clear, events))
+    return clears, [b"" if isinstance(clear, BadInput) else _digest(clear) for clear in clears]
 
 
 def _clear(event: WireEvent) -> bytes | BadInput:

@@ -14,15 +14,14 @@ import msgspec
 
 from avalist.app.vault import FIELDS
 from avalist.domain.core import Told
-from avalist.domain.events import Event, KycStep, OutcomeEvent, ProfileChange, WireEvent
+from avalist.domain.events import Event, KycStep, OfPayment, OutcomeEvent, ProfileChange, WireEvent
 
 _encode: Final = msgspec.json.Encoder().encode
 _ELSEWHERE: Final = {*Event.__struct_fields__, *FIELDS, "payment_id"}
-_OUTCOMES: Final = get_args(OutcomeEvent)
 _LEFT_OUT: Final = frozenset({str, tuple, NoneType})
 _OWN: Final = {
     kind: tuple(name for name in kind.__struct_fields__ if name not in _ELSEWHERE)
-    for kind in (*_OUTCOMES, KycStep, ProfileChange)
+    for kind in (*get_args(OutcomeEvent), KycStep, ProfileChange)
 }
 
 
@@ -39,7 +38,7 @@ def told_by(event: WireEvent) -> Told:
         value = getattr(event, name)
         if value or value.__class__ not in _LEFT_OUT:
             told[name] = value
-    if isinstance(event, _OUTCOMES):  # its row has the time of its payment
+    if isinstance(event, OfPayment):  # its row has the time of its payment
         told["occurred_at"] = iso_text(event.occurred_at)
     return told
 

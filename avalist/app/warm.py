@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avalist.app.index import Generations, hash_ids
-from avalist.app.merchant import Merchant, creation
+from avalist.app.merchant import Merchant, creation, named_by
 from avalist.domain.core import EventCore
 from avalist.domain.errors import Unavailable
 from avalist.domain.schema import DIGITAL_GOODS
@@ -37,7 +37,8 @@ def warm_live() -> None:
     scratch = _scratch()
     row = _rows(scratch, 1)
     scratch.features.run(row)
-    scratch.note([EventCore("payment", "e", b"", "p", "pre_auth", row.tobytes())], [0])
+    core = EventCore("payment", "e", b"", "p", "pre_auth", row.tobytes())
+    scratch.note([core], [0], named_by([core]))
     scratch.find(["e"], ["p"])
     index = Generations(1)  # that grows
     index.put(hash_ids(map(str, range(5000))), range(5000), [0] * 5000)

@@ -22,6 +22,7 @@ from avalist.app.merchant import (
     creation,
     decode_event_core,
     decode_fallback,
+    named_by,
     plan_of,
 )
 from avalist.app.snapshot import Snapshot
@@ -44,7 +45,7 @@ from avalist.domain.core import (
 )
 from avalist.domain.decisions import Decision
 from avalist.domain.errors import AvalistError, Conflict, LogFailed, NotFound
-from avalist.domain.events import OutcomeEvent, Payment, WireEvent
+from avalist.domain.events import OfPayment, Payment, WireEvent
 from avalist.domain.facts import NO_TABLES
 from avalist.domain.records import Record, RecordKind
 from avalist.domain.schema import Schema
@@ -141,7 +142,7 @@ class Writer:
         )
         self._log.sync()
         merchant.seq, merchant.at_ms = record.seq, record.received_at_ms
-        merchant.note([core], [position])
+        merchant.note([core], [position], named_by([core]))
 
     def fold(self, record: Record, position: int) -> None:
         """Fold one record of the log; a decision is an output and changes nothing."""
@@ -311,7 +312,7 @@ class Writer:
             except BaseException as error:  # the state may hold what the log does not
                 raise LogFailed(f"a decision broke half way, memory may be ahead of the log: {error!r}") from error
             merchant.seq, merchant.at_ms = seq + len(decided) - 1, batch.at_ms
-            merchant.note(batch.cores, positions[::2])
+            merchant.note(batch.cores, positions[::2], batch.named())
             new = [
                 Answer(one.decision, core, position)
                 for one, core, position in zip(decided, batch.cores, positions[1::2], strict=True)
@@ -349,7 +350,7 @@ class Writer:
         """Log a batch without deciding."""
         merchant = batch.merchant
         positions = self._log.append(batch.records())
-        merchant.absorb_all(batch.cores, positions, batch.at_ms)
+        merchant.absorb_all(batch.cores, positions, batch.at_ms, batch.named())
         return [
             positions[result.place]
             if isinstance(result, New)
@@ -417,7 +418,7 @@ class Writer:
         merchant, begin = self.merchant(id), self._log.begin
         if not begin:
             return []
-        payments = [event.payment_id for event in events if isinstance(event, OutcomeEvent)]
+        payments = [event.payment_id for event in events if isinstance(event, OfPayment)]
         return [first for first, _ in merchant.find([], payments)[1] if 0 <= first < begin]
 
     def fetch(self, positions: Sequence[int]) -> None:

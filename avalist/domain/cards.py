@@ -173,8 +173,10 @@ def doubtful(bodies: Sequence[bytes]) -> set[int]:
 
     The others hold none, unless a field under ``custom`` does that is a whole number in exponent form.
     """
-    counted = b"\n".join(bodies).translate(_COUNTED_AS_0, _BETWEEN).split(b"\n")
-    return {n for n, line in enumerate(counted) if _SHORTEST in line or b"\\" in line}
+    counted = b"\n".join(bodies).translate(_COUNTED_AS_0, _BETWEEN)
+    if _SHORTEST not in counted and b"\\" not in counted:
+        return set()
+    return {n for n, line in enumerate(counted.split(b"\n")) if _SHORTEST in line or b"\\" in line}
 
 
 def _holds_long_float(event: object) -> bool:

@@ -46,7 +46,7 @@ Checkpoint = Literal["pre_auth", "post_auth", "rescore"]
 Verdict = Literal["approve", "decline"]
 
 
-class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     pass
 
 
@@ -256,7 +256,13 @@ class Payee(_Part, frozen=True, kw_only=True):
 
 
 class Event(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type"
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="type",
+    gc=False,
 ):
     """What every event carries."""
 
@@ -331,11 +337,13 @@ class SessionClosed(_CustomerEvent, tag="session", frozen=True, kw_only=True):
     customer: Customer | None = None  # type: ignore[assignment]
 
 
-class _PaymentEvent(Event, frozen=True, kw_only=True):
+class OfPayment(Event, frozen=True, kw_only=True):
+    """What is said of a payment that came before. To ask for this class costs a tenth of asking for each of a union."""
+
     payment_id: Id
 
 
-class AuthorisationResult(_PaymentEvent, tag="authorisation_result", frozen=True, kw_only=True):
+class AuthorisationResult(OfPayment, tag="authorisation_result", frozen=True, kw_only=True):
     """What the issuer said."""
 
     approved: bool
@@ -345,30 +353,30 @@ class AuthorisationResult(_PaymentEvent, tag="authorisation_result", frozen=True
     three_d_secure: Literal["none", "attempted", "authenticated", "failed", ""] = ""
 
 
-class Capture(_PaymentEvent, tag="capture", frozen=True, kw_only=True):
+class Capture(OfPayment, tag="capture", frozen=True, kw_only=True):
     """Money was taken: from now on the payment is a training row."""
 
     amount_minor: AmountMinor | None = None
 
 
-class Void(_PaymentEvent, tag="void", frozen=True, kw_only=True):
+class Void(OfPayment, tag="void", frozen=True, kw_only=True):
     """The authorisation was released without capture."""
 
 
-class Refund(_PaymentEvent, tag="refund", frozen=True, kw_only=True):
+class Refund(OfPayment, tag="refund", frozen=True, kw_only=True):
     """Money went back; velocity stays."""
 
     amount_minor: AmountMinor | None = None
 
 
-class EarlyFraudWarning(_PaymentEvent, tag="early_fraud_warning", frozen=True, kw_only=True):
+class EarlyFraudWarning(OfPayment, tag="early_fraud_warning", frozen=True, kw_only=True):
     """A scheme fraud report (TC40, SAFE): a fraud label."""
 
     scheme: ShortText = ""
     reason_code: ShortText = ""
 
 
-class Chargeback(_PaymentEvent, tag="chargeback", frozen=True, kw_only=True):
+class Chargeback(OfPayment, tag="chargeback", frozen=True, kw_only=True):
     """A step in a chargeback's life. ``opened`` with `fraud` is a fraud label."""
 
     stage: Literal["opened", "represented", "won", "lost", "withdrawn"] = "opened"
@@ -377,14 +385,14 @@ class Chargeback(_PaymentEvent, tag="chargeback", frozen=True, kw_only=True):
     amount_minor: AmountMinor | None = None
 
 
-class Label(_PaymentEvent, tag="label", frozen=True, kw_only=True):
+class Label(OfPayment, tag="label", frozen=True, kw_only=True):
     """An analyst's or importer's word; the last label logged before a decision counts."""
 
     fraud: bool
     source: ShortText = "analyst"
 
 
-class ReviewResult(_PaymentEvent, tag="review", frozen=True, kw_only=True):
+class ReviewResult(OfPayment, tag="review", frozen=True, kw_only=True):
     """What a person did with a payment that was to be reviewed. It is no word on fraud: that is a ``label``."""
 
     verdict: Verdict
@@ -450,13 +458,14 @@ def _is_one_a_line(joined: bytes, lines: int) -> bool:
 
 def _look_sound(events: list[WireEvent]) -> bool:
     """Tell whether no event has a time or an address that may have to be refused."""
-    customers = [customer for event in events if (customer := getattr(event, "customer", None)) is not None]
     times = [event.occurred_at for event in events]
     times += [at for event in events if (at := event.received_at) is not None]
     times += [at for event in events if (at := event.sent_at) is not None]
+    customers = [customer for event in events if (customer := getattr(event, "customer", None)) is not None]
     times += [at for customer in customers if (at := customer.created_at) is not None]
-    ips = {getattr(event, "ip", None) for event in events}
-    return all(1970 < at.year < 2099 for at in times) and all(not ip or is_ip(ip) for ip in ips)
+    years = {at.year for at in times}
+    ips = {ip for event in events if (ip := getattr(event, "ip", None))}
+    return min(years) > 1970 and max(years) < 2099 and all(map(is_ip, ips))
 
 
 def decode_again(bodies: Iterable[bytes]) -> list[WireEvent]:

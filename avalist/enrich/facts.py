@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import get_args
+from typing import Any, get_args
 
 from avalist.domain.decisions import WarningCode
 from avalist.domain.errors import BadInput
@@ -29,8 +29,8 @@ from avalist.enrich.shapes import device_class, email_parts
 from avalist.enrich.tables import NOTHING, Known, Tables
 
 _NO_GOODS = "", "", 0
+_NO_EMAIL = "", "", ""
 _NO_WORDS = "", ""
-_NOTHING = ("", "", "", "", "", "", "", "", "", "", "", "", None, None, None, None, "", None, None, None)
 _TAG = {kind: str(kind.__struct_config__.tag) for kind in (*get_args(Method), *get_args(CartItem))}
 
 
@@ -57,7 +57,7 @@ def payment_facts(
         )
     customer, device, method, cart = event.customer, event.device, event.method, event.cart
     occurred_at_ms = to_ms(event.occurred_at)
-    domain, shape = email_parts(customer.email) if customer is not None and customer.email else _NO_WORDS
+    domain, shape, _ = email_parts(customer.email) if customer is not None and customer.email else _NO_EMAIL
     card = method if isinstance(method, Card) else None
     bin, issuer = ((card.bin or ""), (card.issuer_country or "")) if card else ("", "")
     billing = (event.billing.country or "") if event.billing else ""
@@ -69,14 +69,14 @@ def payment_facts(
         tables.version if tables else NO_TABLES, event.currency, event.amount_minor, base, occurred_at_ms, domain,
         shape, machine, machine_shape, _TAG[type(method)] if method else "", bin, issuer, billing, item, product, items,
         _account_age_s(customer, occurred_at_ms), event.session is not None, session_state, tells, {}, warnings, (),
-        *(_NOTHING if known is NOTHING else _looked_up(known)),
+        *_looked_up(known),
     )  # fmt: skip
 
 
 def identity_facts(event: IdentityEvent, tables: Tables | None = None) -> Facts:
     """Return the facts of a sign-up, login, profile change, KYC step or session."""
     customer, device = event.customer, event.device
-    domain, shape = email_parts(customer.email) if customer is not None and customer.email else _NO_WORDS
+    domain, shape, _ = email_parts(customer.email) if customer is not None and customer.email else _NO_EMAIL
     occurred_at_ms = to_ms(event.occurred_at)
     machine, machine_shape = _NO_WORDS if device is None else _device(device)
     tells = event.session.tells or () if event.session else ()
@@ -84,7 +84,7 @@ def identity_facts(event: IdentityEvent, tables: Tables | None = None) -> Facts:
     return Facts(
         tables.version if tables else NO_TABLES, "", 0, 0, occurred_at_ms, domain, shape, machine, machine_shape,
         "", "", "", "", "", "", 0, _account_age_s(customer, occurred_at_ms), event.session is not None, "", tells, {},
-        (), (), *(_NOTHING if known is NOTHING else _looked_up(known)),
+        (), (), *_looked_up(known),
     )  # fmt: skip
 
 
@@ -128,13 +128,10 @@ def _goods(cart: tuple[CartItem, ...]) -> tuple[str, str, int]:
     return _TAG[type(main)], _product(main), sum([item.quantity for item in cart])
 
 
-def _looked_up(
-    known: Known,
-) -> tuple[
-    str, str, str, str, str, str, str, str, str, str, str, str, int | None, int | None, int | None, int | None, str,
-    int | None, int | None, int | None,
-]:  # fmt: skip
-    """Return what stands in facts from ``ip_country`` on."""
+def _looked_up(known: Known) -> tuple[Any, ...]:
+    """Return what stands in facts from ``ip_country`` on; nothing where nothing is known: all of it can be left out."""
+    if known is NOTHING:
+        return ()
     network, agent, phone, places = known.network, known.agent, known.phone, known.places
     return (
         network.country, network.asn, network.kind, known.email_class, known.card_brand, agent.kind, agent.browser,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+from collections.abc import Sequence
+from itertools import compress
 from typing import Any, Final
 
 from avalist.domain.errors import BadInput
@@ -15,7 +17,7 @@ from avalist.domain.row import LARGEST_NUMBER, MISSING, VALUES
 from avalist.domain.schema import Schema
 from avalist.enrich.facts import identity_facts, payment_facts
 from avalist.enrich.quality import Quality, add_missing
-from avalist.enrich.sources import Sources, is_given, is_text
+from avalist.enrich.sources import Sources, is_given, is_of_identity, is_text
 from avalist.enrich.tables import Tables
 
 _CACHED_KEYS = 16_384
@@ -45,9 +47,7 @@ class _Keys(dict[object, bytes]):
         self._older: dict[object, bytes] = {}
 
     def __missing__(self, text: str) -> bytes:
-        key = self._older.get(text)
-        if key is None:
-            key = self.made(text)
+        key = self._older.get(text) or self.made(text)
         if len(self) >= _CACHED_KEYS:
             self._older = self.copy()
             self.clear()
@@ -74,9 +74,15 @@ class Intake:
         self._schema = schema
         self._quality = Quality(schema)
         keys = [d.source for d in schema.entities] + [d.source for d in schema.categories]
-        self._keys_of = Sources(keys, ["{}" if is_text(source) else _TEXT for source in keys])
+        self._keys_of = Sources(keys, list(map(_key_form, keys))).payment
         self._names = [c.name for c in schema.categories]
         self._first_category = len(schema.entities)
+        own = list(map(is_of_identity, keys))
+        own_keys = list(compress(keys, own))
+        self._own_keys_of = Sources(own_keys, list(map(_key_form, own_keys))).identity
+        self._own_names = list(compress(self._names, own[self._first_category :]))
+        self._first_own_category = len(own_keys) - len(self._own_names)
+        self._pack_own_keys = struct.Struct("".join("8s" if mine else "8x" for mine in own)).pack
         numbers = [d.source for d in schema.numbers]
         forms = [_number_form(place, 10**d.decimals) for place, d in enumerate(schema.numbers)]
         names = [d.name for d in schema.numbers]
@@ -101,39 +107,46 @@ class Intake:
         warnings = self._quality.of(event, session_state)
         facts = payment_facts(event, self._schema, warnings, self.tables, session_state)
         captured = not again and (self._assumed if event.captured is None else event.captured)
-        numbers, texts = self._numbers_of.payment(event, facts), self._keys_of.payment(event, facts)
-        if MISSING in numbers or not all(texts):
-            missing = [source for place, source in self._asked_numbers if numbers[place] == MISSING]
+        numbers, texts = self._numbers_of.payment(event, facts), self._keys_of(event, facts)
+        missing = [source for place, source in self._asked_numbers if numbers[place] == MISSING]
+        if not all(texts):
             missing += [source for place, source in self._asked_keys if not texts[place]]
-            if missing:
-                add_missing(facts, tuple(missing))
+        if missing:
+            add_missing(facts, tuple(missing))
+        if self._names:
+            _note(facts, self._names, texts[self._first_category :])
         row = self._pack(
             _READ_ONLY if again else _PAYMENT, at_ms, at_ms, captured, 0, facts.occurred_at_ms,
             facts.amount_base_minor, *numbers,
         )  # fmt: skip
-        return row + self._keyed(texts, facts), facts
+        return row + b"".join(map(self._key_of, texts)), facts
 
     def identity(self, event: IdentityEvent, at_ms: int = 0) -> tuple[bytes, Facts]:
         """Return the fold row and the facts of an identity event that arrived at `at_ms`. Raises ``BadInput``."""
         kind = (_LOGIN_OK if event.ok else _LOGIN_FAILED) if isinstance(event, Login) else _FOLD_KIND[type(event)]
         facts = identity_facts(event, self.tables)
-        numbers, texts = self._numbers_of.identity(event, facts), self._keys_of.identity(event, facts)
+        numbers, texts = self._numbers_of.identity(event, facts), self._own_keys_of(event, facts)
+        if self._own_names:
+            _note(facts, self._own_names, texts[self._first_own_category :])
         occurred_ms = facts.occurred_at_ms
         row = self._pack(kind, at_ms, min(occurred_ms, at_ms), 0, 0, occurred_ms, MISSING, *numbers)
-        return row + self._keyed(texts, facts), facts
-
-    def _keyed(self, texts: list[Any], facts: Facts) -> bytes:
-        """Return the keys of a row; note the categories in `facts`."""
-        if self._names:
-            for name, text in zip(self._names, texts[self._first_category :], strict=True):
-                if text:
-                    facts.categories[name] = text
-        return b"".join(map(self._key_of, texts))
+        return row + self._pack_own_keys(*map(self._key_of, texts)), facts
 
     def key(self, value: object) -> int:
         """Return the keyed hash of a value: a signed 64-bit word, never 0."""
         text = str(value)
         return int.from_bytes(self._keys[text] if text else self._keys.made(text), "little", signed=True)
+
+
+def _note(facts: Facts, names: Sequence[str], texts: Sequence[Any]) -> None:
+    """Note an event's categories in its facts."""
+    for name, text in zip(names, texts, strict=True):
+        if text:
+            facts.categories[name] = text
+
+
+def _key_form(source: str) -> str:
+    return "{}" if is_text(source) else _TEXT
 
 
 def _number_form(place: int, scale: int) -> str:

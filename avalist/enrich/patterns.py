@@ -76,8 +76,7 @@ def session_shape(session: SessionSummary) -> str:
     """
     duration_s = (session.duration_ms or 0) // 1000
     pages, keys, moves = session.pages or 0, session.key_presses or 0, session.pointer_moves or 0
-    pasted = min(session.pastes or 0, 1)
-    return f"{_log2(duration_s)}.{_log2(pages)}.{_log4(moves)}.{_log4(keys)}.{pasted}"
+    return f"{_log2(duration_s)}.{_log2(pages)}.{_log4(moves)}.{_log4(keys)}.{1 if session.pastes else 0}"
 
 
 def behaviour_shape(session: SessionSummary) -> str | None:
@@ -120,7 +119,7 @@ def _straight(detour: float | None) -> str:
 
 def _log2(n: int) -> int:
     """Round the logarithm to base 2 of n + 1: cells are centred on powers of two."""
-    return ((n + 1) ** 2).bit_length() // 2
+    return ((n + 1) * (n + 1)).bit_length() // 2
 
 
 def _log4(n: int) -> int:

@@ -37,17 +37,16 @@ def email_shape(email: str) -> str:
 
 
 @functools.lru_cache(maxsize=65_536)
-def email_parts(email: str) -> tuple[str, str]:
-    """Return an address's domain and shape; both are empty if there is none."""
-    return email_domain(email), email_shape(email)
+def email_parts(email: str) -> tuple[str, str, str]:
+    """Return an address's domain and shape, both empty if there is none, and the address as its provider sees it."""
+    return email_domain(email), email_shape(email), normal_email(email)
 
 
 def _local_shape(local: str) -> str:
     parts = re.findall(r"[a-z]+|[0-9]+|[^a-z0-9]+", local)[:12]
     out = ""
     for part in parts:
-        token = f"a{_band(len(part))}" if part[0].isascii() and part[0].isalpha() else ""
-        token = f"0{_band(len(part))}" if part[0].isdigit() else token
+        token = f"a{_band(len(part))}" if "a" <= part[0] <= "z" else f"0{_band(len(part))}" if part[0].isdigit() else ""
         out += (" " if token and out and out[-1].isdigit() else "") + (token or part[0])
     return out
 
@@ -56,7 +55,6 @@ def _band(length: int) -> int:
     return length if length < 4 else 4 if length < 8 else 8
 
 
-@functools.lru_cache(maxsize=65_536)
 def normal_email(email: str) -> str:
     """Return the address as its provider sees it: lower-case, without dots and tags where Gmail ignores them.
 

@@ -29,7 +29,7 @@ _TOGETHER = 128
 """Lines that are checked at once: where one is bad, each of them is checked alone."""
 _WIDE = 8
 """A line is as large as so many rows of ids."""
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_EPOCH, _MICROSECOND = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.timedelta(microseconds=1)
 
 
 class EventHistory:
@@ -48,7 +48,7 @@ class EventHistory:
         run_rows: int = RUN_ROWS,
     ) -> None:
         self._table, self._schema, self._known = Table(file), schema, known
-        self._until_us = LATEST_US if until is None else (until - _EPOCH) // dt.timedelta(microseconds=1)
+        self._until_us = LATEST_US if until is None else (until - _EPOCH) // _MICROSECOND
         self._times = folder / "times"
         self._ids = Spill(folder / "ids", "key", run_rows)
         self._payments = Spill(folder / "payments", "key", run_rows)
@@ -108,14 +108,15 @@ class EventHistory:
     def _events_of(self, raws: Sequence[bytes]) -> list[WireEvent]:
         """Return the events that lines hold. Raises ``BadInput`` if one holds none that can be taken."""
         suspects, events = doubtful(raws), decode_many(raws)
-        for place, event in enumerate(events):
-            if place in suspects or getattr(event, "custom", None):
-                refuse_card_numbers(raws[place], event)
-            if isinstance(event, Payment):
+        for place in suspects.union([n for n, event in enumerate(events) if getattr(event, "custom", None)]):
+            refuse_card_numbers(raws[place], events[place])
+        for event in events:
+            if isinstance(event, Payment) and event.currency != self._schema.base_currency:
                 self._check_money(event)
         return events
 
     def _check_money(self, event: Payment) -> None:
+        """Raise ``BadInput`` for an amount in another currency that the schema cannot convert."""
         schema = self._schema
         base = convert_minor(event.amount_minor, event.currency, schema.base_currency, schema.rates)
         if base > MAX_MINOR:
@@ -186,10 +187,10 @@ class EventHistory:
 def _columns(sound: list[tuple[int, WireEvent]]) -> pl.DataFrame:
     """Return ``at`` (µs since 1970) line event_id payment_id and ``slot``, a payment's checkpoint, of events."""
     events = [event for _, event in sound]
-    since = [(event.received_at or event.occurred_at) - _EPOCH for event in events]
+    since_us = [((event.received_at or event.occurred_at) - _EPOCH) // _MICROSECOND for event in events]
     return pl.DataFrame(
         {
-            "at": np.array(since, dtype="timedelta64[us]").astype(np.int64),
+            "at": pl.Series(since_us, dtype=pl.Int64),
             "line": pl.Series([n for n, _ in sound], dtype=pl.Int64),
             "event_id": pl.Series([event.event_id for event in events], dtype=pl.String),
             "payment_id": pl.Series([getattr(event, "payment_id", "") for event in events], dtype=pl.String),

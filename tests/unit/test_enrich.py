@@ -11,15 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avalist.domain.errors import BadInput
+from avalist.domain.facts import OF_TABLES
 from avalist.domain.records import FoldKind
-from avalist.domain.row import CAPTURED_DELTA, KIND, MISSING, OCCURRED, VALUES, unpack_row
-from avalist.domain.schema import DIGITAL_GOODS, EntityDecl
-from avalist.enrich.facts import payment_facts
+from avalist.domain.row import CAPTURED_DELTA, KIND, MISSING, OCCURRED, VALUES, keys_at, unpack_row
+from avalist.domain.schema import DIGITAL_GOODS, CategoryDecl, EntityDecl, Schema
+from avalist.enrich.facts import identity_facts, payment_facts
 from avalist.enrich.intake import Intake
+from avalist.enrich.patterns import PATTERNS
 from avalist.enrich.seal import seal, seal_all, unseal
 from avalist.enrich.shapes import device_class, email_domain, email_shape, network_of, normal_email
-from avalist.enrich.sources import Sources
+from avalist.enrich.sources import Sources, is_of_identity, is_text
+from avalist.enrich.tables import Tables
 from tests.shop import DAY_MS, SCHEMA, T0_MS, event, iso, payment
+from tests.tables import contents
 
 SECRET = b"s" * 32
 
@@ -71,6 +75,38 @@ def test_an_account_without_an_id_is_known_by_its_address(customer: dict[str, st
 def test_the_receiver_is_the_payee_or_where_the_cart_is_sent(told: dict[str, Any], receiver: str | None) -> None:
     event = payment(**told)
     assert Sources(["receiver"]).payment(event, payment_facts(event, SCHEMA)) == [receiver]
+
+
+WHOLE = {
+    "customer": {"id": "a", "email": "a.b@x.io", "name": "A B", "phone": "+43", "language": "de", "created_at": iso(0)},
+    "device": {"id": "d", "user_agent": "Mozilla/5.0 (iPhone)", "screen": "1x1", "timezone": "Europe/Vienna"},
+    "session": {"id": "s", "duration_ms": 5, "tells": ["headless"], "journey": ["home"]},
+    "ip": "8.8.4.4", "custom": {"terminal": "t"},
+}  # fmt: skip
+KEYS = [
+    *PATTERNS, *filter(is_text, sorted(OF_TABLES)), "customer.id", "customer.phone", "device.id", "ip", "ip24", "email",
+    "email_domain", "email_shape", "device_class", "device_shape", "session.id", "session_state", "bin", "receiver",
+    "method.fingerprint", "method_kind", "payee.kind", "product", "item_kind", "currency", "items", "billing.country",
+    "billing_country", "issuer_country", "custom.terminal", "wave.evidence",
+]  # fmt: skip
+
+
+def test_what_identity_events_cannot_give_is_not_looked_for() -> None:
+    login = event("login", "l", **WHOLE)
+    given = Sources(KEYS).identity(login, identity_facts(login, Tables(contents())))  # type: ignore[arg-type]
+    assert not [source for source, value in zip(KEYS, given, strict=True) if value and not is_of_identity(source)]
+
+
+def test_a_key_of_an_identity_event_stands_where_a_payments_does() -> None:
+    schema = Schema(
+        base_currency="EUR", entities=tuple(EntityDecl(f"e{n}", source) for n, source in enumerate(KEYS)),
+        categories=(CategoryDecl("bin", "bin"), CategoryDecl("domain", "email_domain")),
+    )  # fmt: skip
+    intake, login = Intake(schema, SECRET), event("login", "l", **WHOLE)
+    packed, facts = intake.identity(login)  # type: ignore[arg-type]
+    given = Sources([*KEYS, "bin", "email_domain"]).identity(login, facts)  # type: ignore[arg-type]
+    assert [*unpack_row(packed)[keys_at(schema) :]] == [0 if one in (None, "") else intake.key(one) for one in given]
+    assert facts.categories == {"domain": "x.io"}
 
 
 def test_an_account_that_has_neither_is_none() -> None:

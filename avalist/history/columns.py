@@ -48,10 +48,18 @@ _NOTHING = (
     "NaT",
 )
 _NO_NUMBER = (*_NOTHING, "na", "NA", "-", "--", "?", ".")
-_NOISE = r"^\p{L}{1,4}\.?|\p{L}{1,4}\.?$|[\s'’\p{Sc}]"
+_NOISE = r"\p{L}{1,4}\.?$|[\s'’\p{Sc}]"
+_NOISE_BEFORE = r"^([-+(]*)\p{L}{1,4}\.?"
 _GAP_US = 3600 * 10**6
-YES = ("1", "1.0", "true", "yes", "y", "t", "ja", "j", "oui", "si", "sí", "sim", "tak")
-NO = ("0", "0.0", "false", "no", "n", "f", "nein", "non", "não", "nao", "nie")
+YES = (
+    "1", "1.0", "true", "yes", "y", "t", "ja", "j", "oui", "si", "sí", "sì", "sim", "tak", "wahr", "vrai", "vero",
+    "verdadero", "verdadeiro", "prawda", "waar",
+)  # fmt: skip
+NO = (
+    "0", "0.0", "false", "no", "n", "f", "nein", "nee", "non", "não", "nao", "nie", "falsch", "faux", "falso", "fałsz",
+    "onwaar",
+)  # fmt: skip
+"""Words in the languages that shops keep their books in, as their spreadsheets write them."""
 
 
 def text(column: pl.Series) -> pl.Series:
@@ -196,7 +204,8 @@ def numbers(column: pl.Series, decimal_mark: str = ".") -> pl.Series:
     )
     if found.null_count() == 0:
         return found
-    cleaned = _pointed(plain.str.replace_all(_NOISE, ""), decimal_mark)
+    bare = plain.str.replace("−", "-", literal=True).str.replace(_NOISE_BEFORE, "$1").str.replace_all(_NOISE, "")
+    cleaned = _pointed(bare, decimal_mark)
     cleaned = cleaned.str.replace(r"^\((.*)\)$", "-$1").str.replace(r"^([0-9.]+)-$", "-$1")
     return found.zip_with(found.is_not_null(), cleaned.cast(pl.Float64, strict=False))
 

@@ -51,6 +51,25 @@ _NO_NUMBER = (*_NOTHING, "na", "NA", "-", "--", "?", ".")
 _NOISE = r"\p{L}{1,4}\.?$|[\s'’\p{Sc}]"
 _NOISE_BEFORE = r"^([-+(]*)\p{L}{1,4}\.?"
 _GAP_US = 3600 * 10**6
+_MONTHS = {
+    word: month
+    for month, words in {
+        "Jan": "januar jänner janvier janv enero ene gennaio gen janeiro januari stycznia",
+        "Feb": "februar feber février févr fév febrero febbraio fevereiro fev februari lutego",
+        "Mar": "märz mär mrz mars marzo março maart mrt marca",
+        "Apr": "avril avr abril abr aprile kwietnia",
+        "May": "mai mayo maggio mag maio mei maja",
+        "Jun": "juni juin junio giugno giu junho czerwca",
+        "Jul": "juli juillet juil julio luglio lug julho lipca",
+        "Aug": "août agosto ago augustus sierpnia",
+        "Sep": "sept septembre septiembre settembre set setembro września",
+        "Oct": "oktober okt octobre octubre ottobre ott outubro out października",
+        "Nov": "novembre noviembre novembro listopada",
+        "Dec": "dezember dez décembre déc diciembre dic dicembre dezembro grudnia",
+    }.items()
+    for word in words.split()
+}
+"""Names of months that are not English, as dates hold them."""
 YES = (
     "1", "1.0", "true", "yes", "y", "t", "ja", "j", "oui", "si", "sí", "sì", "sim", "tak", "wahr", "vrai", "vero",
     "verdadero", "verdadeiro", "prawda", "waar",
@@ -128,7 +147,25 @@ def instants(column: pl.Series, format: str = ISO, zone: str = "UTC") -> pl.Seri
     return found
 
 
+def in_english(cells: pl.Series) -> pl.Series:
+    """Return dates with the names of months in English.
+
+    >>> in_english(pl.Series(["11. März 2025", "1 de marzo de 2025", "26-avr.-2025", "2 June 2025"])).to_list()
+    ['11 Mar 2025', '1 Mar 2025', '26-Apr-2025', '2 June 2025']
+    """
+    words = cells.str.extract(r"(\p{L}{3,})").str.to_lowercase()
+    months = words.replace_strict(_MONTHS, default=None, return_dtype=pl.String)
+    if months.null_count() == len(cells):
+        return cells
+    plain = cells.str.replace(r"(?:\. | de | )(\p{L}{3,})", " $1").str.replace(r"(\p{L}{3,})(?:\.| de\b)", "$1")
+    pair = pl.DataFrame({"cell": plain, "month": months})
+    written = pair.select(pl.col("cell").str.replace(r"\p{L}{3,}", pl.col("month"))).to_series()
+    return written.zip_with(months.is_not_null(), cells)
+
+
 def _patterned(cells: pl.Series, pattern: str, zone: str) -> pl.Series:
+    if "%b" in pattern or "%B" in pattern:
+        cells = in_english(cells)
     if pattern.endswith("z"):
         cells = cells.str.replace(_ZULU, "+0000")
     try:

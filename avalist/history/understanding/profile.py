@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from avalist.domain.money import EXPONENT
-from avalist.history.columns import ISO, NO, YES, instants, numbers, share, text, with_card_number
+from avalist.history.columns import ISO, NO, YES, in_english, instants, numbers, share, text, with_card_number
 from avalist.history.rejects import masked, shown
 from avalist.history.table import Batch, Table
 
@@ -257,7 +257,7 @@ def _rising(at: pl.Series) -> bool:
 
 
 def _time(found: Profile, filled: pl.Series, values: pl.Series) -> None:
-    tried = values.head(_TRIED)
+    tried = in_english(values.head(_TRIED))
     if found.clock or found.ip > _MOST or not _TIMELIKE.match(str(tried[0])):
         return
     if found.numeric and found.decimals and "," not in str(tried[0]):

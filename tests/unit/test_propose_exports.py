@@ -76,6 +76,14 @@ def test_chargebacks_that_are_rows_of_their_own_are_the_label(tmp_path: Path) ->
     assert outcomes == [("chargeback", "p5"), ("refund", "p6")]
 
 
+def test_chargebacks_that_name_no_payment_are_no_label(tmp_path: Path) -> None:
+    file = provider(tmp_path)
+    file.write_text(file.read_text().replace(",p5,Chargeback", ",x5,Chargeback").replace(",p999,C", ",x9,C"))
+    with pytest.raises(BadInput, match="no column says which payments were fraud"):
+        propose(file).ready()
+    assert any("none names a payment of the file" in note for note in propose(file).notes)
+
+
 def test_a_reference_that_only_refunds_have_names_the_payment(tmp_path: Path) -> None:
     ids = [f"t{n}" for n in range(ROWS)]
     kinds = ["Chargeback" if n % 40 == 39 else "Express Checkout Payment" for n in range(ROWS)]

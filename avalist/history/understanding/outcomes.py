@@ -41,8 +41,14 @@ def _report_times(d: Draft) -> None:
 def _label(d: Draft) -> None:
     given = d.answers.get("label")
     if "chargeback" in d.yes and not given:
-        d.notes.append(f"rows of {d.parts['row_type']} {', '.join(d.yes['chargeback'])} are reports of fraud")
-        return
+        rows = f"rows of {d.parts['row_type']} {', '.join(d.yes['chargeback'])}"
+        if _name_payments(d):
+            d.notes.append(f"{rows} are reports of fraud")
+            return
+        d.notes.append(
+            f"{rows} are chargebacks, and none names a payment of the file: they are skipped. If a column names it, "
+            "map that as refund_of"
+        )
     p = None if given == "none" else _label_column(d, given)
     if p is None:
         return
@@ -61,6 +67,17 @@ def _label(d: Draft) -> None:
             "the file does not say when a fraud was reported: the delay is drawn, median 25 days (report_delay_d in "
             "[schema.settings])"
         )
+
+
+def _name_payments(d: Draft) -> bool:
+    """Tell whether chargebacks that are rows of their own name payments. Where the sample has gaps they may."""
+    key = d.parts.get("payment_id", "")
+    names = d.parts.get("refund_of") or (key if isinstance(key, str) else key[0])
+    if len(d.lines) <= d.lines[-1] - d.lines[0] or not names:
+        return bool(names)
+    charged_back = d.frame.filter(flags(d.frame[d.parts["row_type"]], d.yes["chargeback"]))
+    ids = text(d.paid[key if isinstance(key, str) else key[0]])
+    return bool(text(charged_back[names]).is_in(ids.drop_nulls().implode()).any())
 
 
 def _take_label(d: Draft, p: Profile, yes: tuple[str, ...], why: str) -> None:

@@ -59,6 +59,7 @@ def test_every_step_is_listed_and_shown_with_its_evidence(lived: Path) -> None:
     listed = run(lived, "list", "shop")
     assert all(version in listed for version in versions)
     assert f"active: {active}" in listed
+    assert "1970" not in listed  # a merchant's clock begins with its first event
     shown = run(lived, "show", "shop", versions[-1][:6])
     assert WORDS in shown
     assert "refused (cause: labels; fails profit)" in shown

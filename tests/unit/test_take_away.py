@@ -57,6 +57,22 @@ def test_the_script_reads_tables_and_notices_another_model(tmp_path: Path) -> No
     assert subprocess.run([sys.executable, "score.py", "--check"], cwd=tmp_path, capture_output=True).returncode == 1
 
 
+def test_the_script_passes_over_other_columns_and_misses_its_own(tmp_path: Path) -> None:
+    artefact = model(beside=False)
+    for name, content in exported(artefact, DATA.plan, DATA.x[:5]).items():
+        (tmp_path / name).write_bytes(content)
+    cells = [",".join(("payment_id", *artefact.columns)), ",".join(("p7", *map(repr, DATA.x[0].tolist())))]
+    (tmp_path / "rows.csv").write_text("\n".join(cells))
+    (tmp_path / "other.csv").write_text("payment_id\np7\n")
+    script = [sys.executable, "-I", "score.py"]
+    ran = subprocess.run([*script, "rows.csv"], cwd=tmp_path, capture_output=True, text=True)
+    assert ([float(ran.stdout)], ran.stderr) == ([*artefact.p_fraud(DATA.x[:1])], "")
+    ran = subprocess.run([*script, "other.csv"], cwd=tmp_path, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout, ran.stderr[:14]) == (2, "", "0 of the model")
+    ran = subprocess.run([*script, "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert (ran.returncode, "score.py --check" in ran.stdout) == (2, True)
+
+
 def test_every_file_is_described(tmp_path: Path) -> None:
     files = exported(model(beside=False), DATA.plan, DATA.x[:1])
     assert all(f"`{name}`" in files["README.md"].decode() for name in files if name != "README.md")

@@ -95,6 +95,15 @@ def test_rollback_promote_and_refuse(lived: Path, artefact: Artefact) -> None:
         run(lived, "promote", "shop", "zzz")
 
 
+def test_a_model_that_cannot_be_brought_is_refused_before_the_replay(
+    lived: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("avalist.cli.take_away.replay_of", lambda *_: pytest.fail("it replays"))
+    (tmp_path / "model.txt").write_text("tree\n")
+    with pytest.raises(BadInput, match="another plan"):
+        run(lived, "import", "shop", str(tmp_path / "model.txt"), "--plan", "1234")
+
+
 def test_how_models_follow_each_other_is_set_by_an_event(lived: Path) -> None:
     assert "waits for a person" in run(lived, "set", "shop", "--approval", "manual")
     assert "every 7 days" in run(lived, "set", "shop", "--every-d", "7")

@@ -13,6 +13,7 @@ import pytest
 from avalist.app.prior import own_model, prior_of
 from avalist.app.take_away import brought, exported
 from avalist.app.train import known_by
+from avalist.cli.models import show_report
 from avalist.domain.errors import BadInput
 from avalist.models.artefact import Artefact
 from tests.judged import SMALL, dataset
@@ -105,5 +106,18 @@ def test_a_model_for_another_plan_is_refused() -> None:
         brought(DATA, booster(DATA.plan.columns[::-1]), DATA.plan.hash, 0)
     with pytest.raises(BadInput, match="not a LightGBM model"):
         brought(DATA, b"tree\nnonsense", DATA.plan.hash, 0)
-    with pytest.raises(BadInput, match="not an ONNX model"):
+    with pytest.raises(BadInput, match="not an ONNX model") as refused:
         brought(DATA, b"nonsense", DATA.plan.hash, 0)
+    assert "LightGBM model saved as text" in refused.value.expected
+    with pytest.raises(BadInput, match="the file is empty"):
+        brought(DATA, b"\n", DATA.plan.hash, 0)
+    with pytest.raises(BadInput, match="nothing to calibrate on") as refused:
+        brought(DATA, booster(), DATA.plan.hash, 2**45)
+    assert (refused.value.field, refused.value.got) == ("--since", "0 frauds of 0 payments")
+
+
+def test_nobody_says_what_a_model_that_is_brought_was_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
+    show_report("shop", brought(DATA, booster(), DATA.plan.hash, int(np.median(DATA.t_ms))))
+    said = capsys.readouterr().out
+    assert "trained elsewhere; graded on" in said
+    assert "on the payments that calibrated it" in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from avalist.domain.row import AT, CAPTURED_DELTA, KIND, OCCURRED, VALUES, T
 from avalist.domain.schema import DAY_MS, DIGITAL_GOODS, EntityDecl, Schema
+from avalist.features.declare import Feature
 from avalist.features.derive import derive
 from avalist.features.layout import BASE, E_FORM
 from avalist.features.plan import Plan, compile_plan
@@ -34,6 +36,7 @@ WIDE: Final = Schema(
 )
 """The Handbook's schema with a third entity, a hundred terminals each: 100 columns and more."""
 EIGHT: Final = msgspec.structs.replace(DIGITAL_GOODS, entities=DIGITAL_GOODS.entities[:8], categories=())
+TWO_PAIRS: Final = msgspec.structs.replace(EIGHT, pairs=(("account", "card"), ("account", "device")))
 
 
 def payments_of(plan: Plan, keys: I64, at_ms: I64, rng: np.random.Generator) -> I64:
@@ -46,9 +49,26 @@ def payments_of(plan: Plan, keys: I64, at_ms: I64, rng: np.random.Generator) -> 
     return rows
 
 
+def every_second(features: Sequence[Feature]) -> list[Feature]:
+    """Return every second feature, and those that they read."""
+    by_name, asked, kept = {feature.name: feature for feature in features}, list(features[::2]), set[str]()
+    while asked:
+        feature = asked.pop()
+        kept.add(feature.name)
+        asked += [by_name[name] for name in (*(feature.over or ()), feature.prior) if name in by_name]
+    return [feature for feature in features if feature.name in kept]
+
+
 def live(keys: int) -> dict[str, object]:
+    """Time single calls with half of the default columns, some 160 of all kinds, and with all of them."""
+    half = calls(compile_plan(TWO_PAIRS, every_second(derive(TWO_PAIRS))), keys)
+    whole = calls(compile_plan(EIGHT, derive(EIGHT)), keys)
+    alike = {name.replace("live_", "live_default_"): value for name, value in whole.items()}
+    return alike | {name: value for name, value in half.items() if name.startswith("live_")}
+
+
+def calls(plan: Plan, keys: int) -> dict[str, object]:
     """Time single calls on a state where each of eight entities has `keys` keys, and weigh them."""
-    plan = compile_plan(EIGHT, derive(EIGHT))
     rng = np.random.default_rng(1)
     before = resident_bytes()
     state, entities = State(plan), len(EIGHT.entities)

@@ -4,7 +4,8 @@
 last line is one JSON object. One core, no I/O and no compiling counted. Replay is timed in processor time, per part of
 65,536 events, and the median is given: *cold* is the first 131,072 events into an empty state, *warm* the last half of
 the history. Live calls are timed by wall clock in ten rounds; each percentile is the median of the rounds', for the
-machine may be shared. Columns of peers are per entity and window: count, sum, mean, max.
+machine may be shared; they compute half of the default columns, some 160 of all kinds (``live_default_``: all of them).
+Columns of peers are per entity and window: count, sum, mean, max.
 """
 
 from __future__ import annotations

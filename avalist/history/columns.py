@@ -29,6 +29,7 @@ _ISO_FORMATS = tuple(
 _ISO_DATE = r"^(\d{4})[-/](\d\d?)[-/](\d\d?)[T ]"
 _IPV4 = r"^(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.|$)){4}$"
 _ZULU = r"\s*(?:Z|UTC|GMT)$"
+_NAMED_TOO = r"([+-]\d\d:?\d\d)\s*(?:[A-Z]{3,4}|\[[A-Za-z_/+\-0-9]+\])$"
 _CARD_SHAPED = r"\p{Nd}(?:[^\p{Nd}\p{L}]{0,3}\p{Nd}){12}"
 _NOTHING = (
     "null",
@@ -167,7 +168,7 @@ def _patterned(cells: pl.Series, pattern: str, zone: str) -> pl.Series:
     if "%b" in pattern or "%B" in pattern:
         cells = in_english(cells)
     if pattern.endswith("z"):
-        cells = cells.str.replace(_ZULU, "+0000")
+        cells = cells.str.replace(_NAMED_TOO, "$1").str.replace(_ZULU, "+0000")
     try:
         times = cells.str.to_datetime(pattern, time_unit="us", strict=False)
     except pl.exceptions.PolarsError:

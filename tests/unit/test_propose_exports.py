@@ -187,6 +187,34 @@ def test_an_amount_that_cannot_be_read_is_shown(tmp_path: Path) -> None:
     assert not error.value.expected  # neither the label nor the row's number is offered
 
 
+@pytest.mark.parametrize(("also", "third"), [({}, 1_002.0), ({"fee": "0.25"}, 1.002), ({"currency": "KWD"}, 1.002)])
+def test_nothing_but_thousands_marks_are_no_decimals(tmp_path: Path, also: dict[str, str], third: float) -> None:
+    cells = [f"{n % 9 + 1}.{n % 9:03}" for n in range(ROWS)]
+    cells[2] = "1.002"
+    file = columns(tmp_path, **{**usual(), "amount": cells, **{name: [cell] * ROWS for name, cell in also.items()}})
+    mapping = mapped(file)
+    assert numbers(pl.Series(cells), mapping.decimal_mark)[2] == third
+
+
+def test_one_amount_that_is_none_is_rejected_and_no_more(tmp_path: Path) -> None:
+    amounts = [*usual()["amount"][:-1], "see invoice"]
+    mapping = mapped(columns(tmp_path, **{**usual(), "amount": amounts}))
+    told(tmp_path / "f.csv", mapping, tmp_path)
+    assert "amount,not an amount,see invoice" in (tmp_path / "rejects.csv").read_text()
+
+
+def test_a_time_in_some_rows_is_asked_about(tmp_path: Path) -> None:
+    """Some shops write a line for each further item of an order, with neither a time nor an amount."""
+    paid = [at if n % 3 else "" for n, at in enumerate(usual()["created"])]
+    cells = {**usual(), "Paid at": paid}
+    del cells["created"]
+    file = columns(tmp_path, **cells)
+    with pytest.raises(BadInput, match="Paid at in 66% of the rows") as error:
+        propose(file).ready(assume=True)
+    assert error.value.expected == "Paid at"
+    assert mapped(file, time="Paid at").occurred_at == "Paid at"
+
+
 @pytest.mark.parametrize(("name", "yes", "no"), [("Betrug", "WAHR", "FALSCH"), ("Chargebacked", "yes", "no"),
                                                  ("Betrugsfall", "J", "N"), ("fraudflag", "VRAI", "FAUX")])  # fmt: skip
 def test_labels_as_countries_and_spreadsheets_write_them(tmp_path: Path, name: str, yes: str, no: str) -> None:
@@ -209,6 +237,7 @@ def test_a_label_whose_values_do_not_tell_is_asked_about(tmp_path: Path, cells: 
 
 
 def test_numbers_of_orders_and_people_are_told_from_numbers(tmp_path: Path) -> None:
+    cells: dict[str, Sequence[object]]
     cells = {"Name": [f"#{n + 1001}" for n in range(ROWS)], "cpf": [10**10 + n % 90 for n in range(ROWS)], **usual()}
     del cells["order_id"]
     mapping = mapped(columns(tmp_path, **cells))

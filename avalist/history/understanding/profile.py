@@ -31,7 +31,9 @@ _AGENT = r"(?:Mozilla/|Opera/|AppleWebKit|okhttp|Dalvik)"
 _CLOCK = r"^\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp]\.?[Mm]\.?)?$"
 _COMMA = r"^[^0-9,.]{0,5}\d{1,3}(?:[.\s'’]?\d{3})*,(?:\d{1,2}|\d{4,})[^0-9,.]{0,5}$"
 _DOT = r"^[^0-9,.]{0,5}\d{1,3}(?:[,\s'’]?\d{3})*\.(?:\d{1,2}|\d{4,})[^0-9,.]{0,5}$"
-_TIMELIKE = re.compile(r"^(?=.*\d)(?:\d{8}|\d{12}|\d{14}|.*\d[-/.:, ]+[\dA-Za-z].*)$")
+_GROUPED = r"^[^0-9,.]{0,5}[1-9]\d{0,2}(?:\.\d{3})+[^0-9,.]{0,5}$"
+_OF_THREE = [code for code, decimals in EXPONENT.items() if decimals == 3]
+_TIMELIKE = re.compile(r"^(?=.*\d)(?:\d{8}|\d{12}|\d{14}|\d\d[A-Za-z]{3}\d{4}|.*\d[-/.:, ]+[\dA-Za-z].*)$")
 SYMBOLS = {
     "€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY", "₹": "INR", "zł": "PLN", "₽": "RUB", "₺": "TRY", "₩": "KRW",
     "R$": "BRL", "US$": "USD", "C$": "CAD", "CA$": "CAD", "A$": "AUD", "AU$": "AUD", "NZ$": "NZD", "HK$": "HKD",
@@ -53,6 +55,7 @@ _DATES = {
         "%d %B %Y",
         "%B %d, %Y",
         "%G-W%V-%u",
+        "%d%b%Y",
     ),
 }
 _CLOCKS = ("%H:%M:%S%.f", "%H:%M", "%I:%M:%S %p", "%I:%M %p", "%H%M%S", "%H.%M.%S", "%H.%M", "%Hh%M")
@@ -139,14 +142,21 @@ def draw(table: Table) -> Sample:
 
 
 def decimal_mark_of(frame: pl.DataFrame) -> str:
-    """Return the decimal mark of a file's columns of text: the one that more columns show."""
-    commas = dots = 0
+    """Return the decimal mark of a file's columns of text: the one that more columns show.
+
+    A column of nothing but such as 4.523 has thousands, unless dots stand before decimals elsewhere or a currency of
+    three decimals is named.
+    """
+    commas = dots = grouped = 0
     for column in frame.iter_columns():
         if column.dtype == pl.String:
             cells = column.drop_nulls().head(2000).str.strip_chars()
             commas += share(cells.str.contains(_COMMA)) > 0.5
             dots += share(cells.str.contains(_DOT)) > 0.5
-    return "," if commas > dots else "."
+            grouped += len(cells) > 0 and share(cells.str.contains(_GROUPED)) == 1
+            if cells.is_in(_OF_THREE).any():
+                return "."
+    return "," if commas > dots or (grouped and not dots) else "."
 
 
 def profile(column: pl.Series, lines: npt.NDArray[np.int64], decimal_mark: str) -> Profile:
@@ -195,9 +205,10 @@ def _numbers(found: Profile, column: pl.Series, filled: pl.Series, lines: npt.ND
     if column.dtype == pl.Boolean or column.dtype.is_temporal():
         return
     if column.dtype == pl.String:
-        if filled.str.contains(r"^[^0-9]{0,6}[0-9][0-9.,'’\s]*[^0-9]{0,6}$").mean() != 1:
+        plain = filled.str.contains(r"^[^0-9]{0,6}[0-9][0-9.,'’\s]*[^0-9]{0,6}$")
+        if share(plain) < _MOST:
             return
-        letters = filled.str.extract(r"([^0-9.,'’\s+\-−()]+)").drop_nulls().unique()
+        letters = filled.filter(plain).str.extract(r"([^0-9.,'’\s+\-−()]+)").drop_nulls().unique()
         signs = {s.strip() for s in letters}
         strange = [s for s in signs if s not in SYMBOLS and s.upper() not in EXPONENT and s != "%"]
         if strange:

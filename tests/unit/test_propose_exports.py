@@ -203,8 +203,21 @@ def test_one_amount_that_is_none_is_rejected_and_no_more(tmp_path: Path) -> None
     assert "amount,not an amount,see invoice" in (tmp_path / "rejects.csv").read_text()
 
 
-def test_a_time_in_some_rows_is_asked_about(tmp_path: Path) -> None:
+def test_further_items_of_an_order_are_left_out(tmp_path: Path) -> None:
     """Some shops write a line for each further item of an order, with neither a time nor an amount."""
+    ids = [f"#{1001 + n - n % 3 // 2}" for n in range(ROWS)]
+    gone = {n for n in range(ROWS) if n % 3 == 2}
+    cells = {"Name": ids, "Paid at": usual()["created"], "Total": usual()["amount"], "Chargebacked": usual()["fraud"]}
+    cells = {k: ["" if n in gone and k != "Name" else v[n] for n in range(ROWS)] for k, v in cells.items()}
+    mapping = mapped(columns(tmp_path, **cells), time="Paid at")
+    assert (mapping.payment_id, mapping.outcomes.fraud) == ("Name", "Chargebacked")
+    history = RowHistory(tmp_path / "f.csv", mapping, mapping.merchant_schema(), b"k" * 32, tmp_path / "runs")
+    with Rejects(tmp_path / "rejects.csv") as rejects:
+        survey = history.survey(rejects)
+    assert (survey.rejected, survey.skipped) == (0, {"no time and no amount": len(gone)})
+
+
+def test_a_time_in_some_rows_is_asked_about(tmp_path: Path) -> None:
     paid = [at if n % 3 else "" for n, at in enumerate(usual()["created"])]
     cells = {**usual(), "Paid at": paid}
     del cells["created"]

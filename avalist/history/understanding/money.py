@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+
 import polars as pl
 
 from avalist.domain.errors import BadInput
@@ -94,6 +97,11 @@ def take_row_type(d: Draft) -> None:
     if named:
         d.parts["refund_of"] = named[0].name
         d.take(named[0].name, "refund_of", "its name: the payment that a refund returns")
+    times = d.parts.get("occurred_at", ())
+    needed = [*((times,) if isinstance(times, str) else times), *([amount.name] if amount else [])]
+    said = [text(d.paid[name]).is_not_null() for name in needed if name in d.profiles]
+    if said:
+        d.paid = d.paid.filter(functools.reduce(operator.or_, said))  # a row without is a further item of an order
 
 
 def _row_kind(value: str) -> str:

@@ -49,7 +49,7 @@ def _ask(d: Draft) -> None:
     partly = [p for p in d.left() if p.time and 0.3 < p.filled < 0.9 and not d.called(p, lex.NOT_PAYMENT_TIME)]
     if partly:
         shares = ", ".join(f"{p.name} in {p.filled:.0%} of the rows" for p in partly)
-        text = f"no column holds a time in every row, but {shares}: is it the payment's? Rows without are rejected"
+        text = f"no column holds a time in every row, but {shares}: is it the payment's? Rows without are left out"
         d.ask("time", text, [p.name for p in partly])
         return
     choices = [p.name for p in sorted(numbers, key=lambda p: not d.called(p, lex.TIME, lex.COUNTERS))]

@@ -196,6 +196,13 @@ def test_nothing_but_thousands_marks_are_no_decimals(tmp_path: Path, also: dict[
     assert numbers(pl.Series(cells), mapping.decimal_mark)[2] == third
 
 
+@pytest.mark.parametrize("mark", [".", ","])
+def test_whole_amounts_with_thousands_marks_may_be_cents_too(tmp_path: Path, mark: str) -> None:
+    cells = [f"{n % 9 + 1}{mark}{n % 9:03}" for n in range(ROWS)]
+    proposal = propose(columns(tmp_path, **{**usual(), "amount": cells}))
+    assert [question.option for question in proposal.questions] == ["--units"]
+
+
 def test_one_amount_that_is_none_is_rejected_and_no_more(tmp_path: Path) -> None:
     amounts = [*usual()["amount"][:-1], "see invoice"]
     mapping = mapped(columns(tmp_path, **{**usual(), "amount": amounts}))

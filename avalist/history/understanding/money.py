@@ -144,7 +144,8 @@ def take_units(d: Draft) -> None:
 
 
 def _median(d: Draft, p: Profile) -> float:
-    return float(d.frame.select(pl.col(p.name).cast(pl.Float64, strict=False).abs().median()).item() or 0.0)
+    median = numbers(d.frame[p.name], d.mark).abs().median()
+    return median if isinstance(median, float) else 0.0
 
 
 def _amount_rank(d: Draft, p: Profile) -> tuple[bool, bool, bool, bool, float]:

@@ -22,6 +22,8 @@ MOST = 256
 """So many messages are taken at once, at most; each partition's share of them is one batch."""
 _WAIT_S = 0.001
 """No less: clients of brokers count in whole milliseconds, and would not wait at all."""
+OPENING_S = 0.005
+"""While partitions are opened, so long at most is waited for messages: those of the new partitions wait as well."""
 _LEAVE_S = 5.0
 _AGAIN_MS = _CURSOR_MS = _HEAR_MS = 1000
 
@@ -157,9 +159,8 @@ class Deciding:
         self._hear()
         self._finish_opening()
         self._finish_preparing()
-        waiting = any(owned.waiting for owned in self.owned.values())
         batches = defaultdict(list)
-        for came in self.inbox.take(MOST, 0.0 if waiting else idle_s):
+        for came in self.inbox.take(MOST, self._patience_s(idle_s)):
             batches[came.partition].append(came)
         for partition, batch in batches.items():
             self._take(partition, batch)
@@ -169,6 +170,11 @@ class Deciding:
             if not owned.caught_up and self.inbox.behind(partition, owned.next) <= 0:
                 owned.caught_up = True
                 self._note("caught up", partition=partition, cursor=owned.next)
+
+    def _patience_s(self, idle_s: float) -> float:
+        if any(owned.waiting for owned in self.owned.values()):
+            return 0.0
+        return min(idle_s, OPENING_S) if self._opening else idle_s
 
     def _hear(self) -> None:
         """Now and then, publish a profile again where one of a turn that is over came behind it: the last one stays."""
@@ -195,8 +201,8 @@ class Deciding:
         """Begin to open partitions."""
         self.joined = True
         for partition in partitions:
-            self._due_ms[partition] = 0
             self._since_ms[partition] = self._clock.steady_ms()
+            self._opening[partition] = self._executor.submit(self._open, partition)
 
     def revoked(self, partitions: list[int]) -> None:
         """Hand partitions over: what was decided is made durable and replied first."""

@@ -26,12 +26,12 @@ from avalist.domain.errors import BadInput, NotFound
 from avalist.domain.events import from_ms
 from avalist.domain.records import Record, RecordKind
 from avalist.models.score import Model
-from avalist.policy.budgets import Expected
+from avalist.policy.budgets import Expected, held
 from avalist.policy.choose import UNSOLVED, Desk
-from avalist.policy.economics import PRESETS, Policy, decode_policy, policy_version
+from avalist.policy.economics import PRESETS, Budgets, Policy, decode_policy, policy_version
 from avalist.render import html_page
-from avalist.render.numbers import count, money, percent
-from avalist.render.offer import frontier_page
+from avalist.render.numbers import NOTHING, count, money, percent
+from avalist.render.offer import frontier_page, not_held
 from avalist.render.spent import tables_of
 
 app = typer.Typer(help="Show, preview, set and switch back a merchant's policy.", no_args_is_help=True)
@@ -40,16 +40,21 @@ Preset = Annotated[str, typer.Argument(help="protect: few chargebacks; balance; 
 PolicyOrPreset = Annotated[str, typer.Argument(help=f"A policy (JSON file), or a preset: {', '.join(PRESETS)}")]
 Days = Annotated[float, typer.Option(help="Days to look back on", min=1.0, max=180.0)]
 Solve = Annotated[bool, typer.Option("--solve/--no-solve", help="Solve its budgets at once")]
+_HEAD: Final = "", "not declined", "chargebacks, bps by count", "by value", "expected profit"
 _NO_MODEL: Final = "there is no active model to judge a policy by: 'avalist train {merchant}' makes one"
 
 
 class Change(NamedTuple):
-    """A policy that was set, or budgets that were solved, at a ``seq``."""
+    """A policy that was set, or budgets that were solved, at a ``seq``. Money is in minor units of `currency`.
+
+    The first is the merchant itself, with the default policy.
+    """
 
     seq: int
     at_ms: int
     policy: Policy
     solved: Solved | None
+    currency: str
 
 
 @app.command()
@@ -72,13 +77,13 @@ def show(
     """
     settings = settings_from(data=data)
     changes = changes_of(settings, merchant)
-    desk = Desk(Policy())
+    desk, currency = Desk(Policy()), changes[0].currency
     for change in changes:
         desk = Desk(desk.policy, change.solved) if change.solved else desk.under(change.policy)
     print(msgspec.json.format(msgspec.json.encode(desk.policy)).decode())
-    console.print(f"version [bold]{desk.version}[/]", highlight=False)
+    console.print(f"version [bold]{desk.version}[/]; 1000 minor units are {money(1000, currency)}", highlight=False)
     if desk.solved is not UNSOLVED:
-        console.print(_solution(desk.solved), highlight=False, soft_wrap=True)
+        console.print(_solution(desk.policy, desk.solved, currency), highlight=False, soft_wrap=True)
     elif desk.policy.to_solve:
         console.print(f"its budgets are not solved yet: [bold]avalist policy solve {merchant}[/]")
     if spent:
@@ -106,20 +111,23 @@ def solve_again(merchant: Merchant, days: Days = DAYS, data: Data = None, port: 
     settings = settings_from(data=data, port=port)
     found, model = _with_model(settings, merchant)
     with office(settings) as here:
-        _set_solved(here, merchant, found.background.policy, solve_budgets(found, model, days=days))
+        solved = solve_budgets(found, model, days=days)
+        _set_solved(here, merchant, found.background.policy, solved, found.schema.base_currency)
     _print_spent(found, model, days)
 
 
 @app.command("preview")
 def show_preview(merchant: Merchant, policy: PolicyOrPreset, days: Days = DAYS, data: Data = None) -> None:
     """Say what another policy would have changed on the last days, in money. Nothing is set; it only reads."""
-    settings = settings_from(data=data)
+    settings, path = settings_from(data=data), Path(policy)
+    new = decode_policy(path.read_bytes()) if path.is_file() else _preset(_current(settings, merchant), policy)
     found, model = _with_model(settings, merchant)
-    background = found.background
-    path = Path(policy)
-    new = decode_policy(path.read_bytes()) if path.is_file() else _preset(background.policy, policy)
+    background, currency = found.background, found.schema.base_currency
     old, solved = Desk(background.policy, background.solved), solve_budgets(found, model, new, days)
-    _print_preview(preview(found, model, old, Desk(new, solved), days), found.schema.base_currency)
+    _print_preview(preview(found, model, old, Desk(new, solved), days), currency)
+    if new.to_solve:
+        console.print(f"the new policy: {_solution(new, solved, currency)}", highlight=False, soft_wrap=True)
+    _warn_of(new, solved)
 
 
 @app.command("frontier")
@@ -145,8 +153,9 @@ def history(merchant: Merchant, data: Data = None) -> None:
     desk = Desk(Policy())
     for change in changes_of(settings_from(data=data), merchant):
         desk = Desk(desk.policy, change.solved) if change.solved else desk.under(change.policy)
-        what = _solution(change.solved) if change.solved else _in_short(change.policy)
-        table.add_row(str(change.seq), f"{from_ms(change.at_ms):%Y-%m-%d %H:%M}", desk.version, what)
+        solved = _solution(change.policy, change.solved, change.currency) if change.solved else ""
+        what = solved or _in_short(change.policy)
+        table.add_row(str(change.seq), _at(change.at_ms), desk.version, what)
     console.print(table)
 
 
@@ -155,38 +164,46 @@ def switch_back(merchant: Merchant, solve: Solve = True, data: Data = None, port
     """Set the policy before the present one again. Twice is where it was."""
     settings = settings_from(data=data, port=port)
     policies = [change.policy for change in changes_of(settings, merchant) if change.solved is None]
-    now = policies[-1] if policies else Policy()
-    before = next((p for p in reversed([Policy(), *policies]) if p != now), None)
+    before = next((p for p in reversed(policies) if p != policies[-1]), None)
     if before is None:
-        raise BadInput("there is no other policy to go back to", field="MERCHANT", expected="a policy set before")
+        raise BadInput(
+            "there is no other policy to go back to",
+            field="MERCHANT",
+            expected="a policy set before: 'avalist policy history' lists them",
+        )
     _switch(settings, merchant, before, solve)
 
 
 def changes_of(settings: Settings, merchant: str) -> list[Change]:
-    """Return the policies that were set and the solutions, in order. Raises ``NotFound``."""
+    """Return the merchant with the default policy, the policies that were set and the solutions, in order.
+
+    Raises ``NotFound``.
+    """
     with open_reading(settings, merchant) as archive:
-        return list(_changes(archive.read(merchant=merchant, kind=RecordKind.CONTROL), merchant))
+        found = list(_changes(archive.read(merchant=merchant, kind=RecordKind.CONTROL)))
+    if not found:
+        raise NotFound(f"no merchant {merchant!r} in the log")
+    return found
 
 
-def _changes(records: Iterator[tuple[int, Record]], merchant: str) -> Iterator[Change]:
-    known = False
-    policy = Policy()
+def _changes(records: Iterator[tuple[int, Record]]) -> Iterator[Change]:
+    policy, currency, begun = Policy(), "", False
     for _, record in records:
         match decode_control(record.core):
-            case MerchantCreated():
-                known = True
+            case MerchantCreated(schema=schema):
+                currency = schema.base_currency
+                if not begun:
+                    yield Change(record.seq, record.received_at_ms, policy, None, currency)
+                begun = True
             case PolicySet(policy=body):
                 policy = decode_policy(body)
-                yield Change(record.seq, record.received_at_ms, policy, None)
+                yield Change(record.seq, record.received_at_ms, policy, None, currency)
             case Solved() as solved:
-                yield Change(record.seq, record.received_at_ms, policy, solved)
-    if not known:
-        raise NotFound(f"no merchant {merchant!r} in the log")
+                yield Change(record.seq, record.received_at_ms, policy, solved, currency)
 
 
 def _current(settings: Settings, merchant: str) -> Policy:
-    changes = changes_of(settings, merchant)
-    return changes[-1].policy if changes else Policy()
+    return changes_of(settings, merchant)[-1].policy
 
 
 def _preset(policy: Policy, name: str) -> Policy:
@@ -213,27 +230,29 @@ def _switch(settings: Settings, merchant: str, policy: Policy, solve: bool) -> N
         here.carry_out(SetPolicy(merchant, msgspec.Raw(msgspec.json.encode(policy))))
         console.print(f"policy [bold]{policy_version(policy)}[/] decides from now on", highlight=False)
         if solved is not None:
-            _set_solved(here, merchant, policy, solved)
+            _set_solved(here, merchant, policy, *solved)
     console.print(f"to go back: [bold]avalist policy switch-back {merchant}[/]")
 
 
-def _solved_first(settings: Settings, merchant: str, policy: Policy) -> Solved | None:
-    """Solve a policy's budgets; None, with a word, where no model scores yet: then nothing is decided either."""
+def _solved_first(settings: Settings, merchant: str, policy: Policy) -> tuple[Solved, str] | None:
+    """Solve a policy's budgets, and tell the currency; None, with a word, where no model scores yet and nothing is
+    decided either.
+    """
     found = replayed(settings, merchant)
     if not found.background.model:
         console.print(f"no model is active: train one, then [bold]avalist policy solve {merchant}[/]")
         return None
-    return solve_budgets(found, _model(settings, merchant, found), policy)
+    return solve_budgets(found, _model(settings, merchant, found), policy), found.schema.base_currency
 
 
-def _set_solved(here: Office, merchant: str, policy: Policy, solved: Solved) -> None:
+def _set_solved(here: Office, merchant: str, policy: Policy, solved: Solved, currency: str) -> None:
     here.carry_out(SetSolved(merchant, solved))
-    console.print(_solution(solved), highlight=False, soft_wrap=True)
-    pairs = (
-        (policy.budgets.count_bps, solved.expected_count_bps),
-        (policy.budgets.value_bps, solved.expected_value_bps),
-    )
-    if any(limit is not None and reached > limit * 1.01 for limit, reached in pairs):
+    console.print(_solution(policy, solved, currency), highlight=False, soft_wrap=True)
+    _warn_of(policy, solved)
+
+
+def _warn_of(policy: Policy, solved: Solved) -> None:
+    if not held(policy.budgets, solved.expected_count_bps, solved.expected_value_bps):
         console.print(
             "[bold]the budget cannot be held[/]: that much fraud looks like honest payments; it is kept as low as its "
             "price_cap allows",
@@ -241,14 +260,15 @@ def _set_solved(here: Office, merchant: str, policy: Policy, solved: Solved) -> 
         )
 
 
-def _solution(solved: Solved) -> str:
-    parts = [
-        f"expected {solved.expected_count_bps:.1f} bps by count, {solved.expected_value_bps:.1f} bps by value",
-        f"a chargeback costs {solved.count_minor / 100:.2f} + {solved.value:.2f} × its amount more",
-    ]
+def _solution(policy: Policy, solved: Solved, currency: str) -> str:
+    parts = [f"expected {solved.expected_count_bps:.1f} bps by count, {solved.expected_value_bps:.1f} bps by value"]
+    if policy.budgets != Budgets():
+        dearer = [money(solved.count_minor, currency)] if solved.count_minor else []
+        dearer += [f"{solved.value:.2f} × its amount"] if solved.value else []
+        parts.append(f"a chargeback counts {' + '.join(dearer)} dearer" if dearer else "the budgets hold by themselves")
     if solved.review_minor:
-        parts.append(f"a review {solved.review_minor / 100:.2f} more")
-    if solved.explore_share:
+        parts.append(f"a review counts {money(solved.review_minor, currency)} dearer")
+    if policy.exploration.on:
         parts.append(f"exploring at {percent(solved.explore_share)} of the wanted rate")
     return "; ".join(parts)
 
@@ -261,11 +281,22 @@ def _print_spent(found: Dataset, model: Model, days: float) -> None:
         console.print(table)
 
 
+def _at(ms: int) -> str:
+    """Return a time; nothing for that of a merchant who was made before its history came in."""
+    return f"{from_ms(ms):%Y-%m-%d %H:%M}" if ms else NOTHING
+
+
 def _in_short(policy: Policy) -> str:
-    """Say what of a policy is not as by default."""
-    said = {name: getattr(policy, name) for name in Policy.__struct_fields__}
-    own = [f"{name} {_plain(value)}" for name, value in said.items() if value != getattr(Policy(), name)]
-    return ", ".join(own) or "the default"
+    """Say what of a policy is not as by default: ``margin 0.06, budgets.value_bps 40``."""
+    return ", ".join(_others("", msgspec.to_builtins(policy), msgspec.to_builtins(Policy()))) or "the default"
+
+
+def _others(name: str, said: object, usual: object) -> Iterator[str]:
+    if isinstance(said, dict) and isinstance(usual, dict):
+        for key, value in said.items():
+            yield from _others(f"{name}.{key}" if name else key, value, usual.get(key))
+    elif said != usual:
+        yield f"{name} {_plain(said)}"
 
 
 def _plain(value: object) -> str:
@@ -283,13 +314,14 @@ def _row(name: str, found: Expected, currency: str) -> tuple[str, ...]:
 
 
 def _print_frontier(made: Frontier, currency: str) -> None:
-    head = "", "not declined", "chargebacks, bps by count", "by value", "expected profit"
-    table = Table(*head, title=f"{count(made.payments)} payments of {made.days:.0f} days")
+    table = Table(*_HEAD, title=f"{count(made.payments)} payments of {made.days:.0f} days")
     table.add_row(*_row("approve all", made.approve_all, currency))
     for name, found in made.presets.items():
         table.add_row(*_row(name, found, currency))
     table.add_row(*_row("the policy now", made.now, currency), style="bold")
     console.print(table)
+    for words in not_held(made):
+        console.print(words, highlight=False, soft_wrap=True)
     if made.decided < 1.0:
         console.print(
             f"{percent(1.0 - made.decided)} of these payments were never decided: the active model's word on them "
@@ -299,17 +331,23 @@ def _print_frontier(made: Frontier, currency: str) -> None:
 
 
 def _print_preview(made: Preview, currency: str) -> None:
-    head = "", "not declined", "chargebacks, bps by count", "by value", "expected profit"
-    table = Table(*head, title=f"{count(made.payments)} payments, {from_ms(made.from_ms):%Y-%m-%d} on")
+    table = Table(*_HEAD, title=f"{count(made.payments)} payments, {from_ms(made.from_ms):%Y-%m-%d} on")
     table.add_row(*_row("the policy now", made.old, currency))
     table.add_row(*_row("the new policy", made.new, currency), style="bold")
     console.print(table)
     for change in made.changes:
         console.print(
             f"{change.was} → {change.becomes}: {count(change.payments)} payments of "
-            f"{money(change.amount_minor, currency)}, expected to earn {money(change.profit_minor, currency)} more; "
+            f"{money(change.amount_minor, currency)}, expected to earn {_more(change.profit_minor, currency)}; "
             f"{change.reported} of them are reported as fraud so far",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
+    if not made.changes:
+        console.print("no payment of these days would go otherwise")
+        return
     gained = made.new.profit_minor - made.old.profit_minor
-    console.print(f"altogether [bold]{money(gained, currency)}[/] against the policy now", highlight=False)
+    console.print(f"altogether [bold]{_more(gained, currency)}[/] than the policy now", highlight=False)
+
+
+def _more(minor: float, currency: str) -> str:
+    return f"{money(abs(minor), currency)} {'less' if minor < 0 else 'more'}"

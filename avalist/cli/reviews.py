@@ -17,7 +17,6 @@ from avalist.cli.options import Data, Merchant, Port, console
 from avalist.cli.policy import changes_of
 from avalist.config import settings_from
 from avalist.domain.events import Verdict, from_ms
-from avalist.policy.economics import Policy
 from avalist.render.numbers import money, percent
 
 app = typer.Typer(help="Payments that a person is to look at.", no_args_is_help=True)
@@ -34,8 +33,7 @@ def list_reviews(
     Those beyond the day's capacity are left to their default.
     """
     settings = settings_from(data=data)
-    changes = changes_of(settings, merchant)
-    review = (changes[-1].policy if changes else Policy()).review
+    review = changes_of(settings, merchant)[-1].policy.review
     documents = open_documents(settings)
     found = queue(documents, merchant, SystemClock().now_ms(), review.capacity_per_day if review else None)
     documents.close()

@@ -28,12 +28,12 @@ def money(minor: float, currency: str) -> str:
 def percent(share: float) -> str:
     """Return a share with two or three digits that tell.
 
-    >>> percent(0.5), percent(0.0123), percent(0.00042), percent(1.0), percent(0.9975)
-    ('50 %', '1.2 %', '0.042 %', '100 %', '99.75 %')
+    >>> percent(0.5), percent(0.0123), percent(0.00042), percent(1.0), percent(0.957), percent(0.9975)
+    ('50 %', '1.2 %', '0.042 %', '100 %', '95.7 %', '99.75 %')
     """
     if math.isnan(share):
         return NOTHING
-    near = min(abs(share), abs(1.0 - share)) if abs(share) > 0.98 else abs(share)
+    near = min(abs(share), abs(1.0 - share)) if abs(share) > 0.9 else abs(share)
     digits = 0 if near == 0.0 else max(0, min(2 if share > 0.5 else 4, 1 - math.floor(math.log10(near * 100.0) + 1e-9)))
     text = f"{share * 100:.{digits}f}"
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"

@@ -128,8 +128,18 @@ def evaluate(logged: Logged, share: F64, worth: Worth) -> Estimate:
 
 
 def difference(logged: Logged, share: F64, worth: Worth) -> Interval:
-    """Return the doubly robust mean of Σ share · worth; shares of two policies' difference tell what one earns more."""
-    return mean(share * pseudo(logged, worth), logged.cluster, _unlucky(logged, share, worth))
+    """Return the doubly robust mean of Σ share · worth; shares of two policies' difference tell what one earns more.
+
+    The interval holds two (ADR 55): by how far what came scatters, and by how far the model expects what a draw
+    released to. A draw releases few, and without a fraud among them, by luck, the first is too narrow; a model may be
+    wrong, and then the second is.
+    """
+    values = share * pseudo(logged, worth)
+    seen = mean(values, logged.cluster)
+    still = np.where(logged.explored, share * worth.of(logged.p_taken, logged.p_fraud), values)
+    told = mean(still, logged.cluster, _noise(logged, share, worth))
+    lower, upper = told.low - told.value, told.high - told.value
+    return Interval(seen.value, min(seen.low, seen.value + lower), max(seen.high, seen.value + upper))
 
 
 def pseudo(logged: Logged, worth: Worth) -> F64:
@@ -169,22 +179,16 @@ def _normalised(logged: Logged, share: F64, seen: F64) -> F64:
     return values
 
 
-def _unlucky(logged: Logged, share: F64, worth: Worth) -> tuple[float, float]:
-    """Return by how much the spread, squared and cubed, that the model expects of the released exceeds what came.
-
-    A draw releases few, frauds among them may be none by luck, and the spread seen is then far too small.
-    """
+def _noise(logged: Logged, share: F64, worth: Worth) -> tuple[float, float]:
+    """Return the sums of squares and of cubes by which a draw's weighted outcomes are expected to miss the model."""
     drawn = logged.explored
     e = np.maximum(logged.propensity[drawn], 1.0 / MOST_WEIGHT)
     sale, fraud = share[drawn] * worth.sale[drawn], share[drawn] * worth.fraud[drawn]
-    c, p = logged.p_taken[drawn], logged.p_fraud[drawn]
+    c, p, known = logged.p_taken[drawn], logged.p_fraud[drawn], logged.reported[drawn]
     centre = sale * c + fraud * p
-    known = logged.reported[drawn]
     outcomes = ((p * known, sale + fraud / known), (c - p * known, sale), (1.0 - c, 0.0 * sale))
-    expected = [sum(q * (v - centre) ** k for q, v in outcomes) / e ** (k - 1) for k in (2, 3)]
-    came = logged.weight[drawn] * (sale * (logged.taken[drawn] - c) + fraud * (logged.fraud[drawn] - p))
-    lack, lean = (float((x - came**k).sum()) for k, x in zip((2, 3), expected, strict=True))
-    return (lack, lean) if lack > 0.0 else (0.0, 0.0)
+    squares, cubes = (float((sum(q * (v - centre) ** k for q, v in outcomes) / e ** (k - 1)).sum()) for k in (2, 3))
+    return squares, cubes
 
 
 def effective_size(weight: F64) -> float:
@@ -197,12 +201,12 @@ def effective_size(weight: F64) -> float:
     return float(weight.sum()) ** 2 / squares if squares else 0.0
 
 
-def mean(values: F64, cluster: I64, more: tuple[float, float] = (0.0, 0.0)) -> Interval:
+def mean(values: F64, cluster: I64, noise: tuple[float, float] = (0.0, 0.0)) -> Interval:
     """Return the mean of values [n] with a 90 % interval; payments of one cluster are not independent.
 
-    The interval turns Hall's cubic transformation of the Student statistic back: values are skewed, a rare loss is many
-    times a gain, and a symmetric interval would miss on one side. `more` is added to the sums of squares and of cubes.
-    NaN ends with fewer than two clusters.
+    Values are skewed, a rare loss is many times a gain, and a symmetric interval would miss on one side. `noise` is
+    known beforehand, the squares and cubes that it adds to the sum: its spread does not grow with what came, so its
+    skewness bends the interval the other way. NaN ends with fewer than two clusters.
     """
     value = float(values.mean()) if len(values) else np.nan
     _, place = np.unique(cluster, return_inverse=True)
@@ -210,17 +214,19 @@ def mean(values: F64, cluster: I64, more: tuple[float, float] = (0.0, 0.0)) -> I
     n = len(sums)
     if n < _FEWEST_CLUSTERS:
         return Interval(value, np.nan, np.nan)
-    squares, cubes = float(sums @ sums) + more[0], float((sums**3).sum()) + more[1]
+    own = float(sums @ sums)
+    squares = own + noise[0]
     if squares == 0.0:
         return Interval(value, value, value)
-    skew = cubes * n**0.5 / squares**1.5
-    unit = float(np.sqrt(squares / (n - 1))) * n / len(values)
-    return Interval(value, value - unit * _untransformed(_Z, skew, n), value - unit * _untransformed(-_Z, skew, n))
+    skew, known = float((sums**3).sum()) / squares**1.5, noise[1] / squares**1.5
+    unit = float(np.sqrt(own * n / (n - 1) + noise[0])) / len(values)
+    return Interval(value, value - unit * _bent(_Z, skew, known), value - unit * _bent(-_Z, skew, known))
 
 
-def _untransformed(z: float, skew: float, n: int) -> float:
-    """Return W with √n·(W + γW²/3 + γ²W³/27 + γ/6n) = z: a normal quantile as one of the Student statistic / √n."""
-    x = z / np.sqrt(n) - skew / (6.0 * n)
-    if abs(skew) < _STRAIGHT:
-        return float(x)
-    return float(3.0 / skew * (np.cbrt(1.0 + skew * x) - 1.0))
+def _bent(z: float, skew: float, known: float) -> float:
+    """Return the t of a normal quantile z with ((1 + at)³ − 1)/3a + b = z, Hall's cubic transformation turned back.
+
+    By Cornish and Fisher a sum with its estimated spread needs a = γ/3, b = γ/6; with a known spread a = −γ/6, b = γ/6.
+    """
+    a, x = (2.0 * skew - known) / 6.0, z - (skew + known) / 6.0
+    return x if abs(a) < _STRAIGHT else float((np.cbrt(1.0 + 3.0 * a * x) - 1.0) / a)

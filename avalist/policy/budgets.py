@@ -15,6 +15,7 @@ from avalist.policy.economics import Budgets, Policy
 _ROUNDS, _STEPS = 4, 24
 _COSTLIEST: Final = 20.0
 """Where the frontier ends: a chargeback's price in times its amount."""
+_ROUND: Final = 1.01
 _REVIEW: Final = ORDER.index(Action.REVIEW)
 
 
@@ -45,6 +46,12 @@ def summed(chosen: Chosen, offers: Offers) -> Expected:
         float((chosen.action == _REVIEW).sum()),
         float(chosen.profit.sum()),
     )
+
+
+def held(budgets: Budgets, count_bps: float, value_bps: float) -> bool:
+    """Tell whether chargebacks are within budgets, but for rounding; else prices have reached their cap."""
+    pairs = (budgets.count_bps, count_bps), (budgets.value_bps, value_bps)
+    return all(limit is None or reached <= limit * _ROUND for limit, reached in pairs)
 
 
 def trace(policy: Policy, offers: Offers) -> tuple[Expected, ...]:

@@ -157,7 +157,8 @@ def _explored(made: Backtest) -> Iterator[Block]:
     if made.off_policy is None:
         yield Text(
             "No would-be decline of this period was released by a draw, so no false-decline rate and no off-policy "
-            "estimate can be had. What is said of declined payments is the model's word."
+            "estimate can be had. What is said of declined payments is the model's word. A policy with "
+            '"exploration": {"on": true} releases a few, within a money budget, and later backtests know of them.'
         )
         return
     yield from _estimates(made, made.off_policy)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from avalist.app.solve import Frontier
-from avalist.policy.budgets import Expected
+from avalist.policy.budgets import Expected, held
+from avalist.policy.economics import PRESETS
 from avalist.render.blocks import Chart, Mark, Page, Pair, Series, Table, Text
 from avalist.render.numbers import count, money, percent
 
@@ -32,8 +35,19 @@ def frontier_page(made: Frontier, merchant: str, currency: str) -> Page:
     return Page(
         f"What {merchant} may choose between",
         f"{count(made.payments)} payments of {made.days:.0f} days",
-        (Text(lead, "lead"), Pair(profit, rates), _table(made, marked, currency)),
-    )
+        (Text(lead, "lead"), *(Text(words, "warning") for words in not_held(made)), Pair(profit, rates),
+         _table(made, marked, currency)),
+    )  # fmt: skip
+
+
+def not_held(made: Frontier) -> Iterator[str]:
+    """Yield a sentence on each preset whose budget cannot be held."""
+    for name, found in made.presets.items():
+        if not held(PRESETS[name], found.count_bps, found.value_bps):
+            yield (
+                f"{name} cannot hold its {PRESETS[name].value_bps:g} bps on these payments: that much fraud looks like "
+                f"honest payments. It comes to {found.count_bps:.1f} by count and {found.value_bps:.1f} by value."
+            )
 
 
 def _plot(title: str, y_label: str, y_format: str, made: Frontier, marks: dict[str, float], currency: str) -> Chart:

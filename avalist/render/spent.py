@@ -35,7 +35,10 @@ def tables_of(made: Ledger, currency: str) -> Iterator[Table]:
     if made.schemes:
         head = ("scheme", "payments", "by count: by now", "in the end", "by value: by now", "in the end")
         caption = f"By card scheme: captured payments of the last {made.days:.0f} days, bps"
-        yield Table((*head, "its programme, 30 days"), tuple(_scheme(one) for one in made.schemes), caption)
+        yield Table(head, tuple(_scheme(one) for one in made.schemes), caption)
+        watched = ("scheme", "cases", "bps of sales", "its programme", "from cases", "and bps on", "")
+        caption = "What each scheme's programme counts of the last 30 days, and where it takes a merchant for excessive"
+        yield Table(watched, tuple(_monitored(one) for one in made.schemes), caption)
 
 
 def _explored(made: Ledger, currency: str) -> Table:
@@ -51,23 +54,28 @@ def _explored(made: Ledger, currency: str) -> Table:
 
 def _scheme(one: SchemeSpent) -> tuple[str, ...]:
     rates = (cell for spent in (one.count, one.value) for cell in (_bps(spent.matured), _ends(spent)))
-    return one.scheme, count(one.payments), *rates, _monitored(one)
+    return one.scheme, count(one.payments), *rates
 
 
-def _monitored(one: SchemeSpent) -> str:
-    found = f"{count(one.cases)} cases, {_bps(one.cases_bps)} bps"
-    if one.monitor is None:
-        return found
-    limit = f"{one.monitor.programme} from {count(one.monitor.cases)} and {_bps(one.monitor.bps)} bps on"
-    return f"{found}: {'EXCESSIVE, ' if one.excessive else ''}{limit}"
+def _monitored(one: SchemeSpent) -> tuple[str, ...]:
+    found, limit = (one.scheme, count(one.cases), _bps(one.cases_bps)), one.monitor
+    if limit is None:
+        return (*found, NOTHING, NOTHING, NOTHING, "")
+    return (*found, limit.programme, count(limit.cases), _bps(limit.bps), "EXCESSIVE" if one.excessive else "below")
 
 
 def _rate(one: Spent) -> tuple[str, str, str]:
-    return _bps(one.matured), _bps(one.projected.value), f"{_bps(one.projected.low)} to {_bps(one.projected.high)}"
+    return _bps(one.matured), _bps(one.projected.value), _interval(one)
 
 
 def _ends(one: Spent) -> str:
-    return f"{_bps(one.projected.value)} ({_bps(one.projected.low)} to {_bps(one.projected.high)})"
+    return f"{_bps(one.projected.value)} ({_interval(one)})"
+
+
+def _interval(one: Spent) -> str:
+    """Return the ends; nothing where they are one, for only one day could be drawn."""
+    low, high = _bps(one.projected.low), _bps(one.projected.high)
+    return f"{low} to {high}" if low != high else NOTHING
 
 
 def _bps(value: float | None) -> str:

@@ -261,8 +261,8 @@ def test_an_operator_reads_a_merchants_past_over_kafka_and_changes_its_policy(ro
     assert "decides from now on" in run("policy", "preset", "shop", "balance", "--no-solve")
     assert "expected" in run("policy", "solve", "shop")
     assert "expected" in run("policy", "show", "shop")
-    assert len(run("policy", "history", "shop").splitlines()) >= 6  # of a table: the policy, and what it was solved to
-    assert "against the policy now" in run("policy", "preview", "shop", "protect")
+    assert len(run("policy", "history", "shop").splitlines()) >= 7  # of a table: default, policy, solution
+    assert "the new policy: expected" in run("policy", "preview", "shop", "protect")
     assert "decides from now on" in run("policy", "switch-back", "shop", "--no-solve")
     run("waves", "shop")
     assert "checks of" in run("health", "shop")

@@ -221,7 +221,9 @@ def test_what_was_declined_is_the_models_word_and_the_report_says_so() -> None:
     assert made.unknown.expected_fraud_minor == pytest.approx(2_000)
     assert made.whole.gain_minor.value == pytest.approx(0.8 * 1_100 - 0.2 * 11_200)
     assert "Nobody knows" in next(caveats(made))
-    assert "No exploration was on" in markdown_page(backtest_page(made)) + next(caveats(made))
+    page = markdown_page(backtest_page(made))
+    assert "No exploration was on" in page + next(caveats(made))
+    assert '"exploration": {"on": true}' in page
 
 
 def test_a_report_that_may_still_come_is_projected() -> None:

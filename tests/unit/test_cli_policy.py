@@ -14,7 +14,8 @@ from avalist.app.dataset import collect
 from avalist.app.replay import replay
 from avalist.app.solve import recent, solve_budgets
 from avalist.app.spent import ledger
-from avalist.cli.policy import app
+from avalist.cli.policy import _in_short, _solution, app
+from avalist.domain.core import Solved
 from avalist.domain.errors import BadInput, NotFound
 from avalist.models.artefact import Artefact
 from avalist.policy.economics import Budgets, Policy, policy_version
@@ -65,7 +66,9 @@ def test_a_policy_is_set_solved_listed_and_switched_back(lived: Path) -> None:
     assert policy_version(new) + "." in run(lived, "show", "shop")
     assert policy_version(Policy()) in run(lived, "switch-back", "shop")
     assert policy_version(new) in run(lived, "switch-back", "shop")
-    assert run(lived, "history", "shop").count(policy_version(Policy())) == 1
+    history = run(lived, "history", "shop")
+    assert history.count(policy_version(Policy())) == 2
+    assert "the default" in history
 
 
 def test_a_preset_keeps_the_rest(lived: Path) -> None:
@@ -80,7 +83,8 @@ def test_a_preview_sets_nothing_and_says_what_would_change(lived: Path) -> None:
     run(lived, "set", "shop", written(lived, Policy(margin=0.95)))
     before = run(lived, "history", "shop")
     said = run(lived, "preview", "shop", written(lived, Policy()))
-    assert "approve → decline" in said
+    assert re.search(r"approve → decline: .* expected to earn [0-9,.]+ EUR (more|less);", said)
+    assert re.search(r"altogether [0-9,.]+ EUR (more|less) than the policy now", said)
     assert "reported as fraud so far" in said
     assert run(lived, "history", "shop") == before
 
@@ -89,6 +93,34 @@ def test_the_frontier_is_a_table_and_a_page(lived: Path) -> None:
     said = run(lived, "frontier", "shop", "--out", lived / "f.html")
     assert all(name in said for name in ("approve all", "protect", "balance", "grow", "the policy now"))
     assert (lived / "f.html").read_text().count("<svg") == 2
+
+
+def test_a_preset_that_cannot_be_held_is_named(lived: Path) -> None:
+    found = " ".join(run(lived, "frontier", "shop", "--out", lived / "f.html").split())
+    assert "protect cannot hold its 20 bps" in found
+    assert "grow cannot" not in found
+    assert "protect cannot hold its 20 bps" in (lived / "f.html").read_text()
+
+
+def test_a_preview_that_changes_nothing_says_so(lived: Path) -> None:
+    run(lived, "set", "shop", written(lived, Policy()))
+    said = run(lived, "preview", "shop", written(lived, Policy()))
+    assert "no payment of these days would go otherwise" in said
+    with pytest.raises(BadInput, match="no such preset"):
+        run(lived, "preview", "shop", "hope")
+
+
+def test_what_of_a_policy_is_its_own_is_told_field_by_field() -> None:
+    own = Policy(margin=0.2, budgets=Budgets(value_bps=40.0), margin_by_item_kind={"gift_card": 0.05})
+    assert _in_short(own) == "margin 0.2, margin_by_item_kind.gift_card 0.05, budgets.value_bps 40.0"
+    assert _in_short(Policy()) == "the default"
+
+
+def test_a_price_is_told_in_the_merchants_currency() -> None:
+    solved = Solved(policy="", count_minor=250.0, value=1.5)
+    told = _solution(Policy(budgets=Budgets(count_bps=20.0, value_bps=40.0)), solved, "JPY")
+    assert "a chargeback counts 250 JPY + 1.50 × its amount dearer" in told
+    assert "dearer" not in _solution(Policy(), solved, "JPY")
 
 
 def test_a_policy_that_makes_no_sense_changes_nothing(lived: Path) -> None:

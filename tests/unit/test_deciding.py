@@ -28,7 +28,7 @@ from avalist.api.profiles import Profiles
 from avalist.api.spooling import Spooling
 from avalist.app import asked as a
 from avalist.app.administer import Administration
-from avalist.app.deciding import Deciding, Opened
+from avalist.app.deciding import OPENING_S, Deciding, Opened
 from avalist.app.merchant import decode_fallback
 from avalist.app.partition import Partition
 from avalist.app.profile import decode_profile, encode_profile, profile_of
@@ -319,6 +319,21 @@ def test_what_an_operators_request_needs_is_loaded_off_the_deciding_thread(
     assert [type(a.decode_reply(one)) for one in decider.exchange.replied] == [
         a.Decided, a.CarriedOut, a.Decided, a.Decided
     ]  # fmt: skip
+
+
+def test_a_new_partition_is_opened_at_once_and_its_messages_do_not_wait_for_those_of_others(
+    decider: Decider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decider.deciding.lost([0])
+    later = Later()
+    monkeypatch.setattr(decider.deciding, "_executor", later)
+    decider.deciding.assigned([0])
+    with mock.patch.object(decider.exchange, "take", return_value=[]) as take:
+        decider.deciding.step(1.0)
+        later.do()
+        decider.deciding.step(1.0)
+    assert [call.args[1] for call in take.call_args_list] == [OPENING_S, 1.0]
+    assert decider.noted[-1] == "caught up"
 
 
 def test_a_control_event_of_a_newer_version_keeps_the_partition_closed_and_says_why(decider: Decider) -> None:

@@ -100,8 +100,21 @@ def test_about_as_many_are_released_as_declared(busy: Shop) -> None:
 
 
 def test_a_wave_with_retries_gains_one_release_at_most(busy: Shop) -> None:
-    found = [pay(busy, f"bot{n // 4}", n, T0_MS + n * 1000, mail="wave77@x.org") for n in range(1000)]
+    pay(busy, "before", 0, T0_MS, mail="wave77@x.org", decide=False)
+    at = T0_MS + 2 * DAY_MS
+    found = [pay(busy, f"bot{n // 4}", n, at + n * 1000, mail="wave77@x.org") for n in range(1000)]
+    assert sum(d is not None and d.propensity < 1.0 for d in found) == 1
     assert sum(map(released, found)) <= 1
+
+
+def test_a_wave_of_habits_that_customers_have_is_held_by_the_hour(busy: Shop) -> None:
+    """The shop has about two payments an hour: of a thousand more within one, at most twice that, and one, may be."""
+    mails = [f"{letters(n % 81) * (1 + n % 9)}{'7' * (n // 9 % 9)}@{letters(n % 81)}.org" for n in range(1000)]
+    for n in range(81):
+        pay(busy, f"before{n}", n, T0_MS + n * 1000, mail=mails[n], decide=False)
+    at = T0_MS + 2 * DAY_MS
+    found = [pay(busy, f"bot{n}", n, at + n * 3600, mail=mails[n]) for n in range(1000)]
+    assert 1 < sum(d is not None and d.propensity < 1.0 for d in found) <= 5
 
 
 def test_a_slow_wave_of_fresh_addresses_gains_one_release_at_most_on_the_default_plan(shop: Shop) -> None:

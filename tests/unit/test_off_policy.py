@@ -74,6 +74,17 @@ def test_intervals_cover_at_their_rate() -> None:
     assert 0.83 <= held / 120 <= 0.97
 
 
+@pytest.mark.parametrize("lie", [0.3, 1.0, 2.5])
+def test_intervals_cover_on_both_sides_where_few_are_released_and_the_model_is_wrong(lie: float) -> None:
+    above, below = 0, 0
+    exact = float(np.mean([(3.0 - 30.0 * world(10**6 + k)[1]).mean() for k in range(200)]))
+    for seed in range(200):
+        found = difference(world(seed, lie=lie, e=0.02)[0], ONES, PROFIT)
+        above, below = above + (exact > found.high), below + (exact < found.low)
+    assert above + below <= 0.17 * 200
+    assert max(above, below) <= 0.12 * 200
+
+
 def test_what_two_policies_share_cancels() -> None:
     log, truth = world()
     before = number(truth < 0.1)
@@ -142,6 +153,27 @@ def test_a_skewed_mean_gets_a_skewed_interval() -> None:
     losses = number(np.random.default_rng(1).random(500) < 0.02) * -50.0
     found = mean(np.asarray(losses, np.float64), np.arange(500))
     assert found.value - found.low > 1.3 * (found.high - found.value)
+
+
+def test_a_spread_known_beforehand_bends_the_interval_the_other_way() -> None:
+    values = np.random.default_rng(2).normal(size=60)
+    bent, straight = mean(values, np.arange(60), (90.0, -500.0)), mean(values, np.arange(60), (90.0, 0.0))
+    assert bent.high - bent.value > straight.high - straight.value
+    assert bent.value - bent.low < straight.value - straight.low
+
+
+@pytest.mark.parametrize("lost", [0.3, 2.0])
+def test_rare_losses_of_a_known_rate_are_covered_on_both_sides(lost: float) -> None:
+    """A sum of Poisson(`lost`) losses: the interval is of its mean, whose spread is known."""
+    rng = np.random.default_rng(3)
+    still, missed = rng.normal(size=(4000, 30)) * 0.05, [0, 0]
+    for own, came in zip(still, rng.poisson(lost, 4000), strict=True):
+        found = mean(own, np.arange(30), (lost, -lost))
+        error = found.value - float(came - lost) / 30
+        missed[0] += error < -(found.high - found.value)
+        missed[1] += error > found.value - found.low
+    assert 0.0 <= missed[0] / 4000 <= 0.1
+    assert 0.0 < missed[1] / 4000 <= 0.1
 
 
 def test_effective_size_of_equal_weights_is_their_number() -> None:

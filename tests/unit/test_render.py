@@ -175,7 +175,7 @@ def test_what_was_spent_has_a_section_where_there_is_a_model(made: FitReport) ->
     model = evaluate(data, SMALL, lambda done, wanted: None).folds[-1].model
     page = markdown_page(story(msgspec.structs.replace(made, spent=ledger(data, model))))
     assert "What decisions have spent" in page
-    assert re.search(r"visa .*VAMP, excessive merchant from 1,500 and 150.0 bps on", page)
+    assert re.search(r"visa .*VAMP, excessive merchant .*1,500.*150\.0.*below", page)
     assert "What decisions have spent" not in markdown_page(story(made))
 
 

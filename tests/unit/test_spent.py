@@ -91,9 +91,9 @@ def test_what_was_charged_back_counts_whole_and_other_reports_by_the_policy_s_sh
 def test_a_scheme_without_a_programme_is_told_all_the_same(sold: Shop, artefact: Artefact) -> None:
     data = read(sold)
     made = ledger(replace(data, background=replace(data.background, scheme=["jcb"] * N)), artefact)
-    (table,) = [one for one in tables_of(made, "EUR") if one.head[0] == "scheme"]
-    assert table.rows[0][0] == "jcb"
-    assert "from" not in table.rows[0][-1]
+    of_scheme, programme = [one for one in tables_of(made, "EUR") if one.head[0] == "scheme"]
+    assert of_scheme.rows[0][0] == programme.rows[0][0] == "jcb"
+    assert programme.rows[0][3:] == ("–", "–", "–", "")
 
 
 # --- exploration -----------------------------------------------------------------------------------------------

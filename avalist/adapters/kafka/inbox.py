@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -28,6 +29,7 @@ _TRANSIENT = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._P
 _UNKNOWN_BEHIND = 1
 _HEARTBEAT_MS = 1000
 """At least so often, however patient the group is: a heartbeat's answer is what tells that partitions change hands."""
+_NUDGE_S = 0.05
 
 
 class KafkaShare:
@@ -39,6 +41,7 @@ class KafkaShare:
     def __init__(self, client: Client, topic: str, group: str, turns: Turns, *, session_timeout_ms: int) -> None:
         self._topic, self._turns = topic, turns
         self._name = f"group {group} of {topic}"
+        self._nudge_s = 0.0
         with translated(self._name):
             self._consumer = Consumer({
                 **client, **_SHARED, "group.id": group, "session.timeout.ms": session_timeout_ms,
@@ -51,12 +54,23 @@ class KafkaShare:
     def attend(self, timeout_s: float) -> None:
         """Show that we are alive; tell of partitions won and lost."""
         with translated(self._name):
+            self._keep_time()
             self._consumer.poll(timeout_s)
 
     def close(self) -> None:
         """Leave, so that others get the partitions at once."""
         with translated(self._name):
             self._consumer.close()
+
+    def _keep_time(self) -> None:
+        """Have the library look at the clock: by itself its thread does so twice a second, and heartbeats wait for it.
+
+        It wakes to answer a question.
+        """
+        now_s = time.monotonic()
+        if now_s >= self._nudge_s:
+            self._nudge_s = now_s + _NUDGE_S
+            self._consumer.assignment()
 
     def _on_assign(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         given = [TopicPartition(self._topic, place.partition, 0) for place in places]
@@ -84,6 +98,7 @@ class KafkaInbox(KafkaShare):
     def take(self, most: int, timeout_s: float) -> list[Came]:
         """Return what came, after waiting so long for a first message; tell of partitions won and lost meanwhile."""
         with translated(self._name):
+            self._keep_time()
             first = self._consumer.poll(timeout_s)
             if first is None:
                 return []
@@ -95,6 +110,7 @@ class KafkaInbox(KafkaShare):
         with translated(self._name):
             self._consumer.seek(place)
             self._consumer.resume([place])
+            self._consumer.seek(place)  # this wakes the library's thread, which resuming does not: it sleeps a second
 
     def behind(self, partition: int, offset: int) -> int:
         """Return how many messages lie from `offset` on, as far as it is known here."""

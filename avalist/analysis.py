@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from avalist.app.archive import Archive
 from avalist.app.dataset import Dataset, collect
-from avalist.app.matrix import Matrix
+from avalist.app.matrix import Matrix, column_of
 from avalist.app.merchant import added_in, created_in, plan_of
 from avalist.bootstrap import extra, open_archive, open_blobs, open_derived, open_log
 from avalist.config import Settings, settings_from
@@ -143,6 +143,7 @@ class Analysis:
         """
         import polars as pl  # here: it is slow to start
 
+        self._check(merchant, from_, to, known_at, columns)
         with spilled() as spill:
             data = collect(partial(self.records, merchant), merchant, spill=spill)
             matrix = _matrix(data, from_, to, known_at, columns)
@@ -150,6 +151,21 @@ class Analysis:
         frame = pl.from_arrow(table)
         assert isinstance(frame, pl.DataFrame)
         return frame
+
+    def _check(
+        self,
+        merchant: str,
+        from_: When | None,
+        to: When | None,
+        known_at: When | None,
+        columns: Sequence[str] | None,
+    ) -> None:
+        """Refuse what is asked for amiss before the log is replayed, which takes long."""
+        for name, when in (("from_", from_), ("to", to), ("known_at", known_at)):
+            time_ms(when, name)
+        plan = self.plan(merchant)
+        for column in columns or ():
+            column_of(plan, column)
 
     def export(
         self,
@@ -173,6 +189,7 @@ class Analysis:
             raise BadInput(
                 "there is no place for the file", field="file", expected="a file in a folder that exists", got=str(file)
             )
+        self._check(merchant, from_, to, known_at, columns)
         with spilled(file.parent) as spill:
             data = collect(partial(self.records, merchant), merchant, replayed, spill)
             matrix = _matrix(data, from_, to, known_at, columns)

@@ -1,6 +1,7 @@
 """Score payments with an exported model. It needs Python 3.9 or newer and nothing else; not Avalist.
 
-    python score.py rows.csv            p_fraud of each row: a header with the model's columns, empty cells are unknown
+    python score.py rows.csv            p_fraud of each row: a header with the model's columns, empty cells are unknown;
+                                        other columns are passed over
     python score.py --check             score the rows of check.json and compare with what Avalist said
 
 It reads model.json and calibration.json beside itself (README.md says what is in them). The probability is the same to
@@ -90,12 +91,18 @@ def main(arguments: list[str]) -> int:
         wrong = [row for row in rows if p_fraud(row["columns"], model, calibration) != row["p_fraud"]]
         print(f"{len(rows) - len(wrong)} of {len(rows)} rows score as they did")
         return 1 if wrong else 0
-    if len(arguments) != 1:
+    if len(arguments) != 1 or arguments[0].startswith("-"):
         print(__doc__)
         return 2
     with open(arguments[0], newline="", encoding="utf-8") as file:
-        for cells in csv.DictReader(file):
-            row: dict[str, float | None] = {name: float(cell) for name, cell in cells.items() if cell}
+        table = csv.DictReader(file)
+        names = [name for name in model["columns"] if name in (table.fieldnames or ())]
+        if len(names) < len(model["columns"]):
+            print(f"{len(names)} of the model's {len(model['columns'])} columns are there", file=sys.stderr)
+        if not names:
+            return 2
+        for cells in table:
+            row: dict[str, float | None] = {name: float(cells[name]) for name in names if cells[name]}
             print(f"{p_fraud(row, model, calibration):.9f}")
     return 0
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avalist.domain.core import EventCore
+from avalist.domain.events import from_ms as at
 from avalist.domain.facts import Facts
 from avalist.domain.schema import Schema
 from avalist.models.trees import F64, I64
@@ -27,6 +28,15 @@ class Period(NamedTuple):
 
     from_ms: int = 0
     to_ms: int = 2**62
+
+    def words(self) -> str:
+        """Return the period in words.
+
+        >>> Period(86_400_000).words()
+        '1970-01-02 00:00 to now'
+        """
+        end = "now" if self.to_ms == 2**62 else f"{at(self.to_ms):%Y-%m-%d %H:%M}"
+        return f"{at(self.from_ms):%Y-%m-%d %H:%M} to {end}"
 
 
 ALWAYS: Final = Period()

@@ -252,7 +252,9 @@ class _Reader:
         assert self._created is not None, "the merchant is in the log"
         payments = self._payments
         if not payments:
-            raise BadInput("no payment arrived in the period", field="from, to", expected="payments", got="none")
+            raise BadInput(
+                "no payment arrived in the period", field="from, to", expected="payments", got=self._period.words()
+            )
         for place, action in self._fallbacks.items():
             payments[place] = payments[place]._replace(action=action, propensity=1.0)
         declined = np.zeros(len(payments), np.bool_)

@@ -20,7 +20,7 @@ from avalist.features.words import in_words
 from avalist.models.artefact import Artefact
 from avalist.models.calibrate import LEAST, calibrate
 from avalist.models.metrics import report
-from avalist.models.onnx_trees import trees_from_onnx
+from avalist.models.onnx_trees import MODELS, trees_from_onnx
 from avalist.models.train import typical
 from avalist.models.trees import F32, Trees
 
@@ -154,11 +154,12 @@ def brought(data: Dataset, body: bytes, plan_hash: str, from_ms: int) -> Artefac
         If it is for other columns, is no model that can be scored here, or the payments have no frauds.
     """
     plan = data.plan
-    if plan_hash != plan.hash:
-        raise BadInput("the model is for another plan", field="--plan", expected=plan.hash, got=plan_hash)
-    trees, known = _trees(body, plan), known_by(data, data.cut_ms)
+    trees, known = trees_of(body, plan_hash, plan), known_by(data, data.cut_ms)
     later = np.flatnonzero(known.t_ms >= from_ms)
     margins, y = trees.score_many(known.x[later]), known.y[later].astype(np.float64)
+    if not 0 < (frauds := int(y.sum())) < len(y):
+        expected, got = "a time with frauds and honest payments after it", f"{frauds} frauds of {len(y)} payments"
+        raise BadInput("nothing to calibrate on", field="--since", expected=expected, got=got)
     level = calibrate(margins, y, known.reported[later])
     amount, day = known.amount_minor[later].astype(np.float64), known.t_ms[later] // DAY_MS
     judged = report(y, level.apply(margins), amount, reported=known.reported[later], groups=day)
@@ -170,8 +171,12 @@ def brought(data: Dataset, body: bytes, plan_hash: str, from_ms: int) -> Artefac
     return replace(made, by_age=level_by_age(made, known, data))
 
 
-def _trees(body: bytes, plan: Plan) -> Trees:
-    """Read a model; raise ``BadInput`` where it cannot be, or its columns are not the plan's."""
+def trees_of(body: bytes, plan_hash: str, plan: Plan) -> Trees:
+    """Read a model that is brought. Raises ``BadInput`` where it cannot be read, or is for other columns or plans."""
+    if plan_hash != plan.hash:
+        raise BadInput("the model is for another plan", field="--plan", expected=plan.hash, got=plan_hash)
+    if not body.strip():
+        raise BadInput("the file is empty", field="file", expected=MODELS)
     if body.startswith(_LIGHTGBM):
         return _from_lightgbm(body, plan)
     trees = trees_from_onnx(body)

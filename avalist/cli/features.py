@@ -160,10 +160,13 @@ def check(
     with analysis.open(data) as here:
         schema, before = here.created(merchant).schema, here.plan(merchant).features
     features = with_own(schema, before, decode_own(file.read_text()))
-    console.print(_told(schema, compile_plan(schema, features), len(before)))
+    more, now = len(features) - len(before), compile_plan(schema, features)
+    retired = now.live.count("") - compile_plan(schema, before).live.count("")
+    if more:
+        console.print(_told(schema, now, len(before)))
+    counts = [f"{more} features"] * bool(more or not retired) + [f"{retired} retired columns"] * bool(retired)
     console.print(
-        f"{len(features) - len(before)} features fit {merchant}: 'avalist features add {merchant} {escape(str(file))}' "
-        "adds them",
+        f"{' and '.join(counts)} fit {merchant}: 'avalist features add {merchant} {escape(str(file))}' does it",
         highlight=False,
     )
 

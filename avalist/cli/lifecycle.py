@@ -39,7 +39,7 @@ def list_models(merchant: Merchant, data: Data = None) -> None:
     table = Table("seq", "at", "version", "what", "why")
     for step in steps:
         style = "bold" if step.version == standing.active else ""
-        table.add_row(str(step.seq), f"{from_ms(step.at_ms):{_TIME}}", step.version, step.what, _why(step), style=style)
+        table.add_row(str(step.seq), _at(step), step.version, step.what, _why(step), style=style)
     console.print(table)
     console.print(f"active: [bold]{standing.active or 'none'}[/]; {_learning(standing.learning)}", soft_wrap=True)
     if done is not None:
@@ -55,7 +55,7 @@ def show(merchant: Merchant, version: Version, data: Data = None) -> None:
         artefact = tools.load(version).artefact
     for step in steps:
         if step.version == version:
-            console.print(f"{from_ms(step.at_ms):{_TIME}} [bold]{step.what}[/] ({_why(step)})", highlight=False)
+            console.print(f"{_at(step)} [bold]{step.what}[/] ({_why(step)})", highlight=False)
             if step.told.evidence is not None:
                 _print_evidence(step.told.evidence)
     show_report(merchant, artefact)
@@ -163,6 +163,11 @@ def _last_ms(tools: Tools) -> int:
     for _, record in tools.read():
         at_ms = record.received_at_ms
     return at_ms
+
+
+def _at(step: Step) -> str:
+    """Return when a step was; a merchant's clock begins with its first event."""
+    return f"{from_ms(step.at_ms):{_TIME}}" if step.at_ms else "at the beginning"
 
 
 def _why(step: Step) -> str:

@@ -107,7 +107,10 @@ def _activated(settings: Settings, made: Mapping[str, Artefact], activate: bool)
 def show_report(merchant: str, artefact: Artefact) -> None:
     """Print how a model like this one did on payments that came after its training."""
     table = Table(title=f"{merchant}: model {artefact.version}")
-    table.add_column("on later payments, as first trained without them")
+    own = artefact.trained != "brought"
+    table.add_column(
+        "on later payments, as first trained without them" if own else "on the payments that calibrated it"
+    )
     table.add_column("value", justify="right")
     table.add_column("90 % interval", justify="right")
     judged = artefact.report
@@ -136,7 +139,8 @@ def show_report(merchant: str, artefact: Artefact) -> None:
     table.add_row("prevalence (a blind scorer's average precision)", f"{judged.prevalence:.4f}", "")
     for name, interval in intervals.items():
         table.add_row(name, f"{interval.value:.4f}", f"{interval.low:.4f} – {interval.high:.4f}")
-    table.caption = f"trained on {rows.rows:,} payments, {rows.frauds:,} frauds; graded on {judged.rows:,}"
+    learnt = f"trained on {rows.rows:,} payments, {rows.frauds:,} frauds" if own else "trained elsewhere"
+    table.caption = f"{learnt}; graded on {judged.rows:,}"
     console.print(table)
 
 

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from avalist import analysis
 from avalist.app.administer import ActivateModel
 from avalist.app.merchant import added_in, created_in, plans_of
-from avalist.app.take_away import brought, exported
+from avalist.app.take_away import brought, exported, trees_of
 from avalist.bootstrap import keep_model, load_artefact, open_blobs
 from avalist.cli.lifecycle import app
 from avalist.cli.models import show_report
@@ -84,13 +85,15 @@ def import_model(
 
     Train it on what 'avalist features export' writes, all columns in their order.
     """
-    settings = settings_from(data=data, port=port)
+    settings, body = settings_from(data=data, port=port), file.read_bytes()
+    with analysis.Analysis(settings) as here:
+        trees_of(body, plan, here.plan(merchant))  # what cannot be taken is said before the replay
     replayed = replay_of(settings, merchant)
     if not len(replayed.t_ms):
         raise BadInput("there is no payment to calibrate on", field="history", expected="payments")
     later = replayed.t_ms[int(len(replayed.t_ms) * _LATER)]
     from_ms = int(later) if since is None else to_ms(since.replace(tzinfo=since.tzinfo or dt.UTC))
-    artefact = brought(replayed, file.read_bytes(), plan, from_ms)
+    artefact = brought(replayed, body, plan, from_ms)
     keep_model(open_blobs(settings), merchant, artefact)
     show_report(merchant, artefact)
     if activate:

@@ -21,7 +21,7 @@ import msgspec
 
 from avalist.domain.cards import holds_card_number
 from avalist.domain.errors import BadInput
-from avalist.domain.expected import expected_at
+from avalist.domain.expected import expected_at, no_such_field
 
 UNSEEN = r"\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"
 """Characters that no id may hold: control characters, what turns the direction of text, what has no width."""
@@ -601,8 +601,9 @@ def bad_body(error: Exception, body: bytes = b"", kind: Any = None) -> BadInput:
     said = "" if named else expected_at(kind, field, message)
     expected, _, got = message.removeprefix("Expected ").partition(", got ")
     if named:
+        near = no_such_field(kind, field, named[2][:_SHOWN])
+        expected, got = ("a value", "nothing") if named[1] != "unknown" else (near, "an unknown field")
         field = f"{field}.{named[2]}"
-        expected, got = ("a value", "nothing") if named[1] != "unknown" else ("no such field", "an unknown field")
     elif field == "$.custom[...]":
         field = _in_custom(body) or field
     if holds_card_number(f"{message[:_LONGEST]} {field[:_LONGEST]}"):  # it names an unknown field or choice

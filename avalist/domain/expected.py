@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any, Final
 
 from msgspec import inspect
@@ -32,15 +33,42 @@ def expected_at(kind: Any, path: str, message: str) -> str:
         return _TIME
     if kind is None:
         return next((form for pattern, form in _FORMS.items() if f"regex '{pattern}'" in message), "")
-    return _at(kind, tuple(step[1] or "" for step in _STEP.finditer(path)))
+    return _at(kind, _steps(path))
+
+
+def no_such_field(kind: Any, path: str, name: str) -> str:
+    """Return what was expected where a type has no field of that name: one that is like it.
+
+    >>> from avalist.domain.events import Payment
+    >>> no_such_field(Payment, "$.customer", "e_mail"), no_such_field(Payment, "$", "zzz")
+    ('no such field: perhaps email', 'no such field')
+    """
+    near = () if kind is None else get_close_matches(name, _fields(kind, _steps(path)), n=1)
+    return f"no such field: perhaps {near[0]}" if near else "no such field"
+
+
+def _steps(path: str) -> tuple[str, ...]:
+    return tuple(step[1] or "" for step in _STEP.finditer(path))
+
+
+@functools.cache
+def _fields(kind: Any, steps: tuple[str, ...]) -> tuple[str, ...]:
+    structs = [one for one in _types(kind, steps) if isinstance(one, inspect.StructType)]
+    return tuple(sorted({field.encode_name for one in structs for field in one.fields}))
+
+
+def _types(kind: Any, steps: tuple[str, ...]) -> list[inspect.Type]:
+    """Return the types at a path of a type. Reading them is slow and leaves cycles: keep what you make of them."""
+    types = [*_options(inspect.type_info(kind))]
+    for step in steps:
+        types = [option for one in types for inner in _inside(one, step) for option in _options(inner)]
+    return types
 
 
 @functools.cache
 def _at(kind: Any, steps: tuple[str, ...]) -> str:
-    """Return the form or the choices at a path of a type. Reading types is slow and leaves cycles: once a path."""
-    types = [*_options(inspect.type_info(kind))]
-    for step in steps:
-        types = [option for one in types for inner in _inside(one, step) for option in _options(inner)]
+    """Return the form or the choices at a path of a type."""
+    types = _types(kind, steps)
     choices = {str(value) for one in types if isinstance(one, inspect.LiteralType) for value in one.values}
     choices |= {member.value for one in types if isinstance(one, inspect.EnumType) for member in one.cls}
     forms = [_FORMS.get(one.pattern or "", "") for one in types if isinstance(one, inspect.StrType)]

@@ -29,6 +29,7 @@ _ISO_FORMATS = tuple(
 _ISO_DATE = r"^(\d{4})[-/](\d\d?)[-/](\d\d?)[T ]"
 _IPV4 = r"^(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.|$)){4}$"
 _ZULU = r"\s*(?:Z|UTC|GMT)$"
+_NAMED_TOO = r"([+-]\d\d:?\d\d)\s*(?:[A-Z]{3,4}|\[[A-Za-z_/+\-0-9]+\])$"
 _CARD_SHAPED = r"\p{Nd}(?:[^\p{Nd}\p{L}]{0,3}\p{Nd}){12}"
 _NOTHING = (
     "null",
@@ -48,10 +49,37 @@ _NOTHING = (
     "NaT",
 )
 _NO_NUMBER = (*_NOTHING, "na", "NA", "-", "--", "?", ".")
-_NOISE = r"^\p{L}{1,4}\.?|\p{L}{1,4}\.?$|[\s'’\p{Sc}]"
+_NOISE = r"\p{L}{1,4}\.?$|[\s'’\p{Sc}]"
+_NOISE_BEFORE = r"^([-+(]*)\p{L}{1,4}\.?"
 _GAP_US = 3600 * 10**6
-YES = ("1", "1.0", "true", "yes", "y", "t", "ja", "j", "oui", "si", "sí", "sim", "tak")
-NO = ("0", "0.0", "false", "no", "n", "f", "nein", "non", "não", "nao", "nie")
+_MONTHS = {
+    word: month
+    for month, words in {
+        "Jan": "januar jänner janvier janv enero ene gennaio gen janeiro januari stycznia",
+        "Feb": "februar feber février févr fév febrero febbraio fevereiro fev februari lutego",
+        "Mar": "märz mär mrz mars marzo março maart mrt marca",
+        "Apr": "avril avr abril abr aprile kwietnia",
+        "May": "mai mayo maggio mag maio mei maja",
+        "Jun": "juni juin junio giugno giu junho czerwca",
+        "Jul": "juli juillet juil julio luglio lug julho lipca",
+        "Aug": "août agosto ago augustus sierpnia",
+        "Sep": "sept septembre septiembre settembre set setembro września",
+        "Oct": "oktober okt octobre octubre ottobre ott outubro out października",
+        "Nov": "novembre noviembre novembro listopada",
+        "Dec": "dezember dez décembre déc diciembre dic dicembre dezembro grudnia",
+    }.items()
+    for word in words.split()
+}
+"""Names of months that are not English, as dates hold them."""
+YES = (
+    "1", "1.0", "true", "yes", "y", "t", "ja", "j", "oui", "si", "sí", "sì", "sim", "tak", "wahr", "vrai", "vero",
+    "verdadero", "verdadeiro", "prawda", "waar",
+)  # fmt: skip
+NO = (
+    "0", "0.0", "false", "no", "n", "f", "nein", "nee", "non", "não", "nao", "nie", "falsch", "faux", "falso", "fałsz",
+    "onwaar",
+)  # fmt: skip
+"""Words in the languages that shops keep their books in, as their spreadsheets write them."""
 
 
 def text(column: pl.Series) -> pl.Series:
@@ -120,9 +148,27 @@ def instants(column: pl.Series, format: str = ISO, zone: str = "UTC") -> pl.Seri
     return found
 
 
+def in_english(cells: pl.Series) -> pl.Series:
+    """Return dates with the names of months in English.
+
+    >>> in_english(pl.Series(["11. März 2025", "1 de marzo de 2025", "26-avr.-2025", "2 June 2025"])).to_list()
+    ['11 Mar 2025', '1 Mar 2025', '26-Apr-2025', '2 June 2025']
+    """
+    words = cells.str.extract(r"(\p{L}{3,})").str.to_lowercase()
+    months = words.replace_strict(_MONTHS, default=None, return_dtype=pl.String)
+    if months.null_count() == len(cells):
+        return cells
+    plain = cells.str.replace(r"(?:\. | de | )(\p{L}{3,})", " $1").str.replace(r"(\p{L}{3,})(?:\.| de\b)", "$1")
+    pair = pl.DataFrame({"cell": plain, "month": months})
+    written = pair.select(pl.col("cell").str.replace(r"\p{L}{3,}", pl.col("month"))).to_series()
+    return written.zip_with(months.is_not_null(), cells)
+
+
 def _patterned(cells: pl.Series, pattern: str, zone: str) -> pl.Series:
+    if "%b" in pattern or "%B" in pattern:
+        cells = in_english(cells)
     if pattern.endswith("z"):
-        cells = cells.str.replace(_ZULU, "+0000")
+        cells = cells.str.replace(_NAMED_TOO, "$1").str.replace(_ZULU, "+0000")
     try:
         times = cells.str.to_datetime(pattern, time_unit="us", strict=False)
     except pl.exceptions.PolarsError:
@@ -196,7 +242,8 @@ def numbers(column: pl.Series, decimal_mark: str = ".") -> pl.Series:
     )
     if found.null_count() == 0:
         return found
-    cleaned = _pointed(plain.str.replace_all(_NOISE, ""), decimal_mark)
+    bare = plain.str.replace("−", "-", literal=True).str.replace(_NOISE_BEFORE, "$1").str.replace_all(_NOISE, "")
+    cleaned = _pointed(bare, decimal_mark)
     cleaned = cleaned.str.replace(r"^\((.*)\)$", "-$1").str.replace(r"^([0-9.]+)-$", "-$1")
     return found.zip_with(found.is_not_null(), cleaned.cast(pl.Float64, strict=False))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
@@ -58,6 +60,12 @@ class _Payments:
         self._c.refund |= (refund | charged_back).to_numpy()
         self._c.skip(~(paid | refund | charged_back), kinds)
 
+    def _further_items(self, times: Sequence[str]) -> None:
+        """Leave out rows with neither a time nor an amount: some shops write one for each further item of an order."""
+        columns = [c for c in (*times, self._mapping.amount or self._mapping.amount_minor) if not c.startswith("=")]
+        empty = pl.Series(np.logical_and.reduce([self._c.text(column).is_null().to_numpy() for column in columns]))
+        self._c.skip(empty, self._c.every("no time and no amount", pl.String))
+
     def _time(self) -> pl.Series:
         columns = self._mapping.time_columns
         cells = self._c[columns[0]]
@@ -67,6 +75,8 @@ class _Payments:
             cells = pl.select(pl.concat_str([text(cells), *map(self._c.text, columns[1:])], separator=" ")).to_series()
         format = self._mapping.formats.get(columns[0], ISO)
         at = instants(cells, format, self._mapping.timezone)
+        if at.null_count():
+            self._further_items(columns)
         self._c.refuse_unread(at, columns[0], f"not a time ({format})", needed=True)
         self._c.refuse(at.is_null(), columns[-1], f"not a time ({format})")
         self._c.refuse(~at.is_between(0, LATEST_US), columns[0], "not a time from 1970 to 2100")

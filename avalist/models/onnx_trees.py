@@ -17,6 +17,7 @@ import numpy as np
 from avalist.domain.errors import BadInput
 from avalist.models.trees import F32, F64, I64, Tree, Trees, largest_float32
 
+MODELS: Final = "a LightGBM model saved as text, or a tree ensemble of ONNX"
 _DOMAIN: Final = "ai.onnx.ml"
 _KINDS: Final = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
 _HARMLESS: Final = ("Identity", "Cast", "ZipMap")
@@ -64,7 +65,7 @@ def _graph(body: bytes) -> Any:
     try:
         return onnx.load_model_from_string(body).graph
     except DecodeError as error:
-        raise _refused(f"not an ONNX model ({error})", "a model saved as .onnx", f"{len(body)} bytes") from None
+        raise _refused(f"not an ONNX model ({error})", MODELS, f"{len(body)} bytes") from None
 
 
 def _refused(what: str, expected: str, got: str) -> BadInput:

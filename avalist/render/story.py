@@ -112,14 +112,15 @@ def _earned(report: FitReport) -> str:
     verdict = (
         "more than approving all of them"
         if gain.low > 0
+        else "less than approving all of them"
+        if gain.high < 0
         else "against approving all of them, which is not clearly a gain"
     )
+    earned = -gain.value if gain.high < 0 else gain.value
     return (
         f"Deciding each payment by its expected profit, you would have approved {percent(best.approval_rate)} and "
-        f"earned "
-        f"{money(gain.value, currency)} {verdict} ({between(gain, 'money', currency)}), if the margins and costs "
-        f"assumed "
-        "below are yours."
+        f"earned {money(earned, currency)} {verdict} ({between(gain, 'money', currency)}), if the margins and costs "
+        f"assumed below are yours."
     )
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -133,6 +134,17 @@ def test_a_merchant_that_cannot_be_exported_keeps_no_other_back(lived: Path, tmp
     assert pl.read_parquet(tmp_path / "shop.parquet").height == 60
 
 
+@pytest.mark.parametrize("wrong", [{"columns": ["amuont"]}, {"to": "yesterday"}])
+def test_what_is_asked_amiss_is_said_before_the_log_is_replayed(
+    here: Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("avalist.analysis.collect", lambda *_: pytest.fail("it replays"))
+    with pytest.raises(BadInput):
+        here.features("shop", **wrong)
+    with pytest.raises(BadInput):
+        here.export("shop", tmp_path / "shop.parquet", **wrong)
+
+
 def test_what_is_not_there_is_said(here: Analysis, tmp_path: Path) -> None:
     with pytest.raises(BadInput) as refused:
         here.features("shop", columns=["card__count__events__1hour"])
@@ -174,6 +186,10 @@ def test_lists_and_explanations(lived: Path, tmp_path: Path) -> None:
     assert "steps of 2 minutes" in run("features", "explain", "shop", COLUMN, "--data", lived)
     (tmp_path / "own.toml").write_text(OWN)
     assert "1 features fit" in run("features", "check", "other", tmp_path / "own.toml", "--data", lived)
+    (tmp_path / "own.toml").write_text('[[feature]]\naggregate = "retired"\nentity = "account"\n')
+    checked = run("features", "check", "other", tmp_path / "own.toml", "--data", lived)
+    assert "retired columns fit other" in checked
+    assert "0 features" not in checked
 
 
 def avalist_columns(folder: Path) -> tuple[str, ...]:

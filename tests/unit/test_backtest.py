@@ -131,8 +131,9 @@ def test_answers_of_an_earlier_generation_stand_and_their_features_do_not(live: 
 def test_a_period_is_cut_by_arrival(live: Shop) -> None:
     past = read(live, Period(T0_MS + 60_000, T0_MS + 120_000))
     assert [seen.core.payment_id for seen in past.payments] == ["p1", "p2"]
-    with pytest.raises(BadInput, match="no payment arrived"):
-        read(live, Period(0, 1))
+    with pytest.raises(BadInput, match="no payment arrived") as refused:
+        read(live, Period(0, 86_400_000))
+    assert refused.value.got == "1970-01-01 00:00 to 1970-01-02 00:00"
 
 
 def test_a_later_outcome_is_known_and_another_checkpoint_is_not_another_payment(live: Shop) -> None:

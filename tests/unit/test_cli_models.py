@@ -59,6 +59,7 @@ def test_every_step_is_listed_and_shown_with_its_evidence(lived: Path) -> None:
     listed = run(lived, "list", "shop")
     assert all(version in listed for version in versions)
     assert f"active: {active}" in listed
+    assert "1970" not in listed  # a merchant's clock begins with its first event
     shown = run(lived, "show", "shop", versions[-1][:6])
     assert WORDS in shown
     assert "refused (cause: labels; fails profit)" in shown
@@ -92,6 +93,15 @@ def test_rollback_promote_and_refuse(lived: Path, artefact: Artefact) -> None:
         run(lived, "refuse", "shop", versions[-1])
     with pytest.raises(BadInput, match="no such model"):
         run(lived, "promote", "shop", "zzz")
+
+
+def test_a_model_that_cannot_be_brought_is_refused_before_the_replay(
+    lived: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("avalist.cli.take_away.replay_of", lambda *_: pytest.fail("it replays"))
+    (tmp_path / "model.txt").write_text("tree\n")
+    with pytest.raises(BadInput, match="another plan"):
+        run(lived, "import", "shop", str(tmp_path / "model.txt"), "--plan", "1234")
 
 
 def test_how_models_follow_each_other_is_set_by_an_event(lived: Path) -> None:

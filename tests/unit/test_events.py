@@ -128,7 +128,8 @@ def test_malformed_json_is_400_and_a_wrong_field_422() -> None:
         ({"amount_minor": "5"}, "int", "str"),
         ({"amount_minor": -1}, "int >= 0", ""),
         ({"currency": None}, "a value", "nothing"),
-        ({"amount": 5}, "no such field", "an unknown field"),
+        ({"amount": 5}, "no such field: perhaps amount_minor", "an unknown field"),
+        ({"zzz": 5}, "no such field", "an unknown field"),
         ({"sent_at": "1969-12-31T23:59:59Z"}, "the years 1970 to 2099", "1969-12-31T23:59:59+00:00"),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 
 from avalist.domain.errors import BadInput
 from avalist.domain.events import Chargeback, Label, Payment, Refund
+from avalist.history.columns import numbers
 from avalist.history.mapping import Mapping
 from avalist.history.rejects import Rejects
 from avalist.history.rowfile import RowHistory
@@ -73,6 +74,14 @@ def test_chargebacks_that_are_rows_of_their_own_are_the_label(tmp_path: Path) ->
     assert proposal.mapping.yes == {"payment": ("Payment",), "refund": ("Refund",), "chargeback": ("Chargeback",)}
     outcomes = told(tmp_path / "f.csv", proposal.mapping, tmp_path)
     assert outcomes == [("chargeback", "p5"), ("refund", "p6")]
+
+
+def test_chargebacks_that_name_no_payment_are_no_label(tmp_path: Path) -> None:
+    file = provider(tmp_path)
+    file.write_text(file.read_text().replace(",p5,Chargeback", ",x5,Chargeback").replace(",p999,C", ",x9,C"))
+    with pytest.raises(BadInput, match="no column says which payments were fraud"):
+        propose(file).ready()
+    assert any("none names a payment of the file" in note for note in propose(file).notes)
 
 
 def test_a_reference_that_only_refunds_have_names_the_payment(tmp_path: Path) -> None:
@@ -142,6 +151,131 @@ def test_a_mark_where_it_was_fraud_is_a_label(tmp_path: Path) -> None:
 def test_an_empty_label_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"\(fraud has no two values\)"):
         propose(columns(tmp_path, **{**usual(), "fraud": [0] * ROWS})).ready()
+
+
+# --- shops of other countries -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cells", "currency", "third"),
+    [
+        (["R$ 1.256,59", "R$ 80,58", "-R$ 72,03"], "BRL", -72.03),
+        (["4\u202f497,09 €", "85,29 €", "\u22125,10 €"], "EUR", -5.1),
+        (["CHF 1’497.09", "CHF 85.29", "CHF 5.10"], "CHF", 5.1),
+        (["US$46.91", "US$1,046.91", "US$5.10"], "USD", 5.1),
+    ],
+)
+def test_amounts_as_countries_write_them(tmp_path: Path, cells: list[str], currency: str, third: float) -> None:
+    cells = [*cells[:2] * (ROWS // 2)][: ROWS - 1] + cells[2:]
+    mapping = mapped(columns(tmp_path, **{**usual(), "amount": cells}))
+    assert (mapping.amount, mapping.currency) == ("amount", f"={currency}")
+    assert numbers(pl.Series(cells), mapping.decimal_mark)[-1] == third
+
+
+def test_amounts_in_several_currencies_are_asked_about(tmp_path: Path) -> None:
+    file = columns(tmp_path, **{**usual(), "amount": [f"{'€$'[n % 2]}{n % 50 + 0.99:.2f}" for n in range(ROWS)]})
+    with pytest.raises(BadInput, match=r"several currencies \(EUR, USD\)") as error:
+        propose(file).ready(assume=True)
+    assert error.value.field == "--currency"
+    assert mapped(file, currency="USD").currency == "=USD"
+
+
+def test_an_amount_that_cannot_be_read_is_shown(tmp_path: Path) -> None:
+    file = columns(tmp_path, **{**usual(), "amount": ["5.10", "KD 3.250"] * (ROWS // 2)})
+    with pytest.raises(BadInput, match=r"no column can be an amount.*\(amount, such as 'KD 3\.250', is none") as error:
+        propose(file).ready()
+    assert not error.value.expected  # neither the label nor the row's number is offered
+
+
+@pytest.mark.parametrize(("also", "third"), [({}, 1_002.0), ({"fee": "0.25"}, 1.002), ({"currency": "KWD"}, 1.002)])
+def test_nothing_but_thousands_marks_are_no_decimals(tmp_path: Path, also: dict[str, str], third: float) -> None:
+    cells = [f"{n % 9 + 1}.{n % 9:03}" for n in range(ROWS)]
+    cells[2] = "1.002"
+    file = columns(tmp_path, **{**usual(), "amount": cells, **{name: [cell] * ROWS for name, cell in also.items()}})
+    mapping = mapped(file)
+    assert numbers(pl.Series(cells), mapping.decimal_mark)[2] == third
+
+
+@pytest.mark.parametrize("mark", [".", ","])
+def test_whole_amounts_with_thousands_marks_may_be_cents_too(tmp_path: Path, mark: str) -> None:
+    cells = [f"{n % 9 + 1}{mark}{n % 9:03}" for n in range(ROWS)]
+    proposal = propose(columns(tmp_path, **{**usual(), "amount": cells}))
+    assert [question.option for question in proposal.questions] == ["--units"]
+
+
+def test_one_amount_that_is_none_is_rejected_and_no_more(tmp_path: Path) -> None:
+    amounts = [*usual()["amount"][:-1], "see invoice"]
+    mapping = mapped(columns(tmp_path, **{**usual(), "amount": amounts}))
+    told(tmp_path / "f.csv", mapping, tmp_path)
+    assert "amount,not an amount,see invoice" in (tmp_path / "rejects.csv").read_text()
+
+
+def test_further_items_of_an_order_are_left_out(tmp_path: Path) -> None:
+    """Some shops write a line for each further item of an order, with neither a time nor an amount."""
+    ids = [f"#{1001 + n - n % 3 // 2}" for n in range(ROWS)]
+    gone = {n for n in range(ROWS) if n % 3 == 2}
+    cells = {"Name": ids, "Paid at": usual()["created"], "Total": usual()["amount"], "Chargebacked": usual()["fraud"]}
+    cells = {k: ["" if n in gone and k != "Name" else v[n] for n in range(ROWS)] for k, v in cells.items()}
+    mapping = mapped(columns(tmp_path, **cells), time="Paid at")
+    assert (mapping.payment_id, mapping.outcomes.fraud) == ("Name", "Chargebacked")
+    history = RowHistory(tmp_path / "f.csv", mapping, mapping.merchant_schema(), b"k" * 32, tmp_path / "runs")
+    with Rejects(tmp_path / "rejects.csv") as rejects:
+        survey = history.survey(rejects)
+    assert (survey.rejected, survey.skipped) == (0, {"no time and no amount": len(gone)})
+
+
+def test_a_time_in_some_rows_is_asked_about(tmp_path: Path) -> None:
+    paid = [at if n % 3 else "" for n, at in enumerate(usual()["created"])]
+    cells = {**usual(), "Paid at": paid}
+    del cells["created"]
+    file = columns(tmp_path, **cells)
+    with pytest.raises(BadInput, match="Paid at in 66% of the rows") as error:
+        propose(file).ready(assume=True)
+    assert error.value.expected == "Paid at"
+    assert mapped(file, time="Paid at").occurred_at == "Paid at"
+
+
+@pytest.mark.parametrize(("name", "yes", "no"), [("Betrug", "WAHR", "FALSCH"), ("Chargebacked", "yes", "no"),
+                                                 ("Betrugsfall", "J", "N"), ("fraudflag", "VRAI", "FAUX")])  # fmt: skip
+def test_labels_as_countries_and_spreadsheets_write_them(tmp_path: Path, name: str, yes: str, no: str) -> None:
+    cells = {**usual(), name: [yes if is_fraud(n) else no for n in range(ROWS)]}
+    del cells["fraud"]
+    mapping = propose(columns(tmp_path, **cells)).ready(assume=True).mapping
+    assert mapping is not None
+    labels = told(tmp_path / "f.csv", mapping, tmp_path)
+    assert sorted(id for _, id in labels) == sorted(f"o{n}" for n in range(ROWS) if is_fraud(n))
+
+
+@pytest.mark.parametrize("cells", [("A", "B"), ("1", "0"), ("open", "closed")])
+def test_a_label_whose_values_do_not_tell_is_asked_about(tmp_path: Path, cells: tuple[str, str]) -> None:
+    """It never becomes a column that a model sees."""
+    file = columns(tmp_path, **{**usual(), "fraud": [cells[n % 5 == 0] for n in range(ROWS)]})
+    with pytest.raises(BadInput, match="which value of fraud means fraud") as error:
+        propose(file).ready(assume=True)
+    assert error.value.field == "--fraud-value"
+    assert mapped(file, fraud_value=cells[1]).yes["fraud"] == (cells[1],)
+
+
+def test_numbers_of_orders_and_people_are_told_from_numbers(tmp_path: Path) -> None:
+    cells: dict[str, Sequence[object]]
+    cells = {"Name": [f"#{n + 1001}" for n in range(ROWS)], "cpf": [10**10 + n % 90 for n in range(ROWS)], **usual()}
+    del cells["order_id"]
+    mapping = mapped(columns(tmp_path, **cells))
+    assert (mapping.payment_id, mapping.fields["customer.id"]) == ("Name", "cpf")
+
+
+@pytest.mark.parametrize(
+    ("named", "zone"),
+    [("Europe/Berlin", "Europe/Berlin"), ("CET", "CET"), ("PST", "America/Los_Angeles"),
+     ("MEZ MESZ", "Europe/Berlin"), ("lunar", "UTC"), ("CET JST", "UTC")],
+)  # fmt: skip
+def test_a_column_names_the_zone(tmp_path: Path, named: str, zone: str) -> None:
+    zones = named.split()
+    proposal = propose(columns(tmp_path, **{**usual(), "Zeitzone": [zones[n % len(zones)] for n in range(ROWS)]}))
+    assert proposal.mapping is not None
+    assert proposal.mapping.timezone == zone
+    said = "as Zeitzone says" if zone != "UTC" else "Zeitzone names no zone that is known"
+    assert any(said in note for note in proposal.notes)
 
 
 # --- times ------------------------------------------------------------------------------------------------------------

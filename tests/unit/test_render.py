@@ -150,6 +150,13 @@ def test_without_a_gain_none_is_claimed(made: FitReport) -> None:
     assert "not clearly a gain" in headline(unsure)[2]
 
 
+def test_a_clear_loss_is_called_one(made: FitReport) -> None:
+    assert made.economic is not None
+    loss = msgspec.structs.replace(made.economic.gain_minor, value=-50_000.0, low=-60_000.0, high=-40_000.0)
+    lost = headline(msgspec.structs.replace(made, economic=msgspec.structs.replace(made.economic, gain_minor=loss)))[2]
+    assert "earned 500.00 EUR less than approving all of them" in lost
+
+
 @pytest.mark.parametrize("few", [("by_decile",), ("by_age",), ("by_decile", "by_age")])
 def test_levels_of_too_little_fraud_are_not_drawn(made: FitReport, few: tuple[str, ...]) -> None:
     assert made.quality is not None

@@ -13,6 +13,7 @@ import pytest
 from avalist.app.prior import own_model, prior_of
 from avalist.app.take_away import brought, exported
 from avalist.app.train import known_by
+from avalist.cli.models import show_report
 from avalist.domain.errors import BadInput
 from avalist.models.artefact import Artefact
 from tests.judged import SMALL, dataset
@@ -57,6 +58,22 @@ def test_the_script_reads_tables_and_notices_another_model(tmp_path: Path) -> No
     assert subprocess.run([sys.executable, "score.py", "--check"], cwd=tmp_path, capture_output=True).returncode == 1
 
 
+def test_the_script_passes_over_other_columns_and_misses_its_own(tmp_path: Path) -> None:
+    artefact = model(beside=False)
+    for name, content in exported(artefact, DATA.plan, DATA.x[:5]).items():
+        (tmp_path / name).write_bytes(content)
+    cells = [",".join(("payment_id", *artefact.columns)), ",".join(("p7", *map(repr, DATA.x[0].tolist())))]
+    (tmp_path / "rows.csv").write_text("\n".join(cells))
+    (tmp_path / "other.csv").write_text("payment_id\np7\n")
+    script = [sys.executable, "-I", "score.py"]
+    ran = subprocess.run([*script, "rows.csv"], cwd=tmp_path, capture_output=True, text=True)
+    assert ([float(ran.stdout)], ran.stderr) == ([*artefact.p_fraud(DATA.x[:1])], "")
+    ran = subprocess.run([*script, "other.csv"], cwd=tmp_path, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout, ran.stderr[:14]) == (2, "", "0 of the model")
+    ran = subprocess.run([*script, "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert (ran.returncode, "score.py --check" in ran.stdout) == (2, True)
+
+
 def test_every_file_is_described(tmp_path: Path) -> None:
     files = exported(model(beside=False), DATA.plan, DATA.x[:1])
     assert all(f"`{name}`" in files["README.md"].decode() for name in files if name != "README.md")
@@ -89,5 +106,18 @@ def test_a_model_for_another_plan_is_refused() -> None:
         brought(DATA, booster(DATA.plan.columns[::-1]), DATA.plan.hash, 0)
     with pytest.raises(BadInput, match="not a LightGBM model"):
         brought(DATA, b"tree\nnonsense", DATA.plan.hash, 0)
-    with pytest.raises(BadInput, match="not an ONNX model"):
+    with pytest.raises(BadInput, match="not an ONNX model") as refused:
         brought(DATA, b"nonsense", DATA.plan.hash, 0)
+    assert "LightGBM model saved as text" in refused.value.expected
+    with pytest.raises(BadInput, match="the file is empty"):
+        brought(DATA, b"\n", DATA.plan.hash, 0)
+    with pytest.raises(BadInput, match="nothing to calibrate on") as refused:
+        brought(DATA, booster(), DATA.plan.hash, 2**45)
+    assert (refused.value.field, refused.value.got) == ("--since", "0 frauds of 0 payments")
+
+
+def test_nobody_says_what_a_model_that_is_brought_was_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
+    show_report("shop", brought(DATA, booster(), DATA.plan.hash, int(np.median(DATA.t_ms))))
+    said = capsys.readouterr().out
+    assert "trained elsewhere; graded on" in said
+    assert "on the payments that calibrated it" in said

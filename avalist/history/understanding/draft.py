@@ -108,6 +108,11 @@ class Draft:
         """Tell whether a column's name has one of the words."""
         return any(self.names[p.name] & frozenset(some) for some in words)
 
+    def unread(self, words: Iterable[str]) -> str:
+        """Return what to say of a column that is called so and does not hold it; nothing where there is none."""
+        some = (p for p in self.left() if self.called(p, words) and not p.numeric and not p.time and p.samples)
+        return next((f" ({p.name}, such as {p.odd or p.samples[0]!r}, is none that can be read)" for p in some), "")
+
     def ask(
         self, about: str, text: str, choices: Iterable[str] = (), *, needed: bool = True, proposed: str = ""
     ) -> None:

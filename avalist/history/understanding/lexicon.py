@@ -15,7 +15,7 @@ def _words(text: str) -> frozenset[str]:
 PAYMENT: Final = _words(
     "payment transaction transactions trans tx txn trx order charge invoice operation purchase sale bestellung "
     "auftrag bestell rechnung transaktion zahlung commande paiement pedido pago orden ordine pagamento "
-    "transaccion zamowienie psp bestellung buchung"
+    "transaccion zamowienie psp bestellung buchung beleg utr rrn"
 )
 ID: Final = _words(
     "id ids no nr num number nummer numero numer ref reference referenz key uuid guid code hash token identifier"
@@ -24,6 +24,16 @@ TIME: Final = _words(
     "time date datetime timestamp ts created occurred paid at when day dt posted placed ordered datum zeit "
     "uhrzeit zeitpunkt zeitstempel fecha hora data ora heure horodatage czas date_time authorised authorized"
 )
+ZONE: Final = _words("timezone tz zeitzone fuseau fuso zonahoraria tzname")
+ZONES: Final = {
+    frozenset({summer, winter}): zone
+    for zone, winter, summer in (
+        ("Europe/Berlin", "CET", "CEST"), ("Europe/Berlin", "MEZ", "MESZ"), ("Europe/London", "GMT", "BST"),
+        ("America/New_York", "EST", "EDT"), ("America/Chicago", "CST", "CDT"), ("America/Denver", "MST", "MDT"),
+        ("America/Los_Angeles", "PST", "PDT"),
+    )
+}  # fmt: skip
+"""Where a column names the time of winter and that of summer, it is the zone of both."""
 COUNTERS: Final = {
     "step": "h", "steps": "h", "hour": "h", "hours": "h", "day": "d", "days": "d", "minute": "min", "minutes": "min",
     "week": "w", "weeks": "w", "month": "month", "months": "month",
@@ -45,11 +55,13 @@ NOT_PAYMENT_TIME: Final = _words(
 )
 AMOUNT: Final = _words(
     "amount amt value total price sum gross betrag summe preis wert umsatz montant prix valeur importe valor "
-    "precio monto total_amount importo prezzo kwota cena bedrag transactionamount grand"
+    "precio monto total_amount importo prezzo kwota cena bedrag transactionamount grand "
+    "brutto bruto lordo"
 )
 NOT_AMOUNT: Final = _words(
     "balance old new avg average mean max min std fee fees tax vat net refund refunded count limit discount "
-    "shipping unit items qty quantity number prev previous last ratio score id rank age class type dist saldo"
+    "shipping unit items qty quantity number prev previous last ratio score id rank age class type dist saldo "
+    "netto neto gebühr gebuehr"
 )
 MINOR: Final = _words("minor cents cent pence centimes pennies kopecks")
 CURRENCY: Final = _words("currency curr ccy cur wahrung währung waehrung devise moneda divisa valuta waluta monnaie")
@@ -57,7 +69,8 @@ TOKEN: Final = _words("token tokens tok fingerprint fp hash alias reference")
 FRAUD: Final = _words(
     "fraud fraudulent isfraud chargeback chargebacks chargedback cb dispute disputed betrug fraude frode "
     "oszustwo fraudster scam unauthorised unauthorized rückbuchung rueckbuchung rückbelastung rueckbelastung "
-    "rücklastschrift ruecklastschrift contracargo contestazione impayé impaye"
+    "rücklastschrift ruecklastschrift contracargo contestazione impayé impaye chargebacked betrugsfall "
+    "betrügerisch betruegerisch fraudulento fraudulenta frauduleux"
 )
 LEGIT: Final = _words("legit legitimate genuine good valid ok clean nonfraud notfraud")
 LABEL: Final = _words("label target class y outcome bad result truth")
@@ -111,7 +124,7 @@ ACCOUNT_SINCE: Final = _words("signup registered registration joined")
 ACCOUNT: Final = _words("account customer user member kunde client")
 OPENED: Final = _words("created opened since")
 AFTERWARDS: Final = _words(
-    "decline declined failure fee fees net payout payouts "
+    "decline declined failure fee fees net netto gebühr gebuehr payout payouts "
     "refund refunded refunds chargeback chargebacks dispute disputes disputed investigation investigated "
     "reviewed resolution resolved recovered recovery writeoff loss representment fraud closed after post "
     "newbalance"
@@ -147,7 +160,7 @@ PLACES: Final[tuple[tuple[str, str, frozenset[str]], ...]] = (
         "händler haendler empfänger empfaenger marchand comercio vendedor negozio sklep pos")),
     ("customer.id", "account", _words(
         "customer client user account acct buyer payer member player cust kunde kunden kundennummer konto client_id "
-        "orig origin sender usuario cliente utilisateur acheteur klient shopper nutzer uid")),
+        "orig origin sender usuario cliente utilisateur acheteur klient shopper nutzer uid cpf cnpj vpa upi")),
     ("cart.sku", "product", _words("sku product item game title artikel produkt produit producto article")),
 )  # fmt: skip
 BILLING: Final[tuple[tuple[str, frozenset[str]], ...]] = (
@@ -168,7 +181,7 @@ NOT_BILLING: Final = _words(
     "count counts velocity distinct"
 )
 SUFFIX: Final = re.compile(
-    r"(.{3,}?)s?(id|nr|no|num|nummer|number|referenz|datum|date|zeit|time|timestamp|betrag|amount)$"
+    r"(.{3,}?)s?(id|nr|no|num|nummer|number|referenz|datum|date|zeit|time|timestamp|betrag|amount|flag|indicator|label|kennzeichen|merkmal)$"
 )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+
 import polars as pl
 
 from avalist.domain.errors import BadInput
@@ -35,11 +38,12 @@ def take_amount(d: Draft) -> None:
         for p in fitting
         if p.name == given or (d.called(p, lex.AMOUNT, lex.MINOR) and not d.called(p, lex.NOT_AMOUNT))
     ]
-    money = [p for p in fitting if p.symbol or (0 < p.decimals <= 2 and p.distinct > 20 and not p.negative)]
+    money = [p for p in fitting if p.currencies or (0 < p.decimals <= 2 and p.distinct > 20 and not p.negative)]
     best = sorted(named or [p for p in money if not d.called(p, lex.NOT_AMOUNT)], key=lambda p: _amount_rank(d, p))
     if not best or (not named and len(best) > 1):
-        choices = [p.name for p in (best or fitting) if not p.is_index]
-        d.ask("amount", "which column holds the amount of a payment?", choices)
+        choices = [p.name for p in (best or fitting) if not p.is_index and p.distinct > 2]
+        text = "which column holds the amount of a payment?" if choices else "no column can be an amount of a payment"
+        d.ask("amount", text + d.unread(lex.AMOUNT), choices)
         return
     p = best[0]
     d.parts["amount"] = p.name
@@ -93,6 +97,11 @@ def take_row_type(d: Draft) -> None:
     if named:
         d.parts["refund_of"] = named[0].name
         d.take(named[0].name, "refund_of", "its name: the payment that a refund returns")
+    times = d.parts.get("occurred_at", ())
+    needed = [*((times,) if isinstance(times, str) else times), *([amount.name] if amount else [])]
+    said = [text(d.paid[name]).is_not_null() for name in needed if name in d.profiles]
+    if said:
+        d.paid = d.paid.filter(functools.reduce(operator.or_, said))  # a row without is a further item of an order
 
 
 def _row_kind(value: str) -> str:
@@ -135,12 +144,13 @@ def take_units(d: Draft) -> None:
 
 
 def _median(d: Draft, p: Profile) -> float:
-    return float(d.frame.select(pl.col(p.name).cast(pl.Float64, strict=False).abs().median()).item() or 0.0)
+    median = numbers(d.frame[p.name], d.mark).abs().median()
+    return median if isinstance(median, float) else 0.0
 
 
 def _amount_rank(d: Draft, p: Profile) -> tuple[bool, bool, bool, bool, float]:
     called = d.called(p, ("amount", "amt", "betrag", "montant", "importe"))
-    return not p.symbol, not called, p.distinct < 3, p.whole, -p.filled
+    return not p.currencies, not called, p.distinct < 3, p.whole, -p.filled
 
 
 def take_payment_id(d: Draft) -> None:
@@ -170,7 +180,8 @@ def _is_id(d: Draft, p: Profile) -> bool:
     if p.filled < _NEARLY_ALL or _repeats(d, p) > 1.02 or p.decimals or p.time or p.email or p.agent or p.longest > 100:
         return False
     named = d.called(p, lex.PAYMENT) and (d.called(p, lex.ID) or len(p.words) <= 2)
-    return named or (p.words[-1:] and p.words[-1] in lex.ID and len(p.words) == 1) or (
+    numbered = all(value.startswith("#") for value in p.top)  # as shops number orders
+    return named or numbered or (p.words[-1:] and p.words[-1] in lex.ID and len(p.words) == 1) or (
         p.token == 1 and p.length >= 16 and not p.numeric and not d.called(p, lex.IDENTIFYING - lex.ID)
     )  # fmt: skip
 
@@ -199,7 +210,14 @@ def take_currency(d: Draft) -> None:
         return
     amount = d.profiles.get(d.parts.get("amount", ""))
     called = next((w.upper() for p in [amount] if p for w in p.words if w.upper() in EXPONENT and len(w) == 3), "")
-    found = given or (amount.symbol if amount else "") or called
+    signs = amount.currencies if amount else ()
+    if len(signs) > 1 and not given:
+        text = (
+            f"the amounts are in several currencies ({', '.join(signs)}), and no column names them: best add one of "
+            "ISO 4217 codes; or in which one shall all be taken, whatever their sign?"
+        )
+        d.ask("currency", text, signs)
+    found = given or next(iter(signs), "") or called
     why = (
         "you said so" if given else "the amounts say so" if found else "no column tells, so it is assumed (--currency)"
     )

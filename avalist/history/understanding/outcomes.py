@@ -41,13 +41,19 @@ def _report_times(d: Draft) -> None:
 def _label(d: Draft) -> None:
     given = d.answers.get("label")
     if "chargeback" in d.yes and not given:
-        d.notes.append(f"rows of {d.parts['row_type']} {', '.join(d.yes['chargeback'])} are reports of fraud")
-        return
+        rows = f"rows of {d.parts['row_type']} {', '.join(d.yes['chargeback'])}"
+        if _name_payments(d):
+            d.notes.append(f"{rows} are reports of fraud")
+            return
+        d.notes.append(
+            f"{rows} are chargebacks, and none names a payment of the file: they are skipped. If a column names it, "
+            "map that as refund_of"
+        )
     p = None if given == "none" else _label_column(d, given)
     if p is None:
         return
     yes = _fraud_values(d, p)
-    if given and not yes and not _is_plain(d, p):
+    if not yes and not _is_plain(d, p):
         _ask_of_values(d, p)
         return
     reasons = yes and p.filled < 0.5 and len(yes) < p.distinct  # of which some say fraud
@@ -61,6 +67,17 @@ def _label(d: Draft) -> None:
             "the file does not say when a fraud was reported: the delay is drawn, median 25 days (report_delay_d in "
             "[schema.settings])"
         )
+
+
+def _name_payments(d: Draft) -> bool:
+    """Tell whether chargebacks that are rows of their own name payments. Where the sample has gaps they may."""
+    key = d.parts.get("payment_id", "")
+    names = d.parts.get("refund_of") or (key if isinstance(key, str) else key[0])
+    if len(d.lines) <= d.lines[-1] - d.lines[0] or not names:
+        return bool(names)
+    charged_back = d.frame.filter(flags(d.frame[d.parts["row_type"]], d.yes["chargeback"]))
+    ids = text(d.paid[key if isinstance(key, str) else key[0]])
+    return bool(text(charged_back[names]).is_in(ids.drop_nulls().implode()).any())
 
 
 def _take_label(d: Draft, p: Profile, yes: tuple[str, ...], why: str) -> None:
@@ -83,7 +100,7 @@ def _label_with_times(d: Draft, p: Profile, yes: tuple[str, ...]) -> None:
 
 
 def _ask_of_values(d: Draft, p: Profile) -> None:
-    """Ask which value means fraud, where a column was said to be the label and its words do not tell."""
+    """Ask which value means fraud, where a column is the label and its words do not tell."""
     if p.distinct > _MOST_VALUES:
         expected = f"a column of few values, such as yes and no; this one has {p.distinct:,}"
         raise BadInput("not a column of fraud labels", field="--label", expected=expected, got=", ".join(p.top[:5]))
@@ -98,7 +115,7 @@ def _is_plain(d: Draft, p: Profile) -> bool:
 
 def _label_column(d: Draft, given: str | None) -> Profile | None:
     """Return the column of labels; None where there is none, or where it must be asked for."""
-    found = [p for p in d.left() if p.name == given] if given else _labels(d)
+    found = [p for p in d.left() if p.name == given] if given else _labels(d) or _unclear(d)
     if not found:
         if "fraud_reported_at" not in d.outcomes and "early_warning_at" not in d.outcomes:
             choices = (*[p.name for p in d.left() if 1 < p.distinct <= 6][:12], "none")
@@ -145,6 +162,14 @@ def _labels(d: Draft) -> list[Profile]:
         return named and (_minority(d, p) if p.flag > SURE else marks and p.longest <= 3)
 
     return [p for p in d.left() if fits(p)]
+
+
+def _unclear(d: Draft) -> list[Profile]:
+    """Return columns that are called labels, where their values do not tell which of them is fraud."""
+    if {"fraud_reported_at", "early_warning_at"} & d.outcomes.keys():
+        return []
+    few = [p for p in d.left() if 2 <= p.distinct <= 3 and p.filled > 0.5 and not p.time]
+    return [p for p in few if d.called(p, lex.FRAUD) and not d.called(p, lex.OTHER_MODEL)]
 
 
 def _minority(d: Draft, p: Profile) -> bool:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from avalist.domain.money import EXPONENT
-from avalist.history.columns import ISO, NO, YES, instants, numbers, share, text, with_card_number
+from avalist.history.columns import ISO, NO, YES, in_english, instants, numbers, share, text, with_card_number
 from avalist.history.rejects import masked, shown
 from avalist.history.table import Batch, Table
 
@@ -29,17 +29,36 @@ _IP = r"^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7})$
 _TOKEN = r"^(?:[0-9a-fA-F\-]{16,}|[A-Za-z0-9_\-+/=]*\d[A-Za-z0-9_\-+/=]*)$"
 _AGENT = r"(?:Mozilla/|Opera/|AppleWebKit|okhttp|Dalvik)"
 _CLOCK = r"^\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp]\.?[Mm]\.?)?$"
-_COMMA = r"^[^0-9,.]{0,5}\d{1,3}(?:[. ']?\d{3})*,(?:\d{1,2}|\d{4,})[^0-9,.]{0,5}$"
-_DOT = r"^[^0-9,.]{0,5}\d{1,3}(?:[, ']?\d{3})*\.(?:\d{1,2}|\d{4,})[^0-9,.]{0,5}$"
-_TIMELIKE = re.compile(r"^(?=.*\d)(?:\d{8}|\d{12}|\d{14}|.*\d[-/.:, ]+[\dA-Za-z].*)$")
-SYMBOLS = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY", "₹": "INR", "zł": "PLN", "₽": "RUB", "₺": "TRY", "₩": "KRW"}
+_COMMA = r"^[^0-9,.]{0,5}\d{1,3}(?:[.\s'’]?\d{3})*,(?:\d{1,2}|\d{4,})[^0-9,.]{0,5}$"
+_DOT = r"^[^0-9,.]{0,5}\d{1,3}(?:[,\s'’]?\d{3})*\.(?:\d{1,2}|\d{4,})[^0-9,.]{0,5}$"
+_GROUPED = r"^[^0-9,.]{0,5}[1-9]\d{0,2}(?:\.\d{3})+[^0-9,.]{0,5}$"
+_OF_THREE = [code for code, decimals in EXPONENT.items() if decimals == 3]
+_TIMELIKE = re.compile(r"^(?=.*\d)(?:\d{8}|\d{12}|\d{14}|\d\d[A-Za-z]{3}\d{4}|.*\d[-/.:, ]+[\dA-Za-z].*)$")
+SYMBOLS = {
+    "€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY", "₹": "INR", "zł": "PLN", "₽": "RUB", "₺": "TRY", "₩": "KRW",
+    "R$": "BRL", "US$": "USD", "C$": "CAD", "CA$": "CAD", "A$": "AUD", "AU$": "AUD", "NZ$": "NZD", "HK$": "HKD",
+    "S$": "SGD", "MX$": "MXN", "NT$": "TWD", "Kč": "CZK", "Ft": "HUF", "Rs": "INR", "₱": "PHP", "฿": "THB", "₴": "UAH",
+    "₦": "NGN", "₫": "VND", "₪": "ILS",
+}  # fmt: skip
 
 _DATES = {
     "dmy": ("%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d/%m/%y", "%d.%m.%y", "%d-%m-%y"),
     "mdy": ("%m/%d/%Y", "%m.%d.%Y", "%m-%d-%Y", "%m/%d/%y", "%m.%d.%y", "%m-%d-%y"),
-    "": ("%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y"),
+    "": (
+        "%Y/%m/%d",
+        "%Y.%m.%d",
+        "%Y%m%d",
+        "%d %b %Y",
+        "%d-%b-%Y",
+        "%d-%b-%y",
+        "%b %d, %Y",
+        "%d %B %Y",
+        "%B %d, %Y",
+        "%G-W%V-%u",
+        "%d%b%Y",
+    ),
 }
-_CLOCKS = ("%H:%M:%S%.f", "%H:%M", "%I:%M:%S %p", "%I:%M %p", "%H%M%S")
+_CLOCKS = ("%H:%M:%S%.f", "%H:%M", "%I:%M:%S %p", "%I:%M %p", "%H%M%S", "%H.%M.%S", "%H.%M", "%Hh%M")
 _WHOLE = (
     "%a %b %d %H:%M:%S %Y",
     "%a, %d %b %Y %H:%M:%S %z",
@@ -52,8 +71,9 @@ _WHOLE = (
 class Profile(msgspec.Struct, kw_only=True):
     """What one column looks like. Shares are of the filled cells of the sample, from 0 to 1.
 
-    `time` is the format of a column of times and `times` how it was told; `orders` holds the readings, ``dmy`` and
-    ``mdy``, that fit all cells where nothing decides between them.
+    `odd` is a cell that would be an amount but for a sign that is no known currency's. `time` is the format of a column
+    of times and `times` how it was told; `orders` holds the readings, ``dmy`` and ``mdy``, that fit all cells where
+    nothing decides between them.
     """
 
     name: str
@@ -68,7 +88,8 @@ class Profile(msgspec.Struct, kw_only=True):
     high: float = 0.0
     decimals: int = 0
     negative: float = 0.0
-    symbol: str = ""
+    currencies: tuple[str, ...] = ()
+    odd: str = ""
     time: str = ""
     times: str = ""
     has_clock: bool = False
@@ -121,14 +142,21 @@ def draw(table: Table) -> Sample:
 
 
 def decimal_mark_of(frame: pl.DataFrame) -> str:
-    """Return the decimal mark of a file's columns of text: the one that more columns show."""
-    commas = dots = 0
+    """Return the decimal mark of a file's columns of text: the one that more columns show.
+
+    A column of nothing but such as 4.523 has thousands, unless dots stand before decimals elsewhere or a currency of
+    three decimals is named.
+    """
+    commas = dots = grouped = 0
     for column in frame.iter_columns():
         if column.dtype == pl.String:
             cells = column.drop_nulls().head(2000).str.strip_chars()
             commas += share(cells.str.contains(_COMMA)) > 0.5
             dots += share(cells.str.contains(_DOT)) > 0.5
-    return "," if commas > dots else "."
+            grouped += len(cells) > 0 and share(cells.str.contains(_GROUPED)) == 1
+            if cells.is_in(_OF_THREE).any():
+                return "."
+    return "," if commas > dots or (grouped and not dots) else "."
 
 
 def profile(column: pl.Series, lines: npt.NDArray[np.int64], decimal_mark: str) -> Profile:
@@ -177,13 +205,16 @@ def _numbers(found: Profile, column: pl.Series, filled: pl.Series, lines: npt.ND
     if column.dtype == pl.Boolean or column.dtype.is_temporal():
         return
     if column.dtype == pl.String:
-        if filled.str.contains(r"^[^0-9]{0,6}[0-9][0-9.,' \u00a0]*[^0-9]{0,6}$").mean() != 1:
+        plain = filled.str.contains(r"^[^0-9]{0,6}[0-9][0-9.,'’\s]*[^0-9]{0,6}$")
+        if share(plain) < _MOST:
             return
-        letters = filled.str.extract(r"([^0-9.,' \u00a0+\-()]+)").drop_nulls().unique()
+        letters = filled.filter(plain).str.extract(r"([^0-9.,'’\s+\-−()]+)").drop_nulls().unique()
         signs = {s.strip() for s in letters}
-        if any(s not in SYMBOLS and s.upper() not in EXPONENT and s != "%" for s in signs):
+        strange = [s for s in signs if s not in SYMBOLS and s.upper() not in EXPONENT and s != "%"]
+        if strange:
+            found.odd = shown(str(filled.filter(filled.str.contains(max(strange), literal=True))[0]))
             return
-        found.symbol = next((SYMBOLS.get(s, s.upper()) for s in sorted(signs) if s != "%"), "")
+        found.currencies = tuple(sorted({SYMBOLS.get(s, s.upper()) for s in signs if s != "%"}))
     parsed = numbers(column, mark)
     known = parsed.drop_nulls().drop_nans()
     if known.is_empty():
@@ -237,7 +268,7 @@ def _rising(at: pl.Series) -> bool:
 
 
 def _time(found: Profile, filled: pl.Series, values: pl.Series) -> None:
-    tried = values.head(_TRIED)
+    tried = in_english(values.head(_TRIED))
     if found.clock or found.ip > _MOST or not _TIMELIKE.match(str(tried[0])):
         return
     if found.numeric and found.decimals and "," not in str(tried[0]):
@@ -257,6 +288,7 @@ def _time(found: Profile, filled: pl.Series, values: pl.Series) -> None:
 _PARTS = {
     "%Y": r"\d{4}", "%y": r"\d\d", "%m": r"\d\d?", "%d": r"\d\d?", "%H": r"\d\d?", "%I": r"\d\d?", "%M": r"\d\d",
     "%S%.f": r"\d\d(?:\.\d+)?", "%S": r"\d\d", "%p": "[AaPp][Mm]", "%#z": r"(?:[+-]\d\d:?\d*|Z|UTC|GMT)",
+    "%G": r"\d{4}", "%V": r"\d\d", "%u": "[1-7]",
     "%z": r"[+-]\d\d:?\d\d", "%b": r"[^\W\d_]{3}", "%B": r"[^\W\d_]+", "%a": r"[^\W\d_]{3}",
 }  # fmt: skip
 

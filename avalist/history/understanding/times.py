@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from collections.abc import Iterable
 
 import numpy as np
@@ -45,12 +46,18 @@ def take_time(d: Draft) -> None:
 
 def _ask(d: Draft) -> None:
     numbers = [p for p in d.left() if p.numeric and p.whole and p.distinct > 2]
+    partly = [p for p in d.left() if p.time and 0.3 < p.filled < 0.9 and not d.called(p, lex.NOT_PAYMENT_TIME)]
+    if partly:
+        shares = ", ".join(f"{p.name} in {p.filled:.0%} of the rows" for p in partly)
+        text = f"no column holds a time in every row, but {shares}: is it the payment's? Rows without are left out"
+        d.ask("time", text, [p.name for p in partly])
+        return
     choices = [p.name for p in sorted(numbers, key=lambda p: not d.called(p, lex.TIME, lex.COUNTERS))]
     if choices:
         text = "no column of times was recognised: which one says when a payment was made, if only by counting?"
     else:
         text = "no column can be a time, and a payment needs one: add a column that says when each was made"
-    d.ask("time", text, choices)
+    d.ask("time", text + d.unread(lex.TIME), choices)
 
 
 def _time_score(d: Draft, p: Profile) -> float:
@@ -87,19 +94,35 @@ def _take_time(d: Draft, p: Profile) -> None:
         d.formats[p.name] = format
     d.take(p.name, "occurred_at", why + ("" if p.has_clock or clock or not p.time else "; there is no time of day"))
     if p.time:
-        known = (
-            "in each cell"
-            if "z" in format
-            else f"taken as {zone}" + ("" if "timezone" in d.answers else " (--timezone)")
-        )
+        known = "in each cell" if "z" in format else f"taken as {zone}" + _how(d, zone)
         d.notes.append(
             f"times that name no zone are {known}" if "z" not in format else "the zone of times stands in each cell"
         )
 
 
 def _zone(d: Draft) -> str:
-    zone = d.parts["timezone"] = d.answers.get("timezone", "UTC")
+    """Return the zone of times that name none: as was said, or as a column of the file says; else UTC."""
+    zone = d.parts["timezone"] = d.answers.get("timezone") or _zone_told(d) or "UTC"
     return zone
+
+
+def _zone_told(d: Draft) -> str:
+    """Return the zone that a column names in every row; nothing where there is none, or it names several."""
+    for p in d.left():
+        if d.called(p, lex.ZONE) and p.filled > 0.9 and p.distinct <= 2:
+            names = frozenset(v.upper() for v in p.top)
+            known = p.distinct == 1 and p.top[0] in zoneinfo.available_timezones()
+            zone = p.top[0] if known else next((zone for pair, zone in lex.ZONES.items() if names <= pair), "")
+            if zone:
+                d.take(p.name, "timezone", f"times are in {zone}, as it says in every row")
+                return zone
+            d.notes.append(f"{p.name} names no zone that is known ({', '.join(p.top)})")
+    return ""
+
+
+def _how(d: Draft, zone: str) -> str:
+    told = next((r.column for r in d.reasons.values() if r.role == "timezone"), "")
+    return "" if "timezone" in d.answers else f", as {told} says" if told else " (--timezone)"
 
 
 def _time_of_day(d: Draft) -> tuple[tuple[str, ...], str]:
@@ -142,7 +165,7 @@ def _take_parts(d: Draft, parts: list[Profile]) -> None:
     d.formats[names[0]] = " ".join(["%Y %m %d", clock]).strip()
     _take_all(d, names, f"year, month and day of a payment stand in {', '.join(names)}")
     _take_all(d, columns, "the time of day")
-    d.notes.append(f"times are taken as {zone}" + ("" if "timezone" in d.answers else " (--timezone)"))
+    d.notes.append(f"times are taken as {zone}" + _how(d, zone))
 
 
 def _take_all(d: Draft, columns: Iterable[str], why: str) -> None:

@@ -130,7 +130,7 @@ def evaluate(logged: Logged, share: F64, worth: Worth) -> Estimate:
 def difference(logged: Logged, share: F64, worth: Worth) -> Interval:
     """Return the doubly robust mean of Σ share · worth; shares of two policies' difference tell what one earns more.
 
-    The interval holds two (ADR 55): by how far what came scatters, and by how far the model expects what a draw
+    The interval holds two (ADR 53): by how far what came scatters, and by how far the model expects what a draw
     released to. A draw releases few, and without a fraud among them, by luck, the first is too narrow; a model may be
     wrong, and then the second is.
     """

@@ -6,7 +6,6 @@ import gc
 import os
 import sqlite3
 import time
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
@@ -295,13 +294,12 @@ async def indexes(documents: MongoDocuments, name: str) -> set[str]:
 
 
 @pytest.mark.sockets
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the driver leaves a socket whose time ran out to be found
 def test_a_mongodb_that_is_not_there_is_unavailable() -> None:
     for limit, said in (("timeoutMS", "check that the server runs"), ("serverSelectionTimeoutMS", r"in 0\.2 s")):
         with pytest.raises(Unavailable, match=said):
             MongoDocuments(f"mongodb://127.0.0.1:{free_port()}/x?{limit}=200")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # the driver leaves a socket whose time ran out to be found
-        gc.collect()
+    gc.collect()
 
 
 @pytest.mark.parametrize("url", ["mongodb://", "mongodb://host:port/x", "mongodb://host/x?w=never&wtimeoutms=no"])

@@ -438,10 +438,70 @@ def test_a_service_that_is_silent_costs_no_more_than_the_deadline(both: Callable
 
 @pytest.mark.parametrize(("option", "said"), [
     ({"key": ""}, "key"), ({"key": "a\nb"}, "key"), ({"url": "avalist.example"}, "url"), ({"timeout_ms": 0}, "timeout"),
+    ({"key": None}, "key"), ({"timeout_ms": float("nan")}, "timeout"), ({"timeout_ms": "250"}, "timeout"),
+    ({"attempts": 0}, "attempts"), ({"service_deadline_ms": 0}, "service_deadline"),
 ])  # fmt: skip
 def test_options_that_make_no_sense_are_refused(option: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         ac.Avalist(**{"key": "k", **option})
+
+
+@pytest.mark.parametrize("policy", [{"approve_up_to_minor": {"EUR": "5"}}, {"beyond": "reject"}])
+def test_a_fallback_that_makes_no_sense_is_refused_before_the_outage(policy: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(policy))):
+        ac.Fallback(**policy)
+
+
+@pytest.mark.parametrize("amount", ["5", 5.5, None, -1])
+def test_what_is_no_amount_is_not_approved_locally(amount: Any) -> None:
+    played = Played(Lost("down"))
+    assert played.run(played.protocol.decide({**PAYMENT, "amount_minor": amount})).action == "decline"
+
+
+@pytest.mark.parametrize("event", [None, [{"type": "capture", "payment_id": "p1"}], {"payment_id": "p1"}])
+def test_what_is_no_event_is_refused(event: Any) -> None:
+    played = Played(ok({"recorded": 1}))
+    with pytest.raises(ValueError, match="each an argument"):
+        played.run(played.protocol.record([event]))
+
+
+def test_a_closed_client_answers_locally_and_tells_what_waited(
+    both: Callable[..., Both], caplog: pytest.LogCaptureFixture
+) -> None:
+    one = both(lambda request: httpx.Response(503), attempts=1)
+    assert one("decide", **PAYMENT).local
+    one("close", 0)
+    client = one.client._http
+    one._runner.run(client.aclose()) if isinstance(client, httpx.AsyncClient) else client.close()
+    decision = one("decide", **{**PAYMENT, "payment_id": "p2"})
+    assert (decision.local, decision.why) == (True, "the client is closed")
+    assert "event pre_auth:p2 will never be sent" in caplog.text
+    assert (one.client.waiting, one("flush", 0)) == (1, 1)
+
+
+def test_an_error_that_is_not_of_a_closed_client_gets_out(both: Callable[..., Both]) -> None:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise RuntimeError("a mistake of the transport")
+
+    with pytest.raises(RuntimeError, match="a mistake"):
+        both(fail, outbox=False)("decide", **PAYMENT)
+
+
+def test_a_closing_that_is_cancelled_closes_the_file(tmp_path: Path) -> None:
+    async def cancel() -> None:
+        client = ac.AsyncAvalist(key="k", outbox=tmp_path / "outbox.db", http=None)
+        assert client._outbox is not None
+        client._outbox.put("e1", b"{}")
+        closing = asyncio.create_task(client.close(240_000))
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert client._http.is_closed
+        assert client._outbox.oldest(1) == []
+
+    asyncio.run(cancel())
+    assert len(Outbox(tmp_path / "outbox.db")) == 1
 
 
 def test_a_key_is_not_shown() -> None:

@@ -62,13 +62,15 @@ class AsyncAvalist(Client[httpx.AsyncClient]):
         if self._closing.is_set():
             return
         self._closing.set()
-        if (task := self._task) is not None:
-            task.cancel()
-            await asyncio.wait([task])
-        await self.flush(flush_ms)
-        if self._own_http:
-            await self._http.aclose()
-        self._close_outbox()
+        try:
+            if (task := self._task) is not None:
+                task.cancel()
+                await asyncio.wait([task])
+            await self.flush(flush_ms)
+        finally:  # also when the closing is cancelled
+            self._close_outbox()
+            if self._own_http:
+                await self._http.aclose()
 
     async def __aenter__(self) -> Self:
         self._wake()
@@ -104,6 +106,8 @@ class AsyncAvalist(Client[httpx.AsyncClient]):
             return Lost(f"no answer within {step.timeout_s * 1000:.0f} ms")
         except httpx.RequestError as error:
             return Lost(f"{type(error).__name__}: {error}")
+        except RuntimeError:
+            return self._lost_closed()
         return Reply(response.status_code, response.headers, response.content)
 
     def _wake(self) -> None:

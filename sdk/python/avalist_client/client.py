@@ -11,7 +11,7 @@ import httpx
 
 from avalist_client.fallback import Fallback
 from avalist_client.outbox import Outbox
-from avalist_client.protocol import Protocol, Request
+from avalist_client.protocol import Lost, Protocol, Request
 from avalist_client.settings import Settings
 
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
@@ -100,6 +100,12 @@ class Client(Generic[H]):
 
     def _url(self, request: Request) -> str:
         return self._settings.url + request.path
+
+    def _lost_closed(self) -> Lost:
+        """Return what came of a request of a client that was closed meanwhile; raise an error that is another's."""
+        if not self._http.is_closed:
+            raise  # noqa: PLE0704  the error that is being handled
+        return Lost("the client is closed")
 
     def _close_outbox(self) -> None:
         if self.waiting:

@@ -35,9 +35,23 @@ class Fallback(msgspec.Struct, frozen=True, kw_only=True):
     approve_up_to_minor: Mapping[str, int] = {}
     beyond: Literal["review", "decline"] = "review"
 
+    def __post_init__(self) -> None:
+        """Check it now, for an outage is a bad time to learn of a slip. Raises ``ValueError``."""
+        for currency, amount in self.approve_up_to_minor.items():
+            check_number(f"approve_up_to_minor[{currency!r}]", amount, 0, 2**63 - 1)
+        if self.beyond not in ("review", "decline"):
+            raise ValueError(f"beyond: expected 'review' or 'decline', got {self.beyond!r}")
+
     def action(self, amount_minor: int, currency: str) -> types.Action:
-        """Return the action for an amount."""
-        return "approve" if amount_minor <= self.approve_up_to_minor.get(currency, -1) else self.beyond
+        """Return the action for an amount; what is no amount is not approved."""
+        most = self.approve_up_to_minor.get(currency, -1)
+        return "approve" if isinstance(amount_minor, int) and 0 <= amount_minor <= most else self.beyond
+
+
+def check_number(name: str, value: object, least: int, most: int) -> None:
+    """Raise ``ValueError`` for what is no whole number from `least` to `most`."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"{name}: expected a whole number from {least} to {most}, got {value!r}")
 
 
 def fall_back(payment: types.DecisionRequest, fallback: Fallback, mode: Mode, why: str) -> Decision:

@@ -31,7 +31,7 @@ class Outbox:
     def __init__(self, path: str | Path | None = None, limit: int = 10_000) -> None:
         self.limit, self.dropped = limit, 0
         self._lock = threading.Lock()
-        self._closed = False
+        self._closed, self._left = False, 0
         if path is not None:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path or ":memory:", timeout=0.1, isolation_level=None, check_same_thread=False)
@@ -44,8 +44,10 @@ class Outbox:
         )
 
     def __len__(self) -> int:
-        """Return how many events wait."""
+        """Return how many events wait, or waited when it was closed."""
         with self._lock:
+            if self._closed:
+                return self._left
             (count,) = self._db.execute("SELECT count(*) FROM waiting").fetchone()
         return int(count)
 
@@ -91,6 +93,7 @@ class Outbox:
 
     def close(self) -> None:
         """Close the file; it keeps what waits."""
+        left = len(self)
         with self._lock:
-            self._closed = True
+            self._closed, self._left = True, left
             self._db.close()

@@ -149,6 +149,9 @@ class Protocol:
         """Record events; those that do not fit are named in the answer, unless none does: then it is raised."""
         if not events:
             return types.Recorded(recorded=0)
+        for event in events:
+            if not isinstance(event, Mapping) or "type" not in event:
+                raise ValueError(f"events: expected dictionaries with a 'type', each an argument, got {event!r:.80}")
         path = "/v1/outcomes" if all(event["type"] in _OUTCOMES for event in events) else "/v1/events"
         body = self._encoded([_complete(event) for event in events])
         return (yield from self._record(Request("POST", path, body), self.settings.other_timeout_ms))

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from avalist_client.fallback import Fallback
+from avalist_client.fallback import Fallback, check_number
 from avalist_client.version import CONTRACT, VERSION
 
 
@@ -30,12 +30,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Check them. Raises ``ValueError``."""
-        if not re.fullmatch("[!-~]+", self.key):
+        if not isinstance(self.key, str) or not re.fullmatch("[!-~]+", self.key):
             raise ValueError("key: expected the text that 'avalist merchant key' printed")
         if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
             raise ValueError(f"url: expected http://host:port or https://host, got {self.url!r}")
-        if min(self.timeout_ms, self.other_timeout_ms, self.attempts) < 1:
-            raise ValueError("timeout_ms, other_timeout_ms and attempts: expected at least 1")
+        for name in ("timeout_ms", "other_timeout_ms", "attempts"):
+            check_number(name, getattr(self, name), 1, 2**31 - 1)
+        if self.service_deadline_ms is not None:
+            check_number("service_deadline_ms", self.service_deadline_ms, 1, 10_000)
 
     def __repr__(self) -> str:
         """Return what was told, without the key: logs and tracebacks repeat it."""

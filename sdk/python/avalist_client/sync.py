@@ -115,6 +115,8 @@ class Avalist(Client[httpx.Client]):
                         return Lost("the answer did not end in time")
         except httpx.RequestError as error:
             return Lost(f"{type(error).__name__}: {error}")
+        except RuntimeError:
+            return self._lost_closed()
         return Reply(response.status_code, response.headers, b"".join(parts))
 
     # --- what waits is sent by a thread of its own, which ends when nothing does -----------------------------------

@@ -1,5 +1,5 @@
 import { type AvalistError, NotFound, TryLater, Unreachable } from "./errors.js";
-import { type Fallback, fallBack } from "./fallback.js";
+import { checkFallback, checkNumbers, type Fallback, fallBack } from "./fallback.js";
 import { Outbox } from "./outbox.js";
 import { call, CONTRACT, type Request, type Transport, VERSION } from "./transport.js";
 import type { Checkpoint, Decision, Event, Found, Lookup, Payment, Recorded, StoredDecision } from "./types.js";
@@ -40,9 +40,14 @@ export class Avalist {
   constructor(options: Options) {
     const { timeoutMs = 250, otherTimeoutMs = 10_000, attempts = 3, outboxLimit = 10_000 } = options;
     const { fallback = {}, warn = (message) => console.warn(`avalist: ${message}`) } = options;
-    if (!/^[!-~]+$/.test(options.key)) {
+    const { serviceDeadlineMs = 1 } = options;
+    if (typeof options.key !== "string" || !/^[!-~]+$/.test(options.key)) {
       throw new TypeError("key: expected the text that 'avalist merchant key' printed");
     }
+    checkNumbers({ timeoutMs, otherTimeoutMs, attempts }, 1, 2 ** 31 - 1);
+    checkNumbers({ outboxLimit }, 0, Number.MAX_SAFE_INTEGER);
+    checkNumbers({ serviceDeadlineMs }, 1, 10_000);
+    if (fallback !== null) checkFallback(fallback);
     this.#options = { timeoutMs, otherTimeoutMs, fallback, warn };
     this.#transport = {
       url: checkedUrl(options.url ?? "http://127.0.0.1:8321"),
@@ -106,8 +111,12 @@ export class Avalist {
   async record(...events: Event[]): Promise<Recorded> {
     if (!events.length) return { recorded: 0, errors: [] };
     const path = events.every(({ type }) => OUTCOMES.has(type)) ? "/v1/outcomes" : "/v1/events";
-    const now = new Date();
-    const whole = events.map((event) => ({ event_id: crypto.randomUUID(), occurred_at: now, ...event }));
+    const now = new Date().toISOString();
+    const whole = events.map((event) => ({
+      ...event,
+      event_id: event.event_id ?? crypto.randomUUID(),
+      occurred_at: event.occurred_at ?? now,
+    }));
     return this.#call(post(path, JSON.stringify(whole), "recorded"));
   }
 
@@ -140,14 +149,14 @@ export class Avalist {
  * event; a `rescore` may be asked for many times and gets a fresh one.
  */
 async function completePayment(fields: Payment): Promise<Payment> {
-  if (fields.event_id !== undefined && fields.occurred_at === undefined) {
+  if (fields.event_id != null && fields.occurred_at == null) {
     throw new TypeError("occurred_at: expected a time along with event_id, for a retry must say the same");
   }
   const checkpoint = fields.checkpoint ?? "pre_auth";
   const of = checkpoint === "rescore" ? crypto.randomUUID() : fields.payment_id;
   let eventId = `${checkpoint}:${of}`;
   if ([...eventId].length > LONGEST_ID) eventId = `${checkpoint}:${await sha256(of)}`;
-  return { event_id: eventId, occurred_at: new Date().toISOString(), ...fields };
+  return { ...fields, event_id: fields.event_id ?? eventId, occurred_at: fields.occurred_at ?? new Date().toISOString() };
 }
 
 async function sha256(text: string): Promise<string> {

@@ -44,5 +44,25 @@ export function fallBack(payment: Payment, fallback: Fallback, mode: Decision["m
 }
 
 function action(payment: Payment, { approveUpToMinor = {}, beyond = "review" }: Fallback): Action {
-  return payment.amount_minor <= (approveUpToMinor[payment.currency] ?? -1) ? "approve" : beyond;
+  const { amount_minor: amount, currency } = payment;
+  const fits = Number.isSafeInteger(amount) && amount >= 0 && amount <= (approveUpToMinor[currency] ?? -1);
+  return fits ? "approve" : beyond;
+}
+
+/** Check it when the client is made, for an outage is a bad time to learn of a slip. Throws `TypeError`. */
+export function checkFallback(fallback: Fallback): void {
+  const { approveUpToMinor = {}, beyond = "review" } = fallback;
+  checkNumbers(approveUpToMinor, 0, Number.MAX_SAFE_INTEGER);
+  if (!["review", "decline"].includes(beyond)) {
+    throw new TypeError(`beyond: expected "review" or "decline", got ${beyond}`);
+  }
+}
+
+/** Throw a `TypeError` for what is no whole number from `least` to `most`. */
+export function checkNumbers(named: Record<string, number>, least: number, most: number): void {
+  for (const [name, value] of Object.entries(named)) {
+    if (!Number.isSafeInteger(value) || value < least || value > most) {
+      throw new TypeError(`${name}: expected a whole number from ${least} to ${most}, got ${value}`);
+    }
+  }
 }

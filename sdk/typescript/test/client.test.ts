@@ -124,6 +124,26 @@ test("event ids are the payment's; a rescore has a fresh one", async () => {
   await assert.rejects(client.decide({ ...PAYMENT, event_id: "e" }), /occurred_at/);
 });
 
+test("what is undefined is not given", async () => {
+  const nothing = { event_id: undefined, occurred_at: undefined } as object;
+  const client = played.client();
+  played.answers = [{ body: DECIDED }, { body: { recorded: 1, errors: [] } }];
+  await client.decide({ ...PAYMENT, ...nothing });
+  await client.record({ type: "capture", payment_id: "p1", ...nothing });
+  const [payment, events] = played.bodies.map((body) => JSON.parse(body) as Record<string, unknown>);
+  assert.equal(payment?.["event_id"], "pre_auth:p1");
+  for (const sent of [payment, (events as unknown as Record<string, unknown>[])[0]]) {
+    assert.ok(typeof sent?.["event_id"] === "string" && typeof sent["occurred_at"] === "string");
+  }
+});
+
+test("what is no amount is not approved locally", async () => {
+  await played.stop();
+  const wrong = [{ amount_minor: "5" }, { amount_minor: NaN }, { amount_minor: -1 }];
+  const answers = await Promise.all(wrong.map((changes) => played.decide({}, changes)));
+  assert.deepEqual(answers.map(({ action }) => action), ["decline", "decline", "decline"]);
+});
+
 test("events go where their scope is enough", async () => {
   played.answers = [{ body: { recorded: 1, errors: [] } }];
   const client = played.client();
@@ -166,6 +186,12 @@ test("a full outbox drops the oldest", async () => {
 test("options that make no sense are refused", () => {
   assert.throws(() => new Avalist({ key: "" }), /key/);
   assert.throws(() => new Avalist({ key: "k", url: "avalist.example" }), /url/);
+  assert.throws(() => new Avalist({ key: undefined as unknown as string }), /key/);
+  for (const timeoutMs of [0, -5, NaN, Infinity]) assert.throws(() => new Avalist({ key: "k", timeoutMs }), /timeoutMs/);
+  assert.throws(() => new Avalist({ key: "k", attempts: 0 }), /attempts/);
+  assert.throws(() => new Avalist({ key: "k", serviceDeadlineMs: 0 }), /serviceDeadlineMs/);
+  assert.throws(() => new Avalist({ key: "k", fallback: { approveUpToMinor: { EUR: NaN } } }), /EUR/);
+  assert.throws(() => new Avalist({ key: "k", fallback: { beyond: "reject" as "decline" } }), /beyond/);
 });
 
 test("a client that is printed does not show its key", () => {

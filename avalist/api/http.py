@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import parse_qsl, unquote_plus
 
 import msgspec
 
@@ -94,6 +95,20 @@ def refuse_in_address(scope: Scope) -> None:
             expected="no card number",
             got="a number of 13 to 19 digits (not shown)",
         )
+
+
+def check_query(scope: Scope, known: Sequence[str]) -> None:
+    """Raise ``BadInput`` for a parameter of the query that is none of `known`, or that stands twice."""
+    if not scope["query_string"]:
+        return
+    names = [name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)]
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=1) or known
+            expected = " or ".join(near) if near else "no parameter"
+            raise BadInput("no such parameter", field="query", expected=expected, got=ascii(name)[1:-1][:32])
+        if names.count(name) > 1:
+            raise BadInput("sent twice", field=name, expected="once", got="twice")
 
 
 def check_media(given: Given) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from avalist.app.dataset import Dataset
 from avalist.app.train import delay_at, known_by, level_by_age, range_of
 from avalist.domain.errors import BadInput
+from avalist.domain.events import from_ms
 from avalist.domain.schema import DAY_MS
 from avalist.features.codes import code_of
 from avalist.features.plan import Plan
@@ -158,7 +159,9 @@ def brought(data: Dataset, body: bytes, plan_hash: str, from_ms: int) -> Artefac
     later = np.flatnonzero(known.t_ms >= from_ms)
     margins, y = trees.score_many(known.x[later]), known.y[later].astype(np.float64)
     if not 0 < (frauds := int(y.sum())) < len(y):
-        expected, got = "a time with frauds and honest payments after it", f"{frauds} frauds of {len(y)} payments"
+        last = f"{from_ms(int(known.t_ms.max())):%Y-%m-%d}" if len(known.t_ms) else "none"
+        expected = f"a time with frauds and honest payments after it; the last payment: {last}"
+        got = f"{frauds} frauds of {len(y)} payments"
         raise BadInput("nothing to calibrate on", field="--since", expected=expected, got=got)
     level = calibrate(margins, y, known.reported[later])
     amount, day = known.amount_minor[later].astype(np.float64), known.t_ms[later] // DAY_MS

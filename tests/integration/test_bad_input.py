@@ -274,6 +274,36 @@ def test_a_card_number_in_the_address(house: House, endpoint: Endpoint, query: s
 
 
 @pytest.mark.sockets
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda e: e.path)
+def test_a_parameter_that_no_operation_has(house: House, endpoint: Endpoint) -> None:
+    problem = refused(send(house.door, endpoint.path + "?dry_run=1", whole(endpoint)), 422)
+    assert (problem["field"], problem["expected"], problem["got"]) == ("query", "no parameter", "dry_run")
+
+
+@pytest.mark.sockets
+@pytest.mark.parametrize(
+    ("address", "field", "expected", "got"),
+    [
+        ("/v1/decisions/p1?checkpont=post_auth", "query", "checkpoint", "checkpont"),
+        ("/v1/decisions/p1?checkpoint=pre_auth&checkpoint=post_auth", "checkpoint", "once", "twice"),
+        ("/v1/alerts?Limit=5", "query", "limit", "Limit"),
+        ("/v1/reviews?limit=5", "query", "no parameter", "limit"),
+    ],
+)
+def test_a_parameter_with_a_slip_is_not_taken_for_an_absent_one(
+    house: House, address: str, field: str, expected: str, got: str
+) -> None:
+    answer = house.door.send("GET", address, b"", {"Authorization": f"Bearer {house.door.key}"})
+    problem = refused(answer, 422)
+    assert (problem["field"], problem["expected"], problem["got"]) == (field, expected, got)
+
+
+@pytest.mark.sockets
+def test_a_probe_may_say_what_it_likes(house: House) -> None:
+    assert house.door.send("GET", "/healthz?_=17", b"", {}).status == 200
+
+
+@pytest.mark.sockets
 @pytest.mark.parametrize("deadline", ["0", "-1", "99999999999999999999", "1e3", "\xb2", "soon", CARD_NUMBER])
 def test_a_deadline_that_is_none(house: House, deadline: str) -> None:
     answer = send(house.door, "/v1/decisions", whole(ENDPOINTS[0]), avalist_deadline_ms=deadline)

@@ -16,6 +16,7 @@ from avalist.api.http import (
     Receive,
     Scope,
     Send,
+    check_query,
     encode_json,
     headers_of,
     read_body,
@@ -150,6 +151,7 @@ async def decide(service: Service, asking: Asking, scope: Scope, receive: Receiv
     """Answer one payment over ASGI."""
     if scope["query_string"]:
         refuse_in_address(scope)
+        check_query(scope, ())
     given = asking.admit(scope["headers"])
     body = await read_body(given, receive, service.settings.body_limit_bytes)
     done: asyncio.Future[Kept[Answer] | Decision] = asyncio.get_running_loop().create_future()

@@ -15,7 +15,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from avalist.api.errors import Problem, problem_of, problems_page, shown
-from avalist.api.http import VERSION, encode_json, headers_of, read_body, refuse_in_address, status_headers
+from avalist.api.http import (
+    VERSION,
+    check_query,
+    encode_json,
+    headers_of,
+    read_body,
+    refuse_in_address,
+    status_headers,
+)
 from avalist.api.limits import Caller
 from avalist.api.openapi import rendered
 from avalist.api.operations import DECIDE, MOST_EVENTS, OPERATIONS, Operation
@@ -48,10 +56,14 @@ def rest(service: Service) -> Starlette:
     """Return the framework app, with every operation of the table but the raw one."""
 
     def route(op: Operation) -> Route:
+        known = [parameter.name for parameter in op.parameters if parameter.place == "query"]
+
         async def answer(request: Request) -> Response:
             caller, at_ms = None, service.clock.steady_ms()
             try:
                 refuse_in_address(request.scope)
+                if op.access not in ("public", "metrics"):  # probes and scrapers add what they like
+                    check_query(request.scope, known)
                 given = headers_of(request.scope["headers"])
                 check_version(given.get(b"avalist-version"))
                 if op.scope:

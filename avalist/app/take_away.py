@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from importlib import resources
 from typing import Any, Final
@@ -13,15 +14,15 @@ import numpy as np
 from avalist.app.dataset import Dataset
 from avalist.app.train import delay_at, known_by, level_by_age, range_of
 from avalist.domain.errors import BadInput
-from avalist.domain.events import from_ms
+from avalist.domain.events import from_ms as instant
 from avalist.domain.schema import DAY_MS
 from avalist.features.codes import code_of
 from avalist.features.plan import Plan
 from avalist.features.words import in_words
 from avalist.models.artefact import Artefact
-from avalist.models.calibrate import LEAST, calibrate
+from avalist.models.calibrate import LEAST, calibrate, calibrate_scores
 from avalist.models.metrics import report
-from avalist.models.onnx_trees import MODELS, trees_from_onnx
+from avalist.models.onnx_trees import MODELS, transform_of, trees_from_onnx
 from avalist.models.train import typical
 from avalist.models.trees import F32, Trees
 
@@ -159,11 +160,11 @@ def brought(data: Dataset, body: bytes, plan_hash: str, from_ms: int) -> Artefac
     later = np.flatnonzero(known.t_ms >= from_ms)
     margins, y = trees.score_many(known.x[later]), known.y[later].astype(np.float64)
     if not 0 < (frauds := int(y.sum())) < len(y):
-        last = f"{from_ms(int(known.t_ms.max())):%Y-%m-%d}" if len(known.t_ms) else "none"
+        last = f"{instant(int(known.t_ms.max())):%Y-%m-%d}" if len(known.t_ms) else "none"
         expected = f"a time with frauds and honest payments after it; the last payment: {last}"
         got = f"{frauds} frauds of {len(y)} payments"
         raise BadInput("nothing to calibrate on", field="--since", expected=expected, got=got)
-    level = calibrate(margins, y, known.reported[later])
+    level = (calibrate if _tells_log_odds(body) else calibrate_scores)(margins, y, known.reported[later])
     amount, day = known.amount_minor[later].astype(np.float64), known.t_ms[later] // DAY_MS
     judged = report(y, level.apply(margins), amount, reported=known.reported[later], groups=day)
     made = Artefact(
@@ -185,6 +186,13 @@ def trees_of(body: bytes, plan_hash: str, plan: Plan) -> Trees:
     trees = trees_from_onnx(body)
     _check_width(trees.n_features, plan)
     return trees
+
+
+def _tells_log_odds(body: bytes) -> bool:
+    """Return whether sums of leaves are log-odds, or close to them as logarithms of a rate are; unknown means no."""
+    if body.startswith(_LIGHTGBM):
+        return re.search(rb"^objective=(binary|cross_entropy|poisson|gamma|tweedie)\b", body, re.MULTILINE) is not None
+    return transform_of(body) != "NONE"
 
 
 def _check_width(columns: int, plan: Plan) -> None:

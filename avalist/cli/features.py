@@ -356,20 +356,25 @@ def export(
     known_at: KnownAt = None,
     column: Annotated[list[str] | None, typer.Option(help="Only this feature; again for more")] = None,
     processes: Annotated[int, typer.Option(help="Merchants replayed at a time, with --all", min=1)] = 2,
+    resume: Annotated[bool, typer.Option(help="With --all: leave out merchants whose file is there already")] = False,
     data: Data = None,
 ) -> None:
     """Write payments with all that decisions saw, and their labels, to Parquet: the log, replayed.
 
-    A file appears when it is whole. Memory is bounded: what does not fit lies in a temporary file beside it.
+    A file appears when it is whole, so an export of all that was stopped goes on with --resume, and the same other
+    options: no finished merchant is replayed again, nor brought up to date. Memory is bounded: what does not fit lies
+    in a temporary file beside it.
     """
     options: dict[str, Any] = {"from_": from_, "to": to, "known_at": known_at, "columns": column}
     if len(where) != (1 if all else 2):
         expected = "a folder" if all else "a merchant and a file: giftshop features.parquet"
         raise BadInput("where to is not clear", field="WHERE", expected=expected, got=" ".join(where)[:64])
     if all:
-        _export_all(data, Path(where[0]), processes, options)
+        _export_all(data, Path(where[0]), processes, options, resume=resume)
         return
     merchant, file = where
+    if resume:
+        raise BadInput("one merchant is replayed at a stretch", field="--resume", expected="nothing", got="--resume")
     with (
         analysis.open(data) as here,
         progress_bar(f"replaying {merchant}", (end := here.past(merchant).log_end)) as bar,
@@ -379,18 +384,21 @@ def export(
     console.print(f"wrote {rows:,} payments to [bold]{escape(file)}[/]", soft_wrap=True)
 
 
-def _export_all(data: Path | None, folder: Path, processes: int, options: dict[str, Any]) -> None:
+def _export_all(data: Path | None, folder: Path, processes: int, options: dict[str, Any], *, resume: bool) -> None:
     """Export each merchant; one that fails keeps no other back, and is named at the end."""
     with analysis.open(data) as here:
         merchants = here.merchants()
     folder.mkdir(parents=True, exist_ok=True)
+    left = [name for name in merchants if not (resume and (folder / f"{name}.parquet").is_file())]
+    if finished := len(merchants) - len(left):
+        console.print(f"{finished} of {len(merchants)} merchants have a file already, and are left out")
     spawn, failed = multiprocessing.get_context("spawn"), dict[str, str]()
     with (
         progress_bar("exporting merchants", len(merchants)) as bar,
-        ProcessPoolExecutor(min(processes, max(len(merchants), 1)), mp_context=spawn) as pool,
+        ProcessPoolExecutor(min(processes, max(len(left), 1)), mp_context=spawn) as pool,
     ):
-        jobs = {pool.submit(_export_one, data, name, folder / f"{name}.parquet", options): name for name in merchants}
-        for done, job in enumerate(as_completed(jobs), 1):
+        jobs = {pool.submit(_export_one, data, name, folder / f"{name}.parquet", options): name for name in left}
+        for done, job in enumerate(as_completed(jobs), finished + 1):
             try:
                 console.print(f"{jobs[job]}: {job.result():,} payments", highlight=False)
             except (AvalistError, OSError, MemoryError, BrokenExecutor) as error:

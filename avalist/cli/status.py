@@ -37,7 +37,7 @@ def status(data: Data = None) -> None:
         f"snapshot: {max(end - followed.snapshot, 0):,} bytes of log are folded after it at the next start",
         highlight=False,
     )
-    console.print(_parity(followed.parity))
+    _tell_parity(followed.parity)
 
 
 def _over_kafka(settings: Settings) -> None:
@@ -47,7 +47,7 @@ def _over_kafka(settings: Settings) -> None:
     console.print(partitions(found))
     if any(one.followed is None for one in found):
         console.print("some have no follower yet: 'avalist run follower' starts one")
-    console.print(_parity({name: one for log in found if log.followed for name, one in log.followed.parity.items()}))
+    _tell_parity({name: one for log in found if log.followed for name, one in log.followed.parity.items()})
 
 
 def partitions(found: list[Any]) -> Table:
@@ -72,6 +72,16 @@ def _behind(end: int, position: int) -> str:
 
 def _ago(followed: Followed) -> str:
     return f"{(SystemClock().now_ms() - followed.at_ms) / 1000:,.0f} s ago"
+
+
+def _tell_parity(parity: dict[str, Checked]) -> None:
+    console.print(_parity(parity))
+    for merchant in sorted(merchant for merchant, found in parity.items() if found.different):
+        console.print(
+            f"parity of {merchant} is broken: look with 'avalist replay {merchant} --verify'",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _parity(parity: dict[str, Checked]) -> Table:

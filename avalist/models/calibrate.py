@@ -131,6 +131,18 @@ def calibrate(margins: F64, y: F64, reported: F64 | None = None) -> Calibration:
     return _bounded(knots, log_odds, slope, *_bounds(seen))
 
 
+def calibrate_scores(scores: F64, y: F64, reported: F64 | None = None) -> Calibration:
+    """Fit the map on scores of any scale, such as a regression's: as :func:`calibrate`, whose belief is about log-odds.
+
+    They are first put on a scale where that belief is sound: variance 1, and a mean at which it expects the frauds that
+    there are (of odds whose logarithm is normal the mean is half a variance above the median).
+    """
+    rate = (np.count_nonzero(y) + 0.5) / (len(y) + 1.0)
+    middle, mean, spread = math.log(rate / (1.0 - rate)) - 0.5, float(scores.mean()), float(scores.std()) or 1.0
+    made = calibrate((scores - mean) / spread + middle, y, reported)
+    return Calibration((made.knots - middle) * spread + mean, made.log_odds, made.slope / spread)
+
+
 def _sigmoid(z: F64) -> F64:
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(z, -500.0, 500.0))), dtype=np.float64)
 

@@ -44,9 +44,18 @@ def trees_from_onnx(body: bytes) -> Trees:
         raise _refused("its ensemble is not whole", "nodes and votes as ai.onnx.ml defines", repr(error)) from None
 
 
+def transform_of(body: bytes) -> str:
+    """Return how a model makes probabilities of its sums: LOGISTIC or SOFTMAX, else NONE. Raises as above."""
+    return _transform(_attributes(_ensemble(_graph(body))))
+
+
+def _transform(said: Attributes) -> str:
+    return _text(said.get("post_transform", "NONE"))
+
+
 def _forest(graph: Any, node: Any) -> Trees:
     said = _attributes(node)
-    transform = _text(said.get("post_transform", "NONE"))
+    transform = _transform(said)
     if transform not in _TRANSFORMS:
         raise _refused("its scores are transformed in another way", " or ".join(_TRANSFORMS), transform)
     votes, base = _votes(said, node.op_type, transform)

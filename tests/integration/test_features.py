@@ -124,6 +124,25 @@ def test_each_merchant_has_its_own(here: Analysis, lived: Path, tmp_path: Path) 
     assert pl.read_parquet(tmp_path / "out/other.parquet").height == 0
 
 
+def test_an_export_of_all_that_was_stopped_goes_on(lived: Path, tmp_path: Path) -> None:
+    command = ("features", "export", "--all", tmp_path, "--processes", 1, "--data", lived)
+    assert "left out" not in run(*command, "--resume")
+    files = sorted(tmp_path.iterdir())
+    assert len(files) > 1
+    whole = files[1].read_bytes()
+    files[0].write_bytes(b"finished before")
+    files[1].unlink()
+    assert f"{len(files) - 1} of {len(files)} merchants have a file already" in run(*command, "--resume")
+    assert (files[0].read_bytes(), files[1].read_bytes()) == (b"finished before", whole)
+
+
+def test_one_merchant_is_not_resumed(lived: Path, tmp_path: Path) -> None:
+    command = ["features", "export", "shop", str(tmp_path / "f.parquet"), "--resume", "--data", str(lived)]
+    refused = CliRunner().invoke(app, command)
+    assert isinstance(refused.exception, BadInput)
+    assert refused.exception.field == "--resume"
+
+
 def test_a_merchant_that_cannot_be_exported_keeps_no_other_back(lived: Path, tmp_path: Path) -> None:
     (tmp_path / "other.parquet").mkdir()
     command = ["features", "export", "--all", str(tmp_path), "--processes", "1", "--data", str(lived)]

@@ -91,7 +91,7 @@ def test_parity_goes_on_from_a_snapshot(shop: Shop) -> None:
     assert follow(shop).states.parity.merchants["shop"].checked == 2
 
 
-def test_training_is_refused_on_the_command_line(tmp_path: Path) -> None:
+def test_training_is_refused_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with opened(tmp_path) as shop:
         shop.create()
         shop.decide(1)
@@ -100,6 +100,8 @@ def test_training_is_refused_on_the_command_line(tmp_path: Path) -> None:
         tell(shop.installation.documents, said)
     with pytest.raises(ReplayMismatch, match="avalist replay shop --verify"):
         train("shop", data=tmp_path)
+    status(data=tmp_path)
+    assert "parity of shop is broken: look with 'avalist replay shop --verify'" in capsys.readouterr().out
 
 
 def test_status_shows_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

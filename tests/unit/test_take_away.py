@@ -16,6 +16,7 @@ from avalist.app.train import known_by
 from avalist.cli.models import show_report
 from avalist.domain.errors import BadInput
 from avalist.models.artefact import Artefact
+from avalist.models.calibrate import calibrate_scores
 from tests.judged import SMALL, dataset
 
 DATA = dataset(6000, frauds=0.05)
@@ -95,6 +96,25 @@ def test_a_model_that_is_brought_is_calibrated_and_graded_on_what_it_did_not_see
     assert made.report.roc_auc.value > 0.75
     assert made.report.observed_expected.value == pytest.approx(1.0, abs=0.2)
     assert Artefact.from_bytes(made.to_bytes()).trained == "brought"
+
+
+@pytest.mark.parametrize(("objective", "scale"), [("regression", 1), ("regression", 100), ("rank_xendcg", 1)])
+def test_scores_of_any_scale_are_calibrated(objective: str, scale: int) -> None:
+    known = known_by(DATA, DATA.cut_ms)
+    early = known.t_ms < np.median(known.t_ms)
+    rows = lgb.Dataset(known.x[early], known.y[early] * scale, group=[int(early.sum())])
+    body = lgb.train({**SETTINGS, "objective": objective}, rows, 15).model_to_string().encode()
+    made = brought(DATA, body, DATA.plan.hash, int(np.quantile(DATA.t_ms, 0.9)))  # thirty frauds: belief counts
+    assert made.report is not None
+    assert made.report.observed_expected.value == pytest.approx(1.0, abs=0.2)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.01, 1000.0])
+def test_the_scale_of_scores_does_not_count(scale: float) -> None:
+    known = known_by(DATA, DATA.cut_ms)
+    scores, y = known.amount_minor.astype(np.float64), known.y.astype(np.float64)
+    p = calibrate_scores(scores, y).apply(scores)
+    assert calibrate_scores(scores * scale - 3, y).apply(scores * scale - 3) == pytest.approx(p, rel=1e-6)
 
 
 def test_a_model_for_another_plan_is_refused() -> None:

@@ -104,7 +104,7 @@ class Client(Generic[H]):
     def _lost_closed(self) -> Lost:
         """Return what came of a request of a client that was closed meanwhile; raise an error that is another's."""
         if not self._http.is_closed:
-            raise  # noqa: PLE0704  the error that is being handled
+            raise
         return Lost("the client is closed")
 
     def _close_outbox(self) -> None:

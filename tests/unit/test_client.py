@@ -454,8 +454,7 @@ def test_a_fallback_that_makes_no_sense_is_refused_before_the_outage(policy: dic
 
 @pytest.mark.parametrize("amount", ["5", 5.5, None, -1])
 def test_what_is_no_amount_is_not_approved_locally(amount: Any) -> None:
-    played = Played(Lost("down"))
-    assert played.run(played.protocol.decide({**PAYMENT, "amount_minor": amount})).action == "decline"
+    assert Played(Lost("down")).decide(amount_minor=amount).action == "decline"
 
 
 @pytest.mark.parametrize("event", [None, [{"type": "capture", "payment_id": "p1"}], {"payment_id": "p1"}])

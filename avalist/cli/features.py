@@ -356,7 +356,9 @@ def export(
     known_at: KnownAt = None,
     column: Annotated[list[str] | None, typer.Option(help="Only this feature; again for more")] = None,
     processes: Annotated[int, typer.Option(help="Merchants replayed at a time, with --all", min=1)] = 2,
-    resume: Annotated[bool, typer.Option(help="With --all: leave out merchants whose file is there already")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="With --all: leave out merchants whose file is there already")
+    ] = False,
     data: Data = None,
 ) -> None:
     """Write payments with all that decisions saw, and their labels, to Parquet: the log, replayed.

@@ -45,7 +45,7 @@ from avalist.app.whole import WholeLog
 from avalist.app.writer import Writer
 from avalist.config import Settings
 from avalist.domain.decoders import learn_types
-from avalist.domain.errors import BadInput, LogCorrupt
+from avalist.domain.errors import BadInput, LogCorrupt, NotFound
 from avalist.domain.keys import owner_of
 from avalist.follow import Fold, Follower
 from avalist.follow.archive import ArchiveFold

@@ -61,5 +61,5 @@ def test_what_an_operator_can_tell_apart(code: int, kind: type[AvalistError]) ->
 
 def test_brokers_that_do_not_answer_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("avalist.adapters.kafka.topics._WAIT_S", 0.1)
-    with pytest.raises(LogFailed, match="127.0.0.1:1"):
+    with pytest.raises(LogFailed, match=r"127\.0\.0\.1:1"):
         ensure({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}, Topics("x", 1))

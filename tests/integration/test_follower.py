@@ -160,5 +160,6 @@ def test_a_decider_that_cannot_start_is_not_started_again(tmp_path: Path) -> Non
     (segment,) = (tmp_path / "log").glob("*.seg")
     segment.write_bytes(segment.read_bytes()[:40])
     ended = avalist("up", "--data", tmp_path, "--port", free_port())
-    assert (ended.returncode, ended.stderr.count("error:")) == (1, 1)
+    assert ended.returncode == 1
+    assert "the decider died" not in ended.stdout + ended.stderr  # the follower may have, of the same
     assert "records to" in ended.stderr

@@ -21,7 +21,7 @@ ID: Final = _words(
     "id ids no nr num number nummer numero numer ref reference referenz key uuid guid code hash token identifier"
 )
 TIME: Final = _words(
-    "time date datetime timestamp ts created occurred paid at when day dt posted placed ordered datum zeit "
+    "time date datetime timestamp ts created occurred paid at when day dt posted placed ordered datum tag zeit "
     "uhrzeit zeitpunkt zeitstempel fecha hora data ora heure horodatage czas date_time authorised authorized"
 )
 ZONE: Final = _words("timezone tz zeitzone fuseau fuso zonahoraria tzname")
@@ -31,9 +31,12 @@ ZONES: Final = {
         ("Europe/Berlin", "CET", "CEST"), ("Europe/Berlin", "MEZ", "MESZ"), ("Europe/London", "GMT", "BST"),
         ("America/New_York", "EST", "EDT"), ("America/Chicago", "CST", "CDT"), ("America/Denver", "MST", "MDT"),
         ("America/Los_Angeles", "PST", "PDT"),
+        *((zone, f"{name} TIME (US & CANADA)", f"{name} TIME") for zone, name in (
+            ("America/New_York", "EASTERN"), ("America/Chicago", "CENTRAL"), ("America/Denver", "MOUNTAIN"),
+            ("America/Los_Angeles", "PACIFIC"))),
     )
 }  # fmt: skip
-"""Where a column names the time of winter and that of summer, it is the zone of both."""
+"""Where a column names the time of winter and that of summer, or the zone as spreadsheets do, it is the zone of both."""
 COUNTERS: Final = {
     "step": "h", "steps": "h", "hour": "h", "hours": "h", "day": "d", "days": "d", "minute": "min", "minutes": "min",
     "week": "w", "weeks": "w", "month": "month", "months": "month",
@@ -79,7 +82,9 @@ FRAUD_VALUES: Final = re.compile(
     r"charge[ _]?back\w*|charged[ _]?back|disputed?|betrug|fraude|frode|scam|contracargo|"
     r"r(?:ü|ue)ck(?:buchung|belastung|lastschrift))\b.*"
 )
-NOT_FRAUD_VALUES: Final = re.compile(r"\b(?:no|not|non|kein|sin)\b|\blegit|genuine|normal")
+NOT_FRAUD_VALUES: Final = re.compile(
+    r"\b(?:no|not|non|kein|sin|won|reversed|reversal|withdrawn|cancell?ed)\b|\blegit|genuine|normal"
+)
 OTHER_MODEL: Final = _words(
     "flagged predicted prediction score scores scored probability proba prob risk suspected suspicious rule "
     "rules alert alerts"
@@ -97,7 +102,7 @@ ROWS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
         r"\b(?:charge ?backs?|charged back|disput(?:e|es|ed)|contracargos?|"
         r"r(?:ü|ue)ck(?:buchung|belastung|lastschrift))\b")),
     ("refund", re.compile(
-        r"\b(?:refund(?:s|ed)?|reversals?|reversed|returns?|credit notes?|r(?:ü|ue)ckerstattung|erstattung|gutschrift|"
+        r"^credits?$|\b(?:refund(?:s|ed)?|reversals?|reversed|returns?|credit notes?|r(?:ü|ue)ckerstattung|erstattung|gutschrift|"
         r"remboursement|reembolso|devoluci(?:ó|o)n|rimborso)\b")),
     ("payment", re.compile(
         r"\b(?:payments?|charges?|sales?|purchases?|orders?|captures?|captured|settled|checkout|zahlung|kauf|verkauf|"
@@ -109,16 +114,21 @@ DECISION: Final = _words(
     "decision status action state disposition verdict entscheidung statut estado accepted declined"
 )
 APPROVED_VALUES: Final = re.compile(
-    r"(?:good|clean|legit\w*|genuine|normal|no[tn]?[ _-]?fraud\w*|"
+    r"(?:(?:wc|payment|order|transaction|status)[ _-])?(?:good|clean|legit\w*|genuine|normal|no[tn]?[ _-]?fraud\w*|"
     r"approved?|accept(?:ed)?|captured?|succe(?:ss|eded|ssful)|completed?|paid|settled|authori[sz]ed|ok|pass(?:ed)?|"
     r"genehmigt|bezahlt|erstattet|versendet|versandt|geliefert|"
-    r"abgeschlossen|fulfilled|allow(?:ed)?|shipped|delivered|(?:partially[ _])?refunded)"
+    r"abgeschlossen|fulfilled|allow(?:ed)?|shipped|delivered|(?:partially[ _])?refunded|"
+    r"settling|settlement[ _]pending|submitted[ _]for[ _]settlement)"
 )
 DECLINED_VALUES: Final = re.compile(
+    r"(?:(?!not|no\b|non|never|approved|accepted|passed|settle)\w+?[ _-])*"  # who declined
     r"(?:declined?|reject(?:ed)?|refused?|denied|deny|block(?:ed)?|fail(?:ed)?|failure|cancel(?:l?ed)?|void(?:ed)?|error|"
     r"abgelehnt|storniert|fehlgeschlagen|expired|review|pending|challenge[d]?)"
+    r"(?:[ _-]by[ _-].+)?"
 )
-RESPONSE: Final = _words("response issuer reason")
+RESPONSE: Final = _words("response resp issuer reason")
+CHECKS: Final = _words("avs cvv cvc cv2 cvn 3ds")
+"""What an issuer checks: merchants ask before they decide."""
 NOT_RESPONSE: Final = _words("country land bank name bin id region currency")
 ACCOUNT_SINCE: Final = _words("signup registered registration joined")
 ACCOUNT: Final = _words("account customer user member kunde client")
@@ -127,7 +137,7 @@ AFTERWARDS: Final = _words(
     "decline declined failure fee fees net netto gebühr gebuehr payout payouts "
     "refund refunded refunds chargeback chargebacks dispute disputes disputed investigation investigated "
     "reviewed resolution resolved recovered recovery writeoff loss representment fraud closed after post "
-    "newbalance"
+    "newbalance settle settled settlement disbursement disbursed response resp"
 )
 PERSONAL: Final = _words(
     "first last firstname lastname surname name fullname holder cardholder street address addr address1 "
@@ -150,7 +160,7 @@ PLACES: Final[tuple[tuple[str, str, frozenset[str]], ...]] = (
     # path in the event, entity's name (empty: no entity), words; the first that fits wins
     ("device.user_agent", "", _words("useragent agent ua browser")),
     ("method.bin", "bin", _words("bin iin card6 first6")),
-    ("method.last4", "", _words("last4 lastfour")),
+    ("method.last4", "", _words("last4 lastfour suffix")),
     ("method.fingerprint", "card", _words(
         "card cc pan karte karten kartennummer carte tarjeta carta karta creditcard instrument iban")),
     ("device.id", "device", _words(
@@ -174,23 +184,35 @@ NOT_PLACE: Final = _words(
     "country city state region zip zipcode postcode postal plz category cat mcc type kind class age days gender "
     "segment tier level lat lon long latitude longitude balance email mail phone address street since brand os "
     "browser version score population pop count amount present flag attempts reference ref message messages note "
-    "notes comment comments descriptor description status reason brand scheme network"
+    "notes comment comments descriptor description status reason brand scheme network group gruppe grupo groupe mode "
+    "method entry referenz referencia"
 )
 NOT_BILLING: Final = _words(
     "ip issuer card bin merchant shipping ship delivery pop population lat long lon latitude longitude device "
-    "count counts velocity distinct"
+    "count counts velocity distinct avs response result match issuance issuing"
 )
 SUFFIX: Final = re.compile(
-    r"(.{3,}?)s?(id|nr|no|num|nummer|number|referenz|datum|date|zeit|time|timestamp|betrag|amount|flag|indicator|label|kennzeichen|merkmal)$"
+    r"(.{3,}?)s?(id|nr|no|num|nummer|number|referenz|datum|tag|date|zeit|time|timestamp|betrag|amount|flag|indicator|label|kennzeichen|merkmal)$"
 )
+COMPOUNDS: Final = tuple(
+    (re.compile(rf"\b{parts}\b"), word)
+    for parts, word in (
+        ("post code", "postcode"), ("zip code", "zipcode"), ("last (?:4|four)", "last4"), ("first (?:6|six)", "first6"),
+    )
+)  # fmt: skip
+"""Words that mean something else one by one."""
 
 
 def split(words: tuple[str, ...]) -> frozenset[str]:
     """Return the words with such as ``bestellnr`` taken apart and ``e mail`` put together.
 
-    >>> sorted(split(("buchungsdatum",)))
-    ['buchung', 'buchungsdatum', 'datum']
+    >>> sorted(split(("buchungsdatum",))), sorted(split(("last", "four", "digits")))
+    (['buchung', 'buchungsdatum', 'datum'], ['digits', 'last4', 'last4digits'])
     """
+    name = " ".join(words)
+    for parts, word in COMPOUNDS:
+        name = parts.sub(word, name)
+    words = tuple(name.split())
     found = set(words)
     for word in words:
         if match := SUFFIX.fullmatch(word):

@@ -12,15 +12,25 @@ from avalist.domain.money import EXPONENT
 from avalist.history.columns import numbers, share, text
 from avalist.history.understanding import lexicon as lex
 from avalist.history.understanding.draft import ASSUMED_CURRENCY, SIGNS, SURE, UNITS, Draft
-from avalist.history.understanding.profile import Profile, words_of
+from avalist.history.understanding.profile import SYMBOLS, Profile, words_of
 from avalist.history.understanding.proposal import ROUGH_RATES
 
 _NEARLY_ALL = 0.995
 """A line of totals has no id; it is rejected, and its file is not."""
 _BOTH = 0.2
 """Where fewer amounts are of one sign, the others are what is usual."""
+_COARSE = 100
+"""Amounts of fewer minor units are changed by more than a hundredth where they are rounded."""
 _LARGE = 50
 """Whole numbers of which half are as large may be minor units."""
+
+NUMBERED = {
+    "036": "AUD", "124": "CAD", "156": "CNY", "203": "CZK", "208": "DKK", "344": "HKD", "348": "HUF", "356": "INR",
+    "376": "ILS", "392": "JPY", "410": "KRW", "484": "MXN", "554": "NZD", "578": "NOK", "643": "RUB", "682": "SAR",
+    "702": "SGD", "710": "ZAR", "752": "SEK", "756": "CHF", "784": "AED", "826": "GBP", "840": "USD", "946": "RON",
+    "949": "TRY", "978": "EUR", "985": "PLN", "986": "BRL",
+}  # fmt: skip
+"""Currencies by their numbers in ISO 4217, as card networks write them."""
 
 
 def take_amount(d: Draft) -> None:
@@ -128,19 +138,26 @@ def take_units(d: Draft) -> None:
     if p is None:
         return
     given = d.answers.get("units")
-    named = p.whole and d.called(p, lex.MINOR)
+    zeros = p.length == p.longest > 1 and any(v.startswith("0") for v in p.top) and all(map(str.isdigit, p.top))
+    named = p.whole and (zeros or d.called(p, lex.MINOR))
     if given == "minor" and not p.whole:
         expected = "whole numbers in the column of amounts"
         raise BadInput("minor units are whole numbers", field="--units", expected=expected, got=p.samples[0])
     if given == "minor" or (named and not given):
         d.parts["amount_minor"] = d.parts.pop("amount")
-        d.take(p.name, "amount_minor", f"{d.reasons[p.name].why}; in minor units, as {'you' if given else 'it'} said")
+        why = "as you said" if given else "as zeros stand before it" if zeros else "as it said"
+        d.take(p.name, "amount_minor", f"{d.reasons[p.name].why}; in minor units, {why}")
     elif p.whole and not given and EXPONENT.get(d.parts["base_currency"], 2) and _median(d, p) >= _LARGE:
         text = (
             f"{p.name} holds whole numbers, such as {p.samples[0]}: whole units of money (major, which is "
             "proposed), or minor units such as cents? The wrong one makes every figure a hundred times too high or low"
         )
         d.ask("units", text, UNITS, proposed="major", needed=False)
+    elif p.decimals > (kept := EXPONENT.get(d.parts["base_currency"], 2)) and _median(d, p) * 10**kept < _COARSE:
+        d.notes.append(
+            f"{p.name} has {p.decimals} decimals, of which {d.parts['base_currency']} keeps {kept}: half of the amounts "
+            "are so small that rounding changes them; multiply the column, say by a million, if they matter"
+        )
 
 
 def _median(d: Draft, p: Profile) -> float:
@@ -208,6 +225,9 @@ def take_currency(d: Draft) -> None:
     if columns and given not in EXPONENT:
         _currency_column(d, columns[0])
         return
+    if not given and (named := next((p for p in d.left() if _names_currency(d, p)), None)):
+        _other_currency_column(d, named)
+        return
     amount = d.profiles.get(d.parts.get("amount", ""))
     called = next((w.upper() for p in [amount] if p for w in p.words if w.upper() in EXPONENT and len(w) == 3), "")
     signs = amount.currencies if amount else ()
@@ -223,6 +243,27 @@ def take_currency(d: Draft) -> None:
     )
     d.parts["currency"], d.parts["base_currency"] = f"={found or ASSUMED_CURRENCY}", found or ASSUMED_CURRENCY
     d.notes.append(f"amounts are in {found or ASSUMED_CURRENCY}: {why}")
+
+
+def _names_currency(d: Draft, p: Profile) -> bool:
+    named = {p.words[-1:], p.words[-2:-1]} & {(word,) for word in lex.CURRENCY}
+    code = p.words[-1:] and p.words[-1] in lex.CURRENCY | {"code", "iso", "symbol", "num", "number", "numeric"}
+    return bool(named and code) and p.filled > SURE and p.distinct <= len(p.top) and not p.decimals
+
+
+def _other_currency_column(d: Draft, p: Profile) -> None:
+    """Take the currency from a column of signs or of numbers of ISO 4217; ask where it is of several or of others."""
+    known = [SYMBOLS.get(cell, NUMBERED.get(cell.zfill(3), "")) for cell in p.top]
+    taken = known[0] or ASSUMED_CURRENCY
+    if len({*known}) > 1 or not known[0]:
+        text = (
+            f"{p.name} holds {', '.join(p.top[:4])}, and ISO 4217 codes such as {taken} are needed: best write them so; "
+            "or in which currency shall all amounts be taken?"
+        )
+        d.ask("currency", text, [code for code in dict.fromkeys(known) if code])
+    d.parts["currency"], d.parts["base_currency"] = f"={taken}", taken
+    d.take(p.name, "currency", f"{p.top[0]} is {taken}")
+    d.notes.append(f"amounts are in {taken}: {p.name} says so")
 
 
 def _currency_column(d: Draft, p: Profile) -> None:

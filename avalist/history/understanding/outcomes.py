@@ -5,10 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from avalist.domain.errors import BadInput
-from avalist.history.columns import NO, flags, share, text
+from avalist.history.columns import NO, flags, missing, share, text
 from avalist.history.understanding import lexicon as lex
 from avalist.history.understanding.draft import SURE, Draft, counted
-from avalist.history.understanding.profile import Profile
+from avalist.history.understanding.profile import Profile, words_of
 
 _MOST_VALUES = 30
 """Labels have fewer."""
@@ -168,7 +168,7 @@ def _unclear(d: Draft) -> list[Profile]:
     """Return columns that are called labels, where their values do not tell which of them is fraud."""
     if {"fraud_reported_at", "early_warning_at"} & d.outcomes.keys():
         return []
-    few = [p for p in d.left() if 2 <= p.distinct <= 3 and p.filled > 0.5 and not p.time]
+    few = [p for p in d.left() if 2 <= p.distinct <= 3 and not p.time]
     return [p for p in few if d.called(p, lex.FRAUD) and not d.called(p, lex.OTHER_MODEL)]
 
 
@@ -263,7 +263,7 @@ def ignore_told_afterwards(d: Draft) -> None:
     for p in list(d.left()):
         if p.distinct == 1 and p.filled == 1:
             d.ignore(p.name, "it is the same in every row")
-        elif d.called(p, lex.AFTERWARDS):
+        elif d.called(p, lex.AFTERWARDS) and not d.called(p, lex.CHECKS):
             d.ignore(p.name, "its name says that it is known only afterwards")
         elif d.called(p, lex.OTHER_MODEL):
             d.ignore(p.name, "another system's verdict, not the payment's own")
@@ -274,7 +274,7 @@ def ignore_told_afterwards(d: Draft) -> None:
 def _known_frauds(d: Draft) -> pl.Series | None:
     for role in ("fraud_reported_at", "early_warning_at"):
         if role in d.outcomes:
-            return text(d.frame[d.outcomes[role]]).is_not_null()
+            return text(missing(d.frame[d.outcomes[role]])).is_not_null()
     column = d.outcomes.get("fraud")
     return flags(d.frame[column], d.yes.get("fraud", ())).fill_null(False) if column else None
 
@@ -296,5 +296,5 @@ def _leak(d: Draft, p: Profile, y: pl.Series) -> str:
 
 
 def _is_fraud_value(value: str) -> bool:
-    low = value.lower()
+    low = " ".join(words_of(value))
     return bool(lex.FRAUD_VALUES.fullmatch(low)) and not lex.NOT_FRAUD_VALUES.search(low) and len(low) <= 40

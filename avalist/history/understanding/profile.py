@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from avalist.domain.money import EXPONENT
-from avalist.history.columns import ISO, NO, YES, in_english, instants, numbers, share, text, with_card_number
+from avalist.history.columns import ISO, NO, YES, in_english, instants, missing, numbers, share, text, with_card_number
 from avalist.history.rejects import masked, shown
 from avalist.history.table import Batch, Table
 
@@ -124,13 +124,10 @@ class Sample(NamedTuple):
 def draw(table: Table) -> Sample:
     """Return a sample: the first rows, and then evenly more, from at most SCANNED_ROWS."""
     parts: list[Batch] = []
-    rows, step, whole = 0, 1, True
+    rows, whole = 0, True
     for batch in table.batches():
-        take = np.arange(0, len(batch.frame), step) if rows else np.arange(min(len(batch.frame), _FIRST_ROWS))
-        if not rows:
-            more = np.arange(_FIRST_ROWS, len(batch.frame), 8)
-            take = np.concatenate([take, more])
-            step = 32
+        first = min(max(_FIRST_ROWS - rows, 0), len(batch.frame))  # a batch may be small
+        take = np.concatenate([np.arange(first), np.arange(first, len(batch.frame), 32 if rows else 8)])
         parts.append(Batch(batch.frame[take], batch.lines[take]))
         rows += len(batch.frame)
         if rows >= SCANNED_ROWS:
@@ -176,7 +173,10 @@ def profile(column: pl.Series, lines: npt.NDArray[np.int64], decimal_mark: str) 
     if column.dtype.is_temporal() and column.dtype != pl.Duration:
         _native_time(found, column)
     elif found.flag < _MOST:
-        _time(found, filled, values)
+        times = text(missing(column)).drop_nulls()
+        _time(found, times, times.value_counts(sort=True).to_series(0))
+        if found.time:
+            found.filled = len(times) / len(cells)
     found.samples = tuple(masked(v) if _is_personal(found, v) else shown(v) for v in _spread(values))
     return found
 
@@ -240,6 +240,7 @@ def _shapes(found: Profile, filled: pl.Series) -> None:
     lower = filled.str.to_lowercase()
     found.email, found.ip, found.agent, found.token = like(_EMAIL), like(_IP), like(_AGENT), like(_TOKEN)
     found.clock = like(_CLOCK) >= _MOST
+    found.ip = 0.0 if found.clock else found.ip
     found.card = share(with_card_number(filled))
     found.flag = share(lower.is_in([*YES, *NO])) if found.distinct <= 6 else 0.0
     found.currency = share(filled.str.to_uppercase().is_in(list(EXPONENT)))
@@ -269,7 +270,7 @@ def _rising(at: pl.Series) -> bool:
 
 def _time(found: Profile, filled: pl.Series, values: pl.Series) -> None:
     tried = in_english(values.head(_TRIED))
-    if found.clock or found.ip > _MOST or not _TIMELIKE.match(str(tried[0])):
+    if tried.is_empty() or found.clock or found.ip > _MOST or not _TIMELIKE.match(str(tried[0])):
         return
     if found.numeric and found.decimals and "," not in str(tried[0]):
         return
@@ -303,7 +304,7 @@ def _all_patterns() -> list[tuple[str, str, re.Pattern[str]]]:
     some = [("", pattern) for pattern in _WHOLE]
     for order, dates in _DATES.items():
         some += [(order, date) for date in dates]
-        joined = product(dates, (" ", "T", ", "), _CLOCKS, ("", "%#z", " %#z"))
+        joined = product(dates, (" ", "T", ", ", ":"), _CLOCKS, ("", "%#z", " %#z"))
         some += [(order, "".join(parts)) for parts in joined]
     return [(order, pattern, _shape(pattern)) for order, pattern in some]
 

@@ -131,11 +131,22 @@ def _time_of_day(d: Draft) -> tuple[tuple[str, ...], str]:
     clock = next((p for p in full if p.clock), None)
     if clock is not None:
         return (clock.name,), _clock_format(clock)
+    digits = next((p for p in full if d.called(p, lex.TIME) and _is_clock_of_digits(d, p)), None)
+    if digits is not None:
+        return (digits.name,), "%H%M%S"
     hour = next((p for p in full if d.called(p, lex.HOUR) and _within(p, 0, 23)), None)
     if hour is None:
         return (), ""
     minute = next((p.name for p in full if d.called(p, lex.MINUTE) and _within(p, 0, 59)), "=00")
     return (hour.name, minute), "%H %M"
+
+
+def _is_clock_of_digits(d: Draft, p: Profile) -> bool:
+    """Tell whether cells are such as ``093015``, as card networks write the time of day."""
+    if p.numeric < 1 or not p.whole or p.length < 6 or p.longest > 6 or not 0 <= p.low <= p.high < 240_000:
+        return False
+    cells = numbers(d.frame[p.name], d.mark).drop_nulls()
+    return bool(((cells % 100 < 60) & (cells // 100 % 100 < 60)).all())
 
 
 def _within(p: Profile, low: int, high: int) -> bool:

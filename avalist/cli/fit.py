@@ -136,7 +136,8 @@ def _understood(
     from avalist.cli.bring_in import understand  # here: polars would slow other commands' start
 
     if mapping is not None:
-        return decode_mapping(mapping.read_text()), ()
+        given = decode_mapping(mapping.read_text())
+        return given, (f"times that name no zone are taken as {given.timezone}, as the mapping says",)
     understood = understand(file, said, assume=assume)
     if understood.mapping is not None:
         write_private(out / "mapping.toml", understood.toml())

@@ -19,7 +19,7 @@ from avalist.history.packed import opened
 Kind = Literal["csv", "parquet", "json", "events"]
 _CHUNK_BYTES = 1 << 20
 csv.field_size_limit(1 << 24)  # cells may be long; what is looked at is short
-_DELIMITERS = ",;\t|"
+_DELIMITERS = ",;\t|~^"
 _LOOKED_AT, _MOST_TITLE_LINES = 60, 20
 _SEP = re.compile(r"\"?sep=([,;|\t])\"?\r?\n", re.IGNORECASE)
 _PARQUET = b"PAR1"

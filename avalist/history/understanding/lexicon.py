@@ -21,7 +21,7 @@ ID: Final = _words(
     "id ids no nr num number nummer numero numer ref reference referenz key uuid guid code hash token identifier"
 )
 TIME: Final = _words(
-    "time date datetime timestamp ts created occurred paid at when day dt posted placed ordered datum tag zeit "
+    "time date datetime timestamp ts created occurred paid at when day dt posted placed ordered datum tag zeit epoch unix unixtime "
     "uhrzeit zeitpunkt zeitstempel fecha hora data ora heure horodatage czas date_time authorised authorized"
 )
 ZONE: Final = _words("timezone tz zeitzone fuseau fuso zonahoraria tzname")
@@ -70,7 +70,7 @@ MINOR: Final = _words("minor cents cent pence centimes pennies kopecks")
 CURRENCY: Final = _words("currency curr ccy cur wahrung währung waehrung devise moneda divisa valuta waluta monnaie")
 TOKEN: Final = _words("token tokens tok fingerprint fp hash alias reference")
 FRAUD: Final = _words(
-    "fraud fraudulent isfraud chargeback chargebacks chargedback cb dispute disputed betrug fraude frode "
+    "fraud frd fraudulent isfraud chargeback chargebacks chargedback cb dispute disputed betrug fraude frode "
     "oszustwo fraudster scam unauthorised unauthorized rückbuchung rueckbuchung rückbelastung rueckbelastung "
     "rücklastschrift ruecklastschrift contracargo contestazione impayé impaye chargebacked betrugsfall "
     "betrügerisch betruegerisch fraudulento fraudulenta frauduleux"

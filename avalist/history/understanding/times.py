@@ -247,5 +247,5 @@ def _come_and_go_daily(d: Draft, p: Profile) -> bool:
 
 def _clock_format(p: Profile) -> str:
     cell = p.samples[0]
-    twelve = cell[-1:] in "mM."
-    return ("%I" if twelve else "%H") + ":%M" + (":%S%.f" if cell.count(":") == 2 else "") + (" %p" if twelve else "")
+    hour, twelve = next(c for c in cell if not c.isdigit()), cell[-1:] in "mM."
+    return ("%I" if twelve else "%H") + f"{hour}%M" + (":%S%.f" if cell.count(":") == 2 else "") + (" %p" if twelve else "")

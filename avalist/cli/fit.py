@@ -137,7 +137,7 @@ def _understood(
 
     if mapping is not None:
         given = decode_mapping(mapping.read_text())
-        return given, (f"times that name no zone are taken as {given.timezone}, as the mapping says",)
+        return given, tuple(_said(given))
     understood = understand(file, said, assume=assume)
     if understood.mapping is not None:
         write_private(out / "mapping.toml", understood.toml())
@@ -271,10 +271,15 @@ def _active(settings: Settings, merchant: str, data: Dataset) -> Artefact | None
     return load_model(open_blobs(settings), merchant, version).artefact if version else None
 
 
-def _assumed(mapping: Mapping) -> Iterator[str]:
-    """Yield what a mapping supposes that its file does not say."""
+def _said(mapping: Mapping) -> Iterator[str]:
+    """Yield what a mapping that was given says of all payments; the notes tell it of one that was proposed."""
+    yield f"Times that name no zone are taken as {mapping.timezone}: the mapping says so."
     if mapping.currency.startswith("="):
         yield f"Every payment is in {mapping.currency[1:]}: the mapping says so, not the file."
+
+
+def _assumed(mapping: Mapping) -> Iterator[str]:
+    """Yield what a mapping supposes that its file does not say."""
     for path, column in mapping.fields.items():
         if column.startswith("="):
             yield f"{path} is {column[1:]} for every payment: the mapping says so, not the file."

@@ -69,6 +69,8 @@ def test_who_declined_may_stand_in_the_status(tmp_path: Path) -> None:
         ("Customer Group", ["General", "VIP"] * (ROWS // 2), "fields.custom.customer_group"),
         ("Kundenreferenz", [f"E2E{n}" for n in range(ROWS)], "ignored"),
         ("Settlement amount", [f"{n % 50 + 0.7:.2f}" for n in range(ROWS)], "ignored"),
+        ("from address", [f"0x{n % 90:038x}" for n in range(ROWS)], "fields.custom.from_address"),
+        ("Contact", [f"+9198{n % 90:06d}XXX" for n in range(ROWS)], "ignored"),
         ("took", [f"{n % 24:02d}:{n % 60:02d}:{n % 59:02d}" for n in range(ROWS)], "ignored"),  # not an IP address
         ("note", ["card 4111111111111111" if n % 50 == 1 else "ok" for n in range(ROWS)], "ignored"),
     ],
@@ -108,13 +110,50 @@ def test_no_time_of_a_report_is_written_in_many_ways(tmp_path: Path, nothing: st
     assert role(found, "kind") == "fields.custom.kind"  # nothing tells fraud by itself, for most are none
 
 
-@pytest.mark.parametrize("format", ["%d%b%Y:%H:%M:%S", "%d/%m/%Y|%Hh%M"])
+@pytest.mark.parametrize("format", ["%d%b%Y:%H:%M:%S", "%d/%m/%Y|%Hh%M", "%d%b%y|%H%M"])
 def test_clocks_of_other_programs(tmp_path: Path, format: str) -> None:
     head = ["date", "heure"][: format.count("|") + 1]
     cells = zip(*[f"{at:{format}}".split("|") for at in TIMES], strict=True)
     mapping = proposed(tmp_path, created=(), **dict(zip(head, cells, strict=True))).mapping
     assert mapping is not None
     assert mapping.time_columns == tuple(head)
+
+
+def test_when_it_was_booked_comes_before_what_was_booked(tmp_path: Path) -> None:
+    cells = {"event_date": [f"{at:%Y-%m-%d}" for at in TIMES], "booked_on": [f"{at:%Y-%m-%d %H:%M}" for at in TIMES]}
+    mapping = proposed(tmp_path, created=(), **cells).mapping
+    assert mapping is not None
+    assert mapping.occurred_at == "booked on"
+
+
+def test_rows_that_stand_twice_have_one_id(tmp_path: Path) -> None:
+    proposed(tmp_path)
+    frame = pl.read_csv(tmp_path / "f.csv", infer_schema=False)
+    pl.concat([frame, frame.head(40)]).write_csv(tmp_path / "g.csv")
+    mapping = propose(tmp_path / "g.csv").mapping
+    assert mapping is not None
+    assert mapping.payment_id == "order id"
+
+
+@pytest.mark.parametrize(("other", "refunds"), [("sale", ("credit",)), ("debit", ())])
+def test_a_credit_is_a_refund_beside_sales(tmp_path: Path, other: str, refunds: tuple[str, ...]) -> None:
+    kinds = ["credit" if n % 9 == 0 else "bill payment" if n % 9 == 1 else other for n in range(ROWS)]
+    mapping = proposed(tmp_path, type=kinds).mapping
+    assert mapping is not None
+    assert mapping.yes.get("refund", ()) == refunds
+
+
+def test_an_amount_in_a_currency_comes_before_one_in_coins(tmp_path: Path) -> None:
+    cells = {"value_eth": [f"{n * 7 % 97 / 1e5:.5f}" for n in range(ROWS)], "value_usd": [n + 0.5 for n in range(ROWS)]}
+    mapping = proposed(tmp_path, amount=(), **cells).mapping
+    assert mapping is not None
+    assert (mapping.amount, mapping.currency) == ("value usd", "=USD")
+
+
+def test_past_frauds_are_no_label(tmp_path: Path) -> None:
+    mapping = proposed(tmp_path, previous_fraudulent_activity=fraud(1, 0)[::-1]).mapping
+    assert mapping is not None
+    assert mapping.outcomes.fraud == "fraud"
 
 
 def test_a_zone_as_spreadsheets_name_it(tmp_path: Path) -> None:
@@ -154,7 +193,7 @@ def test_amounts_that_rounding_would_change_are_told(tmp_path: Path) -> None:
 
 def test_names_below_names_of_groups(tmp_path: Path) -> None:
     rows = "".join(f"{n},{at:%Y-%m-%d},{n}.50,c{n % 9}\n" for n, at in enumerate(TIMES))
-    (tmp_path / "f.csv").write_text(f"Order,,,Customer\nid,date,amount,name\n{rows}")
+    (tmp_path / "f.csv").write_text(f"Order,,Money,Customer\nid,date,amount,name\n{rows}")
     table = Table(tmp_path / "f.csv")
     assert (table.names, table.above) == (["id", "date", "amount", "name"], 1)
 

@@ -8,6 +8,8 @@ from avalist.history.understanding.draft import Draft, counted
 from avalist.history.understanding.profile import Profile
 
 _TWICE, _SOME = 1.1, 50
+_HASH = 20
+"""Tokens as long tell nothing of a person: hashes, and addresses of wallets."""
 _KINDS = 4
 """So few values in many rows are kinds of customers."""
 _MOST_ENTITIES, _MOST_CATEGORIES, _MOST_NUMBERS = 8, 12, 64
@@ -175,7 +177,8 @@ def _is_full(d: Draft, p: Profile) -> bool:
 def _useless(d: Draft, p: Profile) -> str:
     if p.is_index or (d.called(p, lex.INDEX) and p.repeats < 1.01):
         return "it numbers the rows"
-    if d.called(p, lex.PERSONAL) and not (p.numeric == 1 and d.called(p, lex.MEASURES)):
+    hashed = p.token > 0.9 and p.length >= _HASH and not p.numeric and not p.email
+    if d.called(p, lex.PERSONAL) and not hashed and not (p.numeric == 1 and d.called(p, lex.MEASURES)):
         return "personal data that no feature needs"
     if p.time or p.clock or (counted(d, p) and d.called(p, lex.TIME)):
         return "another time"

@@ -15,13 +15,14 @@ def _words(text: str) -> frozenset[str]:
 PAYMENT: Final = _words(
     "payment transaction transactions trans tx txn trx order charge invoice operation purchase sale bestellung "
     "auftrag bestell rechnung transaktion zahlung commande paiement pedido pago orden ordine pagamento "
-    "transaccion zamowienie psp bestellung buchung beleg utr rrn"
+    "transaccion zamowienie psp bestellung buchung beleg utr rrn booking reservation pnr"
 )
 ID: Final = _words(
     "id ids no nr num number nummer numero numer ref reference referenz key uuid guid code hash token identifier"
 )
 TIME: Final = _words(
-    "time date datetime timestamp ts created occurred paid at when day dt posted placed ordered datum tag zeit epoch unix unixtime "
+    "time date datetime timestamp ts created occurred paid at when day dt posted placed ordered datum tag zeit "
+    "epoch unix unixtime booked purchased bought sold issued submitted "
     "uhrzeit zeitpunkt zeitstempel fecha hora data ora heure horodatage czas date_time authorised authorized"
 )
 ZONE: Final = _words("timezone tz zeitzone fuseau fuso zonahoraria tzname")
@@ -36,7 +37,7 @@ ZONES: Final = {
             ("America/Los_Angeles", "PACIFIC"))),
     )
 }  # fmt: skip
-"""Where a column names the time of winter and that of summer, or the zone as spreadsheets do, it is the zone of both."""
+"""Where a column names the time of winter and that of summer, or a zone by its long name, it is the zone of both."""
 COUNTERS: Final = {
     "step": "h", "steps": "h", "hour": "h", "hours": "h", "day": "d", "days": "d", "minute": "min", "minutes": "min",
     "week": "w", "weeks": "w", "month": "month", "months": "month",
@@ -53,6 +54,7 @@ NOT_PAYMENT_TIME: Final = _words(
     "birth dob birthday expiry expires expiration exp chargeback cb dispute disputed fraud report reported "
     "rückbuchung rueckbuchung rückbelastung rueckbelastung rücklastschrift ruecklastschrift contracargo "
     "refund refunded settle settled settlement updated modified signup registered registration joined opened "
+    "departure dep arrival travel flight due maturity "
     "first last since delta diff gap geburtsdatum naissance nacimiento alert warning payout delivered shipped "
     "score"
 )
@@ -76,6 +78,7 @@ FRAUD: Final = _words(
     "betrügerisch betruegerisch fraudulento fraudulenta frauduleux"
 )
 LEGIT: Final = _words("legit legitimate genuine good valid ok clean nonfraud notfraud")
+PAST: Final = _words("previous prev prior past history historical")
 LABEL: Final = _words("label target class y outcome bad result truth")
 FRAUD_VALUES: Final = re.compile(
     r"(?:.*\b|is[_ ]?)?(?:fraud\w*|illegitimate|illegit|"
@@ -102,7 +105,7 @@ ROWS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
         r"\b(?:charge ?backs?|charged back|disput(?:e|es|ed)|contracargos?|"
         r"r(?:ü|ue)ck(?:buchung|belastung|lastschrift))\b")),
     ("refund", re.compile(
-        r"^credits?$|\b(?:refund(?:s|ed)?|reversals?|reversed|returns?|credit notes?|r(?:ü|ue)ckerstattung|erstattung|gutschrift|"
+        r"\b(?:refund(?:s|ed)?|reversals?|reversed|returns?|credit notes?|r(?:ü|ue)ckerstattung|erstattung|gutschrift|"
         r"remboursement|reembolso|devoluci(?:ó|o)n|rimborso)\b")),
     ("payment", re.compile(
         r"\b(?:payments?|charges?|sales?|purchases?|orders?|captures?|captured|settled|checkout|zahlung|kauf|verkauf|"
@@ -140,7 +143,7 @@ AFTERWARDS: Final = _words(
     "newbalance settle settled settlement disbursement disbursed response resp"
 )
 PERSONAL: Final = _words(
-    "first last firstname lastname surname name fullname holder cardholder street address addr address1 "
+    "contact first last firstname lastname surname name fullname holder cardholder street address addr address1 "
     "address2 line1 line2 dob birth birthday birthdate gender sex ssn passport phone mobile tel telephone "
     "vorname nachname strasse telefon nom prenom nombre apellido geburtsdatum maiden race ethnicity religion"
 )

@@ -92,6 +92,8 @@ def take_row_type(d: Draft) -> None:
         if not d.called(p, lex.ROW_TYPE) or p.distinct > len(p.top) or p.distinct < 2:
             continue
         kinds = {value: _row_kind(value) for value in p.top}
+        if "sale" in map(str.lower, p.top):  # what an acquirer credits, a bank's customer gets
+            kinds |= {value: "refund" for value in p.top if value.lower() == "credit"}
         if "payment" in kinds.values() and {"refund", "chargeback", "other"} & {*kinds.values()}:
             payments = tuple(value for value, kind in kinds.items() if kind in ("payment", ""))
             d.parts["row_type"], d.yes["payment"] = p.name, payments
@@ -103,6 +105,7 @@ def take_row_type(d: Draft) -> None:
     amount = d.profiles.get(d.parts.get("amount", ""))
     if amount and 0 < amount.negative <= 0.5:
         d.paid = d.paid.filter((numbers(d.paid[amount.name], d.mark) >= 0).fill_null(True))
+    d.paid = d.paid.unique(maintain_order=True)  # rows that a file holds twice are of one payment
     named = [p for p in d.left() if _names_payment(d, p)] if len(d.paid) < len(d.frame) else []
     if named:
         d.parts["refund_of"] = named[0].name
@@ -155,8 +158,8 @@ def take_units(d: Draft) -> None:
         d.ask("units", text, UNITS, proposed="major", needed=False)
     elif p.decimals > (kept := EXPONENT.get(d.parts["base_currency"], 2)) and _median(d, p) * 10**kept < _COARSE:
         d.notes.append(
-            f"{p.name} has {p.decimals} decimals, of which {d.parts['base_currency']} keeps {kept}: half of the amounts "
-            "are so small that rounding changes them; multiply the column, say by a million, if they matter"
+            f"{p.name} has {p.decimals} decimals, of which {d.parts['base_currency']} keeps {kept}: half of the "
+            "amounts are so small that rounding changes them; multiply the column, say by a million, if they matter"
         )
 
 
@@ -165,9 +168,14 @@ def _median(d: Draft, p: Profile) -> float:
     return median if isinstance(median, float) else 0.0
 
 
-def _amount_rank(d: Draft, p: Profile) -> tuple[bool, bool, bool, bool, float]:
+def _amount_rank(d: Draft, p: Profile) -> tuple[bool, bool, bool, bool, bool, float]:
     called = d.called(p, ("amount", "amt", "betrag", "montant", "importe"))
-    return not p.currencies, not called, p.distinct < 3, p.whole, -p.filled
+    return not p.currencies, not called, p.distinct < 3, p.whole, not _coded(p), -p.filled
+
+
+def _coded(p: Profile) -> str:
+    """Return the currency in a column's name; nothing where there is none."""
+    return next((w.upper() for w in p.words if w.upper() in EXPONENT), "")
 
 
 def take_payment_id(d: Draft) -> None:
@@ -229,7 +237,7 @@ def take_currency(d: Draft) -> None:
         _other_currency_column(d, named)
         return
     amount = d.profiles.get(d.parts.get("amount", ""))
-    called = next((w.upper() for p in [amount] if p for w in p.words if w.upper() in EXPONENT and len(w) == 3), "")
+    called = _coded(amount) if amount else ""
     signs = amount.currencies if amount else ()
     if len(signs) > 1 and not given:
         text = (
@@ -257,8 +265,8 @@ def _other_currency_column(d: Draft, p: Profile) -> None:
     taken = known[0] or ASSUMED_CURRENCY
     if len({*known}) > 1 or not known[0]:
         text = (
-            f"{p.name} holds {', '.join(p.top[:4])}, and ISO 4217 codes such as {taken} are needed: best write them so; "
-            "or in which currency shall all amounts be taken?"
+            f"{p.name} holds {', '.join(p.top[:4])}, and ISO 4217 codes such as {taken} are needed: best write them "
+            "so; or in which currency shall all amounts be taken?"
         )
         d.ask("currency", text, [code for code in dict.fromkeys(known) if code])
     d.parts["currency"], d.parts["base_currency"] = f"={taken}", taken

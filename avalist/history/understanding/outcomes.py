@@ -155,7 +155,7 @@ def _ask_of_reasons(d: Draft, p: Profile, yes: tuple[str, ...]) -> None:
 def _labels(d: Draft) -> list[Profile]:
     def fits(p: Profile) -> bool:
         marks = p.distinct == 1 and p.filled < 0.5  # a yes where it was fraud, and nothing elsewhere
-        if d.called(p, lex.OTHER_MODEL) or p.distinct > 12 or (p.distinct < 2 and not marks) or p.time:
+        if d.called(p, lex.OTHER_MODEL, lex.PAST) or p.distinct > 12 or (p.distinct < 2 and not marks) or p.time:
             return False
         if any(_is_fraud_value(v) for v in p.top) or _is_inverted(d, p):
             return True

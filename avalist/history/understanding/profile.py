@@ -33,7 +33,7 @@ _COMMA = r"^[^0-9,.]{0,5}\d{1,3}(?:[.\s'’]?\d{3})*,(?:\d{1,2}|\d{4,})[^0-9,.]{
 _DOT = r"^[^0-9,.]{0,5}\d{1,3}(?:[,\s'’]?\d{3})*\.(?:\d{1,2}|\d{4,})[^0-9,.]{0,5}$"
 _GROUPED = r"^[^0-9,.]{0,5}[1-9]\d{0,2}(?:\.\d{3})+[^0-9,.]{0,5}$"
 _OF_THREE = [code for code, decimals in EXPONENT.items() if decimals == 3]
-_TIMELIKE = re.compile(r"^(?=.*\d)(?:\d{8}|\d{12}|\d{14}|\d\d[A-Za-z]{3}\d{4}|.*\d[-/.:, ]+[\dA-Za-z].*)$")
+_TIMELIKE = re.compile(r"^(?=.*\d)(?:\d{8}|\d{12}|\d{14}|\d\d[A-Za-z]{3}\d\d(?:\d\d)?|.*\d[-/.:, ]+[\dA-Za-z].*)$")
 SYMBOLS = {
     "€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY", "₹": "INR", "zł": "PLN", "₽": "RUB", "₺": "TRY", "₩": "KRW",
     "R$": "BRL", "US$": "USD", "C$": "CAD", "CA$": "CAD", "A$": "AUD", "AU$": "AUD", "NZ$": "NZD", "HK$": "HKD",
@@ -56,6 +56,7 @@ _DATES = {
         "%B %d, %Y",
         "%G-W%V-%u",
         "%d%b%Y",
+        "%d%b%y",
     ),
 }
 _CLOCKS = ("%H:%M:%S%.f", "%H:%M", "%I:%M:%S %p", "%I:%M %p", "%H%M%S", "%H.%M.%S", "%H.%M", "%Hh%M")

@@ -144,6 +144,7 @@ def test_a_credit_is_a_refund_beside_sales(tmp_path: Path, other: str, refunds: 
 
 
 def test_an_amount_in_a_currency_comes_before_one_in_coins(tmp_path: Path) -> None:
+    cells: dict[str, Sequence[object]]
     cells = {"value_eth": [f"{n * 7 % 97 / 1e5:.5f}" for n in range(ROWS)], "value_usd": [n + 0.5 for n in range(ROWS)]}
     mapping = proposed(tmp_path, amount=(), **cells).mapping
     assert mapping is not None

@@ -21,7 +21,7 @@ from avalist.adapters.file.daykeys import DayKeys
 from avalist.adapters.file.generations import Generations
 from avalist.adapters.file.lock import lock_folder
 from avalist.adapters.file.log import FileLog
-from avalist.adapters.file.secrets import FolderSecrets
+from avalist.adapters.file.secrets import FolderSecrets, has_secret
 from avalist.adapters.memory.blobs import MemoryBlobs
 from avalist.adapters.memory.documents import MemoryDocuments
 from avalist.adapters.memory.log import MemoryLog
@@ -45,7 +45,7 @@ from avalist.app.whole import WholeLog
 from avalist.app.writer import Writer
 from avalist.config import Settings
 from avalist.domain.decoders import learn_types
-from avalist.domain.errors import BadInput, LogCorrupt
+from avalist.domain.errors import BadInput, LogCorrupt, NotFound
 from avalist.domain.keys import owner_of
 from avalist.follow import Fold, Follower
 from avalist.follow.archive import ArchiveFold
@@ -200,7 +200,7 @@ def open_log(settings: Settings, *, readonly: bool = False) -> Log:
     archive. Raises ``BadInput`` for one that does not lie here.
     """
     need_files(settings)
-    if _scheme(settings.log, ("file", "memory")) == "memory":
+    if _scheme("log", settings.log, ("file", "memory")) == "memory":
         return MemoryLog()
     log = FileLog(_home(settings) / "log", readonly=readonly)
     return WholeLog(log, lambda: open_derived(settings, open_blobs(settings)))
@@ -218,7 +218,7 @@ def need_files(settings: Settings) -> None:
 def open_documents(settings: Settings) -> Documents:
     """Open the document store that the settings name; what it holds, threads may decode from here on."""
     learn_types()
-    match _scheme(settings.documents, ("sqlite", "memory", "mongodb", "mongodb+srv")):
+    match _scheme("documents", settings.documents, ("sqlite", "memory", "mongodb", "mongodb+srv")):
         case "memory":
             return MemoryDocuments()
         case "sqlite":
@@ -230,7 +230,7 @@ def open_documents(settings: Settings) -> Documents:
 
 def open_blobs(settings: Settings) -> Blobs:
     """Open the blob store that the settings name: the models."""
-    match _scheme(settings.blobs, ("folder", "memory", "s3")):
+    match _scheme("blobs", settings.blobs, ("folder", "memory", "s3")):
         case "memory":
             return MemoryBlobs()
         case "folder":
@@ -372,6 +372,17 @@ def open_vault(settings: Settings, documents: Documents) -> Vault:
     return Vault(documents, secrets.merchant, days, warn, open_day_keys(settings).unwrap)
 
 
+@contextmanager
+def vault_of(settings: Settings, merchant: str) -> Iterator[Vault]:
+    """Open the vault for questions about one merchant. Raises ``NotFound`` for one that has no secret here: a slip of
+    the pen would be a person of whom nothing is kept.
+    """
+    if not has_secret(settings.data / "secrets", merchant):
+        raise NotFound(f"{settings.data} holds no secret of a merchant {merchant!r}: look at its name, and at --data")
+    with closing(open_documents(settings)) as documents:
+        yield open_vault(settings, documents)
+
+
 def open_day_keys(settings: Settings) -> DayKeys:
     """Return the keys by which sealed parts over Kafka end."""
     return DayKeys(settings.data / "secrets" / "days", SystemClock())
@@ -405,7 +416,7 @@ def open_notifier(settings: Settings, documents: Documents, note: Noted = untold
 def open_batch(settings: Settings) -> Batch:
     """Return what works on many merchants: processes of this machine, or a Ray cluster."""
     _, _, rest = settings.batch.partition(":")
-    if _scheme(settings.batch, ("processes", "ray")) == "processes":
+    if _scheme("batch", settings.batch, ("processes", "ray")) == "processes":
         if not rest.isdecimal() or not int(rest):
             raise BadInput("not a number of processes", field="batch", expected="processes:2", got=rest[:16])
         return Processes(int(rest))
@@ -456,11 +467,11 @@ def open_retained(settings: Settings) -> Iterator[Retained]:
         yield Retained(folder, log, archive, segment.whole(folder), needed)
 
 
-def _scheme(url: str, known: tuple[str, ...]) -> str:
+def _scheme(field: str, url: str, known: tuple[str, ...]) -> str:
     scheme = url.partition(":")[0]
     if scheme not in known:
         expected = " or ".join(f"{k}:" for k in known)  # the URL may hold a password
-        raise BadInput("no such backend for this command", field="settings", expected=expected, got=f"{scheme}:")
+        raise BadInput("no such backend for this command", field=field, expected=expected, got=f"{scheme}:")
     return scheme
 
 

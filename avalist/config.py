@@ -12,6 +12,9 @@ import msgspec
 
 from avalist.domain.errors import BadInput
 
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one installation runs. Each field is read from ``AVALIST_<NAME>``.
@@ -72,28 +75,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     data: Path = Path("avalist-data")
     host: str = "127.0.0.1"
-    port: int = 8321
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8321
     log: str = "file:"
     documents: str = "sqlite:"
     blobs: str = "folder:"
     batch: str = "processes:2"
-    snapshot_log_mb: int = 64
-    snapshot_s: int = 300
-    archive_log_mb: int = 64
-    archive_s: int = 86_400
+    snapshot_log_mb: Natural = 64
+    snapshot_s: Natural = 300
+    archive_log_mb: Natural = 64
+    archive_s: Natural = 86_400
     vault_retention_d: str = "*=485"
     webhook_private: bool = False
-    train_budget_s: int = 3600
-    health_s: int = 21_600
-    queue_limit: int = 1024
-    body_limit_bytes: int = 262_144
-    rate_limit_per_s: int = 10_000
-    gateways: Annotated[int, msgspec.Meta(ge=1)] = 1
-    partitions: int = 12
-    copies: int = 3
-    fallback_grace_ms: int = 25
-    topic_sealed_d: int = 30
-    session_timeout_ms: int = 6_000
+    train_budget_s: Natural = 3600
+    health_s: Natural = 21_600
+    queue_limit: Positive = 1024
+    body_limit_bytes: Positive = 262_144
+    rate_limit_per_s: Natural = 10_000
+    gateways: Positive = 1
+    partitions: Positive = 12
+    copies: Positive = 3
+    fallback_grace_ms: Natural = 25
+    topic_sealed_d: Natural = 30
+    session_timeout_ms: Positive = 6_000
     traces: str = ""
     kafka: dict[str, str] = {}
 

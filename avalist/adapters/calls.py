@@ -17,6 +17,8 @@ from avalist.domain.errors import Unavailable
 _TIMEOUT_S: Final = 10.0
 _MOST_READ: Final = 65_536
 _PORTS: Final = {"https": 443, "http": 80}
+_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+"""All that is given out of the public internet, of IPv6."""
 
 
 class Calls:
@@ -77,6 +79,8 @@ def is_public(address: str) -> bool:
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         wrapped = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1] or _nat64(ip)
+        if wrapped is None and ip not in _UNICAST:  # what else there is leads to machines or networks nearby
+            return False
         ip = wrapped or ip
     return ip.is_global and not ip.is_multicast
 

@@ -23,14 +23,17 @@ class Processes:
         self._workers = workers
 
     def map(self, fn: Callable[[str], R], merchants: Sequence[str]) -> Iterator[R | AvalistError]:
-        """Yield what `fn` returns for each merchant, in their order."""
-        with self._pool(self._workers) as pool:
+        """Yield what `fn` returns for each merchant, in their order; where that ends early, nobody new is begun."""
+        pool = self._pool(self._workers)
+        try:
             asked = [pool.submit(tried, fn, merchant) for merchant in merchants]
             for merchant, future in zip(merchants, asked, strict=True):
                 try:
                     yield future.result()
                 except BrokenProcessPool:
                     yield self._alone(fn, merchant)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _alone(self, fn: Callable[[str], R], merchant: str) -> R | AvalistError:
         with self._pool(1) as pool:

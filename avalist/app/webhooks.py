@@ -251,8 +251,20 @@ def _stored(merchant: str, deliveries: Sequence[Delivery], collection: str) -> t
 
 def check_url(url: str, *, private: bool) -> None:
     """Raise ``BadInput`` unless a URL may be called: https with a host, and no name or password in it."""
-    parts = urlsplit(url)
     schemes = ("https", "http") if private else ("https",)
-    if parts.scheme not in schemes or not parts.hostname or parts.username or parts.password or not url.isascii():
+    if not (_plain(url) and _leads_to_a_host(url, schemes)):
         expected = f"{' or '.join(schemes)}://host/path, without a name or a password"
-        raise BadInput("not an address for a webhook", field="$.url", expected=expected, got=url[:64])
+        shown = "" if "@" in url else url[:64]  # it may be a password
+        raise BadInput("not an address for a webhook", field="$.url", expected=expected, got=shown)
+
+
+def _plain(url: str) -> bool:
+    return url.isascii() and url.isprintable() and " " not in url
+
+
+def _leads_to_a_host(url: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
+    except ValueError:  # brackets around no address, or a port that is none
+        return False

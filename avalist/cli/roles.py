@@ -67,7 +67,8 @@ def telling(role: str, **named: str) -> Iterator[Any]:
     try:
         yield say
     except Exception as error:  # noqa: BLE001  told, and then over
-        say.critical("failed", reason=reason_of(error))
+        mend = {"field": error.field, "expected": error.expected} if isinstance(error, BadInput) else {}
+        say.critical("failed", reason=reason_of(error), **mend)
         raise typer.Exit(1) from None
     say.info("stopped")
 

@@ -16,6 +16,7 @@ from avalist.adapters.clock import SystemClock
 from avalist.api.app import App
 from avalist.api.patience import Patient
 from avalist.app.followed import Work, tell
+from avalist.app.vault import days_of
 from avalist.app.warm import warm_up
 from avalist.bootstrap import build, open_blobs, open_documents, open_follower, open_log, open_notifier
 from avalist.cli.health import command as health_command
@@ -42,6 +43,7 @@ def up(
 ) -> None:
     """Serve: gateway, decider and follower, until Ctrl-C."""
     settings = settings_from(data=data, port=port, host=host)
+    days_of(settings.vault_retention_d)  # the follower's: it would be started again and again
     with listening(settings) as listener:
         if settings.log.startswith("file"):  # else there is nothing that a new decider could read
             warm_up([])

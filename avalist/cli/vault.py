@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import msgspec
@@ -13,10 +11,11 @@ import typer
 from rich.table import Table
 
 from avalist.adapters.clock import SystemClock
-from avalist.app.vault import ERASURES, READS, Asked, Noted, Vault, by_of
-from avalist.bootstrap import open_documents, open_vault
+from avalist.app.vault import ERASURES, READS, Asked, Noted, by_of
+from avalist.bootstrap import vault_of
 from avalist.cli.options import Data, Merchant, console
 from avalist.config import settings_from
+from avalist.domain.errors import BadInput
 from avalist.domain.events import from_ms
 
 app = typer.Typer(
@@ -35,7 +34,7 @@ Why = Annotated[str, typer.Option(help="Why: it is kept with your name, such as 
 @app.command("read")
 def read(merchant: Merchant, by: ByWhat, value: Value, why: Why, data: Data = None) -> None:
     """Print what is kept of a person, as JSON lines. Your name, the time and the reason are noted first."""
-    with _vault(data) as vault:
+    with vault_of(settings_from(data=data), merchant) as vault:
         for shown in vault.read(merchant, _asked(by, value, why)):
             console.print(msgspec.json.encode(_dated(shown)).decode(), markup=False, soft_wrap=True, highlight=False)
 
@@ -56,7 +55,7 @@ def erase(
     asked = _asked(by, value, why)
     if not yes:
         typer.confirm(f"erase all that {merchant}'s vault holds by this {asked.by}?", abort=True)
-    with _vault(data) as vault:
+    with vault_of(settings_from(data=data), merchant) as vault:
         console.print(f"erased {vault.erase(merchant, asked):,} rows")
 
 
@@ -67,7 +66,7 @@ def log(
     data: Data = None,
 ) -> None:
     """Show who read or erased what, when and why."""
-    with _vault(data) as vault:
+    with vault_of(settings_from(data=data), merchant) as vault:
         noted = [(what, one) for what in (READS, ERASURES) for one in vault.noted(merchant, what)]
     newest = sorted(noted, key=lambda pair: pair[1].at_ms, reverse=True)[:last]
     console.print(_table(newest) if newest else "nobody has read or erased anything")
@@ -89,14 +88,7 @@ def _dated(shown: Any) -> dict[str, Any]:
 
 def _asked(by: str, value: str, why: str) -> Asked:
     clear = sys.stdin.readline().strip() if value == "-" else value
+    for field, told in (("--value", clear), ("--why", why)):
+        if not told.strip():
+            raise BadInput("nothing is said here", field=field, expected="some text")
     return Asked(by=by_of(by), value=clear, who=getpass.getuser(), why=why, at_ms=SystemClock().now_ms())
-
-
-@contextmanager
-def _vault(data: Any) -> Iterator[Vault]:
-    settings = settings_from(data=data)
-    documents = open_documents(settings)
-    try:
-        yield open_vault(settings, documents)
-    finally:
-        documents.close()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from typing import cast
 
 import pytest
 
@@ -65,6 +68,27 @@ class TestProcesses(BatchContract):
     @pytest.fixture
     def batch(self) -> Batch:
         return Processes(2)
+
+    def test_who_stops_asking_has_nobody_new_begun(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        begun: list[str] = []
+        shut = threading.Event()
+
+        def slow(merchant: str) -> None:
+            begun.append(merchant)
+            if merchant == "slow":
+                shut.wait()
+
+        class Threads(ThreadPoolExecutor):
+            def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+                super().shutdown(wait=False, cancel_futures=cancel_futures)
+                shut.set()
+                super().shutdown(wait)
+
+        monkeypatch.setattr(Processes, "_pool", lambda self, workers: Threads(workers))
+        results = cast("Generator[object, None, None]", Processes(1).map(slow, ["fine", "slow", "late", "later"]))
+        next(results)
+        results.close()
+        assert set(begun) <= {"fine", "slow"}
 
 
 PATIENT = {

@@ -14,8 +14,9 @@ from avalist.app.parity import Checked
 from avalist.cli.health import health
 from avalist.cli.models import train
 from avalist.cli.take_away import export_model, import_model
+from avalist.cli.vault import erase, read
 from avalist.domain.alerts import Alert
-from avalist.domain.errors import BadInput
+from avalist.domain.errors import BadInput, NotFound
 from tests.shop import SCHEMA, T0_MS, opened
 
 ALERT = Alert(kind="missing", subject="ip", value=0.5, words="gone")
@@ -81,3 +82,19 @@ def test_a_model_for_another_plan_is_not_taken(folder: Path, tmp_path: Path) -> 
     (tmp_path / "model.txt").write_text("tree")
     with pytest.raises(BadInput, match="another plan"):
         import_model("shop", tmp_path / "model.txt", "0" * 16, data=folder)
+
+
+def test_the_vault_of_a_merchant_that_there_is_not_is_none(folder: Path) -> None:
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(NotFound, match="'shpo'"):
+        erase("shpo", by="email", value="ann@example.com", why="request of 3 May", yes=True, data=folder)
+    with pytest.raises(NotFound, match="'shop'"):
+        read("shop", by="email", value="ann@example.com", why="request of 3 May", data=folder / "elsewhere")
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("value", "why", "field"), [("", "request", "--value"), ("ann@example.com", " ", "--why")])
+def test_the_vault_is_asked_for_somebody_and_with_a_reason(folder: Path, value: str, why: str, field: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        read("shop", by="email", value=value, why=why, data=folder)
+    assert refused.value.field == field

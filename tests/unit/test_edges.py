@@ -45,6 +45,7 @@ def test_an_unknown_backend_says_which_there_are(tmp_path: Path, field: str) -> 
     with pytest.raises(BadInput) as refused:
         build(settings)
     assert "memory:" in refused.value.expected
+    assert refused.value.field == field
     build(Settings(data=tmp_path, log="memory:")).close()  # and the folder was let go
 
 

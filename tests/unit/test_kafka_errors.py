@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from avalist.adapters.kafka.errors import mapped, translated
+from avalist.adapters.kafka.topics import Topics, ensure
 from avalist.domain.errors import AvalistError, LogCorrupt, LogFailed, NotFound
 
 CODES = {name: code for name in dir(KafkaError) if isinstance(code := getattr(KafkaError, name), int)}
@@ -56,3 +57,9 @@ def test_our_own_errors_pass() -> None:
 )
 def test_what_an_operator_can_tell_apart(code: int, kind: type[AvalistError]) -> None:
     assert type(mapped(KafkaError(code), "log")) is kind
+
+
+def test_brokers_that_do_not_answer_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avalist.adapters.kafka.topics._WAIT_S", 0.1)
+    with pytest.raises(LogFailed, match=r"127\.0\.0\.1:1"):
+        ensure({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}, Topics("x", 1))

@@ -58,6 +58,14 @@ def test_what_ends_a_role_is_told_without_a_strangers_words(
     last = lines(capsys)[-1]
     assert (last["event"], last["level"]) == ("failed", "critical")
     assert last["reason"].startswith(reason)
+    assert "secret" not in str(last)
+
+
+def test_what_ends_a_role_says_what_was_expected(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit), telling("decider"):
+        raise BadInput("no brokers", field="log", expected="kafka://host:port/name", got="file:")
+    last = lines(capsys)[-1]
+    assert (last["field"], last["expected"]) == ("log", "kafka://host:port/name")
     assert "ann" not in last["reason"]
     assert "secret" not in last["reason"]
 

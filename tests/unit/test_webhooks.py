@@ -332,11 +332,22 @@ def test_a_removed_webhook_takes_its_messages_along(webhooks: Webhooks, notifier
         "https://a:b@shop.example/",
         "nonsense",
         "https://é.example/",
+        "https://[shop]/",
+        "https://shop.example:99999/",
+        "https://shop.example:port/",
+        "https://shop.example/a b",
+        "https://shop.example/a\nb",
     ],
 )
 def test_an_address_that_may_not_be_called_is_refused(webhooks: Webhooks, url: str) -> None:
     with pytest.raises(BadInput, match="not an address for a webhook"):
         webhooks.add("shop", url, TOPICS, T0_MS)
+
+
+def test_a_password_in_an_address_is_not_repeated(webhooks: Webhooks) -> None:
+    with pytest.raises(BadInput) as refused:
+        webhooks.add("shop", "https://me:sesame@shop.example/", TOPICS, T0_MS)
+    assert refused.value.got == ""
 
 
 def test_there_is_a_most_of_webhooks(webhooks: Webhooks) -> None:

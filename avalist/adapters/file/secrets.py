@@ -15,6 +15,11 @@ from avalist.domain.errors import Unavailable
 SECRET_BYTES = 32
 
 
+def has_secret(folder: Path, merchant: str) -> bool:
+    """Tell whether a folder of secrets has a merchant's; none is made."""
+    return (folder / f"{merchant}.key").is_file()
+
+
 class FolderSecrets:
     """Merchant secrets (32 random bytes each, durable before they are first used) and the operator's tokens.
 

@@ -77,9 +77,10 @@ class Topics(NamedTuple):
 def ensure(client: Client, topics: Topics) -> None:
     """Create the topics that are missing.
 
-    Raises ``BadInput`` where one has another number of partitions, which is for ever.
+    Raises ``BadInput`` where one has another number of partitions, which is for ever, ``LogFailed`` where no broker
+    answers.
     """
-    with translated("topics"):
+    with translated(f"topics at {client['bootstrap.servers']}"):
         admin = AdminClient(dict(client))
         there = admin.list_topics(timeout=_WAIT_S).topics
         missing = [topic for topic in topics.wanted() if topic.topic not in there]

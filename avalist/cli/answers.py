@@ -25,7 +25,9 @@ Timezone = Annotated[str | None, typer.Option(help="The zone of times that name 
 DateOrder = Annotated[str | None, typer.Option(help="dmy or mdy, where dates may be read either way")]
 
 TimeUnit = Annotated[str | None, typer.Option(help="What a column that counts time counts: s, min, h, d, w or month")]
-FraudValue = Annotated[str | None, typer.Option(help="The value of the column of labels that means fraud")]
+FraudValue = Annotated[
+    str | None, typer.Option(help="The value of the column of labels that means fraud, or several by commas")
+]
 NegativeAmounts = Annotated[
     str | None, typer.Option(help="refund, flip or reject: what negative amounts are, where most or many are")
 ]

@@ -136,7 +136,8 @@ def _understood(
     from avalist.cli.bring_in import understand  # here: polars would slow other commands' start
 
     if mapping is not None:
-        return decode_mapping(mapping.read_text()), ()
+        given = decode_mapping(mapping.read_text())
+        return given, tuple(_said(given))
     understood = understand(file, said, assume=assume)
     if understood.mapping is not None:
         write_private(out / "mapping.toml", understood.toml())
@@ -270,10 +271,15 @@ def _active(settings: Settings, merchant: str, data: Dataset) -> Artefact | None
     return load_model(open_blobs(settings), merchant, version).artefact if version else None
 
 
-def _assumed(mapping: Mapping) -> Iterator[str]:
-    """Yield what a mapping supposes that its file does not say."""
+def _said(mapping: Mapping) -> Iterator[str]:
+    """Yield what a mapping that was given says of all payments; the notes tell it of one that was proposed."""
+    yield f"Times that name no zone are taken as {mapping.timezone}: the mapping says so."
     if mapping.currency.startswith("="):
         yield f"Every payment is in {mapping.currency[1:]}: the mapping says so, not the file."
+
+
+def _assumed(mapping: Mapping) -> Iterator[str]:
+    """Yield what a mapping supposes that its file does not say."""
     for path, column in mapping.fields.items():
         if column.startswith("="):
             yield f"{path} is {column[1:]} for every payment: the mapping says so, not the file."

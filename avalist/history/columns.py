@@ -48,7 +48,7 @@ _NOTHING = (
     "<NA>",
     "NaT",
 )
-_NO_NUMBER = (*_NOTHING, "na", "NA", "-", "--", "?", ".")
+_NO_NUMBER = (*_NOTHING, "na", "NA", "-", "--", "?", ".", "0000-00-00", "0000-00-00 00:00:00")
 _NOISE = r"\p{L}{1,4}\.?$|[\s'’\p{Sc}]"
 _NOISE_BEFORE = r"^([-+(]*)\p{L}{1,4}\.?"
 _GAP_US = 3600 * 10**6

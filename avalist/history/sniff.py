@@ -19,7 +19,7 @@ from avalist.history.packed import opened
 Kind = Literal["csv", "parquet", "json", "events"]
 _CHUNK_BYTES = 1 << 20
 csv.field_size_limit(1 << 24)  # cells may be long; what is looked at is short
-_DELIMITERS = ",;\t|"
+_DELIMITERS = ",;\t|~^"
 _LOOKED_AT, _MOST_TITLE_LINES = 60, 20
 _SEP = re.compile(r"\"?sep=([,;|\t])\"?\r?\n", re.IGNORECASE)
 _PARQUET = b"PAR1"
@@ -96,7 +96,14 @@ def _title_lines(rows: list[list[str]]) -> int:
     filled = [sum(bool(cell.strip()) for cell in row) for row in rows]
     width = Counter(filled).most_common(1)[0][0] if filled else 0
     full = next((n for n, count in enumerate(filled) if count > width / 2), 0)
+    if filled[full : full + 2] and filled[full] < width and _are_names(rows[full + 1 : full + 2], width):
+        full += 1  # the line above names groups of columns
     return full if width > 2 and full <= _MOST_TITLE_LINES else 0
+
+
+def _are_names(rows: list[list[str]], width: int) -> bool:
+    """Tell whether a line is of names: all cells are filled, and none holds a digit, as every payment does."""
+    return any(sum(bool(c.strip()) for c in row) == width and not re.search(r"\d", "".join(row)) for row in rows)
 
 
 def _quoted_by_apostrophes(lines: list[str], delimiter: str) -> bool:

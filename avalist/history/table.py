@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from itertools import compress
+from itertools import chain, compress, islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -42,6 +42,8 @@ BATCH_ROWS = 65_536
 _HEAD_BYTES = 1 << 18
 _BLOCK_BYTES = 8 << 20
 _LINES_BYTES = 4 << 20
+_NAMED_BY = 20_000
+"""So many JSON objects name the columns: what only frauds have is rare."""
 _NUMERIC = re.compile(r"[-+(]?[0-9][0-9.,:/ T-]*")
 
 
@@ -120,7 +122,7 @@ class Table:
             cells = [cell.strip().removeprefix("\ufeff") for cell in first] if self.has_header else [""] * len(first)
             return distinct(cells)
         names: dict[str, None] = {}
-        some = next(self.lines()).raws[:2000]
+        some = [*islice(chain.from_iterable(block.raws for block in self.lines()), _NAMED_BY)]
         for line in some:
             names.update(dict.fromkeys(_flat(decoded(line) or {})))
         if not names or (len(some) == 1 and _lists(decoded(some[0]) or {})):
@@ -260,8 +262,8 @@ def _lists(whole: dict[str, Any]) -> bool:
 def _flat(whole: dict[str, Any], prefix: str = "") -> dict[str, str | None]:
     """Return the leaves of nested objects as text under dotted names.
 
-    >>> _flat({"a": {"b": 1, "c": [{"d": True}]}, "e": None})
-    {'a.b': '1', 'a.c.0.d': 'true', 'e': None}
+    >>> _flat({"a": {"b": 1, "c": [{"d": True}]}, "e": None, "f": ["x", "y"]})
+    {'a.b': '1', 'a.c.0.d': 'true', 'e': None, 'f': 'x y'}
     """
     flat: dict[str, str | None] = {}
     for name, value in whole.items():
@@ -272,6 +274,8 @@ def _flat(whole: dict[str, Any], prefix: str = "") -> dict[str, str | None]:
             flat.update(_flat(value, f"{path}."))
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             flat.update(_flat(value[0], f"{path}.0."))
+        elif isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+            flat[path] = " ".join(value)
         else:
             flat[path] = msgspec.json.encode(value).decode()
     return flat

@@ -109,7 +109,6 @@ def _assumed(report: FitReport) -> Iterator[str]:
         f"is declined, {percent(policy.dispute_share)} of fraud reports become chargebacks. Change them with "
         "'avalist policy set' and make the report again."
     )
-    yield "Times without a zone were read as UTC."
 
 
 def _estimated(c: Census) -> str:

@@ -94,6 +94,13 @@ def test_hostile_names_are_shown_as_they_are(made: FitReport) -> None:
     assert shown.count(HOSTILE.replace("\x00", "")) > 5
 
 
+def test_a_zone_that_was_told_is_not_contradicted(made: FitReport) -> None:
+    told = msgspec.structs.replace(made, assumed=("times that name no zone are taken as America/Chicago",))
+    text = markdown_page(story(told))
+    assert "America/Chicago" in text
+    assert "UTC" not in text.partition("What was assumed")[2].partition("##")[0]
+
+
 def test_hostile_names_are_no_markdown(made: FitReport) -> None:
     text = markdown_page(story(hostile(made)))
     bare = re.sub(r"\\.", "", text)

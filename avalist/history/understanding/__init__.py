@@ -42,7 +42,7 @@ def _card_numbers(d: Draft) -> None:
     for p in d.left():
         if not p.card:
             continue
-        if p.spaces > 0.5 and p.longest > 23:
+        if (p.spaces > 0.5 and p.longest > 23) or (p.card < _CARDS and p.token < _CARDS):
             d.ignore(p.name, "card numbers stand in its text")
         else:
             tokens = d.called(p, lex.TOKEN) and p.card < _CARDS

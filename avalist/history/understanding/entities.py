@@ -8,6 +8,10 @@ from avalist.history.understanding.draft import Draft, counted
 from avalist.history.understanding.profile import Profile
 
 _TWICE, _SOME = 1.1, 50
+_HASH = 20
+"""Tokens as long tell nothing of a person: hashes, and addresses of wallets."""
+_KINDS = 4
+"""So few values in many rows are kinds of customers."""
 _MOST_ENTITIES, _MOST_CATEGORIES, _MOST_NUMBERS = 8, 12, 64
 
 
@@ -58,7 +62,11 @@ def _fits_place(d: Draft, p: Profile, path: str) -> bool:
     if path == "method.bin":
         return p.numeric == 1 and p.whole and 6 <= p.longest <= 8 and p.length >= 6
     if path == "method.last4":
-        return p.longest == 4
+        return p.longest == 4 and p.numeric == 1
+    if path == "method.fingerprint" and p.longest <= 4:
+        return False  # the end of a number is no one's card alone
+    if path == "customer.id" and p.distinct <= _KINDS and p.rows >= _SOME and not d.called(p, lex.ID):
+        return False
     if path in ("method.fingerprint", "device.id"):
         return p.distinct > 30 or p.card > 0 or d.called(p, lex.ID)
     return path == "payee.id" or p.token > 0.9 or d.called(p, lex.ID) or not d.called(p, lex.PERSONAL)
@@ -117,7 +125,8 @@ def take_rest(d: Draft) -> None:
         for path in ("method.bin", "method.last4"):
             if path in d.fields:
                 d.fields[f"custom.{path[7:]}"] = d.fields.pop(path)
-                d.entities.pop("bin", None)
+        if "bin" in d.entities:
+            d.entities["bin"] = "custom.bin"
 
 
 def _one_more(d: Draft, p: Profile) -> None:
@@ -168,7 +177,8 @@ def _is_full(d: Draft, p: Profile) -> bool:
 def _useless(d: Draft, p: Profile) -> str:
     if p.is_index or (d.called(p, lex.INDEX) and p.repeats < 1.01):
         return "it numbers the rows"
-    if d.called(p, lex.PERSONAL) and not (p.numeric == 1 and d.called(p, lex.MEASURES)):
+    hashed = p.token > 0.9 and p.length >= _HASH and not p.numeric and not p.email
+    if d.called(p, lex.PERSONAL) and not hashed and not (p.numeric == 1 and d.called(p, lex.MEASURES)):
         return "personal data that no feature needs"
     if p.time or p.clock or (counted(d, p) and d.called(p, lex.TIME)):
         return "another time"

@@ -15,13 +15,14 @@ def _words(text: str) -> frozenset[str]:
 PAYMENT: Final = _words(
     "payment transaction transactions trans tx txn trx order charge invoice operation purchase sale bestellung "
     "auftrag bestell rechnung transaktion zahlung commande paiement pedido pago orden ordine pagamento "
-    "transaccion zamowienie psp bestellung buchung beleg utr rrn"
+    "transaccion zamowienie psp bestellung buchung beleg utr rrn booking reservation pnr"
 )
 ID: Final = _words(
     "id ids no nr num number nummer numero numer ref reference referenz key uuid guid code hash token identifier"
 )
 TIME: Final = _words(
-    "time date datetime timestamp ts created occurred paid at when day dt posted placed ordered datum zeit "
+    "time date datetime timestamp ts created occurred paid at when day dt posted placed ordered datum tag zeit "
+    "epoch unix unixtime booked purchased bought sold issued submitted "
     "uhrzeit zeitpunkt zeitstempel fecha hora data ora heure horodatage czas date_time authorised authorized"
 )
 ZONE: Final = _words("timezone tz zeitzone fuseau fuso zonahoraria tzname")
@@ -31,9 +32,12 @@ ZONES: Final = {
         ("Europe/Berlin", "CET", "CEST"), ("Europe/Berlin", "MEZ", "MESZ"), ("Europe/London", "GMT", "BST"),
         ("America/New_York", "EST", "EDT"), ("America/Chicago", "CST", "CDT"), ("America/Denver", "MST", "MDT"),
         ("America/Los_Angeles", "PST", "PDT"),
+        *((zone, f"{name} TIME (US & CANADA)", f"{name} TIME") for zone, name in (
+            ("America/New_York", "EASTERN"), ("America/Chicago", "CENTRAL"), ("America/Denver", "MOUNTAIN"),
+            ("America/Los_Angeles", "PACIFIC"))),
     )
 }  # fmt: skip
-"""Where a column names the time of winter and that of summer, it is the zone of both."""
+"""Where a column names the time of winter and that of summer, or a zone by its long name, it is the zone of both."""
 COUNTERS: Final = {
     "step": "h", "steps": "h", "hour": "h", "hours": "h", "day": "d", "days": "d", "minute": "min", "minutes": "min",
     "week": "w", "weeks": "w", "month": "month", "months": "month",
@@ -50,6 +54,7 @@ NOT_PAYMENT_TIME: Final = _words(
     "birth dob birthday expiry expires expiration exp chargeback cb dispute disputed fraud report reported "
     "rückbuchung rueckbuchung rückbelastung rueckbelastung rücklastschrift ruecklastschrift contracargo "
     "refund refunded settle settled settlement updated modified signup registered registration joined opened "
+    "departure dep arrival travel flight due maturity "
     "first last since delta diff gap geburtsdatum naissance nacimiento alert warning payout delivered shipped "
     "score"
 )
@@ -67,19 +72,22 @@ MINOR: Final = _words("minor cents cent pence centimes pennies kopecks")
 CURRENCY: Final = _words("currency curr ccy cur wahrung währung waehrung devise moneda divisa valuta waluta monnaie")
 TOKEN: Final = _words("token tokens tok fingerprint fp hash alias reference")
 FRAUD: Final = _words(
-    "fraud fraudulent isfraud chargeback chargebacks chargedback cb dispute disputed betrug fraude frode "
+    "fraud frd fraudulent isfraud chargeback chargebacks chargedback cb dispute disputed betrug fraude frode "
     "oszustwo fraudster scam unauthorised unauthorized rückbuchung rueckbuchung rückbelastung rueckbelastung "
     "rücklastschrift ruecklastschrift contracargo contestazione impayé impaye chargebacked betrugsfall "
     "betrügerisch betruegerisch fraudulento fraudulenta frauduleux"
 )
 LEGIT: Final = _words("legit legitimate genuine good valid ok clean nonfraud notfraud")
+PAST: Final = _words("previous prev prior past history historical")
 LABEL: Final = _words("label target class y outcome bad result truth")
 FRAUD_VALUES: Final = re.compile(
     r"(?:.*\b|is[_ ]?)?(?:fraud\w*|illegitimate|illegit|"
     r"charge[ _]?back\w*|charged[ _]?back|disputed?|betrug|fraude|frode|scam|contracargo|"
     r"r(?:ü|ue)ck(?:buchung|belastung|lastschrift))\b.*"
 )
-NOT_FRAUD_VALUES: Final = re.compile(r"\b(?:no|not|non|kein|sin)\b|\blegit|genuine|normal")
+NOT_FRAUD_VALUES: Final = re.compile(
+    r"\b(?:no|not|non|kein|sin|won|reversed|reversal|withdrawn|cancell?ed)\b|\blegit|genuine|normal"
+)
 OTHER_MODEL: Final = _words(
     "flagged predicted prediction score scores scored probability proba prob risk suspected suspicious rule "
     "rules alert alerts"
@@ -109,16 +117,21 @@ DECISION: Final = _words(
     "decision status action state disposition verdict entscheidung statut estado accepted declined"
 )
 APPROVED_VALUES: Final = re.compile(
-    r"(?:good|clean|legit\w*|genuine|normal|no[tn]?[ _-]?fraud\w*|"
+    r"(?:(?:wc|payment|order|transaction|status)[ _-])?(?:good|clean|legit\w*|genuine|normal|no[tn]?[ _-]?fraud\w*|"
     r"approved?|accept(?:ed)?|captured?|succe(?:ss|eded|ssful)|completed?|paid|settled|authori[sz]ed|ok|pass(?:ed)?|"
     r"genehmigt|bezahlt|erstattet|versendet|versandt|geliefert|"
-    r"abgeschlossen|fulfilled|allow(?:ed)?|shipped|delivered|(?:partially[ _])?refunded)"
+    r"abgeschlossen|fulfilled|allow(?:ed)?|shipped|delivered|(?:partially[ _])?refunded|"
+    r"settling|settlement[ _]pending|submitted[ _]for[ _]settlement)"
 )
 DECLINED_VALUES: Final = re.compile(
+    r"(?:(?!not|no\b|non|never|approved|accepted|passed|settle)\w+?[ _-])*"  # who declined
     r"(?:declined?|reject(?:ed)?|refused?|denied|deny|block(?:ed)?|fail(?:ed)?|failure|cancel(?:l?ed)?|void(?:ed)?|error|"
     r"abgelehnt|storniert|fehlgeschlagen|expired|review|pending|challenge[d]?)"
+    r"(?:[ _-]by[ _-].+)?"
 )
-RESPONSE: Final = _words("response issuer reason")
+RESPONSE: Final = _words("response resp issuer reason")
+CHECKS: Final = _words("avs cvv cvc cv2 cvn 3ds")
+"""What an issuer checks: merchants ask before they decide."""
 NOT_RESPONSE: Final = _words("country land bank name bin id region currency")
 ACCOUNT_SINCE: Final = _words("signup registered registration joined")
 ACCOUNT: Final = _words("account customer user member kunde client")
@@ -127,10 +140,10 @@ AFTERWARDS: Final = _words(
     "decline declined failure fee fees net netto gebühr gebuehr payout payouts "
     "refund refunded refunds chargeback chargebacks dispute disputes disputed investigation investigated "
     "reviewed resolution resolved recovered recovery writeoff loss representment fraud closed after post "
-    "newbalance"
+    "newbalance settle settled settlement disbursement disbursed response resp"
 )
 PERSONAL: Final = _words(
-    "first last firstname lastname surname name fullname holder cardholder street address addr address1 "
+    "contact first last firstname lastname surname name fullname holder cardholder street address addr address1 "
     "address2 line1 line2 dob birth birthday birthdate gender sex ssn passport phone mobile tel telephone "
     "vorname nachname strasse telefon nom prenom nombre apellido geburtsdatum maiden race ethnicity religion"
 )
@@ -150,7 +163,7 @@ PLACES: Final[tuple[tuple[str, str, frozenset[str]], ...]] = (
     # path in the event, entity's name (empty: no entity), words; the first that fits wins
     ("device.user_agent", "", _words("useragent agent ua browser")),
     ("method.bin", "bin", _words("bin iin card6 first6")),
-    ("method.last4", "", _words("last4 lastfour")),
+    ("method.last4", "", _words("last4 lastfour suffix")),
     ("method.fingerprint", "card", _words(
         "card cc pan karte karten kartennummer carte tarjeta carta karta creditcard instrument iban")),
     ("device.id", "device", _words(
@@ -174,23 +187,35 @@ NOT_PLACE: Final = _words(
     "country city state region zip zipcode postcode postal plz category cat mcc type kind class age days gender "
     "segment tier level lat lon long latitude longitude balance email mail phone address street since brand os "
     "browser version score population pop count amount present flag attempts reference ref message messages note "
-    "notes comment comments descriptor description status reason brand scheme network"
+    "notes comment comments descriptor description status reason brand scheme network group gruppe grupo groupe mode "
+    "method entry referenz referencia"
 )
 NOT_BILLING: Final = _words(
     "ip issuer card bin merchant shipping ship delivery pop population lat long lon latitude longitude device "
-    "count counts velocity distinct"
+    "count counts velocity distinct avs response result match issuance issuing"
 )
 SUFFIX: Final = re.compile(
-    r"(.{3,}?)s?(id|nr|no|num|nummer|number|referenz|datum|date|zeit|time|timestamp|betrag|amount|flag|indicator|label|kennzeichen|merkmal)$"
+    r"(.{3,}?)s?(id|nr|no|num|nummer|number|referenz|datum|tag|date|zeit|time|timestamp|betrag|amount|flag|indicator|label|kennzeichen|merkmal)$"
 )
+COMPOUNDS: Final = tuple(
+    (re.compile(rf"\b{parts}\b"), word)
+    for parts, word in (
+        ("post code", "postcode"), ("zip code", "zipcode"), ("last (?:4|four)", "last4"), ("first (?:6|six)", "first6"),
+    )
+)  # fmt: skip
+"""Words that mean something else one by one."""
 
 
 def split(words: tuple[str, ...]) -> frozenset[str]:
     """Return the words with such as ``bestellnr`` taken apart and ``e mail`` put together.
 
-    >>> sorted(split(("buchungsdatum",)))
-    ['buchung', 'buchungsdatum', 'datum']
+    >>> sorted(split(("buchungsdatum",))), sorted(split(("last", "four", "digits")))
+    (['buchung', 'buchungsdatum', 'datum'], ['digits', 'last4', 'last4digits'])
     """
+    name = " ".join(words)
+    for parts, word in COMPOUNDS:
+        name = parts.sub(word, name)
+    words = tuple(name.split())
     found = set(words)
     for word in words:
         if match := SUFFIX.fullmatch(word):

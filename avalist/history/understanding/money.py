@@ -12,15 +12,25 @@ from avalist.domain.money import EXPONENT
 from avalist.history.columns import numbers, share, text
 from avalist.history.understanding import lexicon as lex
 from avalist.history.understanding.draft import ASSUMED_CURRENCY, SIGNS, SURE, UNITS, Draft
-from avalist.history.understanding.profile import Profile, words_of
+from avalist.history.understanding.profile import SYMBOLS, Profile, words_of
 from avalist.history.understanding.proposal import ROUGH_RATES
 
 _NEARLY_ALL = 0.995
 """A line of totals has no id; it is rejected, and its file is not."""
 _BOTH = 0.2
 """Where fewer amounts are of one sign, the others are what is usual."""
+_COARSE = 100
+"""Amounts of fewer minor units are changed by more than a hundredth where they are rounded."""
 _LARGE = 50
 """Whole numbers of which half are as large may be minor units."""
+
+NUMBERED = {
+    "036": "AUD", "124": "CAD", "156": "CNY", "203": "CZK", "208": "DKK", "344": "HKD", "348": "HUF", "356": "INR",
+    "376": "ILS", "392": "JPY", "410": "KRW", "484": "MXN", "554": "NZD", "578": "NOK", "643": "RUB", "682": "SAR",
+    "702": "SGD", "710": "ZAR", "752": "SEK", "756": "CHF", "784": "AED", "826": "GBP", "840": "USD", "946": "RON",
+    "949": "TRY", "978": "EUR", "985": "PLN", "986": "BRL",
+}  # fmt: skip
+"""Currencies by their numbers in ISO 4217, as card networks write them."""
 
 
 def take_amount(d: Draft) -> None:
@@ -82,6 +92,8 @@ def take_row_type(d: Draft) -> None:
         if not d.called(p, lex.ROW_TYPE) or p.distinct > len(p.top) or p.distinct < 2:
             continue
         kinds = {value: _row_kind(value) for value in p.top}
+        if "sale" in map(str.lower, p.top):  # what an acquirer credits, a bank's customer gets
+            kinds |= {value: "refund" for value in p.top if value.lower() == "credit"}
         if "payment" in kinds.values() and {"refund", "chargeback", "other"} & {*kinds.values()}:
             payments = tuple(value for value, kind in kinds.items() if kind in ("payment", ""))
             d.parts["row_type"], d.yes["payment"] = p.name, payments
@@ -93,6 +105,7 @@ def take_row_type(d: Draft) -> None:
     amount = d.profiles.get(d.parts.get("amount", ""))
     if amount and 0 < amount.negative <= 0.5:
         d.paid = d.paid.filter((numbers(d.paid[amount.name], d.mark) >= 0).fill_null(True))
+    d.paid = d.paid.unique(maintain_order=True)  # rows that a file holds twice are of one payment
     named = [p for p in d.left() if _names_payment(d, p)] if len(d.paid) < len(d.frame) else []
     if named:
         d.parts["refund_of"] = named[0].name
@@ -128,19 +141,26 @@ def take_units(d: Draft) -> None:
     if p is None:
         return
     given = d.answers.get("units")
-    named = p.whole and d.called(p, lex.MINOR)
+    zeros = p.length == p.longest > 1 and any(v.startswith("0") for v in p.top) and all(map(str.isdigit, p.top))
+    named = p.whole and (zeros or d.called(p, lex.MINOR))
     if given == "minor" and not p.whole:
         expected = "whole numbers in the column of amounts"
         raise BadInput("minor units are whole numbers", field="--units", expected=expected, got=p.samples[0])
     if given == "minor" or (named and not given):
         d.parts["amount_minor"] = d.parts.pop("amount")
-        d.take(p.name, "amount_minor", f"{d.reasons[p.name].why}; in minor units, as {'you' if given else 'it'} said")
+        why = "as you said" if given else "as zeros stand before it" if zeros else "as it said"
+        d.take(p.name, "amount_minor", f"{d.reasons[p.name].why}; in minor units, {why}")
     elif p.whole and not given and EXPONENT.get(d.parts["base_currency"], 2) and _median(d, p) >= _LARGE:
         text = (
             f"{p.name} holds whole numbers, such as {p.samples[0]}: whole units of money (major, which is "
             "proposed), or minor units such as cents? The wrong one makes every figure a hundred times too high or low"
         )
         d.ask("units", text, UNITS, proposed="major", needed=False)
+    elif p.decimals > (kept := EXPONENT.get(d.parts["base_currency"], 2)) and _median(d, p) * 10**kept < _COARSE:
+        d.notes.append(
+            f"{p.name} has {p.decimals} decimals, of which {d.parts['base_currency']} keeps {kept}: half of the "
+            "amounts are so small that rounding changes them; multiply the column, say by a million, if they matter"
+        )
 
 
 def _median(d: Draft, p: Profile) -> float:
@@ -148,9 +168,14 @@ def _median(d: Draft, p: Profile) -> float:
     return median if isinstance(median, float) else 0.0
 
 
-def _amount_rank(d: Draft, p: Profile) -> tuple[bool, bool, bool, bool, float]:
+def _amount_rank(d: Draft, p: Profile) -> tuple[bool, bool, bool, bool, bool, float]:
     called = d.called(p, ("amount", "amt", "betrag", "montant", "importe"))
-    return not p.currencies, not called, p.distinct < 3, p.whole, -p.filled
+    return not p.currencies, not called, p.distinct < 3, p.whole, not _coded(p), -p.filled
+
+
+def _coded(p: Profile) -> str:
+    """Return the currency in a column's name; nothing where there is none."""
+    return next((w.upper() for w in p.words if w.upper() in EXPONENT), "")
 
 
 def take_payment_id(d: Draft) -> None:
@@ -208,8 +233,11 @@ def take_currency(d: Draft) -> None:
     if columns and given not in EXPONENT:
         _currency_column(d, columns[0])
         return
+    if not given and (named := next((p for p in d.left() if _names_currency(d, p)), None)):
+        _other_currency_column(d, named)
+        return
     amount = d.profiles.get(d.parts.get("amount", ""))
-    called = next((w.upper() for p in [amount] if p for w in p.words if w.upper() in EXPONENT and len(w) == 3), "")
+    called = _coded(amount) if amount else ""
     signs = amount.currencies if amount else ()
     if len(signs) > 1 and not given:
         text = (
@@ -223,6 +251,27 @@ def take_currency(d: Draft) -> None:
     )
     d.parts["currency"], d.parts["base_currency"] = f"={found or ASSUMED_CURRENCY}", found or ASSUMED_CURRENCY
     d.notes.append(f"amounts are in {found or ASSUMED_CURRENCY}: {why}")
+
+
+def _names_currency(d: Draft, p: Profile) -> bool:
+    named = {p.words[-1:], p.words[-2:-1]} & {(word,) for word in lex.CURRENCY}
+    code = p.words[-1:] and p.words[-1] in lex.CURRENCY | {"code", "iso", "symbol", "num", "number", "numeric"}
+    return bool(named and code) and p.filled > SURE and p.distinct <= len(p.top) and not p.decimals
+
+
+def _other_currency_column(d: Draft, p: Profile) -> None:
+    """Take the currency from a column of signs or of numbers of ISO 4217; ask where it is of several or of others."""
+    known = [SYMBOLS.get(cell, NUMBERED.get(cell.zfill(3), "")) for cell in p.top]
+    taken = known[0] or ASSUMED_CURRENCY
+    if len({*known}) > 1 or not known[0]:
+        text = (
+            f"{p.name} holds {', '.join(p.top[:4])}, and ISO 4217 codes such as {taken} are needed: best write them "
+            "so; or in which currency shall all amounts be taken?"
+        )
+        d.ask("currency", text, [code for code in dict.fromkeys(known) if code])
+    d.parts["currency"], d.parts["base_currency"] = f"={taken}", taken
+    d.take(p.name, "currency", f"{p.top[0]} is {taken}")
+    d.notes.append(f"amounts are in {taken}: {p.name} says so")
 
 
 def _currency_column(d: Draft, p: Profile) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from avalist.domain.errors import BadInput
-from avalist.history.columns import NO, flags, share, text
+from avalist.history.columns import NO, flags, missing, share, text
 from avalist.history.understanding import lexicon as lex
 from avalist.history.understanding.draft import SURE, Draft, counted
-from avalist.history.understanding.profile import Profile
+from avalist.history.understanding.profile import Profile, words_of
 
 _MOST_VALUES = 30
 """Labels have fewer."""
@@ -95,7 +95,7 @@ def _label_with_times(d: Draft, p: Profile, yes: tuple[str, ...]) -> None:
     if yes:
         _take_label(d, p, yes, f"reasons of what {reported} dates")
         d.notes.append(f"only {', '.join(yes)} in {p.name} is counted as fraud, no other dispute")
-    elif not any(lex.DECLINED_VALUES.fullmatch(v.lower()) for v in p.top):  # else it tells the old decision
+    elif not _declines(p):  # else it tells the old decision
         d.ignore(p.name, f"{reported} tells the same, and when it was known")
 
 
@@ -105,7 +105,8 @@ def _ask_of_values(d: Draft, p: Profile) -> None:
         expected = f"a column of few values, such as yes and no; this one has {p.distinct:,}"
         raise BadInput("not a column of fraud labels", field="--label", expected=expected, got=", ".join(p.top[:5]))
     counts = ", ".join(f"{v!r}" for v in p.top[:6])
-    d.ask("fraud_value", f"which value of {p.name} means fraud? It has {counts}", p.top)
+    text = f"which value of {p.name} means fraud, or which of them, by commas? It has {counts}"
+    d.ask("fraud_value", text, (*p.top, ",".join(p.top)) if p.filled < 0.5 else p.top)  # all where there was trouble
 
 
 def _is_plain(d: Draft, p: Profile) -> bool:
@@ -154,7 +155,7 @@ def _ask_of_reasons(d: Draft, p: Profile, yes: tuple[str, ...]) -> None:
 def _labels(d: Draft) -> list[Profile]:
     def fits(p: Profile) -> bool:
         marks = p.distinct == 1 and p.filled < 0.5  # a yes where it was fraud, and nothing elsewhere
-        if d.called(p, lex.OTHER_MODEL) or p.distinct > 12 or (p.distinct < 2 and not marks) or p.time:
+        if d.called(p, lex.OTHER_MODEL, lex.PAST) or p.distinct > 12 or (p.distinct < 2 and not marks) or p.time:
             return False
         if any(_is_fraud_value(v) for v in p.top) or _is_inverted(d, p):
             return True
@@ -168,8 +169,13 @@ def _unclear(d: Draft) -> list[Profile]:
     """Return columns that are called labels, where their values do not tell which of them is fraud."""
     if {"fraud_reported_at", "early_warning_at"} & d.outcomes.keys():
         return []
-    few = [p for p in d.left() if 2 <= p.distinct <= 3 and p.filled > 0.5 and not p.time]
-    return [p for p in few if d.called(p, lex.FRAUD) and not d.called(p, lex.OTHER_MODEL)]
+    few = [p for p in d.left() if 2 <= p.distinct <= 3 and not p.time and not d.called(p, lex.OTHER_MODEL)]
+    named = [p for p in few if d.called(p, lex.FRAUD)]
+    return named or [p for p in few if p.words[0] in lex.LABEL and len(p.words) == 1 and not _declines(p)]
+
+
+def _declines(p: Profile) -> bool:
+    return any(lex.DECLINED_VALUES.fullmatch(v.lower()) for v in p.top)
 
 
 def _minority(d: Draft, p: Profile) -> bool:
@@ -186,10 +192,11 @@ def _fraud_values(d: Draft, p: Profile) -> tuple[str, ...]:
     """Return the values that mean fraud; none where a plain yes does, or where none is known to."""
     value = d.answers.get("fraud_value")
     if value is not None:
-        if value not in p.top:
+        values = (value,) if value in p.top else tuple(value.split(","))
+        if not {*values} <= {*p.top}:
             expected = ", ".join(p.top[:12])
             raise BadInput(f"{p.name} has no such value", field="--fraud-value", expected=expected, got=value)
-        return (value,)
+        return values
     if p.flag > SURE:
         return tuple(v for v in p.top if v.lower() in NO) if _is_inverted(d, p) else ()
     words = tuple(sorted(v for v in p.top if _is_fraud_value(v)))
@@ -221,7 +228,7 @@ def _old_decision(d: Draft) -> None:
         if p.distinct > 12 or p.distinct < 2 or p.time:
             continue
         words = _approved(d, p)
-        declined = any(lex.DECLINED_VALUES.fullmatch(v.lower()) for v in p.top)
+        declined = _declines(p)
         if p.flag > SURE and d.called(p, lex.CAPTURED) and "captured" not in d.outcomes:
             d.outcomes["captured"] = p.name
             d.take(p.name, "outcomes.captured", "its name, and it is a yes or no")
@@ -241,7 +248,7 @@ def _status(d: Draft) -> None:
     p = d.profiles.get(d.outcomes.get("fraud", ""))
     if p is None or "fraud" not in d.yes or "old_decision" in d.outcomes:
         return
-    if any(lex.DECLINED_VALUES.fullmatch(v.lower()) for v in p.top) and _is_usual(d, p, _approved(d, p)):
+    if _declines(p) and _is_usual(d, p, _approved(d, p)):
         d.outcomes["old_decision"] = p.name
         d.yes["old_decision"] = tuple(sorted({*_approved(d, p), *d.yes["fraud"]}))
 
@@ -263,7 +270,7 @@ def ignore_told_afterwards(d: Draft) -> None:
     for p in list(d.left()):
         if p.distinct == 1 and p.filled == 1:
             d.ignore(p.name, "it is the same in every row")
-        elif d.called(p, lex.AFTERWARDS):
+        elif d.called(p, lex.AFTERWARDS) and not d.called(p, lex.CHECKS):
             d.ignore(p.name, "its name says that it is known only afterwards")
         elif d.called(p, lex.OTHER_MODEL):
             d.ignore(p.name, "another system's verdict, not the payment's own")
@@ -274,7 +281,7 @@ def ignore_told_afterwards(d: Draft) -> None:
 def _known_frauds(d: Draft) -> pl.Series | None:
     for role in ("fraud_reported_at", "early_warning_at"):
         if role in d.outcomes:
-            return text(d.frame[d.outcomes[role]]).is_not_null()
+            return text(missing(d.frame[d.outcomes[role]])).is_not_null()
     column = d.outcomes.get("fraud")
     return flags(d.frame[column], d.yes.get("fraud", ())).fill_null(False) if column else None
 
@@ -296,5 +303,5 @@ def _leak(d: Draft, p: Profile, y: pl.Series) -> str:
 
 
 def _is_fraud_value(value: str) -> bool:
-    low = value.lower()
+    low = " ".join(words_of(value))
     return bool(lex.FRAUD_VALUES.fullmatch(low)) and not lex.NOT_FRAUD_VALUES.search(low) and len(low) <= 40

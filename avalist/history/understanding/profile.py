@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from avalist.domain.money import EXPONENT
-from avalist.history.columns import ISO, NO, YES, in_english, instants, numbers, share, text, with_card_number
+from avalist.history.columns import ISO, NO, YES, in_english, instants, missing, numbers, share, text, with_card_number
 from avalist.history.rejects import masked, shown
 from avalist.history.table import Batch, Table
 
@@ -28,12 +28,12 @@ _EMAIL = r"^[^@\s]+@[^@\s]+\.[A-Za-z]{2,}$"
 _IP = r"^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7})$"
 _TOKEN = r"^(?:[0-9a-fA-F\-]{16,}|[A-Za-z0-9_\-+/=]*\d[A-Za-z0-9_\-+/=]*)$"
 _AGENT = r"(?:Mozilla/|Opera/|AppleWebKit|okhttp|Dalvik)"
-_CLOCK = r"^\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp]\.?[Mm]\.?)?$"
+_CLOCK = r"^\d{1,2}[:hH]\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp]\.?[Mm]\.?)?$"
 _COMMA = r"^[^0-9,.]{0,5}\d{1,3}(?:[.\s'’]?\d{3})*,(?:\d{1,2}|\d{4,})[^0-9,.]{0,5}$"
 _DOT = r"^[^0-9,.]{0,5}\d{1,3}(?:[,\s'’]?\d{3})*\.(?:\d{1,2}|\d{4,})[^0-9,.]{0,5}$"
 _GROUPED = r"^[^0-9,.]{0,5}[1-9]\d{0,2}(?:\.\d{3})+[^0-9,.]{0,5}$"
 _OF_THREE = [code for code, decimals in EXPONENT.items() if decimals == 3]
-_TIMELIKE = re.compile(r"^(?=.*\d)(?:\d{8}|\d{12}|\d{14}|\d\d[A-Za-z]{3}\d{4}|.*\d[-/.:, ]+[\dA-Za-z].*)$")
+_TIMELIKE = re.compile(r"^(?=.*\d)(?:\d{8}|\d{12}|\d{14}|\d\d[A-Za-z]{3}\d\d(?:\d\d)?|.*\d[-/.:, ]+[\dA-Za-z].*)$")
 SYMBOLS = {
     "€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY", "₹": "INR", "zł": "PLN", "₽": "RUB", "₺": "TRY", "₩": "KRW",
     "R$": "BRL", "US$": "USD", "C$": "CAD", "CA$": "CAD", "A$": "AUD", "AU$": "AUD", "NZ$": "NZD", "HK$": "HKD",
@@ -56,6 +56,7 @@ _DATES = {
         "%B %d, %Y",
         "%G-W%V-%u",
         "%d%b%Y",
+        "%d%b%y",
     ),
 }
 _CLOCKS = ("%H:%M:%S%.f", "%H:%M", "%I:%M:%S %p", "%I:%M %p", "%H%M%S", "%H.%M.%S", "%H.%M", "%Hh%M")
@@ -124,13 +125,10 @@ class Sample(NamedTuple):
 def draw(table: Table) -> Sample:
     """Return a sample: the first rows, and then evenly more, from at most SCANNED_ROWS."""
     parts: list[Batch] = []
-    rows, step, whole = 0, 1, True
+    rows, whole = 0, True
     for batch in table.batches():
-        take = np.arange(0, len(batch.frame), step) if rows else np.arange(min(len(batch.frame), _FIRST_ROWS))
-        if not rows:
-            more = np.arange(_FIRST_ROWS, len(batch.frame), 8)
-            take = np.concatenate([take, more])
-            step = 32
+        first = min(max(_FIRST_ROWS - rows, 0), len(batch.frame))  # a batch may be small
+        take = np.concatenate([np.arange(first), np.arange(first, len(batch.frame), 32 if rows else 8)])
         parts.append(Batch(batch.frame[take], batch.lines[take]))
         rows += len(batch.frame)
         if rows >= SCANNED_ROWS:
@@ -176,7 +174,10 @@ def profile(column: pl.Series, lines: npt.NDArray[np.int64], decimal_mark: str) 
     if column.dtype.is_temporal() and column.dtype != pl.Duration:
         _native_time(found, column)
     elif found.flag < _MOST:
-        _time(found, filled, values)
+        times = text(missing(column)).drop_nulls()
+        _time(found, times, times.value_counts(sort=True).to_series(0))
+        if found.time:
+            found.filled = len(times) / len(cells)
     found.samples = tuple(masked(v) if _is_personal(found, v) else shown(v) for v in _spread(values))
     return found
 
@@ -240,6 +241,7 @@ def _shapes(found: Profile, filled: pl.Series) -> None:
     lower = filled.str.to_lowercase()
     found.email, found.ip, found.agent, found.token = like(_EMAIL), like(_IP), like(_AGENT), like(_TOKEN)
     found.clock = like(_CLOCK) >= _MOST
+    found.ip = 0.0 if found.clock else found.ip
     found.card = share(with_card_number(filled))
     found.flag = share(lower.is_in([*YES, *NO])) if found.distinct <= 6 else 0.0
     found.currency = share(filled.str.to_uppercase().is_in(list(EXPONENT)))
@@ -269,7 +271,7 @@ def _rising(at: pl.Series) -> bool:
 
 def _time(found: Profile, filled: pl.Series, values: pl.Series) -> None:
     tried = in_english(values.head(_TRIED))
-    if found.clock or found.ip > _MOST or not _TIMELIKE.match(str(tried[0])):
+    if tried.is_empty() or found.clock or found.ip > _MOST or not _TIMELIKE.match(str(tried[0])):
         return
     if found.numeric and found.decimals and "," not in str(tried[0]):
         return
@@ -303,7 +305,7 @@ def _all_patterns() -> list[tuple[str, str, re.Pattern[str]]]:
     some = [("", pattern) for pattern in _WHOLE]
     for order, dates in _DATES.items():
         some += [(order, date) for date in dates]
-        joined = product(dates, (" ", "T", ", "), _CLOCKS, ("", "%#z", " %#z"))
+        joined = product(dates, (" ", "T", ", ", ":"), _CLOCKS, ("", "%#z", " %#z"))
         some += [(order, "".join(parts)) for parts in joined]
     return [(order, pattern, _shape(pattern)) for order, pattern in some]
 

@@ -9,6 +9,7 @@ r"""From a file nobody prepared to a mapping: what each column is taken for, why
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping as Map
 from pathlib import Path
 
@@ -41,6 +42,9 @@ def propose(file: Path, answers: Map[str, str] | None = None) -> Proposal:
     if table.kind == "events":
         note = "the file holds events as this product takes them: they go in as they are"
         return Proposal(file=file.name, kind="events", mapping=None, notes=(note,))
+    if len(table.names) == 1 and re.search(r"\W", table.names[0]):
+        expected = "cells between commas, semicolons, tabs, |, ~ or ^; a time and an amount at least"
+        raise BadInput("every line is one cell", field=file.name, expected=expected, got=table.names[0][:60])
     sample = draw(table)
     if not sample.rows:
         raise BadInput("the file has no rows", field=file.name, expected="one payment a row")

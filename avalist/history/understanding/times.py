@@ -131,11 +131,24 @@ def _time_of_day(d: Draft) -> tuple[tuple[str, ...], str]:
     clock = next((p for p in full if p.clock), None)
     if clock is not None:
         return (clock.name,), _clock_format(clock)
+    digits = next((p for p in full if d.called(p, lex.TIME) and _is_clock_of_digits(d, p)), None)
+    if digits is not None:
+        return (digits.name,), "%H%M%S"[: digits.longest]
     hour = next((p for p in full if d.called(p, lex.HOUR) and _within(p, 0, 23)), None)
     if hour is None:
         return (), ""
     minute = next((p.name for p in full if d.called(p, lex.MINUTE) and _within(p, 0, 59)), "=00")
     return (hour.name, minute), "%H %M"
+
+
+def _is_clock_of_digits(d: Draft, p: Profile) -> bool:
+    """Tell whether cells are such as ``093015`` or ``0930``, as card networks and airlines write the time of day."""
+    if p.length != p.longest or p.longest not in (4, 6) or d.called(p, lex.YEAR):
+        return False
+    if p.numeric < 1 or not p.whole or not 0 <= p.low <= p.high < 24 * 10 ** (p.longest - 2):
+        return False
+    cells = numbers(d.frame[p.name], d.mark).drop_nulls()
+    return bool(((cells % 100 < 60) & (cells // 100 % 100 < (60 if p.longest == 6 else 24))).all())
 
 
 def _within(p: Profile, low: int, high: int) -> bool:
@@ -236,5 +249,10 @@ def _come_and_go_daily(d: Draft, p: Profile) -> bool:
 
 def _clock_format(p: Profile) -> str:
     cell = p.samples[0]
-    twelve = cell[-1:] in "mM."
-    return ("%I" if twelve else "%H") + ":%M" + (":%S%.f" if cell.count(":") == 2 else "") + (" %p" if twelve else "")
+    hour, twelve = next(c for c in cell if not c.isdigit()), cell[-1:] in "mM."
+    return (
+        ("%I" if twelve else "%H")
+        + f"{hour}%M"
+        + (":%S%.f" if cell.count(":") == 2 else "")
+        + (" %p" if twelve else "")
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 import typer
@@ -23,12 +23,11 @@ from avalist.cli.options import Data, Merchant, Port, console
 from avalist.config import Settings, settings_from
 from avalist.domain.core import Evidence, LearningSet, ModelActivated
 from avalist.domain.errors import BadInput, Conflict
-from avalist.domain.events import from_ms
 from avalist.render.challengers import WHO
+from avalist.render.numbers import at
 
 app = typer.Typer(help="List, compare, promote, refuse and roll back a merchant's models.", no_args_is_help=True)
 Version = Annotated[str, typer.Argument(help="A model's version, or how it begins")]
-_TIME: Final = "%Y-%m-%d %H:%M"
 
 
 @app.command("list")
@@ -43,7 +42,7 @@ def list_models(merchant: Merchant, data: Data = None) -> None:
     console.print(table)
     console.print(f"active: [bold]{standing.active or 'none'}[/]; {_learning(standing.learning)}", soft_wrap=True)
     if done is not None:
-        console.print(f"last looked at {from_ms(done.at_ms):{_TIME}}:", highlight=False)
+        console.print(f"last looked at {at(done.at_ms)}:", highlight=False)
         print_done(merchant, done)
 
 
@@ -167,7 +166,7 @@ def _last_ms(tools: Tools) -> int:
 
 def _at(step: Step) -> str:
     """Return when a step was; a merchant's clock begins with its first event."""
-    return f"{from_ms(step.at_ms):{_TIME}}" if step.at_ms else "at the beginning"
+    return at(step.at_ms) if step.at_ms else "at the beginning"
 
 
 def _why(step: Step) -> str:
@@ -191,7 +190,7 @@ def _learning(learning: LearningSet) -> str:
 
 def _print_evidence(found: Evidence) -> None:
     other = f"model {found.against}" if found.against else "what was done"
-    when = f"{from_ms(found.from_ms):{_TIME}} to {from_ms(found.to_ms):{_TIME}}"
+    when = f"{at(found.from_ms)} to {at(found.to_ms)}"
     declines = f"it declines {found.declined:.1%}, the other {found.declined_before:.1%}"
     console.print(f"  against {other}, on {found.payments:,} payments, {when}; {declines}", highlight=False)
     print_checks(found)

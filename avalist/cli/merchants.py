@@ -25,12 +25,12 @@ from avalist.cli.options import Data, Merchant, Port, console
 from avalist.config import Settings, settings_from
 from avalist.domain.decisions import Mode
 from avalist.domain.errors import BadInput
-from avalist.domain.events import from_ms
 from avalist.domain.keys import ALL_SCOPES, KeyKind
 from avalist.domain.schema import DIGITAL_GOODS, Schema
 from avalist.features.own import decode_own
 from avalist.history.mapping import decode_mapping
 from avalist.models.prior import shipped, trained_on
+from avalist.render.numbers import at
 
 app = typer.Typer(help="Create merchants, issue keys, set the mode.", no_args_is_help=True)
 SCOPE_NAMES = ", ".join(ALL_SCOPES)
@@ -183,7 +183,7 @@ def _key_id(text: str) -> str:
 
 
 def _day(at_ms: int | None, absent: str) -> str:
-    return absent if at_ms is None else f"{from_ms(at_ms):%Y-%m-%d %H:%M}"
+    return absent if at_ms is None else at(at_ms)
 
 
 def one_of(value: str, allowed: tuple[str, ...], field: str) -> str:

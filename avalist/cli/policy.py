@@ -23,14 +23,13 @@ from avalist.cli.replayed import replayed
 from avalist.config import Settings, settings_from
 from avalist.domain.core import MerchantCreated, PolicySet, Solved
 from avalist.domain.errors import BadInput, NotFound
-from avalist.domain.events import from_ms
 from avalist.domain.records import Record, RecordKind
 from avalist.models.score import Model
 from avalist.policy.budgets import Expected, held
 from avalist.policy.choose import UNSOLVED, Desk
 from avalist.policy.economics import PRESETS, Budgets, Policy, decode_policy, policy_version
 from avalist.render import html_page
-from avalist.render.numbers import NOTHING, count, money, percent
+from avalist.render.numbers import NOTHING, at, count, day, money, percent
 from avalist.render.offer import frontier_page, not_held
 from avalist.render.spent import tables_of
 
@@ -283,7 +282,7 @@ def _print_spent(found: Dataset, model: Model, days: float) -> None:
 
 def _at(ms: int) -> str:
     """Return a time; nothing for that of a merchant who was made before its history came in."""
-    return f"{from_ms(ms):%Y-%m-%d %H:%M}" if ms else NOTHING
+    return at(ms) if ms else NOTHING
 
 
 def _in_short(policy: Policy) -> str:
@@ -331,7 +330,7 @@ def _print_frontier(made: Frontier, currency: str) -> None:
 
 
 def _print_preview(made: Preview, currency: str) -> None:
-    table = Table(*_HEAD, title=f"{count(made.payments)} payments, {from_ms(made.from_ms):%Y-%m-%d} on")
+    table = Table(*_HEAD, title=f"{count(made.payments)} payments, {day(made.from_ms)} on")
     table.add_row(*_row("the policy now", made.old, currency))
     table.add_row(*_row("the new policy", made.new, currency), style="bold")
     console.print(table)

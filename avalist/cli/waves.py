@@ -16,8 +16,8 @@ from avalist.config import settings_from
 from avalist.domain.schema import WAVE_SOURCES
 from avalist.render.html import page as html_page
 from avalist.render.markdown import page as markdown_page
-from avalist.render.numbers import money
-from avalist.render.waves import at, duration, habits_in_short, waves_page
+from avalist.render.numbers import at, money
+from avalist.render.waves import duration, habits_in_short, waves_page
 
 
 def waves(

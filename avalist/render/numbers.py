@@ -32,6 +32,15 @@ def day(ms: float) -> str:
     return from_ms(int(ms)).strftime("%Y-%m-%d")
 
 
+def at(ms: int) -> str:
+    """Return a time in UTC, to the minute.
+
+    >>> at(0)
+    '1970-01-01 00:00'
+    """
+    return f"{from_ms(ms):%Y-%m-%d %H:%M}"
+
+
 def between(interval: Interval, format: Format = "percent", currency: str = "") -> str:
     """Return an interval's ends.
 

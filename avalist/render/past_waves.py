@@ -7,8 +7,8 @@ from typing import Final
 
 from avalist.app.past_waves import PastWave
 from avalist.render.blocks import Block, Chart, Heading, Series, Table, Text
-from avalist.render.numbers import count, money, percent
-from avalist.render.waves import at, habits_in_short, lasted
+from avalist.render.numbers import at, count, money, percent
+from avalist.render.waves import habits_in_short, lasted
 
 _MOST_ROWS: Final = 30
 

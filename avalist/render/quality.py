@@ -8,12 +8,11 @@ from itertools import groupby
 from avalist.app.examples import Example
 from avalist.app.report import FitReport, FoldQuality, Quality
 from avalist.app.segments import APPROVAL, Segment
-from avalist.domain.events import from_ms
 from avalist.models.judge import MOST_OFF, Level
 from avalist.models.metrics import APPROVAL_RATES, Interval, Report
 from avalist.policy.frontier import Outcome
 from avalist.render.blocks import Bars, Block, Chart, Heading, Mark, Pair, Series, Style, Table, Text
-from avalist.render.numbers import NOTHING, between, count, day, measured, money, number, percent
+from avalist.render.numbers import NOTHING, at, between, count, day, measured, money, number, percent
 
 _TABLE_RATES = (1.0, 0.995, 0.99, 0.98, 0.97, 0.95, 0.90)
 _FAMILIES = 10
@@ -315,4 +314,4 @@ def _example(e: Example, currency: str) -> tuple[str, ...]:
     why = "; ".join(
         f"{'+' if w.contribution > 0 else '−'} {w.words}: {measured(w.value, w.unit, currency)}" for w in e.why
     )
-    return e.id, why, from_ms(e.t_ms).strftime("%Y-%m-%d %H:%M"), money(e.amount_minor, currency), percent(e.p_fraud)
+    return e.id, why, at(e.t_ms), money(e.amount_minor, currency), percent(e.p_fraud)

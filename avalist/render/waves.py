@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from avalist.app.waves import Shared, Wave
-from avalist.domain.events import from_ms
 from avalist.domain.money import EXPONENT
 from avalist.render.blocks import Bars, Block, Chart, Heading, Listing, Mark, Page, Series, Table, Text
-from avalist.render.numbers import count, money, percent
+from avalist.render.numbers import at, count, money, percent
 
 _WORDS: Final = {
     "product": "product",
@@ -82,15 +81,6 @@ def lasted(first_ms: int, last_ms: int) -> str:
     """
     minutes = (last_ms - first_ms) / 60_000
     return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
-
-
-def at(ms: int) -> str:
-    """Return a time to the minute.
-
-    >>> at(0)
-    '1970-01-01 00:00'
-    """
-    return f"{from_ms(ms):%Y-%m-%d %H:%M}"
 
 
 def _named(one: Shared, currency: str) -> str:
